@@ -1,0 +1,5 @@
+"""`python -m gsc_core …` is `gsc …`."""
+
+from gsc_core.cli import main
+
+main()

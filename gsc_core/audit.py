@@ -1,0 +1,250 @@
+"""The one use case: an AuditSpec in, a finished run folder and its AuditResult out.
+
+Called by the command line, the worker and the tests alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gsc_core.classifier import Classifier, ModelSpec, load_classifier
+from gsc_core.classifier.network import Network
+from gsc_core.detectors import Detector, find
+from gsc_core.errors import ImageError, SpecError
+from gsc_core.images import Apart, Broken, ImageSet, apart, class_indices, read_images
+from gsc_core.results import count, machine, measure, versions
+from gsc_core.scoring.calibration import Calibrated, calibrate
+from gsc_core.scoring.chunks import ChunkStore, Rows, join, written_aside
+from gsc_core.scoring.loading import Pace
+from gsc_core.scoring.local import score_set
+from gsc_core.scoring.scorer import Scorer
+
+RESERVED = ("id", "calibration", "mean")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a phase of the audit is: `done` of `total` images."""
+
+    phase: str
+    done: int
+    total: int
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """The audit was told to stop; finished chunks are kept and the same audit goes on from them."""
+
+
+class DetectorSpec(BaseModel):
+    """A detector by name, with the knobs that differ from their defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, detector: Detector) -> DetectorSpec:
+        """The specification of a detector that was built already."""
+        return cls(name=detector.name, settings=detector.settings())
+
+    def build(self) -> Detector:
+        """A fresh detector; raises SpecError for an unknown name or knob."""
+        return find(self.name).configured(self.settings)
+
+
+class AuditSpec(BaseModel):
+    """What to audit, on which images, with which detectors.
+
+    Attributes:
+        id: pictures the classifier was made for: a folder or a ZIP, with labels where known.
+        ood: sets of pictures it was not made for, by name.
+        calibration: a folder of further ID pictures, or the share of `id` to set apart.
+        labels: a CSV table for `id`, where class folders do not give them.
+        split: the layer at which GSC cuts the network; None takes the last convolutional block.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        repeats: bootstrap replicates behind each interval.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSpec
+    id: Path
+    ood: dict[str, Path] = Field(min_length=1)
+    calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
+    labels: Path | None = None
+    detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
+    split: str | None = None
+    device: str = "auto"
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    threads: int = Field(default=2, ge=1, le=64)
+    seed: int = Field(default=0, ge=0)
+    repeats: int = Field(default=1000, ge=10)
+
+    @field_validator("ood")
+    @classmethod
+    def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
+        for name in ood:
+            if name in RESERVED or not 0 < len(name) <= 60:
+                raise ValueError(
+                    f"an OOD set cannot be named {name!r}: take 1 to 60 letters, and not "
+                    f"{', '.join(RESERVED)}"
+                )
+        return ood
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """A finished audit: its folder and the document that is also `metrics.json`."""
+
+    folder: Path
+    document: dict[str, Any]
+
+
+def run_audit(
+    spec: AuditSpec, out: Path, on_progress: Callable[[Progress], None] = lambda _: None
+) -> AuditResult:
+    """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
+
+    `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
+    continued: chunks that were finished with the same specification and the same bytes are kept.
+
+    Raises GscError for whatever the user can mend.
+    """
+    started = time.perf_counter()
+
+    def step(phase: str, done: int, total: int) -> None:
+        on_progress(Progress(phase, done, total))
+
+    detectors = [each.build() for each in spec.detectors]
+    step("opening the model", 0, 1)
+    classifier = load_classifier(spec.model)
+    network = Network(classifier.program, spec.split, device_of(spec.device))
+    step("reading the pictures", 0, 1)
+    sets = _read_sets(spec, out)
+    labels, label_rule = _labels(sets, classifier)
+    with written_aside(out / "spec.json") as part:
+        part.write_text(spec.model_dump_json(indent=2))
+    store = ChunkStore(out / "chunks", _key(spec, classifier, sets))
+
+    pace = Pace(spec.batch_size, spec.threads, step)
+    scorer = Scorer(network, classifier.preprocessing, detectors)
+    to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
+    calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
+    for images in sets.test.values():
+        score_set(scorer, images, labels, store, pace)
+
+    step("measuring", 0, 1)
+    broken, table = _join(calibrated, labels, sets, store, out / "scores.parquet")
+    document = {
+        **measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed),
+        **count(table, sets.left_out, broken),
+        "excused": scorer.excused,
+        "settings": _settings(spec, classifier, network, label_rule),
+        "provenance": {
+            "model_sha256": classifier.sha256,
+            "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
+            "versions": versions(),
+            "seed": spec.seed,
+            **machine(network.device),
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+    }
+    with written_aside(out / "metrics.json") as part:
+        part.write_text(json.dumps(document, indent=2, allow_nan=False))
+    store.remove()
+    return AuditResult(out, document)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a setting; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
+    return device
+
+
+def _read_sets(spec: AuditSpec, out: Path) -> Apart:
+    unpacked = out / "unpacked"
+    known = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    apart_from: ImageSet | float
+    if isinstance(spec.calibration, Path):
+        apart_from = read_images(spec.calibration, "calibration", unpacked / "calibration")
+    else:
+        apart_from = spec.calibration
+    ood = {
+        name: read_images(path, name, unpacked / name.encode().hex())
+        for name, path in spec.ood.items()
+    }
+    return apart(known, apart_from, ood, spec.seed)
+
+
+def _labels(sets: Apart, classifier: Classifier) -> tuple[dict[str, int], str]:
+    """Class index of each ID picture by digest (−1 unknown), and how it was found."""
+    pictures = [*sets.calibration.images, *sets.test["id"].images]
+    names = [picture.label for picture in pictures]
+    match = class_indices(names, classifier.class_names, classifier.num_classes)
+    found = zip(pictures, match.indices, strict=True)
+    return {picture.sha256: index for picture, index in found}, match.how
+
+
+def _key(spec: AuditSpec, classifier: Classifier, sets: Apart) -> str:
+    """What makes scores the same scores: bytes of model and images, settings, versions."""
+    settings = spec.model_dump(mode="json", include={"model", "detectors", "split", "device"})
+    content = {
+        "settings": settings | {"seed": spec.seed, "batch_size": spec.batch_size},
+        "model": classifier.sha256,
+        "calibration": sets.calibration.sha256,
+        "sets": {name: images.sha256 for name, images in sets.test.items()},
+        "versions": versions(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _join(
+    calibrated: Calibrated, labels: Mapping[str, int], sets: Apart, store: ChunkStore, path: Path
+) -> tuple[dict[str, list[Broken]], pa.Table]:
+    """One table of all scores, and the pictures of each set that could not be decoded."""
+    images = calibrated.images
+    found = [labels[image.sha256] for image in images]
+    rows = Rows("calibration", "calibration", images, found, calibrated.scores)
+    tables, broken = [rows.table(())], {"calibration": list(calibrated.broken)}
+    for name in sets.test:
+        chunks = list(store.tables(name))
+        tables.extend(table for table, _ in chunks)
+        broken[name] = [one for _, told in chunks for one in told]
+        if not any(table.num_rows for table, _ in chunks):
+            raise ImageError(f"None of the pictures of {name} can be read; check the files.")
+    return broken, join(tables, path)
+
+
+def _settings(
+    spec: AuditSpec, classifier: Classifier, network: Network, label_rule: str
+) -> dict[str, Any]:
+    """The specification as it was carried out, with what was chosen by default."""
+    return {
+        **spec.model_dump(mode="json"),
+        "split": None if network.split is None else network.split.name,
+        "preprocessing": classifier.preprocessing.model_dump(mode="json"),
+        "classifier": classifier.source,
+        "architecture": classifier.architecture,
+        "classes": classifier.num_classes,
+        "class_names": classifier.class_names,
+        "parameters": classifier.parameters,
+        "labels": label_rule,
+    }

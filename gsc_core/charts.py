@@ -1,0 +1,235 @@
+"""Scores to Plotly figures, reduced before they leave the server: never a point an image.
+
+Names come from users. Plotly reads a little HTML in every text, so names pass `label` first.
+"""
+
+import html
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+from plotly.subplots import make_subplots
+
+from gsc_core.evaluation.metrics import Curve
+
+Floats = NDArray[np.float64]
+
+ID_COLOUR = "#7E8B90"
+"""A neutral grey: the measure that every set of strangers is held against."""
+
+OOD_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette for colour-blind readers, without its yellow (faint on white)."""
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+GRID = "rgba(128, 128, 128, 0.22)"
+QUIET = "rgba(128, 128, 128, 0.85)"
+
+ROW_HEIGHT = 96
+BINS = 60
+MOST_BINS = 200
+LONGEST_NAME = 32
+VALUES = 4000
+"""Most values a figure carries over all its lines, which keeps it under 50 kB."""
+
+
+class SetColours:
+    """One colour and dash for each OOD set, the same on every chart of a run.
+
+    They go by sorted name: 36 sets differ in the pair, six in the colour alone. ID is always grey.
+    """
+
+    def __init__(self, ood_sets: Iterable[str], known: str = "id") -> None:
+        self.known = known
+        self._rank = {name: i for i, name in enumerate(sorted(set(ood_sets) - {known}))}
+
+    def colour(self, name: str) -> str:
+        """The set's colour as `#rrggbb`."""
+        if name == self.known:
+            return ID_COLOUR
+        return OOD_COLOURS[self._rank[name] % len(OOD_COLOURS)]
+
+    def dash(self, name: str) -> str:
+        """The set's line style, by Plotly's name."""
+        if name == self.known:
+            return "solid"
+        rank = self._rank[name]
+        return DASHES[(rank + rank // len(OOD_COLOURS)) % len(DASHES)]
+
+
+def label(name: str) -> str:
+    """A user's name as plain chart text: printable, no markup, at most 32 characters."""
+    seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    short = seen if len(seen) <= LONGEST_NAME else seen[: LONGEST_NAME - 1] + "…"
+    return html.escape(short, quote=False)
+
+
+def histogram(
+    scores_by_set: Mapping[str, ArrayLike],
+    *,
+    known: str = "id",
+    bins: int = BINS,
+    colours: SetColours | None = None,
+) -> go.Figure:
+    """Outlier scores of the ID set against each OOD set, one row an OOD set, on one scale.
+
+    `scores_by_set` maps names to finite scores; `known` names the ID set. Heights are shares of
+    the set's own images, so sets of different sizes compare. All rows share at most 200 bins
+    between the 0.5th and 99.5th percentile of the sets, pooled with equal weight; what lies beyond
+    is counted in the first and last bin, and their tick labels (≤, ≥) say so.
+    """
+    sets = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_set.items()}
+    colours = colours or SetColours(sets, known)
+    rows = [name for name in sorted(sets) if name != known] or [known]
+    bins = max(4, min(bins, MOST_BINS, VALUES // (2 * len(rows))))
+    edges = shared_edges(sets.values(), bins)
+    tall = 96 + ROW_HEIGHT * len(rows)
+    figure = make_subplots(
+        rows=len(rows),
+        shared_xaxes=True,
+        vertical_spacing=min(30 / tall, 0.9 / len(rows)),
+    )
+    heights = {name: shares(scores, edges) for name, scores in sets.items()}
+    top = 1.08 * float(max(height.max() for height in heights.values()))
+    for row, name in enumerate(rows, start=1):
+        for shown in dict.fromkeys([known, name]):
+            bars = go.Bar(
+                x0=(edges[0] + edges[1]) / 2,
+                dx=edges[1] - edges[0],
+                y=heights[shown],
+                name="Familiar pictures" if shown == known else label(shown),
+                marker={"color": colours.colour(shown), "line": {"width": 0}},
+                opacity=0.7,
+                showlegend=shown == known and row == 1,
+                hovertemplate="%{y:.1%} of the pictures, score about %{x:.3g}",
+            )
+            figure.add_trace(bars, row=row, col=1)
+        if name != known:
+            _name_row(figure, row, name, colours.colour(name))
+    figure.update_layout(barmode="overlay", bargap=0, height=tall)
+    figure.update_yaxes(tickformat=".0%", range=[0, top], nticks=4)
+    middle = (len(rows) + 1) // 2
+    figure.update_yaxes(title_text="Share of pictures", row=middle, col=1)
+    figure.update_xaxes(_score_axis(edges))
+    figure.update_xaxes(title_text="Outlier score (higher = stranger)", row=len(rows), col=1)
+    return _dressed(figure)
+
+
+def roc(
+    curves: Mapping[str, Curve], *, log_x: bool = False, colours: SetColours | None = None
+) -> go.Figure:
+    """ROC curve of each OOD set, ID as positive: strangers against familiar pictures let through.
+
+    With `log_x` the points at zero strangers are drawn at the left edge, half a stranger wide.
+    """
+    colours = colours or SetColours(curves)
+    figure = go.Figure()
+    floor = _floor(curves.values())
+    for name in sorted(curves):
+        x, y = _fewer(curves[name], VALUES // (2 * len(curves)))
+        figure.add_trace(
+            go.Scatter(
+                x=np.maximum(x, floor).astype(np.float32) if log_x else x.astype(np.float32),
+                y=y.astype(np.float32),
+                name=label(name),
+                mode="lines",
+                line={"color": colours.colour(name), "dash": colours.dash(name), "width": 2},
+                hovertemplate="%{x:.2%} of strangers and %{y:.1%} of familiar pictures pass",
+            )
+        )
+    figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
+    figure.update_layout(height=440)
+    figure.update_xaxes(title_text="Share of strangers let through (FPR)", tickformat=".0%")
+    figure.update_yaxes(
+        title_text="Share of familiar pictures let through (TPR)",
+        tickformat=".0%",
+        tickvals=[0, 0.2, 0.4, 0.6, 0.8, 0.95, 1],
+        range=[0, 1.02],
+    )
+    if log_x:
+        ticks = [10.0**-k for k in range(4, -1, -1) if 10.0**-k >= floor]
+        figure.update_xaxes(
+            type="log",
+            range=[np.log10(floor), 0],
+            tickvals=ticks,
+            ticktext=[f"{100 * t:g} %" for t in ticks],
+        )
+    else:
+        figure.update_xaxes(range=[-0.01, 1.01])
+    return _dressed(figure)
+
+
+def shared_edges(sets: Iterable[Floats], bins: int) -> Floats:
+    """Even edges `[bins + 1]` over the middle 99 % of the sets, each set weighing the same."""
+    steps = np.linspace(0, 1, 401)
+    pooled = np.concatenate([np.quantile(scores, steps) for scores in sets])
+    low, high = np.quantile(pooled, [0.005, 0.995])
+    if not high > low:
+        low, high = pooled.min(), pooled.max()
+    if not high > low:
+        margin = max(abs(low), 1.0) / 2
+        low, high = low - margin, high + margin
+    return np.linspace(low, high, bins + 1)
+
+
+def shares(scores: Floats, edges: Floats) -> NDArray[np.float32]:
+    """Share of `scores` in each bin `[bins]`; the outermost bins take all that lies beyond."""
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    share: NDArray[np.float32] = (counts / len(scores)).astype(np.float32)
+    return share
+
+
+def _name_row(figure: go.Figure, row: int, name: str, colour: str) -> None:
+    """Name a row's OOD set in its top right corner, marked with its colour."""
+    figure.add_annotation(
+        text=f'<span style="color:{colour}">■</span> {label(name)}',
+        showarrow=False,
+        x=1,
+        y=1,
+        xref="x domain",
+        yref="y domain",
+        xanchor="right",
+        yanchor="bottom",
+        row=row,
+        col=1,
+    )
+
+
+def _score_axis(edges: Floats) -> dict[str, object]:
+    """Tick labels in which both ends say that they hold everything beyond them."""
+    ends = (edges[0] + edges[1]) / 2, (edges[-2] + edges[-1]) / 2
+    ticks = np.linspace(*ends, 5)
+    text = [_number(tick) for tick in ticks]
+    text[0], text[-1] = f"≤ {_number(edges[1])}", f"≥ {_number(edges[-2])}"
+    return {"tickvals": ticks.tolist(), "ticktext": text, "range": [edges[0], edges[-1]]}
+
+
+def _number(value: float) -> str:
+    """Three digits, with a real minus sign."""
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _fewer(curve: Curve, points: int) -> tuple[Floats, Floats]:
+    """The curve's (fpr, tpr), thinned evenly to `points` with both ends."""
+    keep = np.unique(np.linspace(0, len(curve.fpr) - 1, max(points, 2)).astype(int))
+    return curve.fpr[keep], curve.tpr[keep]
+
+
+def _floor(curves: Iterable[Curve]) -> float:
+    """Left end of a log axis: half a stranger, but four decades at most."""
+    return max(0.5 / max(curve.strangers for curve in curves), 1e-4)
+
+
+def _dressed(figure: go.Figure) -> go.Figure:
+    """The house's look: no box, faint grid, legend on top, readable on light and dark pages."""
+    figure.update_layout(
+        template="none",
+        margin={"l": 64, "r": 16, "t": 48, "b": 56},
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "title": None},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"namelength": LONGEST_NAME},
+    )
+    figure.update_xaxes(showgrid=False, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    return figure

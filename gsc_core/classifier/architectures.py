@@ -1,0 +1,131 @@
+"""Network architectures by name, from torchvision and timm."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import warnings
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import timm
+import torchvision
+from torch import nn
+
+from gsc_core.classifier.preprocessing import Preprocessing
+from gsc_core.errors import CheckpointError, SpecError
+
+# Constructor arguments that fetch or open something, or make another thing than a classifier.
+_FORBIDDEN = {
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "cache_dir",
+    "weights",
+    "weights_backbone",
+    "features_only",
+    "scriptable",
+    "exportable",
+    "name",
+    "model_name",
+}
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """All classification architectures, as `torchvision/…` and `timm/…`."""
+    return (
+        *(f"torchvision/{n}" for n in torchvision.models.list_models(module=torchvision.models)),
+        *(f"timm/{n}" for n in timm.list_models()),
+    )
+
+
+def resolve(name: str) -> str:
+    """The full name of an architecture; a bare name is looked up in torchvision, then in timm.
+
+    Raises:
+        SpecError: neither library has it; the sentence names the nearest ones.
+    """
+    for candidate in (name, f"torchvision/{name}", f"timm/{name}"):
+        if candidate in names():
+            return candidate
+    near = difflib.get_close_matches(
+        PurePosixPath(name).name, {PurePosixPath(n).name for n in names()}, 4
+    )
+    hint = f"did you mean {', '.join(near)}" if near else "see the lists of torchvision and timm"
+    raise SpecError(f"There is no architecture {name[:80]!r}: {hint}?")
+
+
+def build(
+    name: str, num_classes: int | None = None, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A new network without trained weights.
+
+    Args:
+        name: as `resolve` takes it.
+        num_classes: width of the logits; None keeps the library's own number.
+        options: further arguments of the library's constructor.
+
+    Raises:
+        SpecError: the name is unknown, or the constructor does not take the options.
+    """
+    library, bare = resolve(name).split("/")
+    arguments = dict(options or {})
+    if forbidden := sorted(_FORBIDDEN & arguments.keys()):
+        raise SpecError(f"The option {forbidden[0]!r} cannot be set for an architecture.")
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if library == "timm":
+                module = timm.create_model(bare, pretrained=False, **arguments)
+            else:
+                module = torchvision.models.get_model(bare, weights=None, **arguments)
+    except Exception as error:  # each of 1,400 constructors raises what it likes
+        raise SpecError(
+            f"{library}/{bare} cannot be built with the options {arguments}: {_line(error)}"
+        ) from error
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def usual_size(name: str) -> tuple[int, int]:
+    """Height and width the library trained this architecture on, 224×224 when it does not say."""
+    library, bare = resolve(name).split("/")
+    if library == "timm":
+        config = timm.get_pretrained_cfg(bare, allow_unregistered=True)
+        height, width = config.input_size[-2:] if config else (224, 224)
+        return height, width
+    weights = torchvision.models.get_model_weights(bare).DEFAULT
+    crop = Preprocessing.from_torchvision(weights.transforms()).crop
+    return crop[0], crop[1]
+
+
+def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | None]:
+    """The library's own trained network, its preprocessing and class names where it has them.
+
+    Raises:
+        CheckpointError: the weights could not be fetched, or there are none.
+        SpecError: the name is unknown.
+    """
+    library, bare = resolve(name).split("/")
+    try:
+        if library == "timm":
+            model: Any = timm.create_model(bare, pretrained=True)
+            return model, Preprocessing.from_timm(dict(model.pretrained_cfg)), None
+        weights = torchvision.models.get_model_weights(bare).DEFAULT
+        model = torchvision.models.get_model(bare, weights=weights)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"The trained weights of {library}/{bare} could not be fetched: pass a checkpoint file "
+            f"instead, or try again where the Internet can be reached."
+        ) from error
+    categories = tuple(weights.meta["categories"])
+    return model, Preprocessing.from_torchvision(weights.transforms()), categories
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

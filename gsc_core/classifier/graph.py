@@ -1,0 +1,157 @@
+"""Cut the graph of an exported program in two: what it takes to call a layer a cut.
+
+A cut is a node on which everything after it depends alone. Sizes are no dependence: the batch size
+can be read off the feature as well as off the images.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, GraphModule, Node
+
+from gsc_core.errors import CheckpointError
+
+_aten = torch.ops.aten
+
+
+def operator_name(node: Node) -> str:
+    """Name of a node's operator without its overload, such as `aten.conv2d`; empty for others."""
+    return (
+        str(getattr(node.target, "overloadpacket", node.target))
+        if node.op == "call_function"
+        else ""
+    )
+
+
+def shape_of(node: Node) -> tuple[Any, ...] | None:
+    """Shape of a node's tensor, with a symbol for the batch; None when it is no tensor."""
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def images_of(graph: Graph) -> Node:
+    """The graph's one input."""
+    images: Node = next(node for node in graph.nodes if node.op == "placeholder")
+    return images
+
+
+def is_size(node: Node) -> bool:
+    """Whether a node is a number computed from sizes, and no tensor."""
+    return node.op == "call_function" and not isinstance(
+        node.meta.get("val"), (Tensor, tuple, list)
+    )
+
+
+def nodes_after(graph: Graph, cut: Node) -> list[Node] | None:
+    """The nodes that depend on `cut`, or None when one of them also depends on the images."""
+    images = images_of(graph)
+    before: set[Node] = {images}
+    after: dict[Node, None] = {}
+    for node in graph.nodes:
+        if node is cut:
+            continue
+        inputs = [n for n in node.all_input_nodes if not is_size(n)]
+        if cut in inputs or any(n in after for n in inputs):
+            if any(n in before for n in inputs):
+                return None
+            after[node] = None
+        elif any(n in before for n in inputs) and not is_size(node):
+            before.add(node)
+    output = next(iter(reversed(graph.nodes)))
+    return list(after) if output in after else None
+
+
+def cut_in_two(
+    module: GraphModule, cut: Node | None, linear: Node | None
+) -> tuple[GraphModule | None, GraphModule]:
+    """Two graph modules: images to feature, feature to (logits, input of the last linear map)."""
+    graph = module.graph
+    images = images_of(graph)
+    output = next(iter(reversed(graph.nodes)))
+    results = [single(output.args[0])] + ([linear.args[0]] if linear is not None else [])
+    if cut is None:
+        return None, _subgraph(module, list(graph.nodes), images, results)
+    after = set(nodes_after(graph, cut) or ())
+    ordered = list(graph.nodes)
+    body_nodes = [n for n in ordered[: ordered.index(cut) + 1] if n not in after]
+    # what depends on neither side is constant or a size, and is computed again in the head
+    depends = _depends_on(graph, images)
+    head_nodes = [n for n in ordered if n in after or n not in depends or is_size(n)]
+    body = _subgraph(module, body_nodes, images, [cut])
+    return _first_only(body), _subgraph(module, head_nodes, cut, results)
+
+
+def single(result: Any) -> Any:
+    """The one thing a graph returns, out of its nested tuples."""
+    while isinstance(result, (tuple, list)):
+        if len(result) != 1:
+            raise CheckpointError(
+                "The classifier returns several tensors; export one that returns logits."
+            )
+        result = result[0]
+    return result
+
+
+def _depends_on(graph: Graph, source: Node) -> set[Node]:
+    found = {source}
+    for node in graph.nodes:
+        if any(n in found for n in node.all_input_nodes if not is_size(n)):
+            found.add(node)
+    return found
+
+
+def _first_only(module: GraphModule) -> GraphModule:
+    output = next(iter(reversed(module.graph.nodes)))
+    output.args = (output.args[0][0],)
+    module.recompile()
+    return module
+
+
+def _subgraph(
+    module: GraphModule, nodes: list[Node], source: Node, results: list[Any]
+) -> GraphModule:
+    """The part of `module` made of `nodes`, with `source` as its only input."""
+    graph = Graph()
+    start = graph.placeholder("feature")
+    copies: dict[Node, Node] = {source: start}
+    if _overwritten(nodes, source):
+        copies[source] = graph.call_function(_aten.clone.default, (start,))
+    for node in nodes:
+        if node.op in ("placeholder", "output") or node is source:
+            continue
+        if node.op == "call_module":  # shape guards of the exporter: checked when loading
+            continue
+        if node.target is _aten.sym_size.int and node.args[1] == 0:
+            copies[node] = graph.call_function(_aten.sym_size.int, (start, 0))
+            continue
+        if all(n in copies for n in node.all_input_nodes):
+            copies[node] = graph.node_copy(node, lambda n: copies[n])
+    graph.output(tuple(copies[result] for result in results))
+    graph.eliminate_dead_code(is_impure_node=_is_impure)
+    return GraphModule(module, graph)
+
+
+def _schema(node: Node) -> Any:
+    return getattr(node.target, "_schema", None) if node.op == "call_function" else None
+
+
+def _is_impure(node: Node) -> bool:
+    schema = _schema(node)
+    return node.op in ("placeholder", "output") or (schema is not None and schema.is_mutable)
+
+
+def _overwritten(nodes: list[Node], source: Node) -> bool:
+    """Whether an in-place operator would write into the feature that detectors still read."""
+    aliases = {source}
+    for node in nodes:
+        schema = _schema(node)
+        if schema is None or not node.args or node.args[0] not in aliases:
+            continue
+        if schema.is_mutable:
+            return True
+        if any(result.alias_info is not None for result in schema.returns):
+            aliases.add(node)
+    return False

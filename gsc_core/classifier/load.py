@@ -1,0 +1,206 @@
+"""A user's model in any form to a `Classifier`: one exported program and what belongs to it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from gsc_core.classifier import architectures, state_dict
+from gsc_core.classifier.checkpoint import Checkpoint, open_checkpoint
+from gsc_core.classifier.metadata import Metadata, read_class_names
+from gsc_core.classifier.preprocessing import Preprocessing
+from gsc_core.classifier.program import conform, export, input_size, number_of_classes
+from gsc_core.errors import CheckpointError, SpecError
+
+
+class ModelSpec(BaseModel):
+    """Which classifier to audit.
+
+    Attributes:
+        checkpoint: a safetensors file, a PyTorch state dict or a `.pt2` program.
+        architecture: needed for weights: `torchvision/resnet18`, `timm/resnet18`, or bare.
+        options: arguments of the architecture's constructor.
+        pretrained: take the library's own weights and no checkpoint.
+        preprocessing: None takes the file's or the library's, else the usual one, named as assumed.
+        class_names: a text or JSON file; None takes the file's or the library's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: Path | None = None
+    architecture: str | None = None
+    options: dict[str, Any] = {}
+    pretrained: bool = False
+    preprocessing: Preprocessing | None = None
+    class_names: Path | None = None
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier ready to be audited.
+
+    Attributes:
+        program: images float32 `[B,3,H,W]` to logits `[B,K]`, any `B`, frozen, in eval mode.
+        preprocessing: what makes such images from pictures.
+        class_names: `K` names in order of the logits, or None.
+        num_classes: `K`.
+        sha256: of the file, or of the weights' bytes when there was no file.
+        source: what the classifier was made from, to be shown.
+        architecture: full name, where one was needed.
+        parameters: number of trained values.
+    """
+
+    program: ExportedProgram
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    num_classes: int
+    sha256: str
+    source: str
+    architecture: str | None
+    parameters: int
+
+
+def load_classifier(spec: ModelSpec) -> Classifier:
+    """Open, check and export the classifier that a specification names.
+
+    Raises:
+        CheckpointError: the file cannot be used; the sentence says why and what to do.
+        SpecError: the specification is incomplete or contradicts the file.
+    """
+    if spec.pretrained:
+        return _from_library(spec)
+    if spec.checkpoint is None:
+        raise SpecError(
+            "No model was named: give a checkpoint file, or an architecture and pretrained."
+        )
+    checkpoint = open_checkpoint(spec.checkpoint)
+    if checkpoint.program is not None:
+        return _from_program(spec, checkpoint.program, checkpoint.sha256)
+    return _from_weights(spec, checkpoint)
+
+
+def classifier_from_module(
+    module: nn.Module,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str] | None = None,
+    source: str = "Python module",
+) -> Classifier:
+    """A classifier from one's own module, which is copied and left as it is.
+
+    Args:
+        module: takes float32 images `[B,3,H,W]` and gives logits `[B,K]`.
+        preprocessing: its crop is the size of the images.
+        class_names: in order of the logits.
+        source: what to call it.
+
+    Raises:
+        CheckpointError: the module is no image classifier or cannot be exported.
+    """
+    module = copy.deepcopy(module).cpu()
+    program = export(module, preprocessing.crop, source)
+    names = None if class_names is None else tuple(class_names)
+    origin = _Origin(source, _digest(dict(module.state_dict())))
+    return _classifier(program, preprocessing, names, origin)
+
+
+def _from_library(spec: ModelSpec) -> Classifier:
+    if spec.architecture is None or spec.checkpoint is not None or spec.options:
+        raise SpecError(
+            "Pretrained weights come with an architecture alone: name one, without a checkpoint "
+            "or options."
+        )
+    name = architectures.resolve(spec.architecture)
+    module, preprocessing, names = architectures.pretrained(name)
+    preprocessing = spec.preprocessing or preprocessing
+    program = export(module, preprocessing.crop, name)
+    names = read_class_names(spec.class_names) if spec.class_names else names
+    origin = _Origin(f"{name}, pretrained", _digest(dict(module.state_dict())), name)
+    return _classifier(program, preprocessing, names, origin)
+
+
+def _from_program(spec: ModelSpec, program: ExportedProgram, sha256: str) -> Classifier:
+    assert spec.checkpoint is not None
+    source = spec.checkpoint.name
+    if spec.architecture is not None or spec.options:
+        raise SpecError(f"{source} is a whole program: leave out the architecture and its options.")
+    program = conform(program, source)
+    size = input_size(program)
+    preprocessing = spec.preprocessing or Preprocessing.assumed(size or (224, 224))
+    if size is not None and size != preprocessing.crop:
+        raise SpecError(
+            f"{source} takes images of {size[0]}×{size[1]} pixels, but the preprocessing crops to "
+            f"{preprocessing.crop[0]}×{preprocessing.crop[1]}."
+        )
+    names = read_class_names(spec.class_names) if spec.class_names else None
+    return _classifier(program, preprocessing, names, _Origin(source, sha256))
+
+
+def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
+    assert spec.checkpoint is not None
+    source = spec.checkpoint.name
+    said = Metadata.read(checkpoint.metadata, source)
+    if (architecture := spec.architecture or said.architecture) is None:
+        raise SpecError(
+            f"{source} holds weights alone: name the architecture, such as torchvision/resnet18."
+        )
+    architecture = architectures.resolve(architecture)
+    options = spec.options or (said.options if spec.architecture is None else {})
+    module = state_dict.network(checkpoint.weights, architecture, options, source)
+    preprocessing = (
+        spec.preprocessing
+        or (said.preprocessing and said.preprocessing.model_copy(update={"source": "file"}))
+        or Preprocessing.assumed(architectures.usual_size(architecture))
+    )
+    program = export(module, preprocessing.crop, source)
+    names = tuple(said.class_names) if said.class_names else None
+    names = read_class_names(spec.class_names) if spec.class_names else names
+    origin = _Origin(source, checkpoint.sha256, architecture)
+    return _classifier(program, preprocessing, names, origin)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    source: str
+    sha256: str
+    architecture: str | None = None
+
+
+def _classifier(
+    program: ExportedProgram,
+    preprocessing: Preprocessing,
+    class_names: tuple[str, ...] | None,
+    origin: _Origin,
+) -> Classifier:
+    num_classes = number_of_classes(program)
+    if class_names is not None and len(class_names) != num_classes:
+        raise CheckpointError(
+            f"{origin.source} has {num_classes} classes, but there are {len(class_names)} names."
+        )
+    return Classifier(
+        program=program,
+        preprocessing=preprocessing,
+        class_names=class_names,
+        num_classes=num_classes,
+        sha256=origin.sha256,
+        source=origin.source,
+        architecture=origin.architecture,
+        parameters=sum(parameter.numel() for parameter in program.parameters()),
+    )
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and bytes, in order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""The layers at which a classifier can be cut, found on its graph without running it."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch.export import ExportedProgram
+from torch.fx import Graph, GraphModule, Node
+
+from gsc_core.classifier.graph import images_of, nodes_after, operator_name, shape_of
+from gsc_core.errors import SpecError
+
+# A head made of these alone is linear in the feature: its gradient is the same for every image of
+# a class, and the first-order update is exact.
+_LINEAR_OPERATORS = frozenset(
+    {
+        "aten.linear",
+        "aten.adaptive_avg_pool2d",
+        "aten.avg_pool2d",
+        "aten.mean",
+        "aten.view",
+        "aten.reshape",
+        "aten.flatten",
+        "aten.squeeze",
+        "aten.select",
+        "aten.slice",
+        "aten.permute",
+        "aten.transpose",
+        "aten.contiguous",
+        "aten.clone",
+        "aten.dropout",
+        "aten.conv2d",
+        "aten.batch_norm",
+        "aten.sym_size",
+    }
+)
+_BLOCK_OPERATORS = frozenset({"aten.conv2d", "aten.convolution", "aten.linear", "aten.addmm"})
+
+
+@dataclass(frozen=True)
+class Split:
+    """A layer at which the network can be cut.
+
+    `shape` is one image's feature, `[C,H,W]`, `[H,W,C]` or tokens `[N,C]`; `channel` is the index
+    of the channel axis in the batched tensor. `block` tells a composite layer (at least two
+    convolutions or linear maps), `linear` that everything after the cut is linear. `aliases` are
+    layers that end in the same tensor.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    channel: int
+    block: bool
+    linear: bool
+    aliases: tuple[str, ...] = ()
+
+
+def splits(program: ExportedProgram) -> list[Split]:
+    """Every layer the network can be cut at, in the order of execution.
+
+    A layer qualifies when its output is a feature map or a token sequence (4-D or 3-D with the
+    batch first) and everything after depends on it alone: inside a residual branch there is no cut.
+    """
+    return [split for split, _ in candidates(program.module(check_guards=False))]
+
+
+def default_split(found: list[Split]) -> Split | None:
+    """The last convolutional block; in a network of tokens, the last block before the norm."""
+    blocks = [split for split in found if split.block]
+    maps = [split for split in blocks if len(split.shape) == 3]
+    tokens = [split for split in blocks if len(split.shape) == 2 and not split.linear]
+    for group in (maps, tokens, blocks, found):
+        if group:
+            return group[-1]
+    return None
+
+
+def choose(found: list[Split], name: str | None) -> Split | None:
+    """The split of that name, or the default; raises SpecError with the nearest names."""
+    if name is None:
+        return default_split(found)
+    for split in found:
+        if name == split.name or name in split.aliases:
+            return split
+    names = [name for split in found for name in (split.name, *split.aliases)]
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
+    raise SpecError(
+        f"The network cannot be cut at a layer named {name!r}; nearest: {', '.join(near)} "
+        "(`gsc splits` lists all)."
+    )
+
+
+def _layers(graph: Graph) -> dict[str, list[Node]]:
+    """Nodes by the layer they belong to; layers that are called more than once are left out."""
+    nodes: dict[str, list[Node]] = defaultdict(list)
+    calls: dict[str, set[str]] = defaultdict(set)
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        for call, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
+            name = str(path).removeprefix("L['self'].")
+            if name:
+                nodes[name].append(node)
+                calls[name].add(str(call))
+    return {name: members for name, members in nodes.items() if len(calls[name]) == 1}
+
+
+def candidates(module: GraphModule) -> list[tuple[Split, Node]]:
+    """Every split of a graph module with the node it cuts at, in the order of execution."""
+    order = {node: index for index, node in enumerate(module.graph.nodes)}
+    images = images_of(module.graph)
+    batch = shape_of(images)
+    found: dict[Node, tuple[Split, Node]] = {}
+    for name, members in _layers(module.graph).items():
+        node = members[-1]
+        shape = shape_of(node)
+        if shape is None or batch is None or not _is_feature(shape, batch[0]):
+            continue
+        after = nodes_after(module.graph, node)
+        if after is None:
+            continue
+        maps = sum(operator_name(member) in _BLOCK_OPERATORS for member in members)
+        split = Split(name, shape[1:], _channel_axis(shape), maps >= 2, _is_linear(after))
+        found[node] = (_merge(found[node][0], split) if node in found else split, node)
+    return sorted(found.values(), key=lambda pair: order[pair[1]])
+
+
+def _is_feature(shape: tuple[Any, ...], batch: Any) -> bool:
+    """Feature maps and token sequences: the batch first, fixed sizes, more than one position."""
+    if len(shape) not in (3, 4) or str(shape[0]) != str(batch):
+        return False
+    sizes = shape[1:]
+    return all(isinstance(size, int) for size in sizes) and sum(size > 1 for size in sizes) > 1
+
+
+def _merge(a: Split, b: Split) -> Split:
+    """Layers that end in the same tensor are one cut: the outermost names it, a block if any."""
+    name, *others = sorted((a.name, b.name, *a.aliases, *b.aliases), key=lambda n: (len(n), n))
+    return replace(a, name=name, block=a.block or b.block, aliases=tuple(others))
+
+
+def _channel_axis(shape: tuple[Any, ...]) -> int:
+    """Channels come second in feature maps, last in tokens and in channels-last maps (Swin)."""
+    if len(shape) == 3:
+        return 2
+    return 3 if shape[1] == shape[2] != shape[3] else 1
+
+
+def _is_linear(nodes: list[Node]) -> bool:
+    return all(
+        operator_name(node) in _LINEAR_OPERATORS for node in nodes if node.op == "call_function"
+    )

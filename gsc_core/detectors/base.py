@@ -1,0 +1,242 @@
+"""The contract every detector keeps: what it declares, what it is fitted on, what it scores."""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from enum import Flag, auto
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from gsc_core.classifier.network import Linear, Network
+from gsc_core.errors import Excused, SpecError
+
+
+class Need(Flag):
+    """What a detector reads of the one pass."""
+
+    LOGITS = auto()
+    FEATURES = auto()  # input of the last linear map
+    FEATURE_MAP = auto()  # output of the layer at which the network is cut
+    GRADIENT = auto()  # of the predicted logit, at the cut
+    IMAGES = auto()  # the preprocessed images themselves
+
+
+class Fit(Flag):
+    """What a detector must be fitted with."""
+
+    NOTHING = 0
+    IMAGES = auto()  # calibration images
+    LABELS = auto()  # their classes as well
+    SURROGATES = auto()  # surrogate outliers made from them
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method was published."""
+
+    title: str
+    venue: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What one pass yields for a batch; a field nobody needs is None.
+
+    `logits [B,K]`, `features [B,D]`, `feature_map` and `gradient` `[B,C,H,W]`, `[B,H,W,C]` or
+    `[B,N,C]`, `images [B,3,H,W]` after preprocessing. All float32.
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
+    feature_map: Tensor | None = None
+    gradient: Tensor | None = None
+    images: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.logits.shape[0]
+
+    def __getitem__(self, index: slice | Tensor) -> Representation:
+        """The chosen images of the batch."""
+        return self._each(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str) -> Representation:
+        """The same batch on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Representation]) -> Representation:
+        """One batch of several."""
+        first, *_ = parts
+        tensors = {
+            f.name: torch.cat([getattr(part, f.name) for part in parts])
+            for f in fields(cls)
+            if getattr(first, f.name) is not None
+        }
+        return cls(**tensors)
+
+    @property
+    def predicted(self) -> Tensor:
+        """Predicted class of each image, `[B]`."""
+        return self.logits.argmax(dim=1)
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> Representation:
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: do(t) for name, t in held.items() if t is not None})
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What detectors are fitted on: ID images only, never scored as test.
+
+    Logits and features of all N calibration images are kept; feature maps, gradients and images
+    only for a bounded `sample` of them and for `surrogates` made from that sample.
+
+    `labels [N]` is −1 where unknown.
+    """
+
+    network: Network
+    logits: Tensor
+    features: Tensor | None
+    labels: Tensor
+    sample: Representation
+    surrogates: Representation | None = None
+
+    @property
+    def linear(self) -> Linear:
+        """The last linear map; raises Excused when the network does not end in one."""
+        if self.network.linear is None:
+            raise Excused("the network does not end in a linear layer")
+        return self.network.linear
+
+    def require_features(self, at_least: int = 2) -> Tensor:
+        """Features `[N,D]`; raises Excused when there are none or fewer than `at_least` images."""
+        if self.features is None:
+            raise Excused("the network does not end in a linear layer, so it has no features")
+        self.require_images(at_least)
+        return self.features
+
+    def require_images(self, at_least: int) -> None:
+        """Raise Excused when there are fewer than `at_least` calibration images."""
+        if len(self.logits) < at_least:
+            raise Excused(
+                f"needs at least {at_least} calibration images; there are {len(self.logits)}"
+            )
+
+    def require_labels(self) -> Tensor:
+        """Mask `[N]` of labelled images; raises Excused when no image has a label."""
+        known = self.labels >= 0
+        if not bool(known.any()):
+            raise Excused("needs calibration images with class labels, and there are none")
+        return known
+
+
+def knob(
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A setting of a detector: a dataclass field with its plain explanation and limits."""
+    about_it = {"about": about, "low": low, "high": high, "choices": tuple(choices)}
+    return field(default=default, metadata=about_it)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A setting as app and CLI show it."""
+
+    name: str
+    default: Any
+    about: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+    def parse(self, value: Any) -> Any:
+        """`value` in this knob's type and limits; raises SpecError otherwise."""
+        kind = type(self.default)
+        try:
+            parsed = kind(value)
+        except (TypeError, ValueError):
+            raise SpecError(f"{self.name}={value!r} is not a {kind.__name__}.") from None
+        if self.choices and parsed not in self.choices:
+            raise SpecError(f"{self.name}={value!r} must be one of {', '.join(self.choices)}.")
+        if self.low is not None and not parsed >= self.low:  # NaN is not either
+            raise SpecError(f"{self.name}={value} must be at least {self.low}.")
+        if self.high is not None and not parsed <= self.high:
+            raise SpecError(f"{self.name}={value} must be at most {self.high}.")
+        return parsed
+
+
+@dataclass(eq=False)
+class Detector(ABC):
+    """Gives each image one outlier score: higher = more likely out-of-distribution.
+
+    Constructors only store knobs; `fit` learns attributes that end in `_`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    about: ClassVar[str]  # one plain sentence
+    paper: ClassVar[Paper | None] = None
+    needs: ClassVar[Need] = Need.LOGITS
+    fitted_with: ClassVar[Fit] = Fit.NOTHING
+    extra_passes: ClassVar[float] = 0.0  # forward-pass equivalents beyond the shared one
+
+    def fit(self, calibration: Calibration) -> Self:
+        """Learn from calibration images; raises Excused where model or images do not allow it."""
+        return self
+
+    @abstractmethod
+    def score(self, batch: Representation) -> Tensor:
+        """Outlier scores `[B]`: higher = more likely OOD, finite, detached."""
+
+    def logits_after(self, batch: Representation) -> Tensor | None:
+        """Logits `[B,K]` after this detector's intervention on the feature; None without one."""
+        return None
+
+    @classmethod
+    def knobs(cls) -> tuple[Knob, ...]:
+        """The settings this detector takes."""
+        return tuple(
+            Knob(f.name, f.default, **f.metadata)
+            for f in fields(cls)
+            if f.default is not MISSING and f.metadata
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """The value of every knob."""
+        return {item.name: getattr(self, item.name) for item in self.knobs()}
+
+    @classmethod
+    def configured(cls, values: Mapping[str, Any]) -> Self:
+        """This detector with some knobs set; raises SpecError for an unknown knob or value."""
+        known = {item.name: item for item in cls.knobs()}
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3) or list(known)
+                offer = f"; it has {', '.join(near)}" if near else ""
+                raise SpecError(f"Detector {cls.name} has no setting {name!r}{offer}.")
+        return cls(**{name: known[name].parse(value) for name, value in values.items()})
+
+
+__all__ = [
+    "Calibration",
+    "Detector",
+    "Excused",
+    "Fit",
+    "Knob",
+    "Need",
+    "Paper",
+    "Representation",
+    "knob",
+]

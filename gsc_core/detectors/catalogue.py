@@ -1,0 +1,87 @@
+"""The one list of detectors, and how a person names them."""
+
+from __future__ import annotations
+
+import difflib
+
+from gsc_core.detectors.base import Detector
+from gsc_core.detectors.dice import DICE
+from gsc_core.detectors.fdbd import FDBD
+from gsc_core.detectors.gradnorm import GradNorm
+from gsc_core.detectors.gsc import GSC, PublishedGSC
+from gsc_core.detectors.library import GEN, Energy, Entropy, KLMatching, MaxLogit
+from gsc_core.detectors.library_features import GMM, KNN, NCI, SHE, NNGuide, ViM
+from gsc_core.detectors.library_shaping import ASH, SCALE, VRA, ReAct
+from gsc_core.detectors.mahalanobis import RMD, Mahalanobis
+from gsc_core.detectors.msp import MSP
+from gsc_core.detectors.odin import ODIN
+from gsc_core.errors import SpecError
+
+CATALOGUE: tuple[type[Detector], ...] = (
+    GSC,
+    PublishedGSC,
+    MSP,
+    MaxLogit,
+    Energy,
+    Entropy,
+    GEN,
+    KLMatching,
+    ODIN,
+    GradNorm,
+    ReAct,
+    VRA,
+    ASH,
+    SCALE,
+    DICE,
+    KNN,
+    NNGuide,
+    ViM,
+    FDBD,
+    NCI,
+    Mahalanobis,
+    RMD,
+    SHE,
+    GMM,
+)
+"""Every detector, ours first. A new detector is one class and one line here."""
+
+
+def find(name: str) -> type[Detector]:
+    """The detector of that name; raises SpecError with the nearest names."""
+    known = {detector.name: detector for detector in CATALOGUE}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4) or list(known)
+    raise SpecError(f"There is no detector {name!r}; the nearest: {', '.join(near)}.")
+
+
+def parse_detectors(text: str) -> list[Detector]:
+    """Detectors named like `gsc,energy,knn:k=10`, or `all` of them with their usual settings.
+
+    Raises SpecError for an unknown detector or setting, a value out of its limits, and a detector
+    named twice: scores are kept under its name.
+    """
+    if text.strip() == "all":
+        return [detector() for detector in CATALOGUE]
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
+        raise SpecError("No detector is named; name some, such as gsc,energy, or all.")
+    if "all" in items:
+        raise SpecError("all names every detector already; name no other beside it.")
+    detectors = [_parse(item) for item in items]
+    names = [detector.name for detector in detectors]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"Detector {name} is named twice; name each once.")
+    return detectors
+
+
+def _parse(item: str) -> Detector:
+    name, *settings = (part.strip() for part in item.split(":"))
+    values: dict[str, str] = {}
+    for setting in settings:
+        knob, equals, value = (part.strip() for part in setting.partition("="))
+        if not equals or knob in values:
+            raise SpecError(f"{setting!r} in {item!r} must be one knob=value, each knob once.")
+        values[knob] = value
+    return find(name).configured(values)

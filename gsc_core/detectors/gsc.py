@@ -1,0 +1,279 @@
+"""Gradient Short-Circuit: take away what the prediction leans on most and see what is left.
+
+GSC, ICCV 2025, arXiv 2507.01417. For an image with feature `h`, logits `y`, predicted class `c` and
+gradient `g = ∂y_c/∂h`: rank the coordinates of `h`, short-circuit the leading share of them, update
+the logits with a first-order step, score by what happens to the confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from gsc_core.classifier.network import Network
+from gsc_core.classifier.split import Split
+from gsc_core.detectors.base import (
+    Calibration,
+    Detector,
+    Excused,
+    Fit,
+    Need,
+    Paper,
+    Representation,
+    knob,
+)
+
+_MIN_TO_LEARN = 10  # a direction or a percentile from fewer images is chance
+
+
+def count(share: float, n: int) -> int:
+    """How many of `n` coordinates a share of them is: `⌈share · n⌉`, free of rounding noise."""
+    return min(n, math.ceil(share * n - 1e-9))
+
+
+def select(ranking: Tensor, k: int) -> Tensor:
+    """Mask `[B,n]` of the `k` largest values of each row of `ranking [B,n]`.
+
+    Exactly `k` a row; equal values are taken in the order of their index.
+    """
+    rows, n = ranking.shape
+    if k <= 0:
+        return torch.zeros(rows, n, dtype=torch.bool, device=ranking.device)
+    smallest_taken = ranking.kthvalue(n - k + 1, dim=1, keepdim=True).values
+    above = ranking > smallest_taken
+    tied = ranking == smallest_taken
+    room = k - above.sum(dim=1, keepdim=True)
+    return above | (tied & (tied.cumsum(dim=1) <= room))
+
+
+def rank(feature: Tensor, gradient: Tensor, by: str, seed: int) -> Tensor:
+    """Ranking value of every coordinate `[B,n]` from feature and gradient `[B,n]` (or their sums).
+
+    `gradient` |g|, `attribution` |g·h|, and as controls `activation` |h| and `random`, one fixed
+    order for all images so that scores do not depend on the batch.
+    """
+    if by == "gradient":
+        return gradient.abs()
+    if by == "attribution":
+        return (gradient * feature).abs()
+    if by == "activation":
+        return feature.abs()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(feature.shape[1:], generator=generator).to(feature.device)
+    return order.expand_as(feature)
+
+
+def confidence_of(logits: Tensor, kind: str) -> Tensor:
+    """Confidence `[B]` of logits `[B,K]`: largest `softmax`, `energy` (log-sum-exp) or `logit`."""
+    if kind == "softmax":
+        return torch.exp(logits.amax(dim=1) - logits.logsumexp(dim=1))
+    return logits.logsumexp(dim=1) if kind == "energy" else logits.amax(dim=1)
+
+
+@dataclass(eq=False)
+class GSC(Detector):
+    """The method with every knob free, its direction learned on surrogate outliers.
+
+    Scores are higher for OOD. `turned_` tells that the published direction (a larger drop of
+    confidence means OOD) was backwards on this model's surrogates and has been turned.
+    """
+
+    share: float = knob(0.2, "share of the coordinates to short-circuit", low=0.0, high=1.0)
+    granularity: str = knob(
+        "element", "short-circuit single values or whole channels", choices=("element", "channel")
+    )
+    ranking: str = knob(
+        "gradient",
+        "what makes a coordinate important to the prediction",
+        choices=("gradient", "attribution", "activation", "random"),
+    )
+    intervention: str = knob(
+        "zero", "set the chosen to zero, or cut them at a usual value", choices=("zero", "truncate")
+    )
+    percentile: float = knob(
+        0.95, "truncate: the share of calibration values left as they are", low=0.0, high=1.0
+    )
+    update: str = knob(
+        "first_order",
+        "estimate the new logits, or compute them again",
+        choices=("first_order", "exact"),
+    )
+    reading: str = knob(
+        "drop",
+        "what is read from the new logits",
+        choices=("drop", "relative_drop", "residual_logit", "energy", "softmax"),
+    )
+    confidence: str = knob(
+        "softmax", "drop: of which confidence", choices=("softmax", "energy", "logit")
+    )
+    direction: str = knob(
+        "learned",
+        "whether a larger drop means stranger, or surrogate outliers decide",
+        choices=("learned", "published"),
+    )
+    seed: int = knob(0, "of the random ranking", low=0)
+
+    name: ClassVar[str] = "gsc"
+    title: ClassVar[str] = "Gradient Short-Circuit"
+    about: ClassVar[str] = (
+        "Removes the part of the feature the prediction leans on most and reads how the confidence "
+        "changes; the direction is learned on surrogate outliers."
+    )
+    paper: ClassVar[Paper | None] = Paper(
+        "Gradient Short-Circuit: Efficient Out-of-Distribution Detection via Feature Intervention",
+        "ICCV",
+        2025,
+        "https://arxiv.org/abs/2507.01417",
+    )
+    needs: ClassVar[Need] = Need.LOGITS | Need.FEATURE_MAP | Need.GRADIENT
+    fitted_with: ClassVar[Fit] = Fit.IMAGES | Fit.SURROGATES
+
+    network_: Network | None = field(default=None, init=False, repr=False)
+    caps_: Tensor | None = field(default=None, init=False, repr=False)
+    turned_: bool = field(default=False, init=False, repr=False)
+
+    def fit(self, calibration: Calibration) -> Self:
+        """Learn the truncation levels and the direction from calibration images."""
+        if calibration.network.split is None:
+            raise Excused("no layer of this network can be cut in two")
+        self.network_, self.turned_ = calibration.network, False
+        if self.intervention == "truncate":
+            self.caps_ = self._learn_caps(calibration)
+        if self.direction == "learned":
+            self.turned_ = self._learn_direction(calibration)
+        return self
+
+    def score(self, batch: Representation) -> Tensor:
+        """Outlier scores `[B]`; higher = more likely OOD."""
+        raw = self._published_score(batch).detach()
+        return -raw if self.turned_ else raw
+
+    def mask(self, batch: Representation) -> Tensor:
+        """The short-circuited coordinates: a boolean tensor that broadcasts to the feature map."""
+        feature, gradient = _of_split(batch)
+        if self.granularity == "element":
+            ranking = rank(feature.flatten(1), gradient.flatten(1), self.ranking, self.seed)
+            k = count(self.share, ranking.shape[1])
+            return select(ranking, k).view_as(feature)
+        ranking = self.channel_ranking(batch)
+        chosen = select(ranking, count(self.share, ranking.shape[1]))
+        shape = [1] * feature.ndim
+        shape[0], shape[self._channel] = chosen.shape
+        return chosen.view(shape)
+
+    def channel_ranking(self, batch: Representation) -> Tensor:
+        """How much the prediction leans on each channel, `[B,C]`: sums over positions first."""
+        feature, gradient = _of_split(batch)
+        positions = [d for d in range(1, feature.ndim) if d != self._channel]
+        if self.ranking == "attribution":  # a channel's whole contribution to the predicted logit
+            return (gradient * feature).sum(positions).abs()
+        return rank(feature.sum(positions), gradient.sum(positions), self.ranking, self.seed)
+
+    def change(self, batch: Representation) -> Tensor:
+        """`h' − h`: what the short-circuit does to the feature, in its shape."""
+        feature, _ = _of_split(batch)
+        mask = self.mask(batch)
+        if self.intervention == "zero":
+            return torch.where(mask, -feature, torch.zeros_like(feature))
+        assert self.caps_ is not None
+        return torch.where(mask, feature.minimum(self.caps_) - feature, torch.zeros_like(feature))
+
+    def predicted_logit_after(self, batch: Representation) -> Tensor:
+        """Logit `[B]` of the class predicted before, after: first order is `y_c + <g, h' − h>`."""
+        if self.update == "exact":
+            return self.logits_after(batch).gather(1, batch.predicted[:, None])[:, 0]
+        _, gradient = _of_split(batch)
+        moved = (gradient * self.change(batch)).flatten(1).sum(dim=1)
+        return batch.logits.amax(dim=1) + moved
+
+    def logits_after(self, batch: Representation) -> Tensor:
+        """All logits `[B,K]` after the short-circuit, by the chosen update."""
+        network, split = self._fitted()
+        feature, _ = _of_split(batch)
+        change = self.change(batch)
+        if self.update == "exact" or split.linear:
+            with torch.no_grad():  # for a linear head both updates are the same numbers
+                return network.head(feature + change)
+        return batch.logits + network.first_order(feature, change)[1]
+
+    def _published_score(self, batch: Representation) -> Tensor:
+        if self.reading == "residual_logit":
+            return -self.predicted_logit_after(batch)
+        if self.reading == "energy":
+            return -self.logits_after(batch).logsumexp(dim=1)
+        if self.reading == "softmax":
+            after = self.logits_after(batch)
+            return after.logsumexp(dim=1) - after.amax(dim=1)
+        before = confidence_of(batch.logits, self.confidence)
+        if self.confidence == "logit":
+            drop = before - self.predicted_logit_after(batch)
+        else:
+            drop = before - confidence_of(self.logits_after(batch), self.confidence)
+        return drop if self.reading == "drop" else drop / before.abs().clamp(min=1e-12)
+
+    def _learn_caps(self, calibration: Calibration) -> Tensor:
+        """Per channel, the value under which `percentile` of the calibration values lie."""
+        feature, _ = _of_split(calibration.sample)
+        if len(feature) < _MIN_TO_LEARN:
+            raise Excused(
+                f"needs at least {_MIN_TO_LEARN} calibration images to learn where to truncate; "
+                f"there are {len(feature)}"
+            )
+        values = feature.movedim(self._channel, 0).flatten(1)  # [C, N·positions]
+        k = max(1, math.ceil(self.percentile * values.shape[1]))
+        caps = values.kthvalue(k, dim=1).values
+        shape = [1] * feature.ndim
+        shape[self._channel] = -1
+        return caps.view(shape)
+
+    def _learn_direction(self, calibration: Calibration) -> bool:
+        """Whether surrogate outliers score lower than the images they were made from."""
+        strangers = calibration.surrogates
+        if strangers is None or min(len(strangers), len(calibration.sample)) < _MIN_TO_LEARN:
+            found = 0 if strangers is None else len(calibration.sample)
+            raise Excused(
+                f"needs at least {_MIN_TO_LEARN} calibration images to learn its direction; "
+                f"there are {found}"
+            )
+        ours = self._published_score(calibration.sample).double()
+        theirs = self._published_score(strangers).double().sort().values
+        # Mann-Whitney: how many surrogates score below, and at most as high as, each image
+        below = torch.searchsorted(theirs, ours, right=False)
+        up_to = torch.searchsorted(theirs, ours, right=True)
+        won = 1 - (below + up_to).double().mean() / (2 * len(theirs))
+        return bool(won < 0.5)
+
+    def _fitted(self) -> tuple[Network, Split]:
+        assert self.network_ is not None and self.network_.split is not None, "fit() comes first"
+        return self.network_, self.network_.split
+
+    @property
+    def _channel(self) -> int:
+        return self._fitted()[1].channel
+
+
+@dataclass(eq=False)
+class PublishedGSC(GSC):
+    """The method word for word: top 20 % of |g|, zero, first order, larger drop = more OOD."""
+
+    direction: str = knob(
+        "published",
+        "whether a larger drop means stranger, or surrogate outliers decide",
+        choices=("learned", "published"),
+    )
+
+    name: ClassVar[str] = "gsc-published"
+    title: ClassVar[str] = "Gradient Short-Circuit, as published"
+    about: ClassVar[str] = (
+        "The published method with its published direction, which can be backwards on a real model."
+    )
+    fitted_with: ClassVar[Fit] = Fit.IMAGES
+
+
+def _of_split(batch: Representation) -> tuple[Tensor, Tensor]:
+    assert batch.feature_map is not None and batch.gradient is not None
+    return batch.feature_map, batch.gradient

@@ -1,0 +1,141 @@
+"""Distance to the nearest class mean, in the shape that all classes share.
+
+The covariance comes from fewer images than the features have dimensions more often than not, so it
+is shrunk (Ledoit and Wolf 2004) and everything is float64. Whitening turns all distances into one
+`cdist`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from pytorch_ood import detector as ood
+from sklearn.covariance import empirical_covariance, ledoit_wolf
+from torch import Tensor
+
+from gsc_core.detectors.base import (
+    Calibration,
+    Detector,
+    Excused,
+    Fit,
+    Need,
+    Representation,
+    knob,
+)
+from gsc_core.detectors.library import LEAST_IMAGES, published
+from gsc_core.detectors.precision import double
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """Gaussians with means `[M,D]` and one covariance `Σ`; `whitening [D,D]` has `W Wᵀ = Σ⁻¹`."""
+
+    means: Tensor
+    whitening: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, groups: Tensor, shrinkage: str) -> Gaussians:
+        """One Gaussian for each group of the features `[N,D]`; raises Excused when they are flat.
+
+        `groups [N]` numbers the groups 0…M−1, none of them empty.
+        """
+        counts = groups.bincount()
+        sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, groups, features)
+        means = sums / counts[:, None]
+        return cls(means, _whitening(features - means[groups], shrinkage))
+
+    def nearest(self, features: Tensor) -> Tensor:
+        """Squared Mahalanobis distance `[B]` of features `[B,D]` to the nearest mean."""
+        distances = torch.cdist(features @ self.whitening, self.means @ self.whitening)
+        return distances.amin(dim=1).square()
+
+
+@dataclass(eq=False)
+class Mahalanobis(Detector):
+    """Squared Mahalanobis distance to the nearest class mean; missing classes are left out."""
+
+    shrinkage: str = knob(
+        "ledoit-wolf",
+        "how the covariance is kept well-behaved with few images",
+        choices=("ledoit-wolf", "none"),
+    )
+
+    name = "mahalanobis"
+    title = "Mahalanobis"
+    about = "How far the feature is from the nearest class, in the spread that classes have."
+    paper = published(ood.Mahalanobis)
+    needs = Need.LOGITS | Need.FEATURES
+    fitted_with = Fit.IMAGES | Fit.LABELS
+
+    classes_: Gaussians | None = field(default=None, init=False, repr=False)
+
+    def fit(self, calibration: Calibration) -> Self:
+        """Learn the class means and the covariance within classes from the labelled images."""
+        self.classes_ = Gaussians.of(*self._labelled(calibration), self.shrinkage)
+        return self
+
+    def score(self, batch: Representation) -> Tensor:
+        """Outlier scores `[B]` in float64; higher = more likely OOD."""
+        assert self.classes_ is not None, "fit() comes first"
+        assert batch.features is not None
+        return self.classes_.nearest(double(batch.features.detach()))
+
+    def _labelled(self, calibration: Calibration) -> tuple[Tensor, Tensor]:
+        """Features `[N,D]` and class numbers `[N]` without gaps of the labelled images."""
+        features = double(calibration.require_features())
+        known = calibration.require_labels().to(features.device)
+        features = features[known]
+        labels = calibration.labels.to(features.device)[known]
+        present = labels.bincount() > 0
+        classes = int(present.sum())
+        unshrunk = self.shrinkage == "none"
+        least = classes + features.shape[1] if unshrunk else max(2 * classes, LEAST_IMAGES)
+        if len(features) < least:
+            why = " without shrinkage" if unshrunk else ""
+            raise Excused(
+                f"needs at least {least} labelled calibration images for {classes} classes{why}; "
+                f"there are {len(features)}"
+            )
+        return features, (present.cumsum(0) - 1)[labels]
+
+
+@dataclass(eq=False)
+class RMD(Mahalanobis):
+    """Mahalanobis distance to the nearest class, less the distance to all classes as one."""
+
+    name = "rmd"
+    title = "Relative Mahalanobis"
+    about = "The Mahalanobis distance, less what makes a feature far from everything."
+    paper = published(ood.RMD)
+
+    background_: Gaussians | None = field(default=None, init=False, repr=False)
+
+    def fit(self, calibration: Calibration) -> Self:
+        """Learn the classes, and one Gaussian of all labelled images."""
+        features, groups = self._labelled(calibration)
+        self.classes_ = Gaussians.of(features, groups, self.shrinkage)
+        self.background_ = Gaussians.of(features, torch.zeros_like(groups), self.shrinkage)
+        return self
+
+    def score(self, batch: Representation) -> Tensor:
+        """Outlier scores `[B]` in float64, often negative; higher = more likely OOD."""
+        assert self.background_ is not None, "fit() comes first"
+        assert batch.features is not None
+        return super().score(batch) - self.background_.nearest(double(batch.features.detach()))
+
+
+def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:
+    """`W [D,D]` with `W Wᵀ = Σ⁻¹` of residuals `[N,D]` around their means."""
+    numbers = residuals.cpu().numpy()
+    if shrinkage == "none":
+        covariance = empirical_covariance(numbers, assume_centered=True)
+    else:
+        covariance, _ = ledoit_wolf(numbers, assume_centered=True)
+    factor, failed = torch.linalg.cholesky_ex(torch.as_tensor(covariance).to(residuals))
+    if failed:
+        raise Excused("the features of the calibration images vary in too few directions")
+    identity = torch.eye(len(factor)).to(factor)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return inverse.T

@@ -1,0 +1,21 @@
+"""The one family of errors a user can mend: one sentence that says what is wrong and what to do."""
+
+
+class GscError(Exception):
+    """Something the user can mend. The message is one plain sentence, shown as it is."""
+
+
+class CheckpointError(GscError):
+    """The model file cannot be read, is unsafe, or does not fit what was said of it."""
+
+
+class ImageError(GscError):
+    """A picture, folder, archive or label table cannot be used."""
+
+
+class SpecError(GscError):
+    """The audit asks for something that does not exist or cannot be done."""
+
+
+class Excused(GscError):  # noqa: N818 - an answer more than an error
+    """A detector cannot run on this model or these images; the audit goes on without it."""

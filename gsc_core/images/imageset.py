@@ -1,0 +1,121 @@
+"""A set of pictures: its members by digest, what was left out and why, and how to divide it."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from gsc_core.errors import ImageError, SpecError
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One picture: where it lies, its POSIX name in the set, the digest of its bytes, its label."""
+
+    path: Path
+    name: str
+    sha256: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that should be a picture and cannot be read, and the reason in plain words."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A picture with the very bytes of another."""
+
+    name: str
+    same_as: str
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Pictures in the order of their names, each content once.
+
+    `broken` and `duplicates` tell what reading left out. They belong to the set as it was read:
+    `without` and `split` give sets with none.
+    """
+
+    name: str
+    images: tuple[ImageFile, ...]
+    broken: tuple[Broken, ...] = field(default=())
+    duplicates: tuple[Duplicate, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over the sorted digests of the pictures, whatever they are called."""
+        members = "\n".join(sorted(image.sha256 for image in self.images))
+        return hashlib.sha256(members.encode()).hexdigest()
+
+    def without(self, names: Iterable[str]) -> "ImageSet":
+        """Leave out the pictures of these names."""
+        gone = set(names)
+        return self._with(image for image in self.images if image.name not in gone)
+
+    def split(self, share: float, seed: int) -> tuple["ImageSet", "ImageSet"]:
+        """Divide at random into a calibration set with this share of the pictures, and the rest.
+
+        Each label keeps the share as nearly as whole pictures allow, and a label of two or more
+        pictures is in both. The same set, share and seed always divide alike.
+
+        Raises SpecError when the share is not between 0 and 1, ImageError with fewer than two
+        pictures.
+        """
+        if not 0 < share < 1:
+            raise SpecError(f"The calibration share is {share:g}: give one between 0 and 1.")
+        if len(self) < 2:
+            raise ImageError(f"{self.name} holds too few pictures to divide: give at least two.")
+        chosen = self._chosen(share, np.random.default_rng(seed))
+        return (
+            self._with(image for image in self.images if image.name in chosen),
+            self._with(image for image in self.images if image.name not in chosen),
+        )
+
+    def _with(self, images: Iterable[ImageFile]) -> "ImageSet":
+        return replace(self, images=tuple(images), broken=(), duplicates=())
+
+    def _chosen(self, share: float, random: np.random.Generator) -> set[str]:
+        """Draw from each label in turn; the fraction a label leaves over is carried to the next."""
+        groups: defaultdict[str | None, list[str]] = defaultdict(list)
+        for image in self.images:
+            groups[image.label].append(image.name)
+        strata = [groups[label] for label in sorted(groups, key=lambda text: (text is None, text))]
+        random.shuffle(strata)
+        ends = np.cumsum([len(names) for names in strata])
+        drawn = np.diff(np.floor(ends * share + 0.5), prepend=0).astype(int)
+        chosen: set[str] = set()
+        for names, count in zip(strata, drawn, strict=True):
+            both = 1 if len(names) > 1 else 0
+            order = random.permutation(len(names))
+            chosen.update(names[at] for at in order[: np.clip(count, both, len(names) - both)])
+        return self._neither_empty(chosen)
+
+    def _neither_empty(self, chosen: set[str]) -> set[str]:
+        if not chosen:
+            return {self.images[0].name}
+        return chosen - {self.images[0].name} if len(chosen) == len(self) else chosen
+
+
+def shared(a: ImageSet, b: ImageSet) -> tuple[Duplicate, ...]:
+    """List the pictures of `a` that are in `b` too, byte for byte.
+
+    `name` is the name in `a`, `same_as` the one in `b`: to part them,
+    `a.without(each.name for each in shared(a, b))`.
+    """
+    names = {image.sha256: image.name for image in b.images}
+    return tuple(
+        Duplicate(image.name, names[image.sha256]) for image in a.images if image.sha256 in names
+    )

@@ -1,0 +1,136 @@
+"""A user's folder, files or ZIP to an ImageSet: each file is read once, for digest and header."""
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from gsc_core.errors import ImageError
+from gsc_core.images.archive import inspect, is_hidden, unpack
+from gsc_core.images.decode import PICTURE_SUFFIXES, READABLE, header, read_bytes
+from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
+from gsc_core.images.labels import labels_of
+
+
+def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -> ImageSet:
+    """Read a folder, a ZIP (unpacked into the new folder `into`) or a single picture as a set.
+
+    Raises ImageError when it is none of these, or holds no readable picture.
+    """
+    if path.is_dir():
+        return read_folder(path, name, labels)
+    if not path.exists():
+        raise ImageError(f"{path} does not exist: check the path.")
+    if _is_picture(path):
+        return read_files([path], name)
+    return read_archive(path, name, into, labels)
+
+
+def read_folder(root: Path, name: str, labels: Path | None = None) -> ImageSet:
+    """Read all pictures below a folder, labelled by a CSV table, class folders or WordNet ids.
+
+    Hidden files, those of operating systems, and files that are no pictures by their names are
+    passed over; linked folders are not entered. Raises ImageError when no picture can be read.
+    """
+    if not root.is_dir():
+        raise ImageError(f"{root} is not a folder that can be read: check the path.")
+    return _read(list(_visible(root)), root, name, labels)
+
+
+def read_files(paths: Sequence[Path], name: str) -> ImageSet:
+    """Read these pictures as a set; their names are relative to the folder common to all of them.
+
+    Raises ImageError when none of them is a readable picture.
+    """
+    absolute = [path.absolute() for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in absolute])) if paths else Path()
+    return _read(absolute, root, name, None, look_around=False)
+
+
+def read_archive(zip_path: Path, name: str, into: Path, labels: Path | None = None) -> ImageSet:
+    """Unpack an untrusted ZIP into the new folder `into` and read that; see `unpack`.
+
+    Pictures with names too long for a disk are listed as broken.
+    """
+    contents = inspect(zip_path)
+    if not any(_is_picture(Path(member.filename)) for member in contents.members):
+        raise ImageError(_nothing(zip_path.name, [Path(other) for other in contents.others], ()))
+    unpack(zip_path, into)
+    try:
+        images = read_folder(into, name, labels)
+    except ImageError:
+        shutil.rmtree(into)
+        raise
+    too_long = (
+        Broken(f"{long[:60]}…", "has too long a name: shorten it") for long in contents.too_long
+    )
+    return replace(images, broken=(*images.broken, *too_long))
+
+
+def _visible(root: Path) -> Iterable[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = [each for each in folders if not is_hidden(PurePosixPath(each))]
+        for file in files:
+            if not is_hidden(PurePosixPath(file)):
+                yield Path(folder, file)
+
+
+def _read(
+    paths: list[Path], root: Path, name: str, labels: Path | None, *, look_around: bool = True
+) -> ImageSet:
+    named = sorted((_name(path, root), path) for path in paths if _is_picture(path))
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+        looked = list(pool.map(lambda pair: _look(*pair), named))
+    good = [each for each in looked if isinstance(each, ImageFile)]
+    broken = tuple(each for each in looked if isinstance(each, Broken))
+    if not good:
+        raise ImageError(_nothing(name, paths, broken))
+    first: dict[str, str] = {}
+    for image in good:
+        first.setdefault(image.sha256, image.name)
+    once = [image for image in good if first[image.sha256] == image.name]
+    label = labels_of([image.name for image in once], root if look_around else None, labels)
+    return ImageSet(
+        name,
+        tuple(replace(image, label=label[image.name]) for image in once),
+        broken,
+        tuple(
+            Duplicate(image.name, first[image.sha256])
+            for image in good
+            if first[image.sha256] != image.name
+        ),
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _name(path: Path, root: Path) -> str:
+    # Names on Linux may hold bytes that are no text; a database and a report cannot.
+    return path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+
+
+def _look(name: str, path: Path) -> ImageFile | Broken:
+    try:
+        data = read_bytes(path, name)
+        header(data, name)
+    except ImageError as error:
+        return Broken(name, str(error).removeprefix(f"{name} "))
+    return ImageFile(path, name, hashlib.sha256(data).hexdigest())
+
+
+def _nothing(name: str, paths: list[Path], broken: tuple[Broken, ...]) -> str:
+    """Say in one sentence what was found where pictures were expected."""
+    if broken:
+        first = f"{broken[0].name} {broken[0].reason}"
+        return f"None of the {len(broken)} pictures in {name} can be read; the first: {first}"
+    kinds = Counter(sorted(path.suffix.lower() or "without an ending" for path in paths))
+    found = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(4))
+    return (
+        f"There is no picture in {name}, only {found or 'an empty folder'}: give {READABLE} files."
+    )

@@ -1,0 +1,180 @@
+"""Surrogate outliers: stand-ins for OOD pictures, made from ID pictures alone.
+
+Each keeps something of the ID picture (its texture, its patches, its spectrum, its objects) and
+breaks the rest, so that a detector can be chosen without ever seeing a real outlier.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as transform
+
+from gsc_core.errors import ImageError
+from gsc_core.images.aside import folder_written_aside
+from gsc_core.images.decode import decode
+from gsc_core.images.imageset import ImageFile, ImageSet
+from gsc_core.images.reading import read_folder
+
+Make = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """One kind of surrogate outlier: `make(image, other, generator)`, pure but for the generator.
+
+    Pictures are uint8 `[3,H,W]`; the result has the size of `image`. Only `mix` looks at `other`.
+    """
+
+    name: str
+    description: str
+    make: Make
+    needs_other: bool = False
+
+
+def zoom(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Enlarge a random crop of 15 to 30 % of each side to the size of the picture."""
+    height, width = image.shape[-2:]
+    share = 0.15 + 0.15 * _uniform(generator)
+    h, w = max(2, round(share * height)), max(2, round(share * width))
+    top, left = _below(height - h + 1, generator), _below(width - w + 1, generator)
+    crop = image[:, top : top + h, left : left + w]
+    return _resized(crop, height, width)
+
+
+def jigsaw(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Cut the picture into 4×4 to 8×8 patches and shuffle them; never back to where they were.
+
+    What is left over at the right and lower edge stays in place, so no pixel is lost.
+    """
+    grid = 4 + _below(5, generator)
+    h, w = image.shape[-2] // grid, image.shape[-1] // grid
+    if min(h, w) == 0:
+        raise ImageError("A picture with a side under 8 pixels has no patches: leave jigsaw out.")
+    tiles = image[:, : grid * h, : grid * w].reshape(3, grid, h, grid, w)
+    patches = tiles.permute(1, 3, 0, 2, 4).flatten(0, 1)
+    order = torch.arange(grid**2)
+    while torch.equal(order, torch.arange(grid**2)):
+        order = torch.randperm(grid**2, generator=generator)
+    shuffled = patches[order].reshape(grid, grid, 3, h, w).permute(2, 0, 3, 1, 4)
+    result = image.clone()
+    result[:, : grid * h, : grid * w] = shuffled.reshape(3, grid * h, grid * w)
+    return result
+
+
+def phase(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Scramble the phase of the picture's Fourier transform, keep its amplitude: texture alone."""
+    return phase_scrambled(image, generator).round().clamp(0, 255).to(torch.uint8)
+
+
+def phase_scrambled(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Give the phase-scrambled picture `[3,H,W]` as floats, before it is clipped to 0..255.
+
+    The phases of one white-noise picture are added to all three channels, which keeps their colours
+    together; being those of a real picture, they make the result real (and keep its mean).
+    """
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    noise = torch.rand(size, generator=generator, dtype=torch.float64)
+    turn = torch.polar(torch.ones((), dtype=torch.float64), torch.fft.rfft2(noise).angle())
+    scrambled: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(image.double()) * turn, s=size)
+    return scrambled
+
+
+def mix(image: torch.Tensor, other: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blend with another picture, resized to this one: 40 to 60 % of each."""
+    share = 0.4 + 0.2 * _uniform(generator)
+    resized = _resized(other, *image.shape[-2:])
+    return torch.lerp(resized.float(), image.float(), share).round().to(torch.uint8)
+
+
+SURROGATES = (
+    Surrogate("zoom", "a small part of the picture, enlarged: texture without an object", zoom),
+    Surrogate("jigsaw", "the picture in shuffled patches: parts without their whole", jigsaw),
+    Surrogate("phase", "the picture's spectrum with random phases: texture without edges", phase),
+    Surrogate("mix", "two pictures over each other: no single object", mix, needs_other=True),
+)
+
+
+def surrogates_of(
+    images: ImageSet | Sequence[Path], kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
+) -> Iterator[tuple[str, str, torch.Tensor]]:
+    """Make one surrogate of each kind from each picture, as (name of the picture, kind, tensor).
+
+    Pictures come in a random order, decoded one at a time, and each is mixed with the one before
+    it: a random partner at no cost. A picture that cannot be decoded is passed over; the pass over
+    the set itself reports it. The same pictures, kinds and seed always give the same surrogates.
+
+    Raises ImageError when a kind needs two pictures and fewer can be decoded.
+    """
+    for image, kind, surrogate in _made(images, kinds, seed):
+        yield image.name, kind.name, surrogate
+
+
+def write_surrogates(
+    images: ImageSet, into: Path, kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
+) -> ImageSet:
+    """Write surrogates as PNG into the new folder `into`, labelled by kind, and read them as a set.
+
+    Raises ImageError as `surrogates_of` does, and when `into` cannot be written; then nothing is
+    left.
+    """
+    with folder_written_aside(into) as part:
+        for image, kind, surrogate in _made(images, kinds, seed):
+            stem = Path(image.name).stem[:40]  # the digest makes it unique
+            target = part / kind.name / f"{stem}-{image.sha256[:12]}.png"
+            target.parent.mkdir(exist_ok=True)
+            pixels = surrogate.permute(1, 2, 0).contiguous().numpy()
+            Image.fromarray(pixels).save(target, compress_level=1)
+        if not any(part.iterdir()):
+            raise ImageError(f"No picture of {images.name} can be decoded: give whole pictures.")
+    return read_folder(into, f"{images.name} surrogates")
+
+
+def _made(
+    images: ImageSet | Sequence[Path], kinds: Sequence[Surrogate], seed: int
+) -> Iterator[tuple[ImageFile, Surrogate, torch.Tensor]]:
+    files = images.images if isinstance(images, ImageSet) else tuple(map(_file, images))
+    start = torch.Generator().manual_seed(seed)
+    order = [files[at] for at in torch.randperm(len(files), generator=start).tolist()]
+    before = next((each for image in reversed(order) if (each := _decoded(image))), None)
+    for now in filter(None, map(_decoded, order)):
+        image, pixels = now
+        for kind in kinds:
+            if kind.needs_other and (before is None or before[0] is image):
+                raise ImageError(f"{kind.name} needs two pictures that can be decoded: give more.")
+            other = before[1] if before else pixels
+            yield image, kind, kind.make(pixels, other, _generator(seed, kind, image))
+        before = now
+
+
+def _decoded(image: ImageFile) -> tuple[ImageFile, torch.Tensor] | None:
+    try:
+        return image, decode(image.path)
+    except ImageError:
+        return None
+
+
+def _generator(seed: int, kind: Surrogate, image: ImageFile) -> torch.Generator:
+    """Seed by picture and kind, so that one picture more or less changes no other's surrogates."""
+    digest = hashlib.sha256(f"{seed}\n{kind.name}\n{image.name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
+def _file(path: Path) -> ImageFile:
+    return ImageFile(path, path.name, "")
+
+
+def _resized(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    resized: torch.Tensor = transform.resize(image, [height, width], antialias=True)
+    return resized
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))
+
+
+def _below(limit: int, generator: torch.Generator) -> int:
+    return int(torch.randint(limit, (), generator=generator))

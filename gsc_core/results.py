@@ -1,0 +1,132 @@
+"""The document of a finished audit: what `--json` prints and `metrics.json` holds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from gsc_core import __version__
+from gsc_core.detectors import Detector
+from gsc_core.detectors.gsc import GSC
+from gsc_core.evaluation.intervals import MEAN, Interval, evaluate
+from gsc_core.evaluation.metrics import metrics
+from gsc_core.images import Broken, LeftOut
+from gsc_core.scoring.calibration import Calibrated
+from gsc_core.scoring.chunks import AFTER
+
+MOST_NAMED = 1000  # files named one by one; the counts are always whole
+LIBRARIES = ("torch", "torchvision", "timm", "pytorch-ood", "numpy", "pillow")
+
+
+def measure(
+    table: pa.Table, detectors: Sequence[Detector], calibrated: Calibrated, repeats: int, seed: int
+) -> dict[str, Any]:
+    """What was measured: every detector on every OOD set, accuracies, inverted detectors.
+
+    `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
+    made of calibration images, score lower than ID images (AUROC under 0.5).
+    """
+    results: list[dict[str, Any]] = []
+    surrogates: dict[str, float] = {}
+    inverted: list[str] = []
+    for name in (detector.name for detector in detectors):
+        scores = _by_set(table, name)
+        found = evaluate(scores.pop("id"), scores, repeats, seed)
+        results += [_row(name, ood_set, intervals) for ood_set, intervals in found.items()]
+        if calibrated.surrogates is not None:
+            surrogates[name] = _on_surrogates(calibrated, name)
+        if found[MEAN]["auroc"].value < 0.5 or surrogates.get(name, 1) < 0.5:
+            inverted.append(name)
+    known = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
+    return {
+        "results": results,
+        "id_accuracy": _accuracy(known, "predicted"),
+        "id_accuracy_after": {
+            detector.name: _accuracy(known, AFTER + detector.name)
+            for detector in detectors
+            if AFTER + detector.name in known.column_names
+        },
+        "inverted": inverted,
+        "surrogate_auroc": surrogates,
+        "directions": {
+            detector.name: "turned" if detector.turned_ else "as published"
+            for detector in detectors
+            if isinstance(detector, GSC)
+        },
+    }
+
+
+def count(
+    table: pa.Table, left_out: Mapping[str, LeftOut], broken: Mapping[str, Sequence[Broken]]
+) -> dict[str, Any]:
+    """How many pictures of each set were scored, broken and doubled, and which.
+
+    `broken` are those whose header was right and whose pixels were not.
+    """
+    scored = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["set"]).to_pylist()}
+    images: dict[str, dict[str, int]] = {}
+    named: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for name, number in scored.items():
+        found = left_out.get(name, LeftOut((), ()))
+        damaged = (*found.broken, *broken.get(name, ()))
+        images[name] = {
+            "scored": number,
+            "broken": len(damaged),
+            "duplicates": len(found.duplicates),
+        }
+        named[name] = {
+            "broken": [asdict(one) for one in damaged[:MOST_NAMED]],
+            "duplicates": [asdict(one) for one in found.duplicates[:MOST_NAMED]],
+        }
+    return {"images": images, "left_out": named}
+
+
+def versions() -> dict[str, str]:
+    """The versions a figure depends on."""
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {"gsc-audit": __version__, "python": platform.python_version(), **libraries}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Where and when it ran."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"device": str(device), "machine": name, "finished": now}
+
+
+def _by_set(table: pa.Table, detector: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Scores by set, `"id"` first, without the calibration images."""
+    tested = table.filter(pc.not_equal(table["role"], "calibration"))
+    sets = tested["set"].to_numpy(zero_copy_only=False)
+    values = tested[detector].to_numpy()
+    return {name: values[sets == name] for name in dict.fromkeys(sets)}
+
+
+def _row(detector: str, ood_set: str, found: Mapping[str, Interval]) -> dict[str, Any]:
+    row: dict[str, Any] = {"detector": detector, "ood_set": ood_set}
+    for metric, interval in found.items():
+        row |= {metric: interval.value}
+        row |= {f"{metric}_low": interval.low, f"{metric}_high": interval.high}
+    return row
+
+
+def _on_surrogates(calibrated: Calibrated, detector: str) -> float:
+    assert calibrated.surrogates is not None
+    ours = calibrated.scores.outlier[detector][: calibrated.sample]
+    return metrics(ours.numpy(), calibrated.surrogates.outlier[detector].numpy()).auroc
+
+
+def _accuracy(known: pa.Table, column: str) -> float | None:
+    if not known.num_rows:
+        return None
+    share: float = pc.mean(pc.equal(known["label"], known[column])).as_py()
+    return share

@@ -1,0 +1,148 @@
+"""Fit the detectors on calibration images, each of which goes through the network once.
+
+Feature maps and gradients of all images would not fit in memory. A bounded sample goes first and
+is kept whole; detectors that read maps are fitted on it and score the rest as it streams by, the
+others are fitted at the end on the logits and features of all images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from gsc_core.detectors.base import Calibration, Detector, Need, Representation
+from gsc_core.errors import ImageError
+from gsc_core.images import SURROGATES, Broken, ImageFile, surrogates_of
+from gsc_core.scoring.loading import Pace, read_batches
+from gsc_core.scoring.scorer import Scorer, Scores
+
+_WHOLE = Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES
+SAMPLE_IMAGES = 256
+SAMPLE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What calibration leaves: the images that could be read, their scores, and the surrogates'.
+
+    `surrogates` are the scores of surrogate outliers made from the first `sample` images: what an
+    inverted detector can be told by without seeing an OOD image.
+    """
+
+    images: tuple[ImageFile, ...]
+    broken: tuple[Broken, ...]
+    scores: Scores
+    sample: int
+    surrogates: Scores | None
+
+
+def calibrate(
+    scorer: Scorer,
+    images: Sequence[ImageFile],
+    labels: Sequence[int],
+    *,
+    seed: int,
+    pace: Pace,
+) -> Calibrated:
+    """Fit `scorer`'s detectors on `images` with class indices `labels` (−1 unknown).
+
+    Raises ImageError when no calibration image could be read.
+    """
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
+    size = _sample_size(scorer)
+    label_of = {images[i].name: labels[i] for i in order}
+    done: list[ImageFile] = []
+    broken: list[Broken] = []
+
+    def passes(chosen: Sequence[int]) -> Iterable[Representation]:
+        files = [images[i] for i in chosen]
+        for batch in read_batches(files, scorer.preprocessing, pace.batch_size, pace.threads):
+            broken.extend(batch.broken)
+            done.extend(batch.images)
+            if batch.images:
+                yield scorer.represent(batch.pixels)
+            pace.step("calibrating", len(done) + len(broken), len(images))
+
+    sampled = list(passes(order[:size]))
+    if not sampled:
+        raise ImageError("None of the calibration images can be read; check the folder.")
+    sample = Representation.cat(sampled)
+    files = tuple(done)
+    strangers = _surrogates(scorer, files, seed, pace)
+
+    def known(representation: Representation) -> Calibration:
+        found = torch.tensor([label_of[image.name] for image in done])
+        return Calibration(
+            scorer.network,
+            representation.logits,
+            representation.features,
+            found,
+            sample,
+            strangers,
+        )
+
+    scorer.fit(_reading_maps(scorer), known(sample))
+    kept, streamed = [_slim(sample)], [scorer.score(sample, _reading_maps(scorer))]
+    for representation in passes(order[size:]):
+        kept.append(_slim(representation))
+        streamed.append(scorer.score(representation, _reading_maps(scorer)))
+    everything = Representation.cat(kept)
+    rest = [d for d in scorer.detectors if not d.needs & _WHOLE]
+    scorer.fit(rest, known(everything))
+    rest = [d for d in scorer.detectors if not d.needs & _WHOLE]
+    late = [scorer.score(everything[s], rest) for s in _slices(len(everything), pace.batch_size)]
+    scores = _beside(Scores.cat(streamed), Scores.cat(late))
+    return Calibrated(
+        images=tuple(done),
+        broken=tuple(broken),
+        scores=scores,
+        sample=len(sample),
+        surrogates=None if strangers is None else scorer.score(strangers),
+    )
+
+
+def _sample_size(scorer: Scorer) -> int:
+    """How many calibration images may be kept whole: bounded in number and in bytes."""
+    floats, split = 1, scorer.network.split
+    if split is not None and scorer.needs & (Need.FEATURE_MAP | Need.GRADIENT):
+        floats += 2 * torch.Size(split.shape).numel()
+    if Need.IMAGES in scorer.needs:
+        floats += 3 * scorer.preprocessing.crop[0] * scorer.preprocessing.crop[1]
+    # the surrogates take as much again
+    return max(2, min(SAMPLE_IMAGES, SAMPLE_BYTES // (2 * 4 * floats)))
+
+
+def _surrogates(
+    scorer: Scorer, files: Sequence[ImageFile], seed: int, pace: Pace
+) -> Representation | None:
+    """One pass over surrogate outliers of the sample, as many as it has images."""
+    if len(files) < 2:
+        return None
+    some = [image.path for image in files[: max(2, len(files) // len(SURROGATES))]]
+    total = len(some) * len(SURROGATES)
+    parts: list[Representation] = []
+    made = (scorer.preprocessing.resize_crop(p) for _, _, p in surrogates_of(some, seed=seed))
+    while batch := list(islice(made, pace.batch_size)):
+        parts.append(scorer.represent(torch.stack(batch)))
+        done = min(len(parts) * pace.batch_size, total)
+        pace.step("scoring surrogate outliers", done, total)
+    return Representation.cat(parts)
+
+
+def _reading_maps(scorer: Scorer) -> list[Detector]:
+    return [d for d in scorer.detectors if d.needs & _WHOLE]
+
+
+def _slim(representation: Representation) -> Representation:
+    return Representation(representation.logits, representation.features)
+
+
+def _slices(n: int, size: int) -> Iterable[slice]:
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _beside(a: Scores, b: Scores) -> Scores:
+    return Scores(a.predicted, a.confidence, a.outlier | b.outlier)

@@ -1,0 +1,142 @@
+"""Scores on disk, chunk by chunk: what is finished is kept when a run is killed.
+
+A chunk is one Parquet file of a few hundred images, written aside and renamed. Pictures that could
+not be read are told in its metadata.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gsc_core.errors import SpecError
+from gsc_core.images import Broken, ImageFile
+from gsc_core.scoring.scorer import Scores
+
+CHUNK_IMAGES = 512
+AFTER = "predicted_after_"
+_BROKEN = b"broken"
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one sentence (SpecError)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sentence = f"The disk is full, so {path} could not be written: free some space."
+        else:
+            sentence = f"{path} cannot be written ({error.strerror or error}): choose another."
+        raise SpecError(sentence) from error
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path to write to that becomes `path` when all went well, and else leaves nothing.
+
+    Raises SpecError when the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    with writing_to(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some images of a set with their labels (class index, −1 unknown) and scores."""
+
+    set: str
+    role: str  # id, ood or calibration
+    images: Sequence[ImageFile]
+    labels: Sequence[int]
+    scores: Scores
+
+    def table(self, broken: Sequence[Broken]) -> pa.Table:
+        """One row an image; the broken are told in the metadata."""
+        n = len(self.images)
+        columns: dict[str, pa.Array] = {
+            "set": pa.array([self.set] * n, pa.string()),
+            "role": pa.array([self.role] * n, pa.string()),
+            "file": pa.array([image.name for image in self.images], pa.string()),
+            "sha256": pa.array([image.sha256 for image in self.images], pa.string()),
+            "label": pa.array(list(self.labels), pa.int32()),
+            "predicted": pa.array(self.scores.predicted.numpy(), pa.int32()),
+            "confidence": pa.array(self.scores.confidence.numpy(), pa.float32()),
+        }
+        for name, after in self.scores.predicted_after.items():
+            columns[AFTER + name] = pa.array(after.numpy(), pa.int32())
+        for name, scores in self.scores.outlier.items():
+            columns[name] = pa.array(scores.numpy(), pa.float32())
+        told = json.dumps([asdict(one) for one in broken]).encode()
+        return pa.table(columns).replace_schema_metadata({_BROKEN: told})
+
+
+class ChunkStore:
+    """The chunks of one run, valid for one `key`: those of another key are thrown away."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        with writing_to(folder):
+            mark = folder / "key"
+            if folder.exists() and (not mark.exists() or mark.read_text() != key):
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        with written_aside(mark) as part:
+            part.write_text(key)
+
+    def finished(self, set_name: str) -> int:
+        """How many chunks of a set are there, from its first on."""
+        done = 0
+        while self._path(set_name, done).exists():
+            done += 1
+        return done
+
+    def write(self, set_name: str, index: int, table: pa.Table) -> None:
+        """Keep a chunk."""
+        with written_aside(self._path(set_name, index)) as part:
+            pq.write_table(table, part)
+
+    def tables(self, set_name: str) -> Iterator[tuple[pa.Table, list[Broken]]]:
+        """The chunks of a set in order, each with its broken pictures."""
+        for index in range(self.finished(set_name)):
+            table = pq.ParquetFile(self._path(set_name, index)).read()
+            told = json.loads((table.schema.metadata or {}).get(_BROKEN, b"[]"))
+            yield table.replace_schema_metadata(), [Broken(**one) for one in told]
+
+    def remove(self) -> None:
+        """Throw the chunks away, once they are joined."""
+        shutil.rmtree(self.folder)
+
+    def _path(self, set_name: str, index: int) -> Path:
+        # a set's name comes from a person: it names no file
+        return self.folder / f"{set_name.encode().hex()}-{index:06d}.parquet"
+
+
+def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
+    """Write all chunks to one Parquet file and give it back.
+
+    A detector that was excused on the way has no column in later chunks: it is left out of all.
+    """
+    filled = [table for table in tables if table.num_rows]
+    everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
+    some = [n for t in filled for n in t.column_names if n.startswith(AFTER)]
+    columns = list(dict.fromkeys([*everywhere, *some]))
+    parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]
+    joined = pa.concat_tables(parts, promote_options="default")
+    with written_aside(path) as part:
+        pq.write_table(joined, part)
+    return joined

@@ -1,0 +1,51 @@
+"""Score a set of pictures on this machine: streaming, chunk by chunk, from where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+from gsc_core.images import Broken, ImageFile, ImageSet
+from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows
+from gsc_core.scoring.loading import Pace, read_batches
+from gsc_core.scoring.scorer import Scorer, Scores
+
+
+def score_set(
+    scorer: Scorer,
+    images: ImageSet,
+    labels: Mapping[str, int],
+    store: ChunkStore,
+    pace: Pace,
+) -> None:
+    """Score what of a set is not on disk yet.
+
+    `labels` gives the class index of an ID picture by its digest; an OOD picture has none.
+    """
+    known = images.name == "id"
+    size = _dividing(pace.batch_size)
+    first = store.finished(images.name)
+    rest = images.images[first * CHUNK_IMAGES :]
+    done, total, phase = len(images) - len(rest), len(images), f"scoring {images.name}"
+    pace.step(phase, done, total)
+    batches = read_batches(rest, scorer.preprocessing, size, pace.threads)
+    for index in range(first, -(-total // CHUNK_IMAGES)):
+        good: list[ImageFile] = []
+        broken: list[Broken] = []
+        scores: list[Scores] = []
+        for batch in islice(batches, CHUNK_IMAGES // size):
+            broken.extend(batch.broken)
+            if batch.images:
+                good.extend(batch.images)
+                scores.append(scorer.score(scorer.represent(batch.pixels), after=known))
+            done += len(batch.images) + len(batch.broken)
+            pace.step(phase, done, total)
+        found = [labels.get(image.sha256, -1) if known else -1 for image in good]
+        rows = Rows(images.name, "id" if known else "ood", good, found, Scores.cat(scores))
+        store.write(images.name, index, rows.table(broken))
+
+
+def _dividing(batch_size: int) -> int:
+    """The largest batch, up to the wanted one, that fills a chunk without a rest."""
+    sizes = range(min(batch_size, CHUNK_IMAGES), 0, -1)
+    return next(size for size in sizes if CHUNK_IMAGES % size == 0)

@@ -1,0 +1,126 @@
+"""Fitted detectors over one pass of the network: pixels in, scores out.
+
+The same class scores locally and, later, as an actor on other machines: it holds no files and no
+progress, only numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.network import Network
+from gsc_core.detectors.base import Calibration, Detector, Excused, Need, Representation
+from gsc_core.scoring.onepass import represent
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one batch, on the CPU: predicted class, its softmax, outlier scores by detector.
+
+    `predicted_after` holds, by detector, the class after the short-circuit. All are `[B]`.
+    """
+
+    predicted: Tensor
+    confidence: Tensor
+    outlier: dict[str, Tensor]
+    predicted_after: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Scores]) -> Scores:
+        """Scores of consecutive batches; a detector excused on the way is dropped."""
+        if not parts:
+            return cls(torch.empty(0, dtype=torch.long), torch.empty(0), {})
+        return cls(
+            torch.cat([part.predicted for part in parts]),
+            torch.cat([part.confidence for part in parts]),
+            _cat_columns([part.outlier for part in parts]),
+            _cat_columns([part.predicted_after for part in parts]),
+        )
+
+
+def _cat_columns(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
+
+
+class Scorer:
+    """Detectors over one network.
+
+    Attributes:
+        detectors: those still in; `excused` has the reason of each that was left out.
+    """
+
+    def __init__(
+        self, network: Network, preprocessing: Preprocessing, detectors: Sequence[Detector]
+    ) -> None:
+        self.network = network
+        self.preprocessing = preprocessing
+        self.detectors = list(detectors)
+        self.excused: dict[str, str] = {}
+        self._pieces = 1
+
+    @property
+    def needs(self) -> Need:
+        """The union of what the detectors read."""
+        needs = Need.LOGITS
+        for detector in self.detectors:
+            needs |= detector.needs
+        return needs
+
+    def represent(self, pixels: Tensor) -> Representation:
+        """One pass over `pixels [B,3,H,W]` uint8; out of memory halves the batch and goes on."""
+        while True:
+            try:
+                parts = [self._represent(p) for p in pixels.tensor_split(self._pieces) if len(p)]
+                return Representation.cat(parts)
+            except torch.OutOfMemoryError:
+                if self._pieces >= len(pixels):
+                    raise
+            self._pieces *= 2
+
+    def _represent(self, pixels: Tensor) -> Representation:
+        images = self.preprocessing.normalise(pixels.to(self.network.device, non_blocking=True))
+        return represent(self.network, images, self.needs)
+
+    def fit(self, detectors: Sequence[Detector], calibration: Calibration) -> None:
+        """Fit some of the detectors; one that cannot run here is excused, the others go on."""
+        for detector in detectors:
+            try:
+                detector.fit(calibration)
+            except Excused as reason:
+                self.excuse(detector.name, str(reason))
+
+    def excuse(self, name: str, reason: str) -> None:
+        """Leave a detector out from here on."""
+        self.excused[name] = reason
+        self.detectors = [d for d in self.detectors if d.name != name]
+
+    def score(
+        self,
+        batch: Representation,
+        detectors: Sequence[Detector] | None = None,
+        *,
+        after: bool = False,
+    ) -> Scores:
+        """Scores of a batch by all or some detectors.
+
+        `after` adds the classes predicted after the short-circuit. A detector whose score is not
+        finite is excused.
+        """
+        outlier: dict[str, Tensor] = {}
+        predicted_after: dict[str, Tensor] = {}
+        for detector in self.detectors if detectors is None else detectors:
+            scores = detector.score(batch).float().cpu()
+            if not bool(scores.isfinite().all()):
+                self.excuse(detector.name, "gave a score that is not a number on some images")
+                continue
+            outlier[detector.name] = scores
+            if after and (logits := detector.logits_after(batch)) is not None:
+                predicted_after[detector.name] = logits.argmax(dim=1).cpu()
+        confidence = torch.exp(batch.logits.amax(dim=1) - batch.logits.logsumexp(dim=1))
+        return Scores(batch.predicted.cpu(), confidence.cpu(), outlier, predicted_after)

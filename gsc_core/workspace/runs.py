@@ -1,0 +1,261 @@
+"""A finished run, read back from its folder: `metrics.json` and `scores.parquet`.
+
+Scores are read one detector at a time, when asked for: a run of 100,000 images and 20 detectors
+would otherwise cost every page view some 20 MB.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.evaluation.metrics import METRICS, Floats
+
+DEMO_RUN = "demo"
+METRICS_FILE = "metrics.json"
+SCORES_FILE = "scores.parquet"
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector on one OOD set (or on their `"mean"`), each metric with its interval."""
+
+    detector: str
+    ood_set: str
+    metrics: Mapping[str, Interval]
+
+
+class ImageCounts(BaseModel):
+    """How many images of a set were scored, and how many were left out and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scored: int = Field(ge=0)
+    broken: int = Field(default=0, ge=0)
+    duplicates: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One run as it lies on disk; see `load_run`.
+
+    detectors and ood_sets keep the order of the file; `"mean"` is not an OOD set.
+    excused: detectors that could not run, with the reason. inverted: detectors whose direction
+    was found backwards on surrogate outliers.
+    """
+
+    id: str
+    path: Path
+    rows: tuple[Row, ...]
+    detectors: tuple[str, ...]
+    ood_sets: tuple[str, ...]
+    id_accuracy: float | None
+    id_accuracy_after: Mapping[str, float]
+    images: Mapping[str, ImageCounts]
+    excused: Mapping[str, str]
+    inverted: frozenset[str]
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def row(self, detector: str, ood_set: str = MEAN) -> Row | None:
+        """The detector's row for an OOD set or the mean; None when the run has none."""
+        wanted = (row for row in self.rows if (row.detector, row.ood_set) == (detector, ood_set))
+        return next(wanted, None)
+
+    def best(self) -> Row:
+        """The mean row with the lowest FPR95 (then the highest AUROC), inverted ones last."""
+        return min(
+            (row for row in self.rows if row.ood_set == MEAN),
+            key=lambda row: (
+                row.detector in self.inverted,
+                row.metrics["fpr95"].value,
+                -row.metrics["auroc"].value,
+                row.detector,
+            ),
+        )
+
+    def scores(self, detector: str) -> dict[str, Floats]:
+        """Outlier scores of one detector: `"id"` first, then each OOD set, without calibration.
+
+        Raises GscError when the file is missing, damaged or has no such detector.
+        """
+        table = self._read(["set", "role", detector])
+        role, name = _strings(table["role"]), _strings(table["set"])
+        values = np.asarray(table[detector].to_numpy(), dtype=np.float64)
+        found = {"id": values[role == "id"]}
+        for ood_set in self.ood_sets:
+            found[ood_set] = values[(role == "ood") & (name == ood_set)]
+        empty = [key for key, scores in found.items() if not len(scores)]
+        if empty or not np.isfinite(values).all():
+            raise self._damaged(SCORES_FILE)
+        return found
+
+    def _read(self, columns: list[str]) -> pa.Table:
+        path = self.path / SCORES_FILE
+        if not path.is_file():
+            raise GscError(f'The run "{self.id}" has no {SCORES_FILE}: run the audit again.')
+        try:
+            # A file handle, so that an odd path is never read as a dataset or an address.
+            with path.open("rb") as file:
+                return pq.ParquetFile(file).read(columns=columns).select(columns)
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise self._damaged(SCORES_FILE) from error
+
+    def _damaged(self, file: str) -> GscError:
+        return GscError(f'The file {file} of run "{self.id}" is damaged: run the audit again.')
+
+
+class _Stored(BaseModel):
+    """The shape of metrics.json; unknown keys are left for newer readers."""
+
+    results: list["_StoredRow"] = Field(min_length=1)
+    id_accuracy: Share | None = None
+    id_accuracy_after: dict[str, Share] = {}
+    images: dict[str, ImageCounts] = {}
+    excused: dict[str, str] = {}
+    inverted: frozenset[str] = frozenset()
+    settings: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _has_means(self) -> "_Stored":
+        rows = [(row.detector, row.ood_set) for row in self.results]
+        if len(set(rows)) != len(rows) or not any(ood_set == MEAN for _, ood_set in rows):
+            raise ValueError("rows are doubled or have no mean")
+        return self
+
+
+class _StoredRow(BaseModel):
+    """One entry of `results`: for each metric its value, `_low` and `_high`, in 0..1."""
+
+    detector: str
+    ood_set: str
+    metrics: dict[str, tuple[Share, Share, Share]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, entry: Any) -> Any:
+        if not isinstance(entry, dict):
+            return entry
+        bounds = {m: tuple(entry.get(m + end) for end in ("", "_low", "_high")) for m in METRICS}
+        return {key: entry.get(key) for key in ("detector", "ood_set")} | {"metrics": bounds}
+
+    def row(self) -> Row:
+        return Row(
+            self.detector,
+            self.ood_set,
+            {name: Interval(*bounds) for name, bounds in self.metrics.items()},
+        )
+
+
+def home() -> Path:
+    """The workspace: the folder in GSC_HOME, or `.gsc` where the program runs."""
+    return Path(os.environ.get("GSC_HOME") or ".gsc").absolute()
+
+
+def run_folder(run_id: str) -> Path:
+    """The folder of a run; raises GscError for an id that could lead out of the workspace."""
+    if not RUN_ID.fullmatch(run_id):
+        raise GscError("A run is named by letters, digits, - and _ only: choose one from the list.")
+    return home() / "runs" / run_id
+
+
+def list_runs() -> tuple[str, ...]:
+    """Ids of the runs that hold a result, the newest first."""
+    found = [
+        (file.stat().st_mtime_ns, file.parent.name)
+        for file in (home() / "runs").glob(f"*/{METRICS_FILE}")
+        if RUN_ID.fullmatch(file.parent.name)
+    ]
+    return tuple(run_id for _, run_id in sorted(found, reverse=True))
+
+
+def version(path: Path) -> int:
+    """A number that changes when the run's files are replaced: the key of every cache of it."""
+    files = (path / METRICS_FILE, path / SCORES_FILE)
+    return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
+
+
+def load_run(path: Path) -> StoredRun:
+    """Read a run's `metrics.json`. Raises GscError when there is none or it is damaged."""
+    try:
+        text = (path / METRICS_FILE).read_bytes()
+    except OSError as error:
+        raise GscError(
+            f'There is no result for the run "{path.name}": choose another or run the audit.'
+        ) from error
+    try:
+        stored = _Stored.model_validate_json(text)
+    except ValidationError as error:
+        raise GscError(
+            f'The result of run "{path.name}" is damaged ({METRICS_FILE}): run the audit again.'
+        ) from error
+    rows = tuple(entry.row() for entry in stored.results)
+    return StoredRun(
+        id=path.name,
+        path=path,
+        rows=rows,
+        detectors=tuple(dict.fromkeys(row.detector for row in rows)),
+        ood_sets=tuple(dict.fromkeys(row.ood_set for row in rows if row.ood_set != MEAN)),
+        id_accuracy=stored.id_accuracy,
+        id_accuracy_after=stored.id_accuracy_after,
+        images=stored.images,
+        excused=stored.excused,
+        inverted=stored.inverted,
+        settings=stored.settings,
+        provenance=stored.provenance,
+    )
+
+
+def answer(run: StoredRun) -> str:
+    """The result as one sentence of counts in 1,000 pictures, for a reader without training."""
+    best = run.best()
+    return (
+        f"With the best detector here, {best.detector}, {_in_1000(best.metrics['fpr95'].value)} "
+        "strangers would pass while 950 of 1,000 familiar pictures are let through."
+    )
+
+
+def doubt(run: StoredRun) -> str:
+    """How sure the answer is and what it rests on: the interval, the hardest set, the images."""
+    best = run.best()
+    fpr = best.metrics["fpr95"]
+    sets = [row for row in run.rows if row.detector == best.detector and row.ood_set != MEAN]
+    hardest = max(sets, key=lambda row: row.metrics["fpr95"].value, default=best)
+    text = "Measured on one set of strangers" if len(sets) == 1 else f"The mean of {len(sets)} sets"
+    if {"id", *run.ood_sets} <= run.images.keys():
+        strangers = sum(run.images[name].scored for name in run.ood_sets)
+        text += f", with {run.images['id'].scored:,} familiar pictures and {strangers:,} strangers"
+    text += (
+        "; for other pictures of the same kinds expect "
+        f"{round(1000 * fpr.low):,} to {round(1000 * fpr.high):,} (95 % interval)."
+    )
+    if len(sets) > 1:
+        passed = _in_1000(hardest.metrics["fpr95"].value)
+        text += f" Hardest: {hardest.ood_set}, {passed} would pass."
+    if best.detector in run.inverted:
+        text += " Every detector here points the wrong way on stand-ins: trust none of them yet."
+    return text
+
+
+def _in_1000(share: float) -> str:
+    """A share in words; a rare event is never rounded to none."""
+    return "fewer than 1 of 1,000" if 0 < share < 0.0005 else f"{round(1000 * share):,} of 1,000"
+
+
+def _strings(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.object_]]:
+    """A text column as an object array, whatever width of string or dictionary it is stored in."""
+    return np.asarray(column.to_pylist(), dtype=object)

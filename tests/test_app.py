@@ -1,0 +1,255 @@
+"""The web app through Streamlit's own test runner, and once for real on a cold server."""
+
+import importlib
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from stored_run import DETECTORS, SETS, write_run
+from streamlit.testing.v1 import AppTest
+
+from gsc_core.errors import GscError
+from gsc_core.workspace import runs
+from gsc_core.workspace.runs import answer, doubt, list_runs, load_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
+
+
+def opened(run: str | None = None) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=20)
+    if run is not None:
+        app.query_params["run"] = run
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    """All text that is not in a table or chart, without the escapes of Markdown."""
+    parts = [*app.header, *app.subheader, *app.markdown, *app.caption, *app.error, *app.warning]
+    return re.sub(r"[\\\u2060]", "", "\n".join(part.value for part in parts))
+
+
+def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
+    folder = write_run(home / "demo")
+    app = opened()
+    assert not app.exception
+    rows = json.loads((folder / "metrics.json").read_text())["results"]
+    means = {row["detector"]: row for row in rows if row["ood_set"] == "mean"}
+    best = min(means.values(), key=lambda row: row["fpr95"])
+    said = re.search(r"best detector here, (\S+), (\d+) of 1,000 strangers", words(app))
+    assert said is not None
+    assert said[1] == best["detector"]
+    assert int(said[2]) == pytest.approx(1000 * best["fpr95"], abs=0.51)
+    assert "950 of 1,000 familiar pictures" in words(app)
+    assert "200 familiar pictures and 360 strangers" in words(app)
+
+
+def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
+    folder = write_run(home / "demo")
+    app = opened()
+    table, excused = app.dataframe[0].value, app.dataframe[1].value
+    assert list(table.columns) == ["mean", *SETS]
+    assert {name.removesuffix(" (backwards)") for name in table.index} == set(DETECTORS)
+    assert "gsc-published (backwards)" in table.index
+    assert list(table["mean"]) == sorted(table["mean"])
+    rows = json.loads((folder / "metrics.json").read_text())["results"]
+    for row in rows:
+        if row["detector"] == "energy":
+            assert table.loc["energy", row["ood_set"]] == pytest.approx(100 * row["fpr95"])
+    assert excused.loc["she", "Why"].startswith("It needs 10 images")
+
+    app.selectbox(key="results_metric").select("auroc").run()
+    table = app.dataframe[0].value
+    assert list(table["mean"]) == sorted(table["mean"], reverse=True)
+    assert "Higher is better" in words(app)
+
+
+def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
+    write_run(home / "demo")
+    app = opened()
+    assert [chart.proto.id for chart in app.get("plotly_chart")] != []
+    before = [chart.proto.spec for chart in app.get("plotly_chart")]
+    assert len(before) == 2
+    app.selectbox(key="results_detector").select("gsc-published").run()
+    assert not app.exception
+    assert "wrong way" in app.warning[0].value
+    other = [chart.proto.spec for chart in app.get("plotly_chart")]
+    assert before[0] != other[0]
+    app.toggle(key="results_log").set_value(True).run()
+    drawn = json.loads(app.get("plotly_chart")[1].proto.spec)
+    assert drawn["layout"]["xaxis"]["type"] == "log"
+
+
+def test_the_address_and_the_list_choose_a_run(home):
+    write_run(home / "demo")
+    write_run(home / "other", detectors={"only": 1.0})
+    app = opened("other")
+    assert "here, only," in words(app)
+    app.selectbox(key="results_run").select("demo").run()
+    assert app.query_params["run"] == "demo"
+    assert "here, only," not in words(app)
+
+
+def test_a_replaced_run_is_read_anew(home):
+    folder = write_run(home / "demo", detectors={"first": 1.0})
+    assert "here, first," in words(opened())
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    write_run(folder, detectors={"second": 1.0})
+    assert "here, second," in words(opened())
+
+
+def test_without_a_run_it_says_what_to_type(home):
+    app = opened()
+    assert not app.exception
+    assert "make run" in words(app)
+    assert "gsc demo" in words(app)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: None,
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: '{"results": []}',
+        lambda text: text.replace('"auroc_low"', '"auroc_lo"', 1),
+        lambda text: re.sub(r'"fpr95": [\d.]+', '"fpr95": 31.0', text, count=1),
+        lambda text: re.sub(r'"fpr95": [\d.]+', '"fpr95": NaN', text, count=1),
+        lambda text: text.replace('"mean"', '"average"'),
+        lambda text: "\ud800",
+    ],
+    ids=["missing", "cut", "list", "empty", "no bound", "percent", "nan", "no mean", "not utf-8"],
+)
+def test_a_damaged_result_is_one_sentence(home, damage):
+    folder = write_run(home / "demo", sets={"x": 1.0})
+    file = folder / "metrics.json"
+    text = damage(file.read_text())
+    file.unlink()
+    if text is not None:
+        file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    app = opened()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "run" in app.error[0].value
+    assert "Traceback" not in words(app)
+
+
+@pytest.mark.parametrize("junk", [None, b"", b"PAR1 junk"])
+def test_damaged_scores_leave_the_table(home, junk):
+    folder = write_run(home / "demo")
+    (folder / "scores.parquet").unlink()
+    if junk is not None:
+        (folder / "scores.parquet").write_bytes(junk)
+    app = opened()
+    assert not app.exception
+    assert len(app.dataframe[0].value) == len(DETECTORS)
+    assert "scores.parquet" in words(app)
+    assert not app.get("plotly_chart")
+
+
+def test_hostile_names_stay_text(home):
+    evil = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]\n# h"
+    write_run(
+        home / "demo", sets={evil: 0.5, "__b__": 3.0}, detectors={evil: 1.0}, excused={evil: evil}
+    )
+    app = opened()
+    assert not app.exception
+    for part in [*app.header, *app.markdown, *app.error, *app.warning]:
+        assert not getattr(part.proto, "allow_html", False)
+        text = re.sub(r"\\[^\w\s]", "", part.value.replace("**Not run**", ""))
+        assert not re.search(r"[<>*_`$#\[\]()]", text), part.value
+        assert "\n" not in part.value
+    assert app.dataframe[0].value.columns[1] == evil
+
+
+@pytest.mark.parametrize(
+    "asked", ["../demo", "..", "/etc", "demo/../demo", "a\\b", "x" * 200, "d\n"]
+)
+def test_an_address_cannot_leave_the_workspace(home, asked):
+    write_run(home / "demo")
+    app = opened(asked)
+    assert not app.exception
+    assert "choose one" in words(app)
+    assert "best detector" not in words(app)
+
+
+def test_an_unknown_run_is_one_sentence(home):
+    assert "no result for the run" in words(opened("gone"))
+
+
+def test_scores_are_the_images_of_each_set_without_calibration(home):
+    run = load_run(write_run(home / "demo", n=70, m=30))
+    scores = run.scores("energy")
+    assert {name: len(values) for name, values in scores.items()} == {"id": 70} | dict.fromkeys(
+        SETS, 30
+    )
+    with pytest.raises(GscError, match="damaged"):
+        run.scores("never-ran")
+
+
+def test_runs_are_listed_newest_first_and_unfinished_ones_left_out(home):
+    assert list_runs() == ()
+    for age, name in enumerate(["new", "old"]):
+        folder = write_run(home / name, sets={"x": 1.0}, detectors={"a": 1.0}, n=20, m=20)
+        os.utime(folder / "metrics.json", (1e9 - age, 1e9 - age))
+    (home / "running").mkdir()
+    assert list_runs() == ("new", "old")
+    assert runs.home() == home.parent
+
+
+def test_sentences_do_not_round_a_risk_away(home):
+    folder = write_run(home / "demo", sets={"x": 1.0}, detectors={"a": 1.0})
+    text = re.sub(r'"fpr95": [\d.e-]+', '"fpr95": 0.0004', (folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(text)
+    run = load_run(folder)
+    assert "fewer than 1 of 1,000 strangers" in answer(run)
+    assert "one set of strangers" in doubt(run)
+
+
+def test_a_backwards_detector_is_never_called_best_while_another_runs(home):
+    run = load_run(write_run(home / "demo", detectors={"bad": 1.5, "good": 0.4}, inverted=["bad"]))
+    assert run.best().detector == "good"
+    run = load_run(write_run(home / "all", detectors={"bad": 1.5}, inverted=["bad"]))
+    assert "wrong way" in doubt(run)
+
+
+def test_it_listens_on_this_machine_and_reports_to_nobody():
+    config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
+
+
+def test_every_page_file_starts_at_the_entry_when_run_by_itself(monkeypatch):
+    """What a cold server does when a page's address comes first: the page file is the script."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    entry = importlib.import_module("app")
+    monkeypatch.setattr(entry, "main", lambda: st.header("the entry"))
+    pages = list((ROOT / "pages").glob("*.py"))
+    assert pages
+    for page in pages:
+        app = AppTest.from_file(str(page), default_timeout=20).run()
+        assert not app.exception
+        assert [part.value for part in app.header] == ["the entry"], page.name
+
+
+def test_links_and_icons_that_are_found_after_escapes_are_broken_up(monkeypatch):
+    """Streamlit turns these into links and emoji in the text that is left once escapes are read."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    plain = importlib.import_module("pages.results").plain
+    read = re.sub(
+        r"\\([^\w\s])", r"\1", plain("www.e.example http://e.example me@e.example :smile: a->b")
+    )
+    assert not re.search(r"www\.|https?:|\w@|:\w+:|->", read)
+    assert read.replace("\u2060", "") == "www.e.example http://e.example me@e.example :smile: a->b"

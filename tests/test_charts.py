@@ -1,0 +1,152 @@
+"""The charts: what they draw is true, readable without colour, small, and safe with any name."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gsc_core import charts
+from gsc_core.charts import SetColours, histogram, roc
+from gsc_core.evaluation.metrics import curve, metrics
+
+LIGHT = 50_000
+
+
+def sets(count: int, size: int = 400) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(count)
+    found = {"id": rng.normal(0, 1, size)}
+    return found | {f"set {i}": rng.normal(1 + i / 4, 1, size) for i in range(count)}
+
+
+def curves(scores: dict[str, np.ndarray]):
+    return {name: curve(scores["id"], values) for name, values in scores.items() if name != "id"}
+
+
+@pytest.mark.parametrize("count", [1, 4, 12])
+def test_no_figure_is_heavy(count):
+    scores = sets(count, size=20_000)
+    assert len(histogram(scores, bins=200).to_json()) < LIGHT
+    assert len(roc(curves(scores)).to_json()) < LIGHT
+    assert len(roc(curves(scores), log_x=True).to_json()) < LIGHT
+
+
+def test_bars_are_shares_of_each_set_on_one_grid():
+    scores = sets(3)
+    figure = histogram(scores, bins=40)
+    assert {(bar.x0, bar.dx, len(bar.y)) for bar in figure.data} == {
+        (figure.data[0].x0, figure.data[0].dx, 40)
+    }
+    for bar in figure.data:
+        name = "id" if bar.name == "Familiar pictures" else bar.name
+        assert np.sum(bar.y) == pytest.approx(1, abs=1e-5)
+        edge = bar.x0 + bar.dx * 19.5  # right edge of bin 20
+        assert np.sum(bar.y[:20]) == pytest.approx(np.mean(scores[name] < edge), abs=1e-5)
+
+
+def test_a_long_tail_goes_to_a_labelled_end_bin():
+    rng = np.random.default_rng(0)
+    scores = {"id": rng.normal(0, 1, 1000), "far": np.append(rng.normal(2, 1, 998), [1e9, 2e9])}
+    figure = histogram(scores)
+    last = figure.data[0].x0 + figure.data[0].dx * len(figure.data[0].y)
+    assert last < 10
+    ticks = figure.layout.xaxis.ticktext
+    assert ticks[0].startswith("≤ −")
+    assert ticks[-1].startswith("≥ ")
+    far = next(bar for bar in figure.data if bar.name == "far")
+    assert far.y[-1] >= 0.002
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e9, 1e9)),
+    arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e9, 1e9)),
+)
+def test_any_scores_lie_in_some_bin(known, strange):
+    edges = charts.shared_edges([known, strange], 50)
+    assert np.all(np.diff(edges) > 0)
+    for scores in (known, strange):
+        assert charts.shares(scores, edges).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_one_constant_score_can_be_drawn():
+    figure = histogram({"id": [3.0], "x": [3.0, 3.0]})
+    assert [float(np.sum(bar.y)) for bar in figure.data] == [1, 1]
+
+
+@pytest.mark.parametrize("log_x", [False, True])
+def test_the_roc_line_is_the_curve(log_x):
+    scores = sets(2)
+    figure = roc(curves(scores), log_x=log_x)
+    for line in figure.data:
+        found = metrics(scores["id"], scores[line.name])
+        assert np.trapezoid(line.y, line.x) == pytest.approx(found.auroc, abs=5e-3)
+        assert np.min(line.x[line.y >= 0.95]) == pytest.approx(found.fpr95, abs=1e-6)
+        assert np.all(line.x > 0) or not log_x
+    assert figure.layout.xaxis.type == ("log" if log_x else None)
+
+
+def test_a_perfect_detector_is_seen_on_a_logarithmic_axis():
+    figure = roc({"x": curve(np.arange(50.0), np.arange(100.0, 150.0))}, log_x=True)
+    assert np.max(figure.data[0].y[figure.data[0].x < 0.02]) == 1
+
+
+def test_axes_say_what_they_show():
+    scores = sets(2)
+    figure = roc(curves(scores))
+    assert figure.layout.xaxis.title.text == "Share of strangers let through (FPR)"
+    assert figure.layout.xaxis.tickformat == ".0%"
+    titles = json.loads(histogram(scores).to_json())["layout"]
+    texts = [
+        axis["title"]["text"]
+        for axis in titles.values()
+        if isinstance(axis, dict) and axis.get("title")
+    ]
+    assert "Outlier score (higher = stranger)" in texts
+    assert "Share of pictures" in texts
+
+
+def test_a_set_keeps_its_look_and_no_two_sets_share_one():
+    names = [f"{i:02}" for i in range(36)]
+    colours = SetColours(reversed(names))
+    looks = {(colours.colour(name), colours.dash(name)) for name in names}
+    assert len(looks) == 36
+    assert colours.colour("id") == charts.ID_COLOUR
+    assert charts.ID_COLOUR not in {colour for colour, _ in looks}
+    again = SetColours([*names, "id"])
+    assert all(again.colour(name) == colours.colour(name) for name in names)
+
+
+def test_neighbouring_colours_differ_in_lightness_or_hue_for_the_colour_blind():
+    """Viénot, Brettel and Mollon (1999): what a reader without red or green cones sees."""
+    for missing in ("red", "green"):
+        seen = [_dichromat(colour, missing) for colour in charts.OOD_COLOURS]
+        gaps = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
+        assert min(gaps) > 0.08, missing
+
+
+def _dichromat(colour: str, missing: str) -> np.ndarray:
+    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]) ** 2.2
+    lms = np.array(
+        [[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]]
+    )
+    without = {
+        "red": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
+        "green": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
+    }[missing]
+    return np.clip(np.linalg.inv(lms) @ without @ lms @ rgb, 0, 1) ** (1 / 2.2)
+
+
+def test_a_hostile_name_is_only_text():
+    name = '<a href="https://evil.example">x</a> \x00\u202e %{x}'
+    figure = histogram({"id": [0.0, 1.0], name: [1.0, 2.0]})
+    shown = " ".join([figure.data[1].name, *(note.text for note in figure.layout.annotations)])
+    assert "<a" not in shown
+    assert "&lt;a href" in shown
+    assert "\x00" not in shown
+    assert "\u202e" not in shown
+    assert "evil" not in figure.data[1].hovertemplate
+    assert len(charts.label("y" * 500)) == charts.LONGEST_NAME
+    assert charts.label("bread & butter") == "bread &amp; butter"

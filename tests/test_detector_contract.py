@@ -1,0 +1,267 @@
+"""One contract, held by every detector in the catalogue on a real, small classifier."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from small_classifier import CLASSES, EVERYTHING, Convolutional, World, calibrate, exported, world
+from torch import Tensor
+
+from gsc_core.detectors import (
+    CATALOGUE,
+    Calibration,
+    Detector,
+    Fit,
+    Need,
+    PublishedGSC,
+    Representation,
+    find,
+    parse_detectors,
+)
+from gsc_core.errors import Excused, SpecError
+from gsc_core.scoring.onepass import represent
+
+every_detector = pytest.mark.parametrize("detector", CATALOGUE, ids=lambda d: d.name)
+
+
+def auroc(known: Tensor, strange: Tensor) -> float:
+    """Share of pairs in which the strange image scores higher; ties count half."""
+    differences = strange[:, None] - known[None, :]
+    return float((differences > 0).double().mean() + 0.5 * (differences == 0).double().mean())
+
+
+def assert_same(scores: Tensor, others: Tensor) -> None:
+    """Equal up to float32 noise, measured by how far scores lie apart."""
+    spread = float(others.max() - others.min())
+    assert float((scores - others).abs().max()) <= 1e-4 * spread
+
+
+@pytest.fixture(scope="module")
+def small() -> World:
+    return world()
+
+
+@every_detector
+def test_strange_pictures_score_higher(detector: type[Detector], small: World) -> None:
+    fitted = detector().fit(small.calibration)
+    value = auroc(fitted.score(small.known), fitted.score(small.strange))
+    if detector is PublishedGSC:  # documented: at a linear head its direction is backwards
+        assert value < 0.4
+    else:
+        assert value > 0.6
+
+
+@every_detector
+def test_one_finite_number_an_image_without_a_graph(detector: type[Detector], small: World) -> None:
+    fitted = detector().fit(small.calibration)
+    traced = Representation(
+        *(getattr(small.strange, f.name).clone().requires_grad_() for f in fields(Representation))
+    )
+    scores = fitted.score(traced)
+    assert scores.shape == (len(small.strange),)
+    assert scores.is_floating_point()
+    assert not scores.requires_grad
+    assert bool(scores.isfinite().all())
+    assert len(scores.unique()) > 1
+
+
+@every_detector
+def test_other_images_of_the_batch_do_not_matter(detector: type[Detector], small: World) -> None:
+    fitted = detector().fit(small.calibration)
+    whole = fitted.score(small.known)
+    for size in (1, 3):
+        pieces = [fitted.score(small.known[i : i + size]) for i in range(0, len(whole), size)]
+        assert_same(torch.cat(pieces), whole)
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+    assert_same(fitted.score(small.known[order]), whole[order])
+
+
+@every_detector
+def test_fitting_again_gives_the_same_scores(detector: type[Detector], small: World) -> None:
+    first = detector().fit(small.calibration)
+    before = first.score(small.strange)
+    assert torch.equal(detector().fit(small.calibration).score(small.strange), before)
+    assert torch.equal(first.fit(small.calibration).score(small.strange), before)
+
+
+@every_detector
+def test_reads_only_what_it_needs_and_changes_nothing(
+    detector: type[Detector], small: World
+) -> None:
+    fitted = detector().fit(small.calibration)
+    wanted = {Need.FEATURES: "features", Need.FEATURE_MAP: "feature_map"}
+    wanted |= {Need.GRADIENT: "gradient", Need.IMAGES: "images"}
+    absent = {name: None for need, name in wanted.items() if need not in detector.needs}
+    bare = replace(small.known, **absent)
+    copies = [None if t is None else t.clone() for t in vars(bare).values()]
+    assert torch.equal(fitted.score(bare), fitted.score(small.known))
+    for tensor, copy in zip(vars(bare).values(), copies, strict=True):
+        assert tensor is None or torch.equal(tensor, copy)
+
+
+@every_detector
+def test_works_without_and_with_gradients_enabled(detector: type[Detector], small: World) -> None:
+    fitted = detector().fit(small.calibration)
+    with torch.no_grad():
+        quiet = fitted.score(small.known)
+    assert torch.equal(fitted.score(small.known), quiet)
+
+
+@every_detector
+def test_empty_features_and_even_logits_score_finite(
+    detector: type[Detector], small: World
+) -> None:
+    fitted = detector().fit(small.calibration)
+    zeros = [torch.zeros_like(getattr(small.known, f.name)) for f in fields(Representation)]
+    even = [torch.full_like(t, 3.0) for t in zeros]
+    assert bool(fitted.score(Representation(*zeros)).isfinite().all())
+    assert bool(fitted.score(Representation(*even)).isfinite().all())
+
+
+@every_detector
+def test_too_few_images_are_named(detector: type[Detector], small: World) -> None:
+    if Fit.IMAGES not in detector.fitted_with or detector is PublishedGSC:
+        detector().fit(few(small, 1))  # learns nothing from images, as it is set
+        return
+    with pytest.raises(Excused, match=r"\d"):
+        detector().fit(few(small, 1))
+
+
+@every_detector
+def test_labels_are_asked_for_only_where_needed(detector: type[Detector], small: World) -> None:
+    unlabelled = replace(small.calibration, labels=torch.full_like(small.labels, -1))
+    if Fit.LABELS not in detector.fitted_with:
+        expected = detector().fit(small.calibration).score(small.known)
+        assert torch.equal(detector().fit(unlabelled).score(small.known), expected)
+        return
+    with pytest.raises(Excused, match="label"):
+        detector().fit(unlabelled)
+
+
+@pytest.mark.parametrize(
+    "detector", [d for d in CATALOGUE if Fit.LABELS in d.fitted_with], ids=lambda d: d.name
+)
+def test_images_without_a_label_are_left_out(detector: type[Detector], small: World) -> None:
+    some = slice(0, 160)
+    labels = small.labels.clone()
+    labels[160:] = -1
+    partly = detector().fit(replace(small.calibration, labels=labels))
+    c = small.calibration
+    fewer = replace(c, logits=c.logits[some], features=c.features[some], labels=c.labels[some])
+    assert_same(partly.score(small.known), detector().fit(fewer).score(small.known))
+
+
+@every_detector
+def test_without_a_linear_layer(detector: type[Detector]) -> None:
+    torch.manual_seed(0)
+    network = exported(Convolutional())
+    images, labels = torch.randn(40, 3, 12, 12), torch.arange(40) % CLASSES
+    calibration = calibrate(network, images, labels)
+    assert calibration.features is None
+    if Need.FEATURES in detector.needs:
+        with pytest.raises(Excused, match="linear layer"):
+            detector().fit(calibration)
+        return
+    calibration = replace(calibration, logits=torch.eye(CLASSES)[labels])  # every class predicted
+    scores = detector().fit(calibration).score(represent(network, images, EVERYTHING))
+    assert bool(scores.isfinite().all())
+
+
+@every_detector
+def test_knobs_keep_their_limits(detector: type[Detector]) -> None:
+    for item in detector.knobs():
+        assert item.about
+        assert item.parse(item.default) == item.default
+        inside = [item.default, *item.choices, *(v for v in (item.low, item.high) if v is not None)]
+        for value in inside:
+            assert getattr(detector.configured({item.name: str(value)}), item.name) == type(
+                item.default
+            )(value)
+        outside = ["no such choice"] if item.choices else ["word"]
+        outside += ["nan"] if isinstance(item.default, float) else []
+        outside += [] if item.low is None else [str(item.low - 1)]
+        outside += [] if item.high is None else [str(item.high + 1)]
+        for value in outside:
+            with pytest.raises(SpecError, match=item.name):
+                detector.configured({item.name: value})
+    with pytest.raises(SpecError, match="no setting"):
+        detector.configured({"nonsense": 1})
+
+
+@every_detector
+def test_scores_stay_finite_at_the_limits_of_every_knob(
+    detector: type[Detector], small: World
+) -> None:
+    for item in detector.knobs():
+        for value in (*item.choices, item.low, item.high):
+            if value is None:
+                continue
+            fitted = detector.configured({item.name: value}).fit(small.calibration)
+            scores = fitted.score(small.strange)
+            assert bool(scores.isfinite().all()), f"{item.name}={value}"
+
+
+@every_detector
+def test_says_what_it_is(detector: type[Detector]) -> None:
+    assert detector.name == detector.name.lower()
+    assert not set(detector.name) & set(",:= ")
+    assert detector.title and detector.__doc__
+    assert detector.about.endswith(".") and detector.about.count(". ") == 0
+    assert Need.LOGITS in detector.needs
+    assert (Need.IMAGES in detector.needs) == (detector.extra_passes > 0)
+    if detector.name != "gmm":  # a classical baseline that no single paper introduced
+        assert detector.paper is not None
+        assert detector.paper.url.startswith("https://")
+
+
+def test_names_are_distinct_and_found() -> None:
+    assert len({d.name for d in CATALOGUE}) == len(CATALOGUE)
+    assert [find(d.name) for d in CATALOGUE] == list(CATALOGUE)
+    with pytest.raises(SpecError, match="nearest: energy"):
+        find("Enrgy")
+    with pytest.raises(SpecError, match="gsc"):
+        find("zzz")
+
+
+def test_detectors_are_parsed_with_their_settings() -> None:
+    first, second, third = parse_detectors(" gsc, energy ,knn:k=7")
+    assert [first.name, second.name, third.name] == ["gsc", "energy", "knn"]
+    assert third.settings() == {"k": 7}
+    (ash,) = parse_detectors("ash:variant=ash-b:percentile=0.65")
+    assert ash.settings() == {"variant": "ash-b", "percentile": 0.65}
+    assert [d.name for d in parse_detectors("all")] == [d.name for d in CATALOGUE]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "No detector"),
+        (" , ", "No detector"),
+        ("energy,energy", "energy is named twice"),
+        ("knn:k=5,knn:k=10", "knn is named twice"),
+        ("energy,all", "all names every detector"),
+        ("knn:k", "knob=value"),
+        ("knn:k=5:k=6", "knob=value"),
+        ("knn:k=five", "k="),
+        ("knn:k=0", "k=0"),
+        ("knn:j=5", "no setting 'j'"),
+        ("mahalnobis", "mahalanobis"),
+    ],
+)
+def test_what_cannot_be_parsed_is_said(text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        parse_detectors(text)
+
+
+def few(small: World, n: int) -> Calibration:
+    """The calibration with its first `n` images alone."""
+    c = small.calibration
+    assert c.features is not None and c.surrogates is not None
+    return replace(
+        c,
+        logits=c.logits[:n],
+        features=c.features[:n],
+        labels=c.labels[:n],
+        sample=c.sample[:n],
+        surrogates=c.surrogates[:n],
+    )
