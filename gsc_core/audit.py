@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +18,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticSerializationError
 
 from gsc_core.classifier import Classifier, ModelSpec, load_classifier
 from gsc_core.classifier.network import Network
@@ -24,12 +27,14 @@ from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import Apart, Broken, ImageSet, apart, class_indices, read_images
 from gsc_core.results import count, machine, measure, versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
-from gsc_core.scoring.chunks import ChunkStore, Rows, join, written_aside
+from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_aside
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
 
 RESERVED = ("id", "calibration", "mean")
+_MOST_LETTERS, _MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
+_WRITTEN = ("metrics.json", "scores.parquet", "chunks", "unpacked")
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class AuditSpec(BaseModel):
         labels: a CSV table for `id`, where class folders do not give them.
         split: the layer at which GSC cuts the network; None takes the last convolutional block.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        batch_size: images at a time; None takes 8 on a CPU, whose cache that fits, else 64.
         repeats: bootstrap replicates behind each interval.
     """
 
@@ -86,7 +92,7 @@ class AuditSpec(BaseModel):
     detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
     split: str | None = None
     device: str = "auto"
-    batch_size: int = Field(default=32, ge=1, le=4096)
+    batch_size: int | None = Field(default=None, ge=1, le=4096)
     threads: int = Field(default=2, ge=1, le=64)
     seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=1000, ge=10)
@@ -95,10 +101,11 @@ class AuditSpec(BaseModel):
     @classmethod
     def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
         for name in ood:
-            if name in RESERVED or not 0 < len(name) <= 60:
+            fits = 0 < len(name) <= _MOST_LETTERS and name.isprintable()
+            if name in RESERVED or not fits or len(name.encode()) > _MOST_BYTES:
                 raise ValueError(
-                    f"an OOD set cannot be named {name!r}: take 1 to 60 letters, and not "
-                    f"{', '.join(RESERVED)}"
+                    f"An OOD set cannot be named {name!r}: take 1 to {_MOST_LETTERS} letters "
+                    f"({_MOST_BYTES} bytes), and not {', '.join(RESERVED)}"
                 )
         return ood
 
@@ -118,6 +125,7 @@ def run_audit(
 
     `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
     continued: chunks that were finished with the same specification and the same bytes are kept.
+    An earlier result in `out` is thrown away once the new sets are read.
 
     Raises GscError for whatever the user can mend.
     """
@@ -126,31 +134,39 @@ def run_audit(
     def step(phase: str, done: int, total: int) -> None:
         on_progress(Progress(phase, done, total))
 
+    _check_folder(out)
+    written_spec = _as_json(spec)
     detectors = [each.build() for each in spec.detectors]
     step("opening the model", 0, 1)
     classifier = load_classifier(spec.model)
     network = Network(classifier.program, spec.split, device_of(spec.device))
     step("reading the pictures", 0, 1)
-    sets = _read_sets(spec, out)
-    labels, label_rule = _labels(sets, classifier)
+    with _unpacking(out / "unpacked") as unpacked:
+        sets = _read_sets(spec, unpacked)
+        labels, label_rule = _labels(sets, classifier)
     with written_aside(out / "spec.json") as part:
-        part.write_text(spec.model_dump_json(indent=2))
-    store = ChunkStore(out / "chunks", _key(spec, classifier, sets))
+        for of_another in ("metrics.json", "scores.parquet"):
+            (out / of_another).unlink(missing_ok=True)
+        part.write_text(written_spec, encoding="utf-8")
+    store = ChunkStore(out / "chunks", _key(spec, classifier, sets, labels))
 
-    pace = Pace(spec.batch_size, spec.threads, step)
+    pace = Pace(_batch_size(spec, network.device), spec.threads, step)
     scorer = Scorer(network, classifier.preprocessing, detectors)
     to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
     calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
+    _require_detectors(scorer)
     for images in sets.test.values():
         score_set(scorer, images, labels, store, pace)
 
     step("measuring", 0, 1)
     broken, table = _join(calibrated, labels, sets, store, out / "scores.parquet")
+    _excuse_unscored(scorer, table)
     document = {
         **measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed),
         **count(table, sets.left_out, broken),
         "excused": scorer.excused,
-        "settings": _settings(spec, classifier, network, label_rule),
+        "settings": _settings(spec, classifier, network, label_rule)
+        | {"batch_size": pace.batch_size},
         "provenance": {
             "model_sha256": classifier.sha256,
             "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
@@ -161,9 +177,13 @@ def run_audit(
         },
     }
     with written_aside(out / "metrics.json") as part:
-        part.write_text(json.dumps(document, indent=2, allow_nan=False))
+        part.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
     store.remove()
     return AuditResult(out, document)
+
+
+def _batch_size(spec: AuditSpec, device: torch.device) -> int:
+    return spec.batch_size or (8 if device.type == "cpu" else 64)
 
 
 def device_of(name: str) -> torch.device:
@@ -173,14 +193,41 @@ def device_of(name: str) -> torch.device:
         return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).tolist()  # `meta` has no values to give
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
     return device
 
 
-def _read_sets(spec: AuditSpec, out: Path) -> Apart:
-    unpacked = out / "unpacked"
+def _check_folder(out: Path) -> None:
+    """Raise SpecError unless `out` can hold a result without harm to files of another kind."""
+    with writing_to(out):
+        there = {each.name for each in out.iterdir()} if out.exists() else set()
+    if "spec.json" not in there and (foreign := there.intersection(_WRITTEN)):
+        raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
+
+
+def _as_json(spec: AuditSpec) -> str:
+    try:
+        return spec.model_dump_json(indent=2)
+    except PydanticSerializationError as error:
+        raise SpecError(
+            "A path holds bytes that are not UTF-8 text: rename the file or folder."
+        ) from error
+
+
+@contextmanager
+def _unpacking(folder: Path) -> Iterator[Path]:
+    """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _read_sets(spec: AuditSpec, unpacked: Path) -> Apart:
     known = read_images(spec.id, "id", unpacked / "id", spec.labels)
     apart_from: ImageSet | float
     if isinstance(spec.calibration, Path):
@@ -203,17 +250,35 @@ def _labels(sets: Apart, classifier: Classifier) -> tuple[dict[str, int], str]:
     return {picture.sha256: index for picture, index in found}, match.how
 
 
-def _key(spec: AuditSpec, classifier: Classifier, sets: Apart) -> str:
-    """What makes scores the same scores: bytes of model and images, settings, versions."""
+def _key(spec: AuditSpec, classifier: Classifier, sets: Apart, labels: Mapping[str, int]) -> str:
+    """What makes chunks the same: model, images in their order, labels, settings, versions."""
     settings = spec.model_dump(mode="json", include={"model", "detectors", "split", "device"})
     content = {
         "settings": settings | {"seed": spec.seed, "batch_size": spec.batch_size},
         "model": classifier.sha256,
-        "calibration": sets.calibration.sha256,
-        "sets": {name: images.sha256 for name, images in sets.test.items()},
+        "sets": {name: _digest(images, labels) for name, images in sets.every().items()},
         "versions": versions(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(images: ImageSet, labels: Mapping[str, int]) -> str:
+    lines = (f"{each.sha256} {labels.get(each.sha256)} {each.name}" for each in images.images)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _require_detectors(scorer: Scorer) -> None:
+    if not scorer.detectors:
+        name, reason = next(iter(scorer.excused.items()))
+        raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
+
+
+def _excuse_unscored(scorer: Scorer, table: pa.Table) -> None:
+    """Excuse who has no score for some images: it failed on them, perhaps before a restart."""
+    for name in [detector.name for detector in scorer.detectors]:
+        if name not in table.column_names:
+            scorer.excuse(name, "gave a score that is not a number on some images")
+    _require_detectors(scorer)
 
 
 def _join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,7 +84,9 @@ def audit(
     ] = "all",
     split: Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images at a time; else 8 on a CPU and 64 on a GPU.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads that decode pictures.")] = 2,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     as_json: Annotated[
@@ -213,13 +216,20 @@ def _model(
 def _named_folders(named: list[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for text in named:
-        name, equals, folder = text.partition("=")
-        if not equals or not name or not folder:
-            raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
+        name, folder = _name_and_folder(text)
         if name in folders:
             raise SpecError(f"Two OOD sets are named {name!r}; give each its own name.")
         folders[name] = Path(folder)
     return folders
+
+
+def _name_and_folder(text: str) -> tuple[str, str]:
+    """Both may hold `=` themselves: the first cut with a path that exists, else the first."""
+    cuts = [at for at in range(1, len(text) - 1) if text[at] == "="]
+    if not cuts:
+        raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
+    at = next((at for at in cuts if os.path.lexists(text[at + 1 :])), cuts[0])
+    return text[:at], text[at + 1 :]
 
 
 def _share_or_folder(text: str) -> float | Path:
@@ -246,7 +256,8 @@ def _shown_progress() -> Iterator[Any]:
     if not errors.is_terminal:
         yield _plain_lines()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    # a set's name comes from a person: it is no markup
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
         tasks: dict[str, Any] = {}
 
@@ -361,12 +372,25 @@ def main() -> None:
     except GscError as error:
         _fail(str(error))
     except ValidationError as error:
-        _fail(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}.")
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "Stopped. Finished chunks are kept: the same command goes on from there.\n"
-        )
-        sys.exit(_INTERRUPTED)
+        _fail(_first_of(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename} cannot be used ({error.strerror}): check the path.")
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
+            sys.stderr.write(
+                "Stopped. Finished chunks are kept: the same command goes on from there.\n"
+            )
+        raise
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return f"{first['ctx']['error']}."
+    option = str(first["loc"][0]).replace("_", "-")
+    return f"--{option} cannot be {first['input']!r}: {first['msg'].lower()}."
 
 
 def _fail(sentence: str) -> None:

@@ -49,6 +49,7 @@ def render() -> None:
     except GscError as error:
         st.error(plain(str(error)))
         return
+    st.caption(f"**GSC Audit** · {plain(runs.subject(run))}")
     st.header(plain(runs.answer(run)), anchor=False)
     st.markdown(plain(runs.doubt(run)))
     _table(run)
@@ -131,7 +132,14 @@ def _table(run: StoredRun) -> None:
         f"{MEANINGS[metric]} {better} is better. Percent, with the 95 % interval in brackets."
     )
     if run.inverted:
-        st.caption("Backwards: points the wrong way on stand-ins made from familiar pictures.")
+        st.caption(
+            "Backwards: strangers, or stand-ins made from familiar pictures, score lower than "
+            "familiar pictures do."
+        )
+    if "turned" in run.directions.values():
+        st.caption(
+            "Direction turned: on stand-ins the published direction was backwards, so it was turned."
+        )
     if run.excused:
         st.markdown("**Not run**")
         reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
@@ -165,7 +173,9 @@ def _index_width(run: StoredRun) -> int:
 
 
 def _shown(run: StoredRun, detector: str) -> str:
-    return f"{detector} (backwards)" if detector in run.inverted else detector
+    notes = ["backwards"] if detector in run.inverted else []
+    notes += ["direction turned"] if run.directions.get(detector) == "turned" else []
+    return f"{detector} ({', '.join(notes)})" if notes else detector
 
 
 def _height(run: StoredRun) -> Literal["content"] | int:
@@ -189,7 +199,7 @@ def _charts(run: StoredRun) -> None:
         st.warning(plain(str(error)))
         return
     if detector in run.inverted:
-        st.warning("This detector points the wrong way on stand-ins made from familiar pictures.")
+        st.warning("This detector points the wrong way: strangers score lower, not higher.")
     left, right = st.columns(2)
     options = {"displayModeBar": False}
     left.plotly_chart(scores, key="results_histogram", config=options)

@@ -36,7 +36,7 @@ LIBRARY: dict[str, Callable[[Small], Any]] = {
     "gen": lambda m: ood.GEN(m, gamma=0.1, M=100),
     "gen:gamma=0.5:top=2": lambda m: ood.GEN(m, gamma=0.5, M=2),
     "klmatching": ood.KLMatching,
-    "react": lambda m: ood.ReAct(maps(m), head(m), percentile=0.9),
+    "react": lambda m: ood.ReAct(maps(m), head(m), percentile=0.95),
     "react:percentile=0.8": lambda m: ood.ReAct(maps(m), head(m), percentile=0.8),
     "vra": lambda m: ood.VRA(maps(m), head(m)),
     "vra:lower=0.2:upper=0.7": lambda m: ood.VRA(maps(m), head(m), 0.2, 0.7),

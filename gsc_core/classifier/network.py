@@ -17,6 +17,7 @@ from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule, Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gsc_core.classifier.folding import fold_batch_norms
 from gsc_core.classifier.graph import cut_in_two, images_of, operator_name, shape_of, single
 from gsc_core.classifier.split import candidates, choose
 
@@ -61,6 +62,9 @@ class Network:
             self.linear = Linear(*(p.detach() for p in _linear_parameters(graph_module, linear)))
             self._head_outputs = 2
         self._body, self._head = cut_in_two(graph_module, node, linear)
+        for part in (self._body, self._head):
+            if part is not None:
+                fold_batch_norms(part)
 
     def body(self, images: Tensor) -> Tensor:
         """Feature at the split `[B,*split.shape]` of preprocessed images `[B,3,H,W]`; no graph."""

@@ -57,10 +57,10 @@ class Shaping(Detector):
 class ReAct(Shaping):
     """Energy after all features are cut off at one percentile of the calibration features.
 
-    The paper uses 0.9 for ImageNet.
+    The paper uses 0.9 for ImageNet with ResNet-50; 0.95 was the better of the two on EfficientNet.
     """
 
-    percentile: float = knob(0.9, "share of the features left as they are", low=0.0, high=1.0)
+    percentile: float = knob(0.95, "share of the features left as they are", low=0.0, high=1.0)
 
     name = "react"
     title = "ReAct"

@@ -84,7 +84,7 @@ def decode_bytes(data: bytes, name: str) -> torch.Tensor:
     - Colour profiles are ignored, as training pipelines ignore them.
 
     Plain JPEG is decoded by torchvision, everything else by Pillow. Both carry libjpeg-turbo, and
-    all 2,200 photos this was tried on came out equal to the last bit.
+    550 photos this was tried on came out equal to the last bit.
 
     Raises ImageError when the bytes are not a whole picture.
     """

@@ -53,8 +53,9 @@ class StoredRun:
     """One run as it lies on disk; see `load_run`.
 
     detectors and ood_sets keep the order of the file; `"mean"` is not an OOD set.
-    excused: detectors that could not run, with the reason. inverted: detectors whose direction
-    was found backwards on surrogate outliers.
+    excused: detectors that could not run, with the reason. inverted: detectors by which strangers,
+    or stand-ins for them made from calibration images, score lower than familiar pictures.
+    directions: whether a GSC detector scores `as published` or `turned`.
     """
 
     id: str
@@ -67,6 +68,7 @@ class StoredRun:
     images: Mapping[str, ImageCounts]
     excused: Mapping[str, str]
     inverted: frozenset[str]
+    directions: Mapping[str, str]
     settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
@@ -127,6 +129,7 @@ class _Stored(BaseModel):
     images: dict[str, ImageCounts] = {}
     excused: dict[str, str] = {}
     inverted: frozenset[str] = frozenset()
+    directions: dict[str, str] = {}
     settings: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 
@@ -215,9 +218,17 @@ def load_run(path: Path) -> StoredRun:
         images=stored.images,
         excused=stored.excused,
         inverted=stored.inverted,
+        directions=stored.directions,
         settings=stored.settings,
         provenance=stored.provenance,
     )
+
+
+def subject(run: StoredRun) -> str:
+    """What was audited, as far as the run tells."""
+    classifier = run.settings.get("classifier")
+    about = f"{classifier}, {run.settings.get('classes')} classes" if classifier else "a classifier"
+    return f"Audit of {about}, run {run.id}"
 
 
 def answer(run: StoredRun) -> str:
