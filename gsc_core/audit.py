@@ -160,7 +160,7 @@ def run_audit(
 
     step("measuring", 0, 1)
     broken, table = _join(calibrated, labels, sets, store, out / "scores.parquet")
-    _excuse_unscored(scorer, table)
+    _require_detectors(scorer)
     document = {
         **measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed),
         **count(table, sets.left_out, broken),
@@ -271,14 +271,6 @@ def _require_detectors(scorer: Scorer) -> None:
     if not scorer.detectors:
         name, reason = next(iter(scorer.excused.items()))
         raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
-
-
-def _excuse_unscored(scorer: Scorer, table: pa.Table) -> None:
-    """Excuse who has no score for some images: it failed on them, perhaps before a restart."""
-    for name in [detector.name for detector in scorer.detectors]:
-        if name not in table.column_names:
-            scorer.excuse(name, "gave a score that is not a number on some images")
-    _require_detectors(scorer)
 
 
 def _join(

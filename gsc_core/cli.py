@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -364,6 +365,8 @@ def _main(
 
 def main() -> None:
     """Run the command line; errors a user can mend are one sentence on standard error."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries tell programmers
     from gsc_core.classifier.installation import check_installation
 
     try:

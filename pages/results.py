@@ -138,7 +138,7 @@ def _table(run: StoredRun) -> None:
         )
     if "turned" in run.directions.values():
         st.caption(
-            "Direction turned: on stand-ins the published direction was backwards, so it was turned."
+            "Direction turned: on stand-ins the published direction was backwards."
         )
     if run.excused:
         st.markdown("**Not run**")

@@ -141,7 +141,7 @@ class Case:
 
 
 MODULES: dict[str, tuple[Callable[[], nn.Module], int]] = {
-    "resnet18": (lambda: torchvision.models.resnet18(num_classes=10), 64),
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=10), 48),
     "squeezenet": (lambda: torchvision.models.squeezenet1_1(num_classes=10), 64),
     "vit": (vit, 16),
     "swin": (swin, 16),
@@ -160,7 +160,7 @@ def case(name: str) -> Case:
     torch.manual_seed(0)
     module = lively(make())
     module.requires_grad_(False)
-    images = torch.randn(5, 3, size, size, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
     return Case(module, export(module, size), images)
 
 
@@ -175,15 +175,15 @@ def cut(name: str, split: str | None = None) -> Network:
 
 
 def some_splits(name: str) -> list[str]:
-    """All cuts of a small network, the first, middle and last three of a large one."""
+    """All cuts of a small network, the first, one in the middle and the last of a large one."""
     names = [split.name for split in offered(name)]
-    return names if len(names) <= 12 else [names[0], names[len(names) // 2], *names[-3:]]
+    return names if len(names) <= 12 else [names[0], names[len(names) // 2], names[-1]]
 
 
 def close(ours: Tensor, truth: Tensor, within: float = 2e-5) -> None:
     """Equal up to float32 rounding, relative to the largest value there is."""
     assert ours.shape == truth.shape
-    assert float((ours - truth).abs().max()) <= within * float(truth.abs().max())
+    assert float((ours - truth).detach().abs().max()) <= within * float(truth.detach().abs().max())
 
 
 # --- the cut ----------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_the_whole_network_gives_the_modules_logits_in_any_batch_size(name: str)
     truth = one.module(one.images)
     close(network(one.images), truth)
     close(network.head(network.body(one.images)), truth)
-    for size in (1, 2, 4):
+    for size in (1, 2):
         parts = one.images.split(size)
         close(torch.cat([network.head(network.body(part)) for part in parts]), truth)
     channels_last = one.images.to(memory_format=torch.channels_last)
@@ -282,8 +282,10 @@ def test_a_cut_is_offered_exactly_where_all_that_follows_depends_on_the_layer_al
     names = {n for split in network_splits for n in (split.name, *split.aliases)}
     checked = 0
     for layer, module in one.module.named_modules():
-        if not layer or isinstance(module, nn.ModuleList) or (checked > 40 and layer not in names):
+        if not layer or isinstance(module, (nn.ModuleList, nn.Identity)):
             continue
+        if checked > 6 and layer not in names and name == "resnet18":
+            continue  # more of the same
         calls: list[object] = []
         hook = module.register_forward_hook(lambda _, __, out, calls=calls: calls.append(out))
         one.module(one.images[:1])
@@ -382,7 +384,7 @@ def test_an_unknown_layer_is_answered_with_the_nearest(asked: str, offer: str) -
 
 
 def test_an_unknown_layer_like_none_is_answered_with_some() -> None:
-    with pytest.raises(SpecError, match="nearest: .*layer4"):
+    with pytest.raises(SpecError, match=r"nearest: .*layer4"):
         choose(offered("resnet18"), "zzzzzz")
 
 
@@ -492,9 +494,7 @@ def test_heads_are_told_linear_where_only_pooling_and_the_last_layer_follow() ->
         ("shuffle", torch.contiguous_format),
     ],
 )
-def test_channels_last_where_the_graph_allows_it(
-    name: str, expected: torch.memory_format
-) -> None:
+def test_channels_last_where_the_graph_allows_it(name: str, expected: torch.memory_format) -> None:
     assert cut(name).memory_format is expected
 
 
@@ -519,7 +519,9 @@ def test_the_last_linear_map_is_the_modules(name: str, layer: str) -> None:
 
 
 def test_a_last_linear_map_without_a_bias_has_a_bias_of_zeros() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5, bias=False))
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5, bias=False)
+    )
     linear = Network(export(module, 8)).linear
     assert linear is not None
     assert torch.equal(linear.weight, module[3].weight)
@@ -557,6 +559,15 @@ class BatchStatistics(ConvNorm):
         self.norm = nn.BatchNorm2d(6, track_running_stats=False)
 
 
+class InTraining(ConvNorm):
+    """Has frozen statistics and does not use them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm, x = self.norm, self.conv(torch.cat([x, x], 1))
+        given = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        return functional.batch_norm(x, *given, training=True, momentum=0.0).mean((2, 3))
+
+
 def folded(module: nn.Module) -> tuple[torch.fx.GraphModule, int]:
     """The exported module after folding, and how many batch norms are left."""
     graph_module = export(lively(module), 9).module(check_guards=False)
@@ -576,7 +587,9 @@ def test_folding_keeps_the_numbers(bias: bool, affine: bool, groups: int) -> Non
     close(ours(images), module(images), within=1e-5)
 
 
-@pytest.mark.parametrize("module", [TwoReaders(True, True, 1), BatchStatistics()])
+@pytest.mark.parametrize(
+    "module", [TwoReaders(True, True, 1), BatchStatistics(), InTraining(True, True, 1)]
+)
 def test_what_cannot_be_folded_is_left_alone(module: nn.Module) -> None:
     ours, left = folded(module)
     images = torch.randn(4, 3, 9, 9)

@@ -129,6 +129,9 @@ def _subgraph(
             continue
         if all(n in copies for n in node.all_input_nodes):
             copies[node] = graph.node_copy(node, lambda n: copies[n])
+            # a detector's feature need not lie in memory as the exported one did
+            if node.target is _aten.view.default and not _overwritten(nodes, node):
+                copies[node].target = _aten.reshape.default
     graph.output(tuple(copies[result] for result in results))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
     return GraphModule(module, graph)
@@ -144,7 +147,7 @@ def _is_impure(node: Node) -> bool:
 
 
 def _overwritten(nodes: list[Node], source: Node) -> bool:
-    """Whether an in-place operator would write into the feature that detectors still read."""
+    """Whether an in-place operator writes into `source` or a view of it."""
     aliases = {source}
     for node in nodes:
         schema = _schema(node)

@@ -37,6 +37,18 @@ _LINEAR_OPERATORS = frozenset(
         "aten.sym_size",
     }
 )
+_CHANNELS_SECOND = frozenset(
+    {
+        "aten.conv2d",
+        "aten.conv_transpose2d",
+        "aten.convolution",
+        "aten.batch_norm",
+        "aten.group_norm",
+        "aten.max_pool2d",
+        "aten.avg_pool2d",
+        "aten.adaptive_avg_pool2d",
+    }
+)
 _BLOCK_OPERATORS = frozenset({"aten.conv2d", "aten.convolution", "aten.linear", "aten.addmm"})
 
 
@@ -123,7 +135,7 @@ def candidates(module: GraphModule) -> list[tuple[Split, Node]]:
         if after is None:
             continue
         maps = sum(operator_name(member) in _BLOCK_OPERATORS for member in members)
-        split = Split(name, shape[1:], _channel_axis(shape), maps >= 2, _is_linear(after))
+        split = Split(name, shape[1:], _channel_axis(node), maps >= 2, _is_linear(after))
         found[node] = (_merge(found[node][0], split) if node in found else split, node)
     return sorted(found.values(), key=lambda pair: order[pair[1]])
 
@@ -142,11 +154,50 @@ def _merge(a: Split, b: Split) -> Split:
     return replace(a, name=name, block=a.block or b.block, aliases=tuple(others))
 
 
-def _channel_axis(shape: tuple[Any, ...]) -> int:
-    """Channels come second in feature maps, last in tokens and in channels-last maps (Swin)."""
+def _channel_axis(node: Node) -> int:
+    """Index of the channel axis: last in tokens, and in maps where the operators before have it.
+
+    Shapes alone do not tell: `[8,8,12]` can be 8 channels or 12. So the way back is walked, through
+    what moves no axis, to an operator that is clear about it.
+    """
+    shape = shape_of(node) or ()
     if len(shape) == 3:
         return 2
+    axes = list(range(4))  # where each axis of the cut is in the node at hand
+    while node.op == "call_function":
+        name = operator_name(node)
+        if name in _CHANNELS_SECOND:
+            return axes.index(1)
+        if name == "aten.linear" or (name == "aten.layer_norm" and len(_sizes(node)) == 1):
+            return axes.index(3)
+        source = next((n for n in node.all_input_nodes if n.op != "get_attr" and shape_of(n)), None)
+        before, here = (shape_of(n) or () if n is not None else () for n in (source, node))
+        if source is None or len(before) not in (3, 4):
+            break
+        if len(before) == 3:  # [N,C] to [H,W,C], or [C,N] to [C,H,W]
+            return axes.index(3 if before[2] == here[3] else 1)
+        moved = _moved(node)
+        axes = [moved[axis] for axis in axes]
+        node = source
+    if node.op == "placeholder":
+        return axes.index(1)
     return 3 if shape[1] == shape[2] != shape[3] else 1
+
+
+def _moved(node: Node) -> list[int]:
+    """For each axis of a 4-D node, which axis of its input it is."""
+    axes = list(range(4))
+    if operator_name(node) == "aten.permute":
+        return [axes[axis] for axis in _sizes(node)]
+    if operator_name(node) == "aten.transpose":
+        a, b = (axes[int(axis)] for axis in node.args[1:3])  # type: ignore[arg-type]
+        axes[a], axes[b] = b, a
+    return axes
+
+
+def _sizes(node: Node) -> list[int]:
+    sizes: list[int] = list(node.args[1])  # type: ignore[arg-type]
+    return sizes
 
 
 def _is_linear(nodes: list[Node]) -> bool:

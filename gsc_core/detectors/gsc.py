@@ -70,7 +70,7 @@ def rank(feature: Tensor, gradient: Tensor, by: str, seed: int) -> Tensor:
 def confidence_of(logits: Tensor, kind: str) -> Tensor:
     """Confidence `[B]` of logits `[B,K]`: largest `softmax`, `energy` (log-sum-exp) or `logit`."""
     if kind == "softmax":
-        return torch.exp(logits.amax(dim=1) - logits.logsumexp(dim=1))
+        return logits.softmax(dim=1).amax(dim=1)
     return logits.logsumexp(dim=1) if kind == "energy" else logits.amax(dim=1)
 
 

@@ -7,7 +7,7 @@ others are fitted at the end on the logits and features of all images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -84,23 +84,27 @@ def calibrate(
             strangers,
         )
 
+    def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
+        """A batch at a time: some detectors go back to the network, with a graph."""
+        return [scorer.score(whole[s], only(scorer)) for s in _slices(len(whole), pace.batch_size)]
+
     scorer.fit(_reading_maps(scorer), known(sample))
-    kept, streamed = [_slim(sample)], [scorer.score(sample, _reading_maps(scorer))]
+    kept, streamed = [_slim(sample)], scored(sample, _reading_maps)
     for representation in passes(order[size:]):
         kept.append(_slim(representation))
         streamed.append(scorer.score(representation, _reading_maps(scorer)))
     everything = Representation.cat(kept)
-    rest = [d for d in scorer.detectors if not d.needs & _WHOLE]
-    scorer.fit(rest, known(everything))
-    rest = [d for d in scorer.detectors if not d.needs & _WHOLE]
-    late = [scorer.score(everything[s], rest) for s in _slices(len(everything), pace.batch_size)]
+    scorer.fit(_not_reading_maps(scorer), known(everything))
+    late = scored(everything, _not_reading_maps)
     scores = _beside(Scores.cat(streamed), Scores.cat(late))
     return Calibrated(
         images=tuple(done),
         broken=tuple(broken),
         scores=scores,
         sample=len(sample),
-        surrogates=None if strangers is None else scorer.score(strangers),
+        surrogates=None
+        if strangers is None
+        else Scores.cat(scored(strangers, lambda scorer: scorer.detectors)),
     )
 
 
@@ -134,6 +138,10 @@ def _surrogates(
 
 def _reading_maps(scorer: Scorer) -> list[Detector]:
     return [d for d in scorer.detectors if d.needs & _WHOLE]
+
+
+def _not_reading_maps(scorer: Scorer) -> list[Detector]:
+    return [d for d in scorer.detectors if not d.needs & _WHOLE]
 
 
 def _slim(representation: Representation) -> Representation:

@@ -133,7 +133,8 @@ def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
     """
     filled = [table for table in tables if table.num_rows]
     everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
-    some = [n for t in filled for n in t.column_names if n.startswith(AFTER)]
+    after = [AFTER + name for name in everywhere]  # ID pictures alone have these
+    some = [n for t in filled for n in t.column_names if n in after]
     columns = list(dict.fromkeys([*everywhere, *some]))
     parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]
     joined = pa.concat_tables(parts, promote_options="default")

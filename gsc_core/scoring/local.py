@@ -8,7 +8,7 @@ from itertools import islice
 from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows
 from gsc_core.scoring.loading import Pace, read_batches
-from gsc_core.scoring.scorer import Scorer, Scores
+from gsc_core.scoring.scorer import NOT_A_NUMBER, Scorer, Scores
 
 
 def score_set(
@@ -25,6 +25,7 @@ def score_set(
     known = images.name == "id"
     size = _dividing(pace.batch_size)
     first = store.finished(images.name)
+    _excuse_as_before(scorer, store, images.name)
     rest = images.images[first * CHUNK_IMAGES :]
     done, total, phase = len(images) - len(rest), len(images), f"scoring {images.name}"
     pace.step(phase, done, total)
@@ -43,6 +44,14 @@ def score_set(
         found = [labels.get(image.sha256, -1) if known else -1 for image in good]
         rows = Rows(images.name, "id" if known else "ood", good, found, Scores.cat(scores))
         store.write(images.name, index, rows.table(broken))
+
+
+def _excuse_as_before(scorer: Scorer, store: ChunkStore, set_name: str) -> None:
+    """Leave out what failed on a finished chunk: a run that goes on has forgotten it."""
+    for table, _ in store.tables(set_name):
+        for detector in scorer.detectors:
+            if table.num_rows and detector.name not in table.column_names:
+                scorer.excuse(detector.name, NOT_A_NUMBER)
 
 
 def _dividing(batch_size: int) -> int:

@@ -22,7 +22,8 @@ def represent(network: Network, images: Tensor, needs: Need) -> Representation:
         with torch.enable_grad():
             leaf = feature.detach().requires_grad_()
             logits, features = network.head_and_features(leaf)
-            (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), leaf)
+            predicted = logits.gather(1, logits.argmax(dim=1, keepdim=True))
+            (gradient,) = torch.autograd.grad(predicted.sum(), leaf)
     else:
         with torch.no_grad():
             logits, features = network.head_and_features(feature)

@@ -17,6 +17,8 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Excused, Need, Representation
 from gsc_core.scoring.onepass import represent
 
+NOT_A_NUMBER = "gave a score that is not a number on some images"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -117,10 +119,10 @@ class Scorer:
         for detector in self.detectors if detectors is None else detectors:
             scores = detector.score(batch).float().cpu()
             if not bool(scores.isfinite().all()):
-                self.excuse(detector.name, "gave a score that is not a number on some images")
+                self.excuse(detector.name, NOT_A_NUMBER)
                 continue
             outlier[detector.name] = scores
             if after and (logits := detector.logits_after(batch)) is not None:
                 predicted_after[detector.name] = logits.argmax(dim=1).cpu()
-        confidence = torch.exp(batch.logits.amax(dim=1) - batch.logits.logsumexp(dim=1))
+        confidence = batch.logits.softmax(dim=1).amax(dim=1)
         return Scores(batch.predicted.cpu(), confidence.cpu(), outlier, predicted_after)
