@@ -52,8 +52,8 @@ def render() -> None:
     st.caption(f"**GSC Audit** · {plain(runs.subject(run))}")
     st.header(plain(runs.answer(run)), anchor=False)
     st.markdown(plain(runs.doubt(run)))
-    _table(run)
     _charts(run)
+    _table(run)
     _basis(run)
 
 
@@ -188,7 +188,7 @@ def _always(text: str) -> Callable[[object], str]:
 
 
 def _charts(run: StoredRun) -> None:
-    st.subheader("One detector, picture by picture", anchor=False)
+    st.subheader("How far apart a detector sees them", anchor=False)
     best = run.detectors.index(run.best().detector)
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     detector = left.selectbox("Detector", run.detectors, index=best, key="results_detector")

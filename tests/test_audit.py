@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -25,9 +26,13 @@ from small_audit import (
 
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.detectors import CATALOGUE, Detector, Fit, Need, catalogue
+from gsc_core.detectors import CATALOGUE, Detector, Fit, Need, catalogue, find
 from gsc_core.errors import Excused, SpecError
+from gsc_core.evaluation.intervals import evaluate
 from gsc_core.images import surrogates_of
+from gsc_core.results import measure
+from gsc_core.scoring.calibration import Calibrated
+from gsc_core.scoring.scorer import Scores
 
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 ALL = tuple(detector.name for detector in CATALOGUE)
@@ -204,6 +209,48 @@ def test_the_surrogate_auroc_again_by_the_module(
     assert found == pytest.approx(roc_auc_score(is_surrogate, scores), abs=1e-3)
 
 
+def of_scores(**scores: list[float]) -> Scores:
+    """Scores by detector name as they come off the network."""
+    columns = {name: torch.tensor(values) for name, values in scores.items()}
+    n = len(next(iter(columns.values())))
+    return Scores(torch.zeros(n, dtype=torch.long), torch.ones(n), columns)
+
+
+def table_of(known: dict[str, list[float]], strange: dict[str, list[float]]) -> pa.Table:
+    """A table of scores of unlabelled pictures."""
+    parts = [
+        pd.DataFrame({"set": s, "role": r, "label": -1, "predicted": 0, **scores})
+        for s, r, scores in (("id", "id", known), ("x", "ood", strange))
+    ]
+    return pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
+
+
+def test_either_kind_of_outliers_is_enough_to_be_inverted() -> None:
+    low, high = [0.0, 1.0, 2.0], [7.0, 8.0, 9.0]
+    right, wrong = (low, high), (high, low)  # scores of ID pictures, of outliers
+    real = {"msp": right, "energy": wrong, "maxlogit": right, "entropy": wrong}
+    surrogate = {"msp": right, "energy": right, "maxlogit": wrong, "entropy": wrong}
+    ours, theirs = ({name: pair[i] for name, pair in surrogate.items()} for i in (0, 1))
+    calibrated = Calibrated((), (), of_scores(**ours), 3, of_scores(**theirs))
+    table = table_of(*({name: pair[i] for name, pair in real.items()} for i in (0, 1)))
+    found = measure(table, [find(name)() for name in real], calibrated, repeats=20, seed=0)
+    assert found["inverted"] == ["energy", "maxlogit", "entropy"]
+    assert found["surrogate_auroc"] == {"msp": 1, "energy": 1, "maxlogit": 0, "entropy": 0}
+
+
+def test_an_interval_holds_its_value() -> None:
+    """Interleaved scores: resampling finds gaps, so that every replicate errs less than the value,
+    and has a higher average precision."""
+    ours, theirs = ({"msp": [float(2 * i + j) for i in range(60)]} for j in (0, 1))
+    calibrated = Calibrated((), (), of_scores(**ours), 60, None)
+    found = measure(table_of(ours, theirs), [find("msp")()], calibrated, repeats=200, seed=0)
+    spread = evaluate(ours["msp"], {"x": theirs["msp"]}, repeats=200, seed=0)["x"]
+    assert spread["detection_error"].high < spread["detection_error"].value, "nothing to hold"
+    for row in found["results"]:
+        for metric in METRICS:
+            assert row[f"{metric}_low"] <= row[metric] <= row[f"{metric}_high"]
+
+
 # --- which pictures ----------------------------------------------------------------------------
 
 
@@ -307,41 +354,54 @@ class Unwilling(Detector):
         raise AssertionError("is never asked")
 
 
-class NoNumber(Detector):
-    """Gives no number for pictures the classifier is unsure of."""
+class SnowBlind(Detector):
+    """Gives no number for a white picture."""
 
-    name: ClassVar[str] = "no-number"
-    title: ClassVar[str] = "No number"
-    about: ClassVar[str] = "Fails on some pictures."
-    needs: ClassVar[Need] = Need.LOGITS
+    name: ClassVar[str] = "snow-blind"
+    title: ClassVar[str] = "Snow-blind"
+    about: ClassVar[str] = "Fails on white pictures."
+    needs: ClassVar[Need] = Need.IMAGES
 
     def score(self, batch):
-        sure = batch.logits.softmax(dim=1).amax(dim=1)
-        return torch.where(sure > 0.9, -sure, torch.nan)
+        darkest = batch.images.amin(dim=(1, 2, 3))
+        return torch.where(darkest < 2, darkest, torch.nan)
 
 
 @pytest.fixture
 def two_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "CATALOGUE", (*CATALOGUE, Unwilling, NoNumber))
+    monkeypatch.setattr(catalogue, "CATALOGUE", (*CATALOGUE, Unwilling, SnowBlind))
+
+
+def white(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (12, 12), "white").save(path)
 
 
 @pytest.mark.usefixtures("two_more")
 def test_who_cannot_is_excused_and_the_others_go_on(stage: Path, tmp_path: Path) -> None:
-    names = ("unwilling", "energy", "gmm", "no-number", "msp")
-    document = run_audit(spec_of(stage, detectors=names), tmp_path).document
+    white(tmp_path / "snow" / "white.png")
+    names = ("unwilling", "energy", "gmm", "snow-blind", "msp")
+    spec = spec_of(
+        stage, detectors=names, ood={"snow": tmp_path / "snow", "faint": stage / "faint"}
+    )
+    out = tmp_path / "out"
+    document = run_audit(spec, out).document
     assert document["excused"]["unwilling"] == "does not like these pictures"
     assert "calibration images of each class" in document["excused"]["gmm"]
-    assert "not a number" in document["excused"]["no-number"]
+    assert "not a number" in document["excused"]["snow-blind"]
     assert {row["detector"] for row in document["results"]} == {"energy", "msp"}
-    assert not {"unwilling", "gmm", "no-number"} & set(rows_of(tmp_path).columns)
+    assert not {"unwilling", "gmm", "snow-blind"} & set(rows_of(out).columns)
 
 
 @pytest.mark.usefixtures("two_more")
 def test_nobody_left_is_told(stage: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"None of the detectors can run here.*unwilling"):
         run_audit(spec_of(stage, detectors=("unwilling",)), tmp_path / "a")
-    with pytest.raises(SpecError, match=r"None of the detectors can run here.*no-number"):
-        run_audit(spec_of(stage, detectors=("no-number",)), tmp_path / "b")
+    assert not list((tmp_path / "a").rglob("*.parquet")), "it is known before anything is scored"
+    white(tmp_path / "snow" / "white.png")
+    spec = spec_of(stage, detectors=("snow-blind",), ood={"snow": tmp_path / "snow"})
+    with pytest.raises(SpecError, match=r"None of the detectors can run here.*snow-blind"):
+        run_audit(spec, tmp_path / "b")
 
 
 # --- stopped and continued ---------------------------------------------------------------------
@@ -429,14 +489,10 @@ def test_renamed_pictures_are_scored_once_each(long_stage: Path, tmp_path: Path)
 
 @pytest.mark.usefixtures("two_more")
 def test_who_failed_before_the_stop_is_excused_after_it(long_stage: Path, tmp_path: Path) -> None:
-    """Unsure pictures are in the first chunk alone, which is not scored again."""
-    for path in sorted((long_stage / "noise").iterdir())[512:]:
-        path.unlink()
-    sure = known(tmp_path / "sure", 28, seed=33)
-    for i, path in enumerate(sorted(sure.rglob("*.png"))):
-        shutil.copy(path, long_stage / "noise" / f"z{i:04}.png")
-    spec = long_spec(long_stage, "energy", "no-number")
+    """The white picture is in the first chunk, which is not scored again."""
+    white(long_stage / "noise" / "0000.png")
+    spec = long_spec(long_stage, "energy", "snow-blind")
     document, seen = run_twice(spec, tmp_path / "out", lambda: None)
     assert seen[0] == 512
-    assert document["excused"].keys() == {"no-number"}
+    assert document["excused"].keys() == {"snow-blind"}
     assert {row["detector"] for row in document["results"]} == {"energy"}

@@ -341,7 +341,7 @@ def test_the_demo_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run = tmp_path / "home" / "runs" / "demo"
     assert document == json.loads((run / "metrics.json").read_text())
     assert document["id_accuracy"] > 0.9
-    assert document["excused"] == {}
+    assert document["excused"].keys() <= {"gmm"}  # 23 calibration pictures a class are too few
 
 
 # --- stopped and continued -------------------------------------------------------------------
@@ -748,7 +748,7 @@ def test_other_peoples_files_are_left_alone(name: str, stage: Path, tmp_path: Pa
 
 
 FILL_A_REAL_DISK = """
-mount -t tmpfs -o size=48k none "$1/disk" || exit 99
+mount -t tmpfs -o size=$SIZE none "$1/disk" || exit 99
 shift
 "$@"
 echo "code $?"
@@ -757,8 +757,11 @@ find "$DISK" -type f
 """
 
 
-def test_a_disk_that_fills_up(stage: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    """On a real file system of 48 kB, in a mount namespace of its own."""
+@pytest.mark.parametrize("size", ["4k", "48k"], ids=["at once", "among the scores"])
+def test_a_disk_that_fills_up(
+    size: str, stage: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """On a real, small file system, in a mount namespace of its own."""
     probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(tmp_path)]
     tried = shutil.which("unshare") and subprocess.run(probe, capture_output=True, check=False)
     if not tried or tried.returncode:
@@ -770,7 +773,7 @@ def test_a_disk_that_fills_up(stage: Path, tmp_path: Path, environment: dict[str
         ["unshare", "-rm", "sh", "-c", FILL_A_REAL_DISK, "sh", tmp_path, *command],
         capture_output=True,
         text=True,
-        env={**environment, "DISK": str(disk)},
+        env={**environment, "DISK": str(disk), "SIZE": size},
         check=False,
     )
     lines = done.stdout.splitlines()
@@ -779,6 +782,7 @@ def test_a_disk_that_fills_up(stage: Path, tmp_path: Path, environment: dict[str
     assert len(told) == 1, done.stderr
     assert told[0].startswith("The disk is full")
     left = {Path(line).relative_to(disk / "out").as_posix() for line in lines[1:]}
+    assert ("chunks/key" in left) == (size == "48k")
     assert "metrics.json" not in left
     assert not {name for name in left if name.endswith(".part")}
 
