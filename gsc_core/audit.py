@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow as pa
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticSerializationError
 
-from gsc_core.classifier import Classifier, ModelSpec, load_classifier
+from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import Detector, find
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import Apart, Broken, ImageSet, apart, class_indices, read_images
 from gsc_core.results import count, machine, measure, versions
@@ -31,9 +29,8 @@ from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
+from gsc_core.spec import AuditSpec, DetectorSpec
 
-RESERVED = ("id", "calibration", "mean")
-_MOST_LETTERS, _MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
 _WRITTEN = ("metrics.json", "scores.parquet", "chunks", "unpacked")
 
 
@@ -48,66 +45,6 @@ class Progress:
 
 class Cancelled(Exception):  # noqa: N818 - not an error
     """The audit was told to stop; finished chunks are kept and the same audit goes on from them."""
-
-
-class DetectorSpec(BaseModel):
-    """A detector by name, with the knobs that differ from their defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    settings: dict[str, Any] = {}
-
-    @classmethod
-    def of(cls, detector: Detector) -> DetectorSpec:
-        """The specification of a detector that was built already."""
-        return cls(name=detector.name, settings=detector.settings())
-
-    def build(self) -> Detector:
-        """A fresh detector; raises SpecError for an unknown name or knob."""
-        return find(self.name).configured(self.settings)
-
-
-class AuditSpec(BaseModel):
-    """What to audit, on which images, with which detectors.
-
-    Attributes:
-        id: pictures the classifier was made for: a folder or a ZIP, with labels where known.
-        ood: sets of pictures it was not made for, by name.
-        calibration: a folder of further ID pictures, or the share of `id` to set apart.
-        labels: a CSV table for `id`, where class folders do not give them.
-        split: the layer at which GSC cuts the network; None takes the last convolutional block.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
-        batch_size: images at a time; None takes 8 on a CPU, whose cache that fits, else 64.
-        repeats: bootstrap replicates behind each interval.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: ModelSpec
-    id: Path
-    ood: dict[str, Path] = Field(min_length=1)
-    calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
-    labels: Path | None = None
-    detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
-    split: str | None = None
-    device: str = "auto"
-    batch_size: int | None = Field(default=None, ge=1, le=4096)
-    threads: int = Field(default=2, ge=1, le=64)
-    seed: int = Field(default=0, ge=0)
-    repeats: int = Field(default=1000, ge=10)
-
-    @field_validator("ood")
-    @classmethod
-    def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
-        for name in ood:
-            fits = 0 < len(name) <= _MOST_LETTERS and name.isprintable()
-            if name in RESERVED or not fits or len(name.encode()) > _MOST_BYTES:
-                raise ValueError(
-                    f"An OOD set cannot be named {name!r}: take 1 to {_MOST_LETTERS} letters "
-                    f"({_MOST_BYTES} bytes), and not {', '.join(RESERVED)}"
-                )
-        return ood
 
 
 @dataclass(frozen=True)
@@ -305,3 +242,6 @@ def _settings(
         "parameters": classifier.parameters,
         "labels": label_rule,
     }
+
+
+__all__ = ["AuditResult", "AuditSpec", "Cancelled", "DetectorSpec", "Progress", "run_audit"]

@@ -6,28 +6,17 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
 from rich.table import Table
 from rich.text import Text
 
 from gsc_core import __version__
 from gsc_core.errors import GscError, SpecError
+from gsc_core.terminal import catalogue_row, console, print_result, shown_progress
 
 app = typer.Typer(
     help="Learn what an image classifier does with pictures it was never meant to see.",
@@ -112,12 +101,12 @@ def audit(
         threads=threads,
         seed=seed,
     )
-    with _shown_progress() as on_progress:
+    with shown_progress() as on_progress:
         document = run_audit(spec, out, on_progress).document
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        _print_result(document, out)
+        print_result(document, out)
 
 
 @app.command()
@@ -130,12 +119,12 @@ def demo(
     """Audit the embedded road-sign classifier: no files needed."""
     from gsc_core.demo.audit import run_demo
 
-    with _shown_progress() as on_progress:
+    with shown_progress() as on_progress:
         result = run_demo(out, on_progress)
     if as_json:
         sys.stdout.write(json.dumps(result.document, indent=2) + "\n")
     else:
-        _print_result(result.document, result.folder)
+        print_result(result.document, result.folder)
 
 
 @app.command("detectors")
@@ -145,7 +134,7 @@ def list_detectors(
     """List the detectors: what each reads, is fitted with, costs, and its settings."""
     from gsc_core.detectors import CATALOGUE
 
-    rows = [_catalogue_row(detector) for detector in CATALOGUE]
+    rows = [catalogue_row(detector) for detector in CATALOGUE]
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
@@ -155,7 +144,7 @@ def list_detectors(
         cells = (row["name"], f"{row['about']} ({row['paper']})", ", ".join(row["reads"]))
         more = (", ".join(row["fitted_with"]) or "nothing", f"{row['extra_passes']:g}", settings)
         table.add_row(*map(Text, (*cells, *more)))
-    _console().print(table)
+    console().print(table)
 
 
 @app.command("splits")
@@ -190,7 +179,7 @@ def list_splits(
         after = "linear: one gradient a class" if split.linear else "not linear"
         shape = " × ".join(map(str, split.shape))
         table.add_row(*map(Text, (split.name, shape, after, "default" if split is default else "")))
-    _console().print(table)
+    console().print(table)
 
 
 # --- from words to a specification -----------------------------------------------------------
@@ -241,117 +230,6 @@ def _share_or_folder(text: str) -> float | Path:
     if not 0 < share < 1:
         raise SpecError(f"--calibration {text} must be a folder, or a share between 0 and 1.")
     return share
-
-
-# --- what is shown ---------------------------------------------------------------------------
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 120)
-
-
-@contextmanager
-def _shown_progress() -> Iterator[Any]:
-    """A bar on a terminal, a line a phase otherwise; on standard error, so that --json is clean."""
-    errors = Console(stderr=True)
-    if not errors.is_terminal:
-        yield _plain_lines()
-        return
-    # a set's name comes from a person: it is no markup
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(progress: Any) -> None:
-            if progress.phase not in tasks:
-                tasks[progress.phase] = bar.add_task(progress.phase)
-            bar.update(tasks[progress.phase], completed=progress.done, total=progress.total)
-
-        yield show
-
-
-def _plain_lines() -> Any:
-    """A line at a phase's start and at each tenth of it."""
-    told: set[tuple[str, int]] = set()
-
-    def show(progress: Any) -> None:
-        tenth = 10 * progress.done // max(1, progress.total)
-        if (progress.phase, tenth) not in told:
-            told.add((progress.phase, tenth))
-            of = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
-            sys.stderr.write(f"{progress.phase}{of}\n")
-            sys.stderr.flush()
-
-    return show
-
-
-def _print_result(document: dict[str, Any], out: Path) -> None:
-    rows = [row for row in document["results"] if row["ood_set"] == "mean"]
-    sets = list(dict.fromkeys(row["ood_set"] for row in document["results"]))
-    mean = "mean of the OOD sets" if len(sets) > 2 else sets[0]
-    table = Table("detector", "strangers let through (FPR95)", "AUROC", "AUPR-out", "note")
-    for row in sorted(rows, key=lambda row: float(row["fpr95"])):
-        note = "inverted" if row["detector"] in document["inverted"] else ""
-        if document["directions"].get(row["detector"]) == "turned":
-            note = f"direction: turned {note}".strip()
-        cells = (row["detector"], *(_with_interval(row, m) for m in ("fpr95", "auroc", "aupr_out")))
-        table.add_row(*map(Text, (*cells, note)))
-    console = _console()
-    console.print(Text(f"Letting 95 % of familiar pictures through; {mean}."))
-    console.print(table)
-    for name, reason in document["excused"].items():
-        console.print(Text(f"left out: {name}: {reason}"))
-    if document["id_accuracy"] is not None:
-        after = "".join(
-            f"; after {name}: {_percent(share)}"
-            for name, share in document["id_accuracy_after"].items()
-        )
-        console.print(
-            Text(f"Correct on familiar pictures: {_percent(document['id_accuracy'])}{after}")
-        )
-    else:
-        console.print(Text(f"Accuracy is not known. {document['settings']['labels']}"))
-    for name, counts in document["images"].items():
-        console.print(
-            Text(
-                f"{name}: {counts['scored']} scored, {counts['broken']} broken, "
-                f"{counts['duplicates']} duplicates"
-            )
-        )
-    console.print(Text(f"Result: {out}"))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _with_interval(row: dict[str, Any], metric: str) -> str:
-    value, low, high = (100 * row[metric + end] for end in ("", "_low", "_high"))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
-
-
-def _catalogue_row(detector: Any) -> dict[str, Any]:
-    paper = detector.paper
-    return {
-        "name": detector.name,
-        "title": detector.title,
-        "about": detector.about,
-        "paper": f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
-        "reads": [need.name.lower().replace("_", " ") for need in detector.needs],
-        "fitted_with": [part.name.lower() for part in detector.fitted_with],
-        "extra_passes": detector.extra_passes,
-        "settings": [
-            {
-                "name": knob.name,
-                "default": knob.default,
-                "about": knob.about,
-                "low": knob.low,
-                "high": knob.high,
-                "choices": list(knob.choices),
-            }
-            for knob in detector.knobs()
-        ],
-    }
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,74 @@
+"""What an audit is asked to do, as it is stored in `spec.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gsc_core.classifier import ModelSpec
+from gsc_core.detectors import Detector, find
+
+RESERVED = ("id", "calibration", "mean")
+_MOST_LETTERS, _MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
+
+
+class DetectorSpec(BaseModel):
+    """A detector by name, with the knobs that differ from their defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, detector: Detector) -> DetectorSpec:
+        """The specification of a detector that was built already."""
+        return cls(name=detector.name, settings=detector.settings())
+
+    def build(self) -> Detector:
+        """A fresh detector; raises SpecError for an unknown name or knob."""
+        return find(self.name).configured(self.settings)
+
+
+class AuditSpec(BaseModel):
+    """What to audit, on which images, with which detectors.
+
+    Attributes:
+        id: pictures the classifier was made for: a folder or a ZIP, with labels where known.
+        ood: sets of pictures it was not made for, by name.
+        calibration: a folder of further ID pictures, or the share of `id` to set apart.
+        labels: a CSV table for `id`, where class folders do not give them.
+        split: the layer at which GSC cuts the network; None takes the last convolutional block.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        batch_size: images at a time; None takes 8 on a CPU, whose cache that fits, else 64.
+        repeats: bootstrap replicates behind each interval.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSpec
+    id: Path
+    ood: dict[str, Path] = Field(min_length=1)
+    calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
+    labels: Path | None = None
+    detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
+    split: str | None = None
+    device: str = "auto"
+    batch_size: int | None = Field(default=None, ge=1, le=4096)
+    threads: int = Field(default=2, ge=1, le=64)
+    seed: int = Field(default=0, ge=0)
+    repeats: int = Field(default=1000, ge=10)
+
+    @field_validator("ood")
+    @classmethod
+    def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
+        for name in ood:
+            fits = 0 < len(name) <= _MOST_LETTERS and name.isprintable()
+            if name in RESERVED or not fits or len(name.encode()) > _MOST_BYTES:
+                raise ValueError(
+                    f"An OOD set cannot be named {name!r}: take 1 to {_MOST_LETTERS} letters "
+                    f"({_MOST_BYTES} bytes), and not {', '.join(RESERVED)}"
+                )
+        return ood

@@ -1,0 +1,134 @@
+"""What the command line shows: progress, the table of an audit, the catalogue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
+    from gsc_core.detectors import Detector
+
+
+def console() -> Console:
+    """Standard output, wide enough for the tables when it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Any]:
+    """A bar on a terminal, a line a phase otherwise; on standard error, so that --json is clean."""
+    errors = Console(stderr=True)
+    if not errors.is_terminal:
+        yield _plain_lines()
+        return
+    # a set's name comes from a person: it is no markup
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(progress: Any) -> None:
+            if progress.phase not in tasks:
+                tasks[progress.phase] = bar.add_task(progress.phase)
+            bar.update(tasks[progress.phase], completed=progress.done, total=progress.total)
+
+        yield show
+
+
+def _plain_lines() -> Any:
+    """A line at a phase's start and at each tenth of it."""
+    told: set[tuple[str, int]] = set()
+
+    def show(progress: Any) -> None:
+        tenth = 10 * progress.done // max(1, progress.total)
+        if (progress.phase, tenth) not in told:
+            told.add((progress.phase, tenth))
+            of = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
+            sys.stderr.write(f"{progress.phase}{of}\n")
+            sys.stderr.flush()
+
+    return show
+
+
+def print_result(document: dict[str, Any], out: Path) -> None:
+    """Print a finished audit: detectors best first, what was left out, accuracy, counts."""
+    rows = [row for row in document["results"] if row["ood_set"] == "mean"]
+    sets = list(dict.fromkeys(row["ood_set"] for row in document["results"]))
+    mean = "mean of the OOD sets" if len(sets) > 2 else sets[0]
+    table = Table("detector", "strangers let through (FPR95)", "AUROC", "AUPR-out", "note")
+    for row in sorted(rows, key=lambda row: float(row["fpr95"])):
+        note = _note(row, document)
+        cells = (row["detector"], *(_with_interval(row, m) for m in ("fpr95", "auroc", "aupr_out")))
+        table.add_row(*map(Text, (*cells, note)))
+    show = console().print
+    show(Text(f"Letting 95 % of familiar pictures through; {mean}."))
+    show(table)
+    for name, reason in document["excused"].items():
+        show(Text(f"left out: {name}: {reason}"))
+    if document["id_accuracy"] is not None:
+        after = "".join(
+            f"; after {name}: {_percent(share)}"
+            for name, share in document["id_accuracy_after"].items()
+        )
+        show(Text(f"Correct on familiar pictures: {_percent(document['id_accuracy'])}{after}"))
+    else:
+        show(Text(f"Accuracy is not known. {document['settings']['labels']}"))
+    for name, counts in document["images"].items():
+        show(
+            Text(
+                f"{name}: {counts['scored']} scored, {counts['broken']} broken, "
+                f"{counts['duplicates']} duplicates"
+            )
+        )
+    show(Text(f"Result: {out}"))
+
+
+def _note(row: dict[str, Any], document: dict[str, Any]) -> str:
+    notes = []
+    if document["directions"].get(row["detector"]) == "turned":
+        notes.append("direction: turned")
+    if row["detector"] in document["inverted"]:
+        notes.append("inverted" if row["auroc"] < 0.5 else "inverted on surrogates")
+    return ", ".join(notes)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _with_interval(row: dict[str, Any], metric: str) -> str:
+    value, low, high = (100 * row[metric + end] for end in ("", "_low", "_high"))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def catalogue_row(detector: type[Detector]) -> dict[str, Any]:
+    """A detector as `gsc detectors --json` prints it."""
+    paper = detector.paper
+    return {
+        "name": detector.name,
+        "title": detector.title,
+        "about": detector.about,
+        "paper": f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
+        "reads": [str(need.name).lower().replace("_", " ") for need in detector.needs],
+        "fitted_with": [str(part.name).lower() for part in detector.fitted_with],
+        "extra_passes": detector.extra_passes,
+        "settings": [
+            {
+                "name": knob.name,
+                "default": knob.default,
+                "about": knob.about,
+                "low": knob.low,
+                "high": knob.high,
+                "choices": list(knob.choices),
+            }
+            for knob in detector.knobs()
+        ],
+    }
