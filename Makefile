@@ -1,7 +1,7 @@
 # `make run` serves the app on port 8501; `make test` checks everything. Both set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export GSC_HOME ?= .gsc
 
 .PHONY: run test format clean
@@ -22,6 +22,7 @@ test: .venv/tested-with
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
+	@echo 'Installing what the product needs: about 3 GB to fetch, a few minutes.'
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps -e .
 	@touch $@

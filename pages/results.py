@@ -137,9 +137,7 @@ def _table(run: StoredRun) -> None:
             "familiar pictures do."
         )
     if "turned" in run.directions.values():
-        st.caption(
-            "Direction turned: on stand-ins the published direction was backwards."
-        )
+        st.caption("Direction turned: on stand-ins the published direction was backwards.")
     if run.excused:
         st.markdown("**Not run**")
         reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
