@@ -88,6 +88,8 @@ def print_result(document: dict[str, Any], out: Path) -> None:
                 f"{counts['duplicates']} duplicates"
             )
         )
+    if document["settings"]["preprocessing"]["source"] == "assumed":
+        show(Text("Preprocessing was assumed, as for ImageNet: say what is right by --preprocess."))
     show(Text(f"Result: {out}"))
 
 
