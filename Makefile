@@ -22,7 +22,7 @@ test: .venv/tested-with
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
-	@echo 'Installing what the product needs: about 3 GB to fetch, a few minutes.'
+	@echo 'Installing what the product needs: a few minutes and about 6 GB on disk.'
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps -e .
 	@touch $@

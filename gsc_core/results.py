@@ -24,6 +24,7 @@ from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.chunks import AFTER
 
 MOST_NAMED = 1000  # files named one by one; the counts are always whole
+CALIBRATION = "calibration"  # no OOD set may be named so
 LIBRARIES = ("torch", "torchvision", "timm", "pytorch-ood", "numpy", "pillow")
 
 
@@ -38,8 +39,10 @@ def measure(
     results: list[dict[str, Any]] = []
     surrogates: dict[str, float] = {}
     inverted: list[str] = []
+    rows = _rows_of(table)
     for name in (detector.name for detector in detectors):
-        scores = _by_set(table, name)
+        values = table[name].to_numpy()
+        scores = {set_name: values[of_set] for set_name, of_set in rows.items()}
         found = evaluate(scores.pop("id"), scores, repeats, seed)
         results += [_row(name, ood_set, intervals) for ood_set, intervals in found.items()]
         if calibrated.surrogates is not None:
@@ -104,12 +107,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {"device": str(device), "machine": name, "finished": now}
 
 
-def _by_set(table: pa.Table, detector: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Scores by set, `"id"` first, without the calibration images."""
-    tested = table.filter(pc.not_equal(table["role"], "calibration"))
-    sets = tested["set"].to_numpy(zero_copy_only=False)
-    values = tested[detector].to_numpy()
-    return {name: values[sets == name] for name in dict.fromkeys(sets)}
+def _rows_of(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
+    """Row numbers by set, without the calibration images."""
+    sets = table["set"].to_numpy(zero_copy_only=False)
+    return {
+        name: np.flatnonzero(sets == name) for name in dict.fromkeys(sets) if name != CALIBRATION
+    }
 
 
 def _row(detector: str, ood_set: str, found: Mapping[str, Interval]) -> dict[str, Any]:

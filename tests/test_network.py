@@ -568,6 +568,13 @@ class InTraining(ConvNorm):
         return functional.batch_norm(x, *given, training=True, momentum=0.0).mean((2, 3))
 
 
+class ComputedBias(ConvNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.conv.bias is not None
+        x = functional.conv2d(torch.cat([x, x], 1), self.conv.weight, 3 * self.conv.bias)
+        return self.norm(x).mean((2, 3))
+
+
 def folded(module: nn.Module) -> tuple[torch.fx.GraphModule, int]:
     """The exported module after folding, and how many batch norms are left."""
     graph_module = export(lively(module), 9).module(check_guards=False)
@@ -588,7 +595,13 @@ def test_folding_keeps_the_numbers(bias: bool, affine: bool, groups: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "module", [TwoReaders(True, True, 1), BatchStatistics(), InTraining(True, True, 1)]
+    "module",
+    [
+        TwoReaders(True, True, 1),
+        BatchStatistics(),
+        InTraining(True, True, 1),
+        ComputedBias(True, True, 1),
+    ],
 )
 def test_what_cannot_be_folded_is_left_alone(module: nn.Module) -> None:
     ours, left = folded(module)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from gsc_core.classifier.graph import operator_name
+from gsc_core.classifier.graph import constant_of, operator_name
 
 
 def fold_batch_norms(module: GraphModule) -> None:
@@ -26,19 +23,23 @@ def fold_batch_norms(module: GraphModule) -> None:
 
 
 def _fold(module: GraphModule, conv: Node, norm: Node) -> None:
-    weight = _constant(module, conv.args[1])
-    bias = _constant(module, conv.args[2]) if len(conv.args) > 2 else None
-    gamma, beta, mean, variance = (_constant(module, node) for node in norm.args[1:5])
+    bias_node = conv.args[2] if len(conv.args) > 2 else None
+    nodes = (conv.args[1], bias_node, *norm.args[1:5])
+    values = [constant_of(module, node) for node in nodes]
+    if any(value is None for node, value in zip(nodes, values, strict=True) if node is not None):
+        return  # a weight or bias that is computed has no fixed value to fold into
+    weight, bias, gamma, beta, mean, variance = values
     if weight is None or mean is None or variance is None:
         return
-    scale = torch.rsqrt(variance.double() + float(norm.args[7]))  # type: ignore[arg-type]
+    double = torch.double if weight.device.type != "mps" else torch.float  # which has no doubles
+    scale = torch.rsqrt(variance.to(double) + float(norm.args[7]))  # type: ignore[arg-type]
     scale = scale if gamma is None else scale * gamma
     shift = -mean * scale if bias is None else (bias - mean) * scale
     shift = shift if beta is None else shift + beta
     with module.graph.inserting_before(conv):
         parts = {"weight": weight * scale.view(-1, 1, 1, 1), "bias": shift}
-        nodes = [_keep(module, f"{norm.name}_{k}", v.to(weight.dtype)) for k, v in parts.items()]
-    conv.args = (conv.args[0], *nodes, *conv.args[3:])
+        folded = [_keep(module, f"{norm.name}_{k}", v.to(weight.dtype)) for k, v in parts.items()]
+    conv.args = (conv.args[0], *folded, *conv.args[3:])
     norm.replace_all_uses_with(conv)
     module.graph.erase_node(norm)
 
@@ -46,10 +47,3 @@ def _fold(module: GraphModule, conv: Node, norm: Node) -> None:
 def _keep(module: GraphModule, name: str, value: Tensor) -> Node:
     module.register_buffer(f"folded_{name}", value)
     return module.graph.get_attr(f"folded_{name}")
-
-
-def _constant(module: GraphModule, node: Any) -> Tensor | None:
-    if not isinstance(node, Node) or node.op != "get_attr":
-        return None
-    value: Tensor = operator.attrgetter(str(node.target))(module)
-    return value.detach()

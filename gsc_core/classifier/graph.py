@@ -6,6 +6,7 @@ can be read off the feature as well as off the images.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -43,6 +44,14 @@ def is_size(node: Node) -> bool:
     return node.op == "call_function" and not isinstance(
         node.meta.get("val"), (Tensor, tuple, list)
     )
+
+
+def constant_of(module: GraphModule, node: Any) -> Tensor | None:
+    """The parameter or buffer that a node reads; None for every other node and for no node."""
+    if not isinstance(node, Node) or node.op != "get_attr":
+        return None
+    value: Tensor = operator.attrgetter(str(node.target))(module)
+    return value.detach()
 
 
 def nodes_after(graph: Graph, cut: Node) -> list[Node] | None:
@@ -124,7 +133,7 @@ def _subgraph(
             continue
         if node.op == "call_module":  # shape guards of the exporter: checked when loading
             continue
-        if node.target is _aten.sym_size.int and node.args[1] == 0:
+        if _is_batch_size(node, source):
             copies[node] = graph.call_function(_aten.sym_size.int, (start, 0))
             continue
         if all(n in copies for n in node.all_input_nodes):
@@ -135,6 +144,15 @@ def _subgraph(
     graph.output(tuple(copies[result] for result in results))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
     return GraphModule(module, graph)
+
+
+def _is_batch_size(node: Node, source: Node) -> bool:
+    """Whether a node reads the batch size; windows of a picture have another first size."""
+    if node.target is not _aten.sym_size.int or node.args[1] != 0:
+        return False
+    (of,) = node.all_input_nodes
+    here, there = shape_of(of), shape_of(source)
+    return here is not None and there is not None and str(here[0]) == str(there[0])
 
 
 def _schema(node: Node) -> Any:

@@ -6,7 +6,6 @@ with hooks: the head is a function of the feature alone and can be run again wit
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,14 @@ from torch.fx import GraphModule, Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gsc_core.classifier.folding import fold_batch_norms
-from gsc_core.classifier.graph import cut_in_two, images_of, operator_name, shape_of, single
+from gsc_core.classifier.graph import (
+    constant_of,
+    cut_in_two,
+    images_of,
+    operator_name,
+    shape_of,
+    single,
+)
 from gsc_core.classifier.split import candidates, choose
 
 _PASS_THROUGH = frozenset(
@@ -59,7 +65,7 @@ class Network:
         linear = _last_linear(graph_module)
         self.linear: Linear | None = None
         if linear is not None:
-            self.linear = Linear(*(p.detach() for p in _linear_parameters(graph_module, linear)))
+            self.linear = Linear(*_linear_parameters(graph_module, linear))
             self._head_outputs = 2
         self._body, self._head = cut_in_two(graph_module, node, linear)
         for part in (self._body, self._head):
@@ -145,8 +151,8 @@ def _linear_parameters(module: GraphModule, node: Node) -> tuple[Tensor, Tensor]
 
 
 def _constant(module: GraphModule, node: Any) -> Tensor:
-    if node.op == "get_attr":
-        value: Tensor = operator.attrgetter(node.target)(module)
+    value = constant_of(module, node)
+    if value is not None:
         return value
     source = _constant(module, node.args[0])  # a transposed weight
     result: Tensor = node.target(source, *node.args[1:])

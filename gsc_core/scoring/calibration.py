@@ -74,7 +74,7 @@ def calibrate(
     strangers = _surrogates(scorer, files, seed, pace)
 
     def known(representation: Representation) -> Calibration:
-        found = torch.tensor([label_of[image.name] for image in done])
+        found = torch.tensor([label_of[image.name] for image in done], device=scorer.network.device)
         return Calibration(
             scorer.network,
             representation.logits,
