@@ -2,7 +2,18 @@
 
 import streamlit as st
 
-from pages import results
+from pages import (
+    ablation,
+    home,
+    image_sets,
+    images,
+    models,
+    new_audit,
+    report,
+    results,
+    runs,
+    thresholds,
+)
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
 ICON = (
@@ -14,12 +25,26 @@ ICON = (
 def main() -> None:
     """Set up the page and hand over to the one that the address names."""
     st.set_page_config(page_title="GSC Audit", page_icon=ICON, layout="wide")
-    # A new page is one file and one line here. The first has no path of its own, hence the second.
-    pages = [
-        st.Page(results.render, title="Result", default=True),
-        st.Page(results.render, title="Result", url_path="results", visibility="hidden"),
-    ]
-    st.navigation(pages, position="top").run()
+    # A new page is one file and one line here.
+    pages = {
+        "": [st.Page(home.render, title="Home", icon=":material/home:", default=True)],
+        "Prepare": [
+            st.Page(models.render, title="Models", url_path="models"),
+            st.Page(image_sets.render, title="Image sets", url_path="image-sets"),
+        ],
+        "Audit": [
+            st.Page(new_audit.render, title="New audit", url_path="new-audit"),
+            st.Page(runs.render, title="Runs", url_path="runs"),
+        ],
+        "Understand": [
+            st.Page(results.render, title="Results", url_path="results"),
+            st.Page(images.render, title="Images", url_path="images"),
+            st.Page(thresholds.render, title="Thresholds", url_path="thresholds"),
+            st.Page(ablation.render, title="Ablation", url_path="ablation"),
+            st.Page(report.render, title="Report", url_path="report"),
+        ],
+    }
+    st.navigation(pages).run()
 
 
 # Streamlit's old multipage mode can run a page file first; see the end of pages/results.py.

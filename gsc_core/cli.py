@@ -118,9 +118,12 @@ def demo(
 ) -> None:
     """Audit the embedded road-sign classifier: no files needed."""
     from gsc_core.demo.audit import run_demo
+    from gsc_core.workspace.home import home
+    from gsc_core.workspace.runs import DEMO_RUN
 
+    folder = out or home() / "runs" / DEMO_RUN
     with shown_progress() as on_progress:
-        result = run_demo(out, on_progress)
+        result = run_demo(home() / "imagesets" / "demo", folder, on_progress)
     if as_json:
         sys.stdout.write(json.dumps(result.document, indent=2) + "\n")
     else:

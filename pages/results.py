@@ -1,8 +1,6 @@
 """The result of one run: the answer in a sentence, all detectors in a table, the scores behind."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -16,6 +14,8 @@ from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.metrics import curve
 from gsc_core.workspace import runs
 from gsc_core.workspace.runs import StoredRun
+from pages.parts.run import chosen_run, load
+from pages.parts.text import plain
 
 METRIC_NAMES = {
     "fpr95": "FPR95: strangers let through",
@@ -39,15 +39,8 @@ MOST_SETS = 12
 
 def render() -> None:
     """Show the run that the address asks for, else the demo, else the newest."""
-    try:
-        chosen = _choose_run()
-        if chosen is None:
-            _nothing_yet()
-            return
-        path = runs.run_folder(chosen)
-        run = _load(str(path), runs.version(path))
-    except GscError as error:
-        st.error(plain(str(error)))
+    run = chosen_run("results")
+    if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(runs.subject(run))}")
     st.header(plain(runs.answer(run)), anchor=False)
@@ -57,51 +50,9 @@ def render() -> None:
     _basis(run)
 
 
-def plain(text: str) -> str:
-    """A user's text for a Markdown element, shown as it is: no markup, links, icons or formulas."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable)
-    # Links, :icons: and arrows are found after escapes are read; a word joiner breaks them up.
-    return re.sub(r"(?<=\S)(\\[:@>]|\\\.(?=\S))", "\N{WORD JOINER}\\1", escaped)
-
-
-def _choose_run() -> str | None:
-    """The run's id; the list is offered only where there is a choice."""
-    known = runs.list_runs()
-    demo = runs.DEMO_RUN if runs.run_folder(runs.DEMO_RUN).is_dir() else None
-    asked: str | None = st.query_params.get("run") or demo or next(iter(known), None)
-    if asked is not None and set(known) - {asked}:
-        st.selectbox(
-            "Run",
-            known,
-            index=known.index(asked) if asked in known else None,
-            placeholder="Choose a run",
-            key="results_run",
-            on_change=_follow,
-            width=320,
-        )
-    return asked
-
-
-def _follow() -> None:
-    """Put the chosen run in the address, so that it survives a reload and can be sent on."""
-    st.query_params["run"] = st.session_state.results_run
-
-
-def _nothing_yet() -> None:
-    st.header("No audit has run yet", anchor=False)
-    st.markdown("Type `make run` or `gsc demo` where you started the app, then reload this page.")
-
-
-# The path and version are the key: a replaced run is read anew, and no large value is hashed.
-@st.cache_data(max_entries=16, show_spinner=False)
-def _load(path: str, version: int) -> StoredRun:
-    return runs.load_run(Path(path))
-
-
 @st.cache_data(max_entries=64, show_spinner="Reading the scores…")
 def _figures(path: str, version: int, detector: str, log_x: bool) -> tuple[go.Figure, go.Figure]:
-    run = _load(path, version)
+    run = load(path, version)
     scores = run.scores(detector)
     shown = dict(list(scores.items())[: MOST_SETS + 1])
     colours = charts.SetColours(run.ood_sets)

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from opened_page import ROOT, opened, words
 from stored_run import DETECTORS, SETS, write_run
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import runs
+from gsc_core.workspace.home import home as workspace_home
 from gsc_core.workspace.runs import answer, doubt, list_runs, load_run
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -25,22 +24,9 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "runs"
 
 
-def opened(run: str | None = None) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=20)
-    if run is not None:
-        app.query_params["run"] = run
-    return app.run()
-
-
-def words(app: AppTest) -> str:
-    """All text that is not in a table or chart, without the escapes of Markdown."""
-    parts = [*app.header, *app.subheader, *app.markdown, *app.caption, *app.error, *app.warning]
-    return re.sub(r"[\\\u2060]", "", "\n".join(part.value for part in parts))
-
-
 def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
     folder = write_run(home / "demo")
-    app = opened()
+    app = opened("results")
     assert not app.exception
     rows = json.loads((folder / "metrics.json").read_text())["results"]
     means = {row["detector"]: row for row in rows if row["ood_set"] == "mean"}
@@ -55,7 +41,7 @@ def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
 
 def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     folder = write_run(home / "demo")
-    app = opened()
+    app = opened("results")
     table, excused = app.dataframe[0].value, app.dataframe[1].value
     assert list(table.columns) == ["mean", *SETS]
     assert {name.removesuffix(" (backwards)") for name in table.index} == set(DETECTORS)
@@ -75,7 +61,7 @@ def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
 
 def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
     write_run(home / "demo")
-    app = opened()
+    app = opened("results")
     assert [chart.proto.id for chart in app.get("plotly_chart")] != []
     before = [chart.proto.spec for chart in app.get("plotly_chart")]
     assert len(before) == 2
@@ -92,7 +78,7 @@ def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
 def test_the_address_and_the_list_choose_a_run(home):
     write_run(home / "demo")
     write_run(home / "other", detectors={"only": 1.0})
-    app = opened("other")
+    app = opened("results", run="other")
     assert "here, only," in words(app)
     app.selectbox(key="results_run").select("demo").run()
     assert app.query_params["run"] == "demo"
@@ -101,19 +87,18 @@ def test_the_address_and_the_list_choose_a_run(home):
 
 def test_a_replaced_run_is_read_anew(home):
     folder = write_run(home / "demo", detectors={"first": 1.0})
-    assert "here, first," in words(opened())
+    assert "here, first," in words(opened("results"))
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
     write_run(folder, detectors={"second": 1.0})
-    assert "here, second," in words(opened())
+    assert "here, second," in words(opened("results"))
 
 
 def test_without_a_run_it_says_what_to_type(home):
-    app = opened()
+    app = opened("results")
     assert not app.exception
-    assert "make run" in words(app)
-    assert "gsc demo" in words(app)
+    assert "No audit has run yet" in words(app)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +123,7 @@ def test_a_damaged_result_is_one_sentence(home, damage):
     file.unlink()
     if text is not None:
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
-    app = opened()
+    app = opened("results", run="demo")
     assert not app.exception
     assert len(app.error) == 1
     assert "run" in app.error[0].value
@@ -151,7 +136,7 @@ def test_damaged_scores_leave_the_table(home, junk):
     (folder / "scores.parquet").unlink()
     if junk is not None:
         (folder / "scores.parquet").write_bytes(junk)
-    app = opened()
+    app = opened("results")
     assert not app.exception
     assert len(app.dataframe[0].value) == len(DETECTORS)
     assert "scores.parquet" in words(app)
@@ -163,7 +148,7 @@ def test_hostile_names_stay_text(home):
     write_run(
         home / "demo", sets={evil: 0.5, "__b__": 3.0}, detectors={evil: 1.0}, excused={evil: evil}
     )
-    app = opened()
+    app = opened("results")
     assert not app.exception
     for part in [*app.header, *app.markdown, *app.error, *app.warning]:
         assert not getattr(part.proto, "allow_html", False)
@@ -178,14 +163,14 @@ def test_hostile_names_stay_text(home):
 )
 def test_an_address_cannot_leave_the_workspace(home, asked):
     write_run(home / "demo")
-    app = opened(asked)
+    app = opened("results", run=asked)
     assert not app.exception
     assert "choose one" in words(app)
     assert "best detector" not in words(app)
 
 
 def test_an_unknown_run_is_one_sentence(home):
-    assert "no result for the run" in words(opened("gone"))
+    assert "no result for the run" in words(opened("results", run="gone"))
 
 
 def test_scores_are_the_images_of_each_set_without_calibration(home):
@@ -205,7 +190,7 @@ def test_runs_are_listed_newest_first_and_unfinished_ones_left_out(home):
         os.utime(folder / "metrics.json", (1e9 - age, 1e9 - age))
     (home / "running").mkdir()
     assert list_runs() == ("new", "old")
-    assert runs.home() == home.parent
+    assert workspace_home() == home.parent
 
 
 def test_sentences_do_not_round_a_risk_away(home):
@@ -247,7 +232,7 @@ def test_every_page_file_starts_at_the_entry_when_run_by_itself(monkeypatch):
 def test_links_and_icons_that_are_found_after_escapes_are_broken_up(monkeypatch):
     """Streamlit turns these into links and emoji in the text that is left once escapes are read."""
     monkeypatch.syspath_prepend(str(ROOT))
-    plain = importlib.import_module("pages.results").plain
+    plain = importlib.import_module("pages.parts.text").plain
     read = re.sub(
         r"\\([^\w\s])", r"\1", plain("www.e.example http://e.example me@e.example :smile: a->b")
     )

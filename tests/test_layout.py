@@ -1,7 +1,7 @@
 """The layout of the project and the direction of its imports, read from every module's syntax.
 
-    pages → workspace | charts | report → audit, results → scoring | evaluation | explanation
-          → detectors → classifier | images → errors
+    pages → workspace | charts | report → reopened | ablation → audit → results
+          → scoring | evaluation | explanation → detectors → classifier | images → errors
 
 The command line and the demo's audit are on top of `gsc_core`; nothing below knows what is above.
 """
@@ -29,8 +29,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"gsc_core.scoring", "gsc_core.evaluation", "gsc_core.explanation"},
             {"gsc_core.results", "gsc_core.spec"},
             {"gsc_core.audit"},
+            {"gsc_core.demo.audit", "gsc_core.reopened", "gsc_core.ablation"},
             {"gsc_core.workspace", "gsc_core.charts", "gsc_core.report"},
-            {"gsc_core.demo.audit", "gsc_core.terminal", "pages"},
+            {"gsc_core.terminal", "pages.parts"},
+            {"pages"},
             {"gsc_core.cli", "app"},
             {"gsc_core.__main__"},
         ],
@@ -63,7 +65,7 @@ def name_of(path: Path) -> str:
 
 
 SOURCES = {name_of(path): path for path in sorted(CORE.rglob("*.py"))}
-PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 SOURCES |= {name_of(path): path for path in PAGES}
 
 
@@ -134,8 +136,9 @@ def test_imports_go_down(module: str) -> None:
         ("gsc_core.evaluation.metrics", "from gsc_core.scoring.scorer import Scores", False),
         ("gsc_core.scoring.local", "def f():\n    from gsc_core.audit import run_audit", False),
         ("gsc_core.demo.train", "from gsc_core import audit", False),
-        ("gsc_core.demo.audit", "from gsc_core import __version__, audit, workspace", True),
-        ("gsc_core.audit", "from gsc_core.workspace.runs import home", False),
+        ("gsc_core.demo.audit", "from gsc_core import __version__, audit", True),
+        ("gsc_core.demo.audit", "from gsc_core.workspace.home import home", False),
+        ("gsc_core.audit", "from gsc_core.workspace.home import home", False),
         ("gsc_core.cli", "from gsc_core.demo.audit import run_demo", True),
         ("gsc_core.workspace.runs", "from gsc_core.cli import main", False),
         ("gsc_core.charts", "from pages import results", False),
@@ -157,7 +160,7 @@ def test_evaluation_knows_nothing_of_the_rest() -> None:
             assert parts <= {None, "gsc_core.evaluation", "gsc_core.errors"}, module
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_only_show(path: Path) -> None:
     """The engine does not run in the web server."""
     text = path.read_text(encoding="utf-8")

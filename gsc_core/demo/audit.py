@@ -9,19 +9,15 @@ from gsc_core.audit import AuditResult, AuditSpec, DetectorSpec, Progress, run_a
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, render_demo
 from gsc_core.detectors import CATALOGUE
-from gsc_core.workspace.runs import DEMO_RUN, home
 
 
-def run_demo(out: Path | None, on_progress: Callable[[Progress], None]) -> AuditResult:
-    """Render the pictures into the workspace and audit the committed network on them.
-
-    The result goes to `out`, or to the workspace as the run the app opens on.
-    """
+def run_demo(pictures_in: Path, out: Path, on_progress: Callable[[Progress], None]) -> AuditResult:
+    """Render the pictures into a folder, where they are kept, and audit the committed network."""
 
     def drawing(done: int, total: int) -> None:
         on_progress(Progress("drawing road signs", done, total))
 
-    pictures = render_demo(home() / "imagesets" / "demo", progress=drawing)
+    pictures = render_demo(pictures_in, progress=drawing)
     spec = AuditSpec(
         model=ModelSpec(checkpoint=DEMO_WEIGHTS),
         id=pictures["id"],
@@ -29,4 +25,4 @@ def run_demo(out: Path | None, on_progress: Callable[[Progress], None]) -> Audit
         ood={name: pictures[name] for name in OOD_SETS},
         detectors=tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE),
     )
-    return run_audit(spec, out or home() / "runs" / DEMO_RUN, on_progress)
+    return run_audit(spec, out, on_progress)

@@ -4,7 +4,6 @@ Scores are read one detector at a time, when asked for: a run of 100,000 images 
 would otherwise cost every page view some 20 MB.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import METRICS, Floats
+from gsc_core.workspace import queue
+from gsc_core.workspace.database import Kind
+from gsc_core.workspace.home import home
 
 DEMO_RUN = "demo"
 METRICS_FILE = "metrics.json"
@@ -164,11 +166,6 @@ class _StoredRow(BaseModel):
         )
 
 
-def home() -> Path:
-    """The workspace: the folder in GSC_HOME, or `.gsc` where the program runs."""
-    return Path(os.environ.get("GSC_HOME") or ".gsc").absolute()
-
-
 def run_folder(run_id: str) -> Path:
     """The folder of a run; raises GscError for an id that could lead out of the workspace."""
     if not RUN_ID.fullmatch(run_id):
@@ -184,6 +181,12 @@ def list_runs() -> tuple[str, ...]:
         if RUN_ID.fullmatch(file.parent.name)
     ]
     return tuple(run_id for _, run_id in sorted(found, reverse=True))
+
+
+def title(run_id: str) -> str:
+    """What a person called the run, or its id."""
+    job = queue.latest(run_id, Kind.AUDIT, Kind.DEMO)
+    return job.title if job is not None else run_id
 
 
 def version(path: Path) -> int:

@@ -1,0 +1,9 @@
+"""Where everything lies that is kept: the folder GSC_HOME."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The workspace: the folder in GSC_HOME, or `.gsc` where the program runs."""
+    return Path(os.environ.get("GSC_HOME") or ".gsc").absolute()

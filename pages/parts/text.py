@@ -1,0 +1,35 @@
+"""Words on a page: a user's text made harmless, counts in 1,000, times and sizes."""
+
+import re
+
+
+def plain(text: str) -> str:
+    """A user's text for a Markdown element, shown as it is: no markup, links, icons or formulas."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable)
+    # Links, :icons: and arrows are found after escapes are read; a word joiner breaks them up.
+    return re.sub(r"(?<=\S)(\\[:@>]|\\\.(?=\S))", "\N{WORD JOINER}\\1", escaped)
+
+
+def duration(seconds: float) -> str:
+    """A time a person would say: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def size(count: int) -> str:
+    """Bytes as a person would say them: `12 kB`, `3.4 MB`."""
+    if count < 1000:
+        return f"{count} bytes"
+    value, unit = next(
+        (count / factor, unit)
+        for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+        if count >= factor
+    )
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"

@@ -1,0 +1,15 @@
+"""A page for a colleague: preview and download."""
+
+import streamlit as st
+
+
+def render() -> None:
+    """Show the page."""
+    st.header("Report", anchor=False)
+
+
+# On a cold server Streamlit may run this file itself as an old-style page: start at the entry.
+if __name__ == "__main__":
+    from app import main
+
+    main()
