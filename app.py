@@ -1,4 +1,4 @@
-"""Entry of the web app: configuration and navigation; nothing else."""
+"""Entry of the web app: configuration, login and navigation; nothing else."""
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from pages import (
     runs,
     thresholds,
 )
+from pages.parts import access
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
 ICON = (
@@ -23,7 +24,7 @@ ICON = (
 
 
 def main() -> None:
-    """Set up the page and hand over to the one that the address names."""
+    """Set up the page, let the visitor in and hand over to the one that the address names."""
     st.set_page_config(page_title="GSC Audit", page_icon=ICON, layout="wide")
     # A new page is one file and one line here.
     pages = {
@@ -44,7 +45,10 @@ def main() -> None:
             st.Page(report.render, title="Report", url_path="report"),
         ],
     }
-    st.navigation(pages).run()
+    inside = access.entered()
+    chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
+    if inside:
+        chosen.run()
 
 
 # Streamlit's old multipage mode can run a page file first; see the end of pages/results.py.
