@@ -14,6 +14,7 @@ test: .venv/tested-with
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/browser.py --ensure
 	$(BIN)/python -m pytest
 
 .venv/bin/python:

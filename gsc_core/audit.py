@@ -11,27 +11,33 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from pydantic_core import PydanticSerializationError
 
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.errors import ImageError, SpecError
+from gsc_core.explanation import ChannelNormals
 from gsc_core.images import Apart, Broken, ImageSet, apart, class_indices, read_images
 from gsc_core.results import count, machine, measure, versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_aside
+from gsc_core.scoring.kept import keep
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
 from gsc_core.spec import AuditSpec, DetectorSpec
 
-_WRITTEN = ("metrics.json", "scores.parquet", "chunks", "unpacked")
+CALIBRATION_FILE = "calibration.safetensors"
+CHANNELS_FILE = "channels.parquet"
+_OF_ONE_RESULT = ("metrics.json", "scores.parquet", CALIBRATION_FILE, CHANNELS_FILE)
+_WRITTEN = (*_OF_ONE_RESULT, "chunks", "unpacked")
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,10 @@ def run_audit(
 ) -> AuditResult:
     """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
 
+    Beside them is what explains single pictures later: `calibration.safetensors`, on which
+    `gsc_core.reopened` fits the detectors again, and `channels.parquet`, what each channel at the
+    split usually does, where GSC looked at channels.
+
     `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
     continued: chunks that were finished with the same specification and the same bytes are kept.
     An earlier result in `out` is thrown away once the new sets are read.
@@ -82,7 +92,7 @@ def run_audit(
         sets = _read_sets(spec, unpacked)
         labels, label_rule = _labels(sets, classifier)
     with written_aside(out / "spec.json") as part:
-        for of_another in ("metrics.json", "scores.parquet"):
+        for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)
         part.write_text(written_spec, encoding="utf-8")
     store = ChunkStore(out / "chunks", _key(spec, classifier, sets, labels))
@@ -92,6 +102,7 @@ def run_audit(
     to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
     calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
     _require_detectors(scorer)
+    calibrated = _written_down(calibrated, out)
     for images in sets.test.values():
         score_set(scorer, images, labels, store, pace)
 
@@ -208,6 +219,17 @@ def _require_detectors(scorer: Scorer) -> None:
     if not scorer.detectors:
         name, reason = next(iter(scorer.excused.items()))
         raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
+
+
+def _written_down(calibrated: Calibrated, out: Path) -> Calibrated:
+    """Write what explains single pictures, and let go of it: the memory is needed for scoring."""
+    assert calibrated.calibration is not None
+    keep(calibrated.calibration, calibrated.images, out / CALIBRATION_FILE)
+    split, sample = calibrated.calibration.network.split, calibrated.calibration.sample
+    if split is not None and (usual := ChannelNormals.of(sample, split.channel)) is not None:
+        with written_aside(out / CHANNELS_FILE) as part:
+            pq.write_table(usual.table(), part)
+    return replace(calibrated, calibration=None)
 
 
 def _join(

@@ -5,6 +5,7 @@ Names come from users. Plotly reads a little HTML in every text, so names pass `
 
 import html
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,6 +27,7 @@ GRID = "rgba(128, 128, 128, 0.22)"
 QUIET = "rgba(128, 128, 128, 0.85)"
 
 ROW_HEIGHT = 96
+CURVE_HEIGHT = 440
 BINS = 60
 MOST_BINS = 200
 LONGEST_NAME = 32
@@ -112,7 +114,7 @@ def histogram(
     figure.update_yaxes(title_text="Share of pictures", row=middle, col=1)
     figure.update_xaxes(_score_axis(edges))
     figure.update_xaxes(title_text="Outlier score (higher = stranger)", row=len(rows), col=1)
-    return _dressed(figure)
+    return dressed(figure)
 
 
 def roc(
@@ -122,41 +124,44 @@ def roc(
 
     With `log_x` the points at zero strangers are drawn at the left edge, half a stranger wide.
     """
-    colours = colours or SetColours(curves)
-    figure = go.Figure()
-    floor = _floor(curves.values())
-    for name in sorted(curves):
-        x, y = _fewer(curves[name], VALUES // (2 * len(curves)))
-        figure.add_trace(
-            go.Scatter(
-                x=np.maximum(x, floor).astype(np.float32) if log_x else x.astype(np.float32),
-                y=y.astype(np.float32),
-                name=label(name),
-                mode="lines",
-                line={"color": colours.colour(name), "dash": colours.dash(name), "width": 2},
-                hovertemplate="%{x:.2%} of strangers and %{y:.1%} of familiar pictures pass",
-            )
-        )
+    drawn = {name: (found.fpr, found.tpr) for name, found in curves.items()}
+    hover = "%{x:.2%} of strangers and %{y:.1%} of familiar pictures pass"
+    figure = _lines(drawn, hover, colours or SetColours(curves), _floor(curves.values()), log_x)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
-    figure.update_layout(height=440)
-    figure.update_xaxes(title_text="Share of strangers let through (FPR)", tickformat=".0%")
+    figure.update_xaxes(title_text="Share of strangers let through (FPR)")
     figure.update_yaxes(
         title_text="Share of familiar pictures let through (TPR)",
-        tickformat=".0%",
         tickvals=[0, 0.2, 0.4, 0.6, 0.8, 0.95, 1],
-        range=[0, 1.02],
     )
-    if log_x:
-        ticks = [10.0**-k for k in range(4, -1, -1) if 10.0**-k >= floor]
-        figure.update_xaxes(
-            type="log",
-            range=[np.log10(floor), 0],
-            tickvals=ticks,
-            ticktext=[f"{100 * t:g} %" for t in ticks],
-        )
-    else:
-        figure.update_xaxes(range=[-0.01, 1.01])
-    return _dressed(figure)
+    return figure
+
+
+def precision_recall(
+    curves: Mapping[str, Curve],
+    positive: Literal["id", "ood"] = "ood",
+    *,
+    log_x: bool = False,
+    colours: SetColours | None = None,
+) -> go.Figure:
+    """Precision over recall for each OOD set, with strangers or familiar pictures as positive.
+
+    `"ood"`: of the flagged pictures, how many are strangers, over the share of strangers flagged.
+    `"id"`: of those let through, how many are familiar, over the share of them let through.
+    """
+    drawn = {
+        name: (1 - found.fpr, found.precision_out)
+        if positive == "ood"
+        else (found.tpr, found.precision_in)
+        for name, found in curves.items()
+    }
+    whose, done = ("strangers", "flagged") if positive == "ood" else ("familiar", "let through")
+    least = min(float(x[x > 0].min()) for x, _ in drawn.values())
+    hover = f"%{{x:.2%}} of them {done}; %{{y:.1%}} of what is {done} is right"
+    figure = _lines(drawn, hover, colours or SetColours(curves), max(least / 2, 1e-4), log_x)
+    noun = "strangers" if positive == "ood" else "familiar pictures"
+    figure.update_xaxes(title_text=f"Share of {noun} {done} (recall)")
+    figure.update_yaxes(title_text=f"Share of {whose} among those {done} (precision)")
+    return figure
 
 
 def shared_edges(sets: Iterable[Floats], bins: int) -> Floats:
@@ -209,10 +214,49 @@ def _number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _fewer(curve: Curve, points: int) -> tuple[Floats, Floats]:
-    """The curve's (fpr, tpr), thinned evenly to `points` with both ends."""
-    keep = np.unique(np.linspace(0, len(curve.fpr) - 1, max(points, 2)).astype(int))
-    return curve.fpr[keep], curve.tpr[keep]
+def _lines(
+    drawn: Mapping[str, tuple[Floats, Floats]],
+    hover: str,
+    colours: SetColours,
+    floor: float,
+    log_x: bool,
+) -> go.Figure:
+    """Shares over shares, a line a set, thinned evenly; a logarithmic axis starts at `floor`."""
+    figure = go.Figure()
+    for name in sorted(drawn):
+        x, y = (_fewer(values, VALUES // (2 * len(drawn))) for values in drawn[name])
+        figure.add_trace(
+            go.Scatter(
+                x=np.maximum(x, floor if log_x else 0).astype(np.float32),
+                y=y.astype(np.float32),
+                name=label(name),
+                mode="lines",
+                line={"color": colours.colour(name), "dash": colours.dash(name), "width": 2},
+                hovertemplate=hover,
+            )
+        )
+    figure.update_layout(height=CURVE_HEIGHT)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+    figure.update_xaxes(
+        _log_axis(floor) if log_x else {"tickformat": ".0%", "range": [-0.01, 1.01]}
+    )
+    return dressed(figure)
+
+
+def _fewer(values: Floats, points: int) -> Floats:
+    """At most `points` of the values, spread evenly, with both ends."""
+    keep = np.linspace(0, len(values) - 1, max(points, 2)).astype(np.intp)
+    return values[np.unique(keep)]
+
+
+def _log_axis(floor: float) -> dict[str, object]:
+    ticks = [10.0**-k for k in range(4, -1, -1) if 10.0**-k >= floor]
+    return {
+        "type": "log",
+        "range": [np.log10(floor), 0],
+        "tickvals": ticks,
+        "ticktext": [f"{100 * tick:g} %" for tick in ticks],
+    }
 
 
 def _floor(curves: Iterable[Curve]) -> float:
@@ -220,7 +264,7 @@ def _floor(curves: Iterable[Curve]) -> float:
     return max(0.5 / max(curve.strangers for curve in curves), 1e-4)
 
 
-def _dressed(figure: go.Figure) -> go.Figure:
+def dressed(figure: go.Figure) -> go.Figure:
     """The house's look: no box, faint grid, legend on top, readable on light and dark pages."""
     figure.update_layout(
         template="none",

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -118,16 +118,47 @@ def demo(
 ) -> None:
     """Audit the embedded road-sign classifier: no files needed."""
     from gsc_core.demo.audit import run_demo
-    from gsc_core.workspace.home import home
-    from gsc_core.workspace.runs import DEMO_RUN
+    from gsc_core.workspace.demo import pictures_folder, register
+    from gsc_core.workspace.runs import DEMO_RUN, run_folder
 
-    folder = out or home() / "runs" / DEMO_RUN
     with shown_progress() as on_progress:
-        result = run_demo(home() / "imagesets" / "demo", folder, on_progress)
+        result = run_demo(pictures_folder(), out or run_folder(DEMO_RUN), on_progress)
+        if out is None:
+            register(on_progress)
     if as_json:
         sys.stdout.write(json.dumps(result.document, indent=2) + "\n")
     else:
         print_result(result.document, result.folder)
+
+
+@app.command()
+def ablate(
+    run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
+    images: Annotated[
+        int, typer.Option(min=20, help="Pictures of each set at most; of more, a random part.")
+    ] = 400,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layers from shallow to deep, with commas; else the audit's and one."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show what each part of GSC brings on an audited model, one change at a time."""
+    from gsc_core.ablation import ablate as measure
+    from gsc_core.ablation.findings import document, sentences
+    from gsc_core.terminal import print_ablation
+    from gsc_core.workspace.ablations import specification
+    from gsc_core.workspace.runs import run_folder
+
+    folder = Path(run) if Path(run).is_dir() else run_folder(run)
+    names = None if layers is None else layers.split(",")
+    spec = specification(folder)
+    with shown_progress() as on_progress:
+        found = measure(spec, folder, on_progress, images_per_set=images, layers=names)
+    if as_json:
+        sys.stdout.write(json.dumps(document(found), indent=2, allow_nan=False) + "\n")
+    else:
+        print_ablation(found, sentences(found), folder)
 
 
 @app.command("detectors")
@@ -183,6 +214,30 @@ def list_splits(
         shape = " × ".join(map(str, split.shape))
         table.add_row(*map(Text, (split.name, shape, after, "default" if split is default else "")))
     console().print(table)
+
+
+@app.command()
+def worker(
+    lane: Annotated[
+        Literal["audit", "prepare", "explain"] | None,
+        typer.Option(help="The jobs to do; else all, each lane in a process of its own."),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(min=0, help="End after so many seconds without work; else never for all."),
+    ] = None,
+    lock: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Do the jobs that the web app queues. The app starts workers itself when none is there."""
+    if lane is None:
+        from gsc_core.workspace.keeper import serve
+
+        serve(idle)
+        return
+    from gsc_core.workspace.database import Lane
+    from gsc_core.workspace.worker import run_lane
+
+    run_lane(Lane(lane), idle, lock=lock)
 
 
 # --- from words to a specification -----------------------------------------------------------

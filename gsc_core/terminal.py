@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
+    from gsc_core.ablation import Ablation
     from gsc_core.detectors import Detector
 
 
@@ -106,9 +107,26 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _with_interval(row: dict[str, Any], metric: str) -> str:
+def _with_interval(row: Any, metric: str) -> str:
     value, low, high = (100 * row[metric + end] for end in ("", "_low", "_high"))
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -> None:
+    """Print an ablation: what it says, then every setting but the curves."""
+    show = console().print
+    for sentence in sentences:
+        show(Text(sentence))
+    table = Table("layer", "around", "changed", "to", "strangers let through (FPR95)", "AUROC")
+    rows = ablation.rows()
+    for _, row in rows[rows["factor"] != "curve"].iterrows():
+        about = (row["layer"], row["base"], row["factor"], row["level"])
+        figures = (_with_interval(row, metric) for metric in ("fpr95", "auroc"))
+        table.add_row(*map(Text, (*about, *figures)))
+    show(table)
+    for name, reason in ablation.facts.excused.items():
+        show(Text(f"left out: {name}: {reason}"))
+    show(Text(f"Result: {folder}/ablation.parquet"))
 
 
 def catalogue_row(detector: type[Detector]) -> dict[str, Any]:

@@ -1,11 +1,145 @@
-"""What each part of GSC brings on this model."""
+"""What each part of GSC brings on this model: the answer first, then curves and the paper."""
 
 import streamlit as st
 
+from gsc_core.ablation import Ablation
+from gsc_core.ablation.findings import Finding, Verdict, answer, findings
+from gsc_core.errors import GscError
+from gsc_core.workspace import ablations, queue
+from gsc_core.workspace.database import Kind
+from gsc_core.workspace.runs import StoredRun
+from pages.parts import links
+from pages.parts.ablation_charts import factors, gradients, paper, surrogates
+from pages.parts.job import job_progress
+from pages.parts.run import chosen_run
+from pages.parts.text import duration, plain
+
+MARKS = {
+    Verdict.HELPS: ":green-badge[:material/trending_down: fewer pass]",
+    Verdict.HURTS: ":red-badge[:material/trending_up: more pass]",
+    Verdict.SAME: ":gray-badge[:material/drag_handle: no sure difference]",
+}
+
 
 def render() -> None:
-    """Show the page."""
-    st.header("Ablation", anchor=False)
+    """Show the ablation of the run that the address asks for, or offer to start it."""
+    run = chosen_run("ablation")
+    if run is None:
+        return
+    try:
+        found = _read(run.id, ablations.version(run.id))
+    except GscError as error:
+        st.error(plain(str(error)))
+        found = None
+    if found is None:
+        _not_yet(run)
+        return
+    st.caption(f"**Ablation** · {plain(_subject(found))}")
+    st.header(plain(answer(found)), anchor=False)
+    for finding in findings(found):
+        st.markdown(_line(finding))
+    factors(run.id, found)
+    paper(found)
+    gradients(found)
+    surrogates(found)
+    _basis(run, found)
+
+
+# The version is the key: an ablation that was replaced is read anew.
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _read(run_id: str, version: int) -> Ablation | None:
+    return ablations.ablation(run_id)
+
+
+def _subject(found: Ablation) -> str:
+    used = found.facts.images
+    strangers = sum(used[name].used for name in found.ood_sets)
+    return f"{used['id'].used:,} familiar pictures, {strangers:,} strangers"
+
+
+def _line(finding: Finding) -> str:
+    return f"{MARKS[finding.verdict]} {plain(finding.sentence)}"
+
+
+def _not_yet(run: StoredRun) -> None:
+    st.header("What does each part of GSC bring on this model?", anchor=False)
+    st.markdown(
+        "The method cuts away what a prediction leans on most and looks at what is left. An "
+        "ablation changes one part of it at a time (how much is cut, where, chosen how, read how) "
+        "and counts how many strangers then pass."
+    )
+    if _at_work(run):
+        return
+    low, high = ablations.estimate(run)
+    sizes = sum(ablations.images_used(run).values())
+    st.caption(
+        f"It looks at {sizes:,} of the audit's pictures once for each of two layers: about "
+        f"{duration(low)} to {duration(high)}. You may close this page meanwhile."
+    )
+    _start(run, "Start the ablation")
+
+
+def _at_work(run: StoredRun) -> bool:
+    """Show the ablation's job while it waits or runs, or how it ended; whether it is at work."""
+    job = queue.latest(run.id, Kind.ABLATION)
+    if job is None:
+        return False
+    job_progress(job.id, "ablation")
+    return job.state in queue.WAITING
+
+
+def _start(run: StoredRun, text: str) -> None:
+    if not st.button(text, key="ablation_start", type="primary", icon=":material/play_arrow:"):
+        return
+    try:
+        ablations.submit_ablation(run.id)
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
+    st.rerun()
+
+
+def _basis(run: StoredRun, found: Ablation) -> None:
+    st.subheader("What this rests on", anchor=False)
+    facts = found.facts
+    parts = [
+        f"{name}: {used.used:,} of {used.of:,}" if used.used < used.of else f"{name}: {used.used:,}"
+        for name, used in facts.images.items()
+    ]
+    text = f"Pictures: {', '.join(parts)}."
+    if any(used.used < used.of for used in facts.images.values()):
+        text += f" Of larger sets a random part was taken (seed {facts.seed})."
+    layers = ", ".join(f"{layer.depth} {layer.name}" for layer in facts.layers)
+    st.caption(
+        plain(
+            f"{text} Layers: {layers}. Directions are learned on stand-ins made from calibration "
+            f"pictures, unless a row says otherwise. Intervals are 95 %. Took "
+            f"{duration(facts.seconds)}."
+        )
+    )
+    if facts.excused:
+        with st.expander(f"{len(facts.excused)} settings could not run", key="ablation_excused"):
+            for name, reason in facts.excused.items():
+                st.markdown(plain(f"{name}: {reason}."))
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download as CSV",
+            found.table.to_csv(index=False),
+            file_name=f"ablation-{run.id}.csv",
+            mime="text/csv",
+            key="ablation_csv",
+            icon=":material/download:",
+        )
+        st.page_link(
+            links.to("results"),
+            label="Back to the results",
+            icon=":material/bar_chart:",
+            query_params={"run": run.id},
+        )
+    if not _at_work(run):
+        with st.expander("Run it again", key="ablation_again"):
+            st.caption("After the audit was repeated, or the product was updated.")
+            _start(run, "Start again")
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

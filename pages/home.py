@@ -1,11 +1,89 @@
-"""What this is, the demo, and recent audits."""
+"""What this is, the demo a click away, one's own audit in three steps, and what ran lately."""
 
 import streamlit as st
+
+from gsc_core.detectors import CATALOGUE
+from gsc_core.errors import GscError
+from gsc_core.workspace.demo import submit_demo
+from gsc_core.workspace.history import RunEntry, history, verdict
+from gsc_core.workspace.runs import DEMO_RUN
+from pages.parts import links
+from pages.parts.audit_entry import card
+from pages.parts.audit_parts import parts, steps
+from pages.parts.job import job_progress
+from pages.parts.text import plain
+
+RECENT = 5
 
 
 def render() -> None:
     """Show the page."""
-    st.header("Home", anchor=False)
+    st.header("What does your classifier do with pictures it was never meant to see?", anchor=False)
+    st.markdown(
+        "A classifier gives a name to every picture, even to one that shows nothing it knows. "
+        "GSC Audit shows it familiar pictures and strangers, and counts how many strangers would "
+        f"pass, by Gradient Short-Circuit and {len(CATALOGUE) - 2} other detectors. "
+        "You get the answer in a sentence, the pictures behind it, and a threshold for the alarm.",
+        width=860,
+    )
+    try:
+        entries = history()
+        left, right = st.columns(2, gap="medium")
+        with left, st.container(border=True, height="stretch"):
+            _demo(next((entry for entry in entries if entry.id == DEMO_RUN), None))
+        with right, st.container(border=True, height="stretch"):
+            _own()
+        _recent([entry for entry in entries if entry.id != DEMO_RUN])
+    except GscError as error:
+        st.error(plain(str(error)))
+
+
+def _demo(entry: RunEntry | None) -> None:
+    st.subheader("See an example", anchor=False)
+    st.markdown("A classifier of road signs meets unknown signs, shop signs, fog and noise.")
+    if entry is not None and entry.waiting and entry.job is not None:
+        job_progress(entry.job.id, "home_demo_job")
+    elif entry is not None and entry.finished:
+        said = verdict(entry)
+        if said is not None:
+            st.markdown(f"_{plain(said.answer or said.error or '')}_")
+        if st.button("Open the demo audit", key="home_demo", type="primary"):
+            st.switch_page(links.to("results"), query_params={"run": DEMO_RUN})
+    else:
+        if entry is not None and entry.error is not None:
+            st.error(plain(entry.error))
+        st.caption("Needs no files and takes about two minutes. It draws its own pictures.")
+        if st.button("Run the demo audit", key="home_demo", type="primary"):
+            submit_demo()
+            st.rerun()
+
+
+def _own() -> None:
+    st.subheader("Audit your own model", anchor=False)
+    st.markdown("It takes three things. Add them in any order.")
+    own = parts(own=True)
+    missing = next((step for step in steps(own) if not step.done), None)
+    if missing is None:
+        if st.button("Start an audit", key="home_start", type="primary"):
+            st.switch_page(links.to("new-audit"))
+    elif st.button(f"Add {missing.title[0].lower()}{missing.title[1:]}", key="home_add"):
+        st.switch_page(links.to(missing.address))
+    if missing is not None and parts().complete:
+        st.page_link(
+            links.to("new-audit"),
+            label="Or try it with the model and pictures of the demo",
+            icon=":material/play_arrow:",
+        )
+
+
+def _recent(entries: list[RunEntry]) -> None:
+    st.subheader("Recent audits", anchor=False)
+    if not entries:
+        st.caption("The audits you start are listed here, with their progress and their answer.")
+        return
+    for entry in entries[:RECENT]:
+        card(entry, key="home", manage=False)
+    st.page_link(links.to("runs"), label=f"All {len(entries):,} runs", icon=":material/list:")
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

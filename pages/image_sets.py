@@ -1,11 +1,91 @@
-"""Sets of pictures: familiar ones, strangers, calibration."""
+"""Sets of pictures: familiar ones, strangers, calibration. Add one, look into one."""
 
 import streamlit as st
 
+from gsc_core.errors import GscError
+from gsc_core.workspace import imagesets
+from gsc_core.workspace.database import Readiness, StoredSet
+from pages.parts import links
+from pages.parts.set_form import add_form
+from pages.parts.set_view import badges, progress, set_view
+from pages.parts.set_words import ROLE_NAMES, summary
+from pages.parts.text import plain
+
+ON_A_PAGE = 20
+
 
 def render() -> None:
-    """Show the page."""
+    """Show the set that the address names, else all of them and a form to add one."""
+    try:
+        asked = st.query_params.get("set")
+        if asked:
+            st.button("All sets", key="set_all", icon=":material/arrow_back:", on_click=_leave)
+            set_view(imagesets.image_set(asked))
+        else:
+            _all()
+    except GscError as error:
+        st.error(plain(str(error)))
+
+
+def _leave() -> None:
+    st.query_params.pop("set", None)
+
+
+def _all() -> None:
     st.header("Image sets", anchor=False)
+    st.markdown(
+        "An audit needs two: **familiar pictures**, such as your model was made for, and "
+        "**strangers**, which it was never meant to see."
+    )
+    stored = imagesets.list_sets()
+    if not stored:
+        st.caption("No pictures yet: start with a ZIP of familiar ones.")
+        add_form()
+        return
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        _next(stored)
+        _list(stored)
+    with right:
+        add_form()
+
+
+def _next(stored: list[StoredSet]) -> None:
+    """Say which of the two is missing, or where to go on."""
+    there = {each.role for each in stored if each.readiness is not Readiness.REFUSED}
+    if missing := [role for role in ("id", "ood") if role not in there]:
+        st.info(f"Still missing: {ROLE_NAMES[missing[0]].lower()}.", icon=":material/flag:")
+    else:
+        st.page_link(
+            links.to("new-audit"),
+            label="Next: start an audit with these",
+            icon=":material/play_arrow:",
+        )
+
+
+def _list(stored: list[StoredSet]) -> None:
+    pages = -(-len(stored) // ON_A_PAGE)
+    page = min(st.session_state.get("set_list_page", 1), pages) if pages > 1 else 1
+    for each in stored[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]:
+        _row(each)
+    if pages > 1:
+        st.pagination(pages, key="set_list_page")
+
+
+def _row(stored: StoredSet) -> None:
+    with st.container(border=True, key=f"set_row_{stored.id}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                links.to("image-sets"), label=plain(stored.name), query_params={"set": stored.id}
+            )
+            st.space("stretch")
+            badges(stored)
+        if stored.readiness is Readiness.WAITING:
+            progress(stored)
+        elif stored.readiness is Readiness.REFUSED:
+            st.caption(plain(stored.sentence or "It cannot be used."))
+        else:
+            st.caption(plain(summary(stored)))
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

@@ -2,10 +2,93 @@
 
 import streamlit as st
 
+from gsc_core.errors import GscError
+from gsc_core.workspace import gallery
+from gsc_core.workspace.gallery import RunPicture
+from gsc_core.workspace.runs import StoredRun
+from pages.parts.gallery_order import Order, order, set_name
+from pages.parts.image_view import image_view
+from pages.parts.pictures import MOST, Tile, picture_grid
+from pages.parts.run import chosen_run
+from pages.parts.text import plain
+from pages.parts.try_one import try_one
+
+VIEWS = {"gallery": "Gallery", "try": "Try one image"}
+
 
 def render() -> None:
-    """Show the page."""
-    st.header("Images", anchor=False)
+    """Show the picture that the address names, else the gallery or a place to drop one."""
+    run = chosen_run("images")
+    if run is None:
+        return
+    try:
+        asked = st.query_params.get("image")
+        if asked is not None:
+            image_view(run, asked)
+            return
+        view = st.segmented_control(
+            "View",
+            list(VIEWS),
+            default="gallery",
+            required=True,
+            format_func=VIEWS.__getitem__,
+            key="images_view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        if view == "gallery":
+            _gallery(run)
+        else:
+            try_one(run)
+    except GscError as error:
+        st.error(plain(str(error)))
+
+
+def _gallery(run: StoredRun) -> None:
+    st.header("The pictures of this audit", anchor=False)
+    chosen = order(run)
+    count = len(chosen.rows)
+    if not count:
+        st.info("No picture fits these choices: take one back.")
+        return
+    pages = -(-count // MOST)
+    place = st.container()
+    page = 1
+    if pages > 1:
+        page = st.pagination(pages, key="images_page", bind="query-params")
+    first = (page - 1) * MOST
+    rows = chosen.rows[first : first + MOST]
+    with place:
+        st.caption(
+            f"{count:,} pictures, {first + 1:,} to {first + len(rows):,} shown. A picture is "
+            f"flagged when its score is above {chosen.threshold:.4g}. ● familiar, ○ stranger. "
+            "Choose one to see why."
+        )
+        scores = run.column(chosen.detector)
+        picture_grid(
+            [
+                _tile(run, picture, float(scores[picture.row]), chosen)
+                for picture in gallery.pictures(run, rows)
+            ]
+        )
+
+
+def _tile(run: StoredRun, picture: RunPicture, score: float, chosen: Order) -> Tile:
+    seen = gallery.class_name(run, picture.predicted)
+    verdict = "flagged" if score > chosen.threshold else "let through"
+    whose = set_name(picture.set if picture.role == "ood" else picture.role)
+    dot = "○" if picture.role == "ood" else "●"
+    return Tile(
+        picture.path,
+        f"{dot} {score:.3g} {seen}",
+        f"{picture.file}, from {whose}, called {seen}, outlier score {score:.3g}, {verdict}",
+        ("images", _kept() | {"run": run.id, "image": str(picture.row)}),
+    )
+
+
+def _kept() -> dict[str, str]:
+    """What the address says of the gallery's order, so that the way back keeps it."""
+    return {key: value for key, value in st.query_params.items() if key.startswith("images_")}
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

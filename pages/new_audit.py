@@ -1,11 +1,183 @@
-"""Choose model, pictures and detectors, and start."""
+"""Choose model, pictures and detectors, see what it will take, and start."""
 
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
 import streamlit as st
+
+from gsc_core.detectors import CATALOGUE
+from gsc_core.errors import GscError
+from gsc_core.spec import DetectorSpec
+from gsc_core.terminal import catalogue_row
+from gsc_core.workspace import audits, models, queue
+from gsc_core.workspace.audits import LONGEST_TITLE, Workload
+from gsc_core.workspace.database import Kind, Lane, StoredModel, StoredSet
+from gsc_core.workspace.models import ModelFacts
+from pages.parts import links
+from pages.parts.audit_choices import (
+    calibration_of,
+    further_settings,
+    one_of,
+    strangers_of,
+)
+from pages.parts.audit_detectors import chosen_detectors
+from pages.parts.audit_parts import Parts, parts, steps
+from pages.parts.text import duration, plain
+
+IN_TURN = tuple(kind for kind in Kind if kind.lane is Lane.AUDIT)
+FEW = 100  # calibration pictures under which thresholds are rough
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is chosen so far."""
+
+    title: str
+    model: StoredModel
+    facts: ModelFacts
+    known: StoredSet
+    calibration: StoredSet | float
+    strangers: tuple[StoredSet, ...]
+    detectors: tuple[DetectorSpec, ...]
+    settings: dict[str, Any]
+
+    @property
+    def work(self) -> Workload:
+        """How many pictures it takes."""
+        apart = self.calibration
+        share = apart.images if isinstance(apart, StoredSet) else apart
+        return Workload.of(self.known.images, [each.images for each in self.strangers], share)
 
 
 def render() -> None:
-    """Show the page."""
+    """Show the steps, or what is missing."""
     st.header("New audit", anchor=False)
+    try:
+        found = parts()
+        if not found.complete:
+            _missing(found)
+            return
+        st.markdown("Choose what meets whom. The defaults are a good start: look, then start.")
+        left, right = st.columns([5, 3], gap="large")
+        with left:
+            draft = _draft(found)
+        with right, st.container(border=True):
+            _start(draft)
+    except GscError as error:
+        st.error(plain(str(error)))
+
+
+def _missing(found: Parts) -> None:
+    st.markdown("An audit needs three things. Add what is missing, then come back:")
+    with st.container(border=True):
+        steps(found)
+    st.caption("No files at hand? The demo brings its own model and pictures.")
+    st.page_link(links.to(""), label="Home, with the demo", icon=":material/home:")
+
+
+def _draft(found: Parts) -> Draft:
+    st.subheader("1. Model", anchor=False)
+    model = one_of("Model", "audit_model", found.models)
+    facts = models.facts_of(model)
+    st.subheader("2. Familiar pictures", anchor=False)
+    known = one_of(
+        "Pictures such as the model was made for",
+        "audit_id_set",
+        found.known,
+        help="The in-distribution (ID) set. They should be fresh: not those it was trained on.",
+    )
+    if not known.labels:
+        st.caption(
+            "These pictures have no labels: how often the model names them rightly will not be "
+            "known, and detectors that learn from classes are left out."
+        )
+    calibration = calibration_of(found.calibration)
+    st.subheader("3. Strangers", anchor=False)
+    strangers = strangers_of(found.strangers)
+    st.subheader("4. Detectors", anchor=False)
+    detectors = chosen_detectors()
+    _catalogue()
+    settings = further_settings(facts)
+    st.subheader("5. Title", anchor=False)
+    usual = f"{model.name} on {known.name}"[:LONGEST_TITLE]
+    title = st.text_input(
+        "What to call this audit",
+        placeholder=usual,
+        max_chars=LONGEST_TITLE,
+        key="audit_title",
+        bind="query-params",
+    )
+    return Draft(title or usual, model, facts, known, calibration, strangers, detectors, settings)
+
+
+def _catalogue() -> None:
+    with st.expander("What each detector does, reads and costs", key="audit_catalogue"):
+        rows = [catalogue_row(detector) for detector in CATALOGUE]
+        table = pd.DataFrame(
+            {
+                "Detector": [row["title"] for row in rows],
+                "What it does": [row["about"] for row in rows],
+                "Reads": [", ".join(row["reads"]) for row in rows],
+                "Learns from": [", ".join(row["fitted_with"]) or "nothing" for row in rows],
+                "Extra passes": [row["extra_passes"] for row in rows],
+                "Paper": [row["paper"] for row in rows],
+            }
+        ).set_index("Detector")
+        st.dataframe(
+            table,
+            key="audit_catalogue_table",
+            height=420,
+            column_config={
+                "What it does": st.column_config.TextColumn(width="large"),
+                "Extra passes": st.column_config.NumberColumn(
+                    format="%.1f", help="Beyond the one pass that all detectors share."
+                ),
+            },
+            alt="Every detector: what it does, what it reads and learns from, and what it costs",
+        )
+
+
+def _start(draft: Draft) -> None:
+    st.subheader("What will happen", anchor=False)
+    work = draft.work
+    names = [each.name for each in draft.detectors]
+    seconds = audits.estimate(draft.facts.seconds_per_image, work, names)
+    st.markdown(
+        f"**About {duration(seconds)}** for {work.calibration + work.test:,} pictures and "
+        f"{len(names)} detectors on this machine."
+    )
+    st.markdown(
+        f"- {work.calibration:,} familiar pictures teach the detectors what is usual.\n"
+        f"- {work.test:,} others, familiar and strange, are judged.\n"
+        "- It runs in the background: you may close this page."
+    )
+    if work.calibration < FEW:
+        st.warning(f"{work.calibration:,} pictures to calibrate are few: take {FEW} or more.")
+    before = len(queue.jobs(kinds=IN_TURN, states=queue.WAITING))
+    if before:
+        st.caption(f"{before} before it in the queue.")
+    if not draft.strangers:
+        st.info("Choose at least one set of strangers.")
+    if not names:
+        st.info("Choose at least one detector.")
+    ready = bool(draft.strangers and names)
+    if st.button(
+        "Start the audit", key="audit_start", type="primary", disabled=not ready, width="stretch"
+    ):
+        st.switch_page(links.to("runs"), query_params={"run": _submitted(draft)})
+
+
+def _submitted(draft: Draft) -> str:
+    spec = audits.specification(
+        models.spec_of(draft.model),
+        draft.known,
+        draft.strangers,
+        draft.calibration,
+        draft.detectors,
+        **draft.settings,
+    )
+    return audits.submit_audit(spec, draft.title, draft.work.total)
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

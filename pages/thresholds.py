@@ -1,11 +1,173 @@
-"""Where to set the alarm."""
+"""Where to set the alarm: rule, slider, histogram line, ROC point and counts move together."""
 
 import streamlit as st
 
+from gsc_core import charts, charts_threshold
+from gsc_core.charts_threshold import ThresholdFigures
+from gsc_core.errors import GscError
+from gsc_core.evaluation.thresholds import Effect
+from gsc_core.workspace import decision_words, decisions, runs
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun
+from pages.parts import links, threshold_controls
+from pages.parts.run import chosen_run, load
+from pages.parts.text import plain
+from pages.parts.threshold_controls import Start
+from pages.parts.threshold_pictures import nearest
+from pages.parts.threshold_table import sets_table
+
+ALL_SETS = "All sets, each weighing the same"
+REFUSED = "threshold_refused"  # why the last decision could not be kept
+
 
 def render() -> None:
-    """Show the page."""
-    st.header("Thresholds", anchor=False)
+    """Show the run that the address asks for."""
+    run = chosen_run("thresholds")
+    if run is None:
+        return
+    st.header("Where to set the alarm", anchor=False)
+    st.markdown(
+        "A picture passes when its outlier score is at most the threshold; what scores higher is "
+        "flagged. A lower threshold catches more strangers and stops more familiar pictures."
+    )
+    _workbench(run)
+
+
+@st.fragment
+def _workbench(run: StoredRun) -> None:
+    """All that moves with the threshold, so that a step does not redraw the page."""
+    try:
+        stored = decisions.standing(run)
+        start = Start(run, stored or decisions.default(run))
+    except GscError as error:
+        st.error(plain(str(error)))
+        if decisions.version(run.id):
+            st.button(
+                "Forget the threshold", key="threshold_forget", on_click=_store, args=(run.id, None)
+            )
+        return
+    threshold_controls.begin(start)
+    detector = threshold_controls.detector(start)
+    try:
+        drawn = _drawn(str(run.path), runs.version(run.path), detector, None)
+        decision = threshold_controls.decision(start, detector, drawn)
+        found = decisions.effect_of(run, decision)
+        calibration = len(run.calibration_scores(detector))
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
+    if detector in run.inverted:
+        st.warning(
+            "This detector points the wrong way: strangers, or stand-ins for them, score lower "
+            "than familiar pictures. A threshold on it catches the wrong ones."
+        )
+    _counts(decision, found, calibration)
+    _keep(run, decision, stored)
+    _figures(run, detector, found)
+    if len(run.ood_sets) > 1:
+        sets_table(found)
+    nearest(run, decision)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading the scores…")
+def _drawn(path: str, version: int, detector: str, ood_set: str | None) -> ThresholdFigures:
+    run = load(path, version)
+    scores = run.scores(detector)
+    known = scores.pop("id")
+    shown = scores if ood_set is None else {ood_set: scores[ood_set]}
+    return charts_threshold.figures(known, shown, colours=charts.SetColours(run.ood_sets))
+
+
+def _counts(decision: Decision, found: Effect, calibration: int) -> None:
+    """The two numbers that a threshold trades, then what they rest on."""
+    left, right = st.columns(2)
+    words = decision_words
+    with left.container(border=True, height="stretch"):
+        st.metric(
+            "Familiar pictures that pass",
+            f"{words.in_1000(found.known.share)} of 1,000",
+            help="True positive rate: the share of ID test images at or below the threshold.",
+        )
+        st.markdown(plain(words.familiar_sentence(found)))
+    with right.container(border=True, height="stretch"):
+        st.metric(
+            "Strangers that pass unnoticed",
+            f"{words.in_1000(found.strangers_share)} of 1,000",
+            help="False positive rate: the share of OOD images at or below the threshold.",
+        )
+        st.markdown(plain(words.strangers_sentence(found)))
+    shortage = words.shortage(decision.rule, calibration)
+    if shortage is not None:
+        st.warning(plain(shortage))
+    else:
+        st.caption(plain(words.basis_sentence(decision, calibration, found)))
+
+
+def _keep(run: StoredRun, decision: Decision, stored: Decision | None) -> None:
+    """Store the decision, and say which one holds."""
+    same = stored is not None and (stored.detector, stored.rule, stored.value) == (
+        decision.detector,
+        decision.rule,
+        decision.value,
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Use this threshold",
+            type="primary",
+            key="threshold_save",
+            disabled=same or decision.value == float("inf"),
+            help="Kept with the run: Images, Try one image and the report judge by it.",
+            on_click=_store,
+            args=(run.id, decision),
+        )
+        if stored is not None:
+            st.button(
+                "Back to the default", key="threshold_forget", on_click=_store, args=(run.id, None)
+            )
+        st.page_link(links.to("report"), label="Report", query_params={"run": run.id})
+    if sentence := st.session_state.pop(REFUSED, None):
+        st.error(plain(sentence))
+    st.caption(plain(decision_words.standing_sentence(stored)))
+
+
+def _store(run_id: str, decision: Decision | None) -> None:
+    """Keep the decision, or take the stored one back; what went wrong is shown by the next draw."""
+    try:
+        if decision is None:
+            decisions.forget(run_id)
+        else:
+            decisions.choose(run_id, decision)
+    except GscError as error:
+        st.session_state[REFUSED] = str(error)
+
+
+def _figures(run: StoredRun, detector: str, found: Effect) -> None:
+    shown = None
+    if len(run.ood_sets) > 1:
+        shown = st.selectbox(
+            "Draw",
+            [None, *run.ood_sets],
+            format_func=lambda name: ALL_SETS if name is None else name,
+            key="threshold_set",
+            width=360,
+        )
+    drawn = _drawn(str(run.path), runs.version(run.path), detector, shown)
+    histogram, roc = charts_threshold.marked(drawn, found.only(shown))
+    left, right = st.columns([3, 2])
+    options = {"displayModeBar": False}
+    left.plotly_chart(
+        histogram,
+        key="threshold_histogram",
+        config=options,
+        alt="Histogram of outlier scores with a line at the threshold. "
+        + decision_words.familiar_sentence(found),
+    )
+    right.plotly_chart(
+        roc,
+        key="threshold_roc",
+        config=options,
+        alt="ROC curve with a point at the threshold. " + decision_words.strangers_sentence(found),
+    )
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

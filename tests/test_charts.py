@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gsc_core import charts
-from gsc_core.charts import SetColours, histogram, roc
+from gsc_core.charts import SetColours, histogram, precision_recall, roc
 from gsc_core.evaluation.metrics import curve, metrics
 
 LIGHT = 50_000
@@ -31,6 +31,8 @@ def test_no_figure_is_heavy(count):
     assert len(histogram(scores, bins=200).to_json()) < LIGHT
     assert len(roc(curves(scores)).to_json()) < LIGHT
     assert len(roc(curves(scores), log_x=True).to_json()) < LIGHT
+    assert len(precision_recall(curves(scores), "ood").to_json()) < LIGHT
+    assert len(precision_recall(curves(scores), "id", log_x=True).to_json()) < LIGHT
 
 
 def test_bars_are_shares_of_each_set_on_one_grid():
@@ -86,6 +88,35 @@ def test_the_roc_line_is_the_curve(log_x):
         assert np.min(line.x[line.y >= 0.95]) == pytest.approx(found.fpr95, abs=1e-6)
         assert np.all(line.x > 0) or not log_x
     assert figure.layout.xaxis.type == ("log" if log_x else None)
+
+
+@pytest.mark.parametrize("positive", ["id", "ood"])
+def test_the_precision_line_is_that_of_the_scores(positive):
+    """Each drawn point, against a count over the images at the threshold with that recall."""
+    scores = sets(2, size=300)
+    for line in precision_recall(curves(scores), positive).data:
+        known, strange = scores["id"], scores[line.name]
+        points = {}
+        for t in [-np.inf, *known, *strange]:
+            taken = [known <= t, strange <= t] if positive == "id" else [strange > t, known > t]
+            right, wrong = (int(np.sum(each)) for each in taken)
+            recall = round(right / 300, 4)
+            points.setdefault(recall, set()).add(round(right / max(right + wrong, 1), 4))
+        for x, y in zip(line.x, line.y, strict=True):
+            found = points[round(float(x), 4)]
+            assert min(abs(float(y) - each) for each in found | ({1.0} if x == 0 else set())) < 1e-3
+        area = abs(np.trapezoid(line.y, line.x))
+        name = "aupr_in" if positive == "id" else "aupr_out"
+        assert area == pytest.approx(getattr(metrics(known, strange), name), abs=0.01)
+
+
+def test_precision_on_a_logarithmic_axis_starts_above_zero():
+    figure = precision_recall(curves(sets(2)), "ood", log_x=True)
+    assert figure.layout.xaxis.type == "log"
+    assert all(np.all(line.x > 0) for line in figure.data)
+    assert figure.layout.xaxis.title.text == "Share of strangers flagged (recall)"
+    title = precision_recall(curves(sets(2)), "id").layout.yaxis.title.text
+    assert title == "Share of familiar among those let through (precision)"
 
 
 def test_a_perfect_detector_is_seen_on_a_logarithmic_axis():

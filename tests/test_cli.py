@@ -35,6 +35,7 @@ from gsc_core import __version__, cli
 from gsc_core.detectors import CATALOGUE
 from gsc_core.workspace.runs import load_run
 
+RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors"}
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 PROGRESS = re.compile(
     r"(opening the model|reading the pictures|measuring|drawing road signs|calibrating|"
@@ -166,7 +167,7 @@ def test_the_real_program_prints_the_document_it_writes(
     assert document == json.loads((tmp_path / "out" / "metrics.json").read_text())
     check_document(document, {detector.name for detector in CATALOGUE}, {"noise", "faint"})
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"spec.json", "scores.parquet", "metrics.json"}
+    assert files == {*RESULT, "channels.parquet"}
     assert set(load_run(tmp_path / "out").ood_sets) == {"noise", "faint"}
 
 
@@ -262,7 +263,7 @@ def test_a_set_may_have_any_name(name: str, stage: Path, tmp_path: Path) -> None
     assert name in document["images"]
     assert name in set(pd.read_parquet(out / "scores.parquet")["set"])
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
-    assert {path.name for path in out.iterdir()} == {"spec.json", "scores.parquet", "metrics.json"}
+    assert {path.name for path in out.iterdir()} - {"channels.parquet"} == RESULT
 
 
 def test_files_may_have_any_name(stage: Path, tmp_path: Path) -> None:
@@ -737,7 +738,9 @@ def test_out_cannot_be_written(stage: Path, tmp_path: Path) -> None:
         refused(gsc(*audit(stage, locked / "out")), None, "Permission denied")
 
 
-@pytest.mark.parametrize("name", ["chunks", "unpacked", "metrics.json", "scores.parquet"])
+@pytest.mark.parametrize(
+    "name", ["chunks", "unpacked", "metrics.json", "scores.parquet", "channels.parquet"]
+)
 def test_other_peoples_files_are_left_alone(name: str, stage: Path, tmp_path: Path) -> None:
     """A folder of that name that no audit has written is neither emptied nor written over."""
     theirs = tmp_path / name / "theirs.txt" if "." not in name else tmp_path / name

@@ -6,6 +6,7 @@ import difflib
 import functools
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -102,6 +103,24 @@ def usual_size(name: str) -> tuple[int, int]:
     weights = torchvision.models.get_model_weights(bare).DEFAULT
     crop = Preprocessing.from_torchvision(weights.transforms()).crop
     return crop[0], crop[1]
+
+
+def usual_preprocessing(name: str) -> Preprocessing:
+    """The library's own preprocessing of an architecture, without fetching its weights.
+
+    Where the library has none, or one that is no resize and centre crop, the usual ImageNet values
+    for the size of the architecture, with `source="assumed"`. Raises SpecError for unknown names.
+    """
+    library, bare = resolve(name).split("/")
+    try:
+        if library == "torchvision":
+            weights = torchvision.models.get_model_weights(bare).DEFAULT
+            return Preprocessing.from_torchvision(weights.transforms())
+        if config := timm.get_pretrained_cfg(bare, allow_unregistered=True):
+            return Preprocessing.from_timm(asdict(config))
+    except SpecError:
+        pass
+    return Preprocessing.assumed(usual_size(name))
 
 
 def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | None]:

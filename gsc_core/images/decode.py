@@ -47,7 +47,7 @@ def header(data: bytes, name: str) -> Header:
     `name` is how the picture is called in an error. Raises ImageError when the bytes are no picture
     in a format read here, a side is under 8 pixels, or there are more than 80 million in all.
     """
-    with _opened(data, name) as image:
+    with opened(data, name) as image:
         return Header(image.format or "", image.mode, image.width, image.height)
 
 
@@ -88,14 +88,14 @@ def decode_bytes(data: bytes, name: str) -> torch.Tensor:
 
     Raises ImageError when the bytes are not a whole picture.
     """
-    with _opened(data, name) as image:
-        turned = _orientation(image) != 1
+    with opened(data, name) as image:
+        turned = orientation(image) != 1
         if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and not turned:
             try:
                 return _decode_jpeg(data)
             except RuntimeError:
                 pass  # Pillow has the last word: it reads some that torchvision does not
-        pixels = _rgb(ImageOps.exif_transpose(image) if turned else image)
+        pixels = rgb_of(ImageOps.exif_transpose(image) if turned else image)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -106,7 +106,7 @@ def _decode_jpeg(data: bytes) -> torch.Tensor:
 
 
 @contextmanager
-def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+def opened(data: bytes, name: str) -> Iterator[Image.Image]:
     """Open a picture behind the guards; whatever fails inside the block becomes an ImageError."""
     if not data:
         raise ImageError(f"{name} is empty (0 bytes): copy it again.")
@@ -158,14 +158,15 @@ def _reads_heif() -> bool:
     return True
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 is upright."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # unreadable EXIF, which raises nearly anything, does not spoil the pixels
         return 1
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a Pillow image of any mode to uint8 `[H,W,3]`."""
     if image.mode.startswith(("I", "F")):
         grey = _eight_bits(np.asarray(image), whole=image.mode != "F")

@@ -14,12 +14,19 @@ from gsc_core.errors import ImageError, SpecError
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One picture: where it lies, its POSIX name in the set, the digest of its bytes, its label."""
+    """One picture: where it lies, its POSIX name in the set, the digest of its bytes, its label.
+
+    `width` and `height` in pixels are those of the header, unturned; `bytes` are the file's. They
+    are 0 where nobody looked.
+    """
 
     path: Path
     name: str
     sha256: str
     label: str | None = None
+    width: int = 0
+    height: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -14,6 +14,13 @@ from gsc_core.images.archive import inspect, is_hidden, unpack
 from gsc_core.images.decode import PICTURE_SUFFIXES, READABLE, header, read_bytes
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
 from gsc_core.images.labels import labels_of
+
+OnCount = Callable[[int, int], None]
+"""Told how many files of how many are done; may raise, to stop."""
+
+
+def nobody(done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -> ImageSet:
@@ -30,15 +37,18 @@ def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -
     return read_archive(path, name, into, labels)
 
 
-def read_folder(root: Path, name: str, labels: Path | None = None) -> ImageSet:
+def read_folder(
+    root: Path, name: str, labels: Path | None = None, on_count: OnCount = nobody
+) -> ImageSet:
     """Read all pictures below a folder, labelled by a CSV table, class folders or WordNet ids.
 
     Hidden files, those of operating systems, and files that are no pictures by their names are
-    passed over; linked folders are not entered. Raises ImageError when no picture can be read.
+    passed over; linked folders are not entered. `on_count` may raise, to stop. Raises ImageError
+    when no picture can be read.
     """
     if not root.is_dir():
         raise ImageError(f"{root} is not a folder that can be read: check the path.")
-    return _read(list(_visible(root)), root, name, labels)
+    return _read(list(_visible(root)), root, name, labels, on_count=on_count)
 
 
 def read_files(paths: Sequence[Path], name: str) -> ImageSet:
@@ -51,7 +61,13 @@ def read_files(paths: Sequence[Path], name: str) -> ImageSet:
     return _read(absolute, root, name, None, look_around=False)
 
 
-def read_archive(zip_path: Path, name: str, into: Path, labels: Path | None = None) -> ImageSet:
+def read_archive(
+    zip_path: Path,
+    name: str,
+    into: Path,
+    labels: Path | None = None,
+    on_count: OnCount = nobody,
+) -> ImageSet:
     """Unpack an untrusted ZIP into the new folder `into` and read that; see `unpack`.
 
     Pictures with names too long for a disk are listed as broken.
@@ -61,7 +77,7 @@ def read_archive(zip_path: Path, name: str, into: Path, labels: Path | None = No
         raise ImageError(_nothing(zip_path.name, [Path(other) for other in contents.others], ()))
     unpack(zip_path, into)
     try:
-        images = read_folder(into, name, labels)
+        images = read_folder(into, name, labels, on_count)
     except ImageError:
         shutil.rmtree(into)
         raise
@@ -80,11 +96,16 @@ def _visible(root: Path) -> Iterable[Path]:
 
 
 def _read(
-    paths: list[Path], root: Path, name: str, labels: Path | None, *, look_around: bool = True
+    paths: list[Path],
+    root: Path,
+    name: str,
+    labels: Path | None,
+    *,
+    look_around: bool = True,
+    on_count: OnCount = nobody,
 ) -> ImageSet:
     named = sorted((_name(path, root), path) for path in paths if _is_picture(path))
-    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
-        looked = list(pool.map(lambda pair: _look(*pair), named))
+    looked = _look_at_all(named, on_count)
     good = [each for each in looked if isinstance(each, ImageFile)]
     broken = tuple(each for each in looked if isinstance(each, Broken))
     if not good:
@@ -106,6 +127,18 @@ def _read(
     )
 
 
+def _look_at_all(named: list[tuple[str, Path]], on_count: OnCount) -> list[ImageFile | Broken]:
+    looked = []
+    pool = ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)))
+    try:
+        for done, each in enumerate(pool.map(lambda pair: _look(*pair), named), 1):
+            looked.append(each)
+            on_count(done, len(named))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return looked
+
+
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
@@ -118,10 +151,11 @@ def _name(path: Path, root: Path) -> str:
 def _look(name: str, path: Path) -> ImageFile | Broken:
     try:
         data = read_bytes(path, name)
-        header(data, name)
+        said = header(data, name)
     except ImageError as error:
         return Broken(name, str(error).removeprefix(f"{name} "))
-    return ImageFile(path, name, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return ImageFile(path, name, digest, None, said.width, said.height, len(data))
 
 
 def _nothing(name: str, paths: list[Path], broken: tuple[Broken, ...]) -> str:

@@ -17,7 +17,7 @@ from gsc_core.errors import ImageError
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.decode import decode
 from gsc_core.images.imageset import ImageFile, ImageSet
-from gsc_core.images.reading import read_folder
+from gsc_core.images.reading import OnCount, nobody, read_folder
 
 Make = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -114,20 +114,25 @@ def surrogates_of(
 
 
 def write_surrogates(
-    images: ImageSet, into: Path, kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
+    images: ImageSet,
+    into: Path,
+    kinds: Sequence[Surrogate] = SURROGATES,
+    seed: int = 0,
+    on_count: OnCount = nobody,
 ) -> ImageSet:
     """Write surrogates as PNG into the new folder `into`, labelled by kind, and read them as a set.
 
-    Raises ImageError as `surrogates_of` does, and when `into` cannot be written; then nothing is
-    left.
+    `on_count` is told of each that is written and may raise, to stop. Raises ImageError as
+    `surrogates_of` does, and when `into` cannot be written; then nothing is left.
     """
     with folder_written_aside(into) as part:
-        for image, kind, surrogate in _made(images, kinds, seed):
+        for done, (image, kind, surrogate) in enumerate(_made(images, kinds, seed), 1):
             stem = Path(image.name).stem[:40]  # the digest makes it unique
             target = part / kind.name / f"{stem}-{image.sha256[:12]}.png"
             target.parent.mkdir(exist_ok=True)
             pixels = surrogate.permute(1, 2, 0).contiguous().numpy()
             Image.fromarray(pixels).save(target, compress_level=1)
+            on_count(done, len(images) * len(kinds))
         if not any(part.iterdir()):
             raise ImageError(f"No picture of {images.name} can be decoded: give whole pictures.")
     return read_folder(into, f"{images.name} surrogates")

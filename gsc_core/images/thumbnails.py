@@ -5,17 +5,28 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from gsc_core.images.decode import decode
+from gsc_core.images.decode import opened, orientation, read_bytes, rgb_of
 
 SIDE = 256
+_QUALITY = 75
 
 
 def thumbnail(path: Path, side: int = SIDE) -> bytes:
-    """The picture as a JPEG of at most `side` × `side` pixels; raises ImageError as `decode`."""
-    picture = Image.fromarray(decode(path).permute(1, 2, 0).numpy())
-    picture.thumbnail((side, side))
+    """The picture as a JPEG of at most `side` × `side` pixels, never enlarged.
+
+    It shows what `decode` shows, behind the same guards, and raises ImageError as that does. A
+    large JPEG is decoded at a fraction of its size, which takes a tenth of the time.
+    """
+    with opened(read_bytes(path, path.name), path.name) as image:
+        # Colours that can be averaged as they are, are: few pixels are then turned and converted.
+        plain = image.mode in ("RGB", "L", "CMYK") and not image.has_transparency_data
+        turned = orientation(image) != 1
+        if plain:
+            image.thumbnail((side, side))
+        small = Image.fromarray(rgb_of(ImageOps.exif_transpose(image) if turned else image))
+        small.thumbnail((side, side))
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85)
+    small.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()

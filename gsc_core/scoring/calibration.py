@@ -8,7 +8,7 @@ others are fitted at the end on the logits and features of all images.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -29,7 +29,8 @@ class Calibrated:
     """What calibration leaves: the images that could be read, their scores, and the surrogates'.
 
     `surrogates` are the scores of surrogate outliers made from the first `sample` images: what an
-    inverted detector can be told by without seeing an OOD image.
+    inverted detector can be told by without seeing an OOD image. `calibration` is what the
+    detectors were fitted on, without pixels: large, so it is written down and let go of.
     """
 
     images: tuple[ImageFile, ...]
@@ -37,6 +38,7 @@ class Calibrated:
     scores: Scores
     sample: int
     surrogates: Scores | None
+    calibration: Calibration | None = None
 
 
 def calibrate(
@@ -94,7 +96,8 @@ def calibrate(
         kept.append(_slim(representation))
         streamed.append(scorer.score(representation, _reading_maps(scorer)))
     everything = Representation.cat(kept)
-    scorer.fit(_not_reading_maps(scorer), known(everything))
+    calibration = known(everything)
+    scorer.fit(_not_reading_maps(scorer), calibration)
     late = scored(everything, _not_reading_maps)
     scores = _beside(Scores.cat(streamed), Scores.cat(late))
     return Calibrated(
@@ -105,7 +108,26 @@ def calibrate(
         surrogates=None
         if strangers is None
         else Scores.cat(scored(strangers, lambda scorer: scorer.detectors)),
+        calibration=replace(
+            calibration,
+            sample=_without_pixels(sample),
+            surrogates=None if strangers is None else _without_pixels(strangers),
+        ),
     )
+
+
+def fit_again(scorer: Scorer, calibration: Calibration) -> None:
+    """Fit `scorer`'s detectors as `calibrate` did that left this calibration."""
+    n = len(calibration.sample)
+    features = calibration.features
+    of_sample = replace(
+        calibration,
+        logits=calibration.logits[:n],
+        features=None if features is None else features[:n],
+        labels=calibration.labels[:n],
+    )
+    scorer.fit(_reading_maps(scorer), of_sample)
+    scorer.fit(_not_reading_maps(scorer), calibration)
 
 
 def _sample_size(scorer: Scorer) -> int:
@@ -146,6 +168,10 @@ def _not_reading_maps(scorer: Scorer) -> list[Detector]:
 
 def _slim(representation: Representation) -> Representation:
     return Representation(representation.logits, representation.features)
+
+
+def _without_pixels(representation: Representation) -> Representation:
+    return replace(representation, images=None)
 
 
 def _slices(n: int, size: int) -> Iterable[slice]:

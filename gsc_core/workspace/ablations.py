@@ -1,11 +1,85 @@
-"""Ablations as the app asks for them: kept in the run's folder."""
+"""Ablations as the app asks for them: kept in the run's folder as `ablation.parquet`."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+from pydantic import ValidationError
+
+from gsc_core.ablation import Ablation, ablate, read_ablation
+from gsc_core.ablation.run import IMAGES_PER_SET
+from gsc_core.ablation.table import ABLATION_FILE
 from gsc_core.audit import Progress
-from gsc_core.workspace.database import Job
+from gsc_core.errors import GscError
+from gsc_core.spec import AuditSpec
+from gsc_core.workspace import queue, runs
+from gsc_core.workspace.database import Job, Kind
+from gsc_core.workspace.runs import StoredRun
+
+SPEC_FILE = "spec.json"
+_QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds a picture, measured; see `estimate`
+_START = 10.0  # seconds to open the model and to learn
+
+
+def specification(folder: Path) -> AuditSpec:
+    """What a run's folder says was audited; raises GscError when it does not say."""
+    path = folder / SPEC_FILE
+    try:
+        return AuditSpec.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise GscError(
+            f'The run "{folder.name}" has no {SPEC_FILE}, so its audit cannot be repeated: '
+            "run the audit again."
+        ) from error
+    except ValidationError as error:
+        raise GscError(
+            f'The file {SPEC_FILE} of run "{folder.name}" is damaged: run the audit again.'
+        ) from error
+
+
+def submit_ablation(run_id: str) -> Job:
+    """Queue an ablation of a run, or give the one that waits already.
+
+    Raises GscError when the run does not say what was audited.
+    """
+    specification(runs.run_folder(run_id))
+    asked = queue.latest(run_id, Kind.ABLATION)
+    if asked is not None and asked.state in queue.WAITING:
+        return asked
+    title = f"Ablation of {runs.title(run_id)}"
+    return queue.submit(Kind.ABLATION, title, run_id, {"images_per_set": IMAGES_PER_SET})
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `ABLATION` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of an `ABLATION` job, from the start each time it is called; see `tasks`."""
+    folder = runs.run_folder(job.subject)
+    images = int(job.payload.get("images_per_set", IMAGES_PER_SET))
+    ablate(specification(folder), folder, on_progress, images_per_set=images)
+
+
+def ablation(run_id: str) -> Ablation | None:
+    """The ablation of a run; None when there is none yet. Raises GscError when it is damaged."""
+    return read_ablation(runs.run_folder(run_id))
+
+
+def version(run_id: str) -> int:
+    """A number that changes when a run's ablation is replaced: the key of every cache of it."""
+    path = runs.run_folder(run_id) / ABLATION_FILE
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def images_used(run: StoredRun) -> dict[str, int]:
+    """About how many pictures of each set an ablation of this run takes."""
+    return {name: min(found.scored, IMAGES_PER_SET) for name, found in run.images.items()}
+
+
+def estimate(run: StoredRun) -> tuple[float, float]:
+    """About how many seconds an ablation of this run takes, at least and at most.
+
+    The audit tells what a picture costs on this machine. All settings together cost little when
+    the network is linear after the layer, and several passes when it is not.
+    """
+    scored = sum(found.scored for found in run.images.values())
+    took = run.provenance.get("seconds")
+    each = float(took) / scored if isinstance(took, int | float) and scored else 0.05
+    pictures = sum(images_used(run).values())
+    return _START + _QUICKER * each * pictures, _START + _LONGER * each * pictures

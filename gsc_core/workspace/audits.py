@@ -1,16 +1,144 @@
 """Audits as the app asks for them: from records to a specification, a job, a run folder."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from gsc_core.audit import Progress
-from gsc_core.workspace.database import Job
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from gsc_core.audit import Progress, run_audit
+from gsc_core.classifier import ModelSpec
+from gsc_core.detectors import find
+from gsc_core.errors import SpecError
+from gsc_core.spec import AuditSpec, DetectorSpec
+from gsc_core.workspace import queue, runs
+from gsc_core.workspace.database import Job, Kind, StoredSet, new_id
+
+QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
+"""GSC and five standard detectors, none of which costs a further pass."""
+
+LONGEST_TITLE = 80
+_SURROGATES = 256  # stand-ins are made from at most as many calibration pictures
+
+# Measured on two CPU cores with EfficientNet-Lite0 and the demo.
+_START = 8.0  # seconds to start a worker and open the model
+_DECODE = 0.005  # seconds to decode a picture, on two threads
+_MEASURE = 0.02  # seconds for the intervals of one detector on one set
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How many pictures go through the network: some to calibrate, the others to be judged."""
+
+    calibration: int
+    test: int
+    ood_sets: int = 1
+
+    @classmethod
+    def of(cls, known: int, strangers: Sequence[int], calibration: float | int) -> "Workload":
+        """From the sizes of the sets; `calibration` is a share of the known ones or a number."""
+        if isinstance(calibration, float):
+            apart = round(known * calibration)
+            return cls(apart, known - apart + sum(strangers), len(strangers))
+        return cls(calibration, known + sum(strangers), len(strangers))
+
+    @property
+    def total(self) -> int:
+        """All that pass, with the stand-ins for strangers made from calibration pictures."""
+        return self.calibration + self.test + min(self.calibration, _SURROGATES)
+
+
+def estimate(seconds_per_image: float, work: Workload, detectors: Sequence[str]) -> float:
+    """About how many seconds an audit takes.
+
+    `seconds_per_image` is one forward pass as measured on this machine (`ModelFacts`). The one pass
+    with its gradient costs a tenth more; each detector adds its extra passes.
+    """
+    passes = 1.1 + sum(find(name).extra_passes for name in detectors)
+    measuring = _MEASURE * len(detectors) * (1 + work.ood_sets)
+    return _START + work.total * (seconds_per_image * passes + _DECODE) + measuring
+
+
+def specification(
+    model: ModelSpec,
+    known: StoredSet,
+    strangers: Sequence[StoredSet],
+    calibration: StoredSet | float,
+    detectors: Sequence[DetectorSpec],
+    **settings: Any,
+) -> AuditSpec:
+    """What to audit, from the workspace's records; `settings` are further fields of `AuditSpec`.
+
+    Raises SpecError, one sentence, for whatever cannot be audited like this.
+    """
+    apart = Path(calibration.folder) if isinstance(calibration, StoredSet) else calibration
+    for chosen in detectors:
+        chosen.build()
+    try:
+        return AuditSpec(
+            model=model,
+            id=Path(known.folder),
+            ood=_by_name(strangers),
+            calibration=apart,
+            detectors=tuple(detectors),
+            **settings,
+        )
+    except ValidationError as error:
+        raise SpecError(_sentence(error)) from error
+
+
+def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
+    """Queue an audit and give the id of its run; `images_total` is `Workload.total`.
+
+    Raises SpecError when a path cannot be written down or the title is empty or too long.
+    """
+    title = " ".join(title.split())
+    if not 0 < len(title) <= LONGEST_TITLE or not title.isprintable():
+        raise SpecError(f"An audit is called by 1 to {LONGEST_TITLE} letters: give it a title.")
+    run_id = new_id()
+    queue.submit(Kind.AUDIT, title, run_id, {"spec": _as_json(spec)}, images_total)
+    return run_id
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `AUDIT` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of an `AUDIT` job: goes on from the chunks a killed process left; see `tasks`."""
+    spec = AuditSpec.model_validate(job.payload["spec"])
+    folder = runs.run_folder(job.subject)
+    if not (folder / runs.METRICS_FILE).is_file():  # else killed between the result and its record
+        run_audit(spec, folder, on_progress)
 
 
-def perform_demo(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `DEMO` job; see `tasks`."""
-    raise NotImplementedError
+def _by_name(strangers: Sequence[StoredSet]) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for each in strangers:
+        if each.name in folders:
+            raise SpecError(
+                f'Two of the chosen sets of strangers are named "{each.name}": rename one of them.'
+            )
+        folders[each.name] = Path(each.folder)
+    return folders
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    match first:
+        case {"type": "value_error", "ctx": {"error": reason}}:
+            return f"{reason}: rename the set."
+        case {"type": "too_short", "loc": ("ood", *_)}:
+            return "Choose at least one set of strangers."
+        case {"type": "too_short", "loc": ("detectors", *_)}:
+            return "Choose at least one detector."
+    return f"The setting {first['loc'][0]} cannot be {first['input']!r}: {first['msg'].lower()}."
+
+
+def _as_json(spec: AuditSpec) -> dict[str, Any]:
+    try:
+        stored: dict[str, Any] = json.loads(spec.model_dump_json())
+    except PydanticSerializationError as error:
+        raise SpecError(
+            "A path holds bytes that are not UTF-8 text: rename the file or folder."
+        ) from error
+    return stored

@@ -1,16 +1,190 @@
-"""Explanations of single pictures as the app asks for them: kept in the run's folder."""
+"""Explanations of single pictures as the app asks for them: made by a worker, kept with the run.
 
+A picture of the run is known by its row in `scores.parquet`; one that a person tries lies beside
+the run under the id of the try.
+"""
+
+import hashlib
+import re
+import shutil
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
 
 from gsc_core.audit import Progress
-from gsc_core.workspace.database import Job
+from gsc_core.detectors import find
+from gsc_core.detectors.gsc import GSC
+from gsc_core.errors import GscError, ImageError
+from gsc_core.images.aside import folder_written_aside
+from gsc_core.images.decode import MAX_BYTES
+from gsc_core.reopened import Reopened
+from gsc_core.scoring.chunks import written_aside
+from gsc_core.workspace import decisions, gallery, judged, queue, runs
+from gsc_core.workspace.database import Job, Kind, State, new_id
+from gsc_core.workspace.judged import Judged
+from gsc_core.workspace.runs import StoredRun
+
+KEPT_TRIES = 50
+_TRY_ID = re.compile(r"[0-9a-f]{12}")
+_PICTURE = "picture"
+_LONGEST_NAME = 200
+
+
+class StoredExplanation(Judged):
+    """A picture of the run, explained."""
+
+
+class Tried(Judged):
+    """A picture that a person tried; `picture` is its file."""
+
+    picture: Path
+
+
+def explainers(run: StoredRun) -> tuple[str, ...]:
+    """The detectors that can explain a picture: the run's GSC ones, else the usual one."""
+    own = tuple(name for name in run.detectors if issubclass(find(name), GSC))
+    return own or (GSC.name,)
+
+
+def ask(run_id: str, row: int, detector: str) -> Job | None:
+    """Queue the explanation of a row by one of the `explainers`.
+
+    None when it is there, or was asked for already: `asked` gives that job, which may have failed
+    and is tried again with `queue.retry`. Raises GscError for a run, row or detector that is not
+    there.
+    """
+    run = _run(run_id)
+    (picture,) = gallery.pictures(run, [row])
+    if detector not in explainers(run):
+        raise GscError(f"{detector} explains no picture here: choose {explainers(run)[0]}.")
+    if explanation(run_id, row, detector) is not None or asked(run_id, row, detector) is not None:
+        return None
+    title = f"Explain {picture.file[-_LONGEST_NAME:]}"
+    return queue.submit(Kind.EXPLAIN, title, run_id, _payload(run, row, detector))
+
+
+def asked(run_id: str, row: int, detector: str) -> Job | None:
+    """The job by which this explanation is waited for, or that failed to make it; else None."""
+    payload = _payload(_run(run_id), row, detector)
+    states = (*queue.WAITING, State.FAILED)
+    found = queue.jobs(kinds=(Kind.EXPLAIN,), states=states, subject=run_id)
+    return next((job for job in found if job.payload == payload), None)
+
+
+def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | None:
+    """The stored explanation of a row; None until it was made for the run as it is now."""
+    run = _run(run_id)
+    return judged.read(run, _folder(run, row, detector), StoredExplanation)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `EXPLAIN` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of an `EXPLAIN` job; see `tasks`."""
+    run = _run(job.subject)
+    row, detector = int(job.payload["row"]), str(job.payload["detector"])
+    if explanation(run.id, row, detector) is not None:  # killed between the result and its record
+        return
+    (picture,) = gallery.pictures(run, [row])
+    path = gallery.picture_path(run, picture.role, picture.set, picture.file)
+    audit = _opened(run, on_progress)
+    seen = audit.look(path)
+    scores = {name: float(run.column(name)[row]) for name in run.detectors}
+    found = judged.judge(run, audit, seen, picture.file, scores, detector)
+    folder = _folder(run, row, detector)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier audit in this folder, or damaged
+    with folder_written_aside(folder) as part:
+        judged.write(part, found, seen)
+
+
+def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
+    """Keep a picture beside the run and queue its judgement; `job.payload["try"]` is the try's id.
+
+    The newest 50 tries are kept. Raises ImageError for a file of more than 500 MB, GscError for a
+    run that is not there.
+    """
+    run = _run(run_id)
+    _prune(run)
+    try_id, name = new_id(), file_name[-_LONGEST_NAME:]
+    with written_aside(_try_folder(run, try_id) / _PICTURE) as part, part.open("wb") as target:
+        while block := file.read(2**20):
+            if target.tell() + len(block) > MAX_BYTES:
+                raise ImageError(f"{name} is larger than 500 MB: save it smaller.")
+            target.write(block)
+    return queue.submit(Kind.TRY, f"Try {name}", run_id, {"try": try_id, "file_name": name})
 
 
 def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `TRY` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of a `TRY` job; see `tasks`. A file that is no picture is told and thrown away."""
+    run = _run(job.subject)
+    folder, name = _try_folder(run, str(job.payload["try"])), str(job.payload["file_name"])
+    path = folder / _PICTURE
+    if not path.is_file():
+        raise GscError(f"{name} is not kept any more: drop it again.")
+    audit = _opened(run, on_progress)
+    try:
+        seen = audit.look(path.read_bytes(), name)
+    except ImageError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    deciding, able = decisions.current(run).detector, explainers(run)
+    detector = deciding if deciding in able else able[0]
+    judged.write(folder, judged.judge(run, audit, seen, name, audit.score(seen), detector), seen)
+
+
+def tried(run_id: str, try_id: str) -> Tried | None:
+    """The judgement of a tried picture, by the run's decision as it is now.
+
+    None while it is waited for, for a try that is not kept, and once the run was audited again.
+    """
+    run = _run(run_id)
+    folder = _try_folder(run, try_id)
+    return judged.read(run, folder, Tried, picture=folder / _PICTURE)
+
+
+def _run(run_id: str) -> StoredRun:
+    folder = runs.run_folder(run_id)
+    return _loaded(folder, runs.version(folder))
+
+
+@lru_cache(maxsize=8)
+def _loaded(folder: Path, version: int) -> StoredRun:
+    return runs.load_run(folder)
+
+
+def _opened(run: StoredRun, on_progress: Callable[[Progress], None]) -> Reopened:
+    on_progress(Progress("opening the audit", 0, 1))
+    audit = judged.opened(run.path, runs.version(run.path))
+    on_progress(Progress("looking at the picture", 0, 1))
+    return audit
+
+
+def _payload(run: StoredRun, row: int, detector: str) -> dict[str, int | str]:
+    return {"row": row, "detector": detector, "version": runs.version(run.path)}
+
+
+def _folder(run: StoredRun, row: int, detector: str) -> Path:
+    digest = hashlib.sha256(detector.encode()).hexdigest()[:12]
+    return run.path / "explanations" / f"{row}-{digest}"
+
+
+def _try_folder(run: StoredRun, try_id: str) -> Path:
+    if not _TRY_ID.fullmatch(try_id):
+        raise GscError("There is no such tried picture: drop it again.")
+    return run.path / "tried" / try_id
+
+
+def _prune(run: StoredRun) -> None:
+    """Throw the oldest tries away, so that with one more there are as many as are kept."""
+    waiting = queue.jobs(kinds=(Kind.TRY,), states=queue.WAITING, subject=run.id)
+    needed = {job.payload["try"] for job in waiting}
+    folders = sorted((run.path / "tried").glob("*"), key=_age)
+    for folder in folders[: max(0, len(folders) - KEPT_TRIES + 1)]:
+        if folder.name not in needed:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:  # another visitor has just thrown it away
+        return 0

@@ -1,16 +1,302 @@
-"""Sets of pictures that were added: their files, members, surrogate outliers."""
+"""Sets of pictures that were added: records, files, and the jobs that read them.
 
-from collections.abc import Callable
+A set has a folder `home()/imagesets/<id>`: what was uploaded until it is read, the pictures where
+the workspace keeps them itself, and `set_tables`.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlmodel import col, select
 
 from gsc_core.audit import Progress
-from gsc_core.workspace.database import Job
+from gsc_core.errors import GscError
+from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
+from gsc_core.images.aside import folder_written_aside
+from gsc_core.images.surrogates import write_surrogates
+from gsc_core.spec import RESERVED
+from gsc_core.workspace import queue, set_tables
+from gsc_core.workspace.database import Job, Kind, Readiness, StoredSet, new_id, session
+from gsc_core.workspace.home import home
+from gsc_core.workspace.server_folders import folder_below, folders
+from gsc_core.workspace.set_tables import members, tables_folder
+from gsc_core.workspace.uploads import is_archive, spool
+
+ROLES = ("id", "ood", "calibration")
+MOST_SURROGATES = 1000  # pictures that stand-ins are made from
+_MOST_LETTERS, _MOST_BYTES = 60, 100
+_READING = (Kind.SET, Kind.SURROGATES)
+_UPLOAD, _PICTURES = "upload", "pictures"
+
+
+def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -> StoredSet:
+    """Keep an uploaded ZIP, or pictures (with a CSV table of labels, if any), and have them read.
+
+    `files` are file names and streams, which are copied to disk piece by piece. Raises GscError
+    when the name or the files cannot be taken; what is inside them is judged by the worker.
+    """
+    packed = is_archive([file for file, _ in files])
+    name = _checked(name, role)
+    stored = StoredSet(id=new_id(), name=name, role=role, folder="")
+    stored.folder = str(tables_folder(stored.id) / _PICTURES)
+    stored.origin = "a ZIP" if packed else f"{len(files):,} uploaded files"
+    with folder_written_aside(tables_folder(stored.id)) as part:
+        spool(files, part / (_UPLOAD if packed else _PICTURES))
+    return _add(stored)
+
+
+def add_folder(relative: str, *, name: str, role: str) -> StoredSet:
+    """Have a folder below GSC_IMAGE_ROOT read where it lies; nothing is copied, nothing deleted.
+
+    Raises GscError when the name cannot be taken, or the folder is not below the allowed directory.
+    """
+    folder = folder_below(relative)
+    return register(folder, name=name, role=role, origin=f"the server folder {relative}")
+
+
+def register(folder: Path, *, name: str, role: str, origin: str) -> StoredSet:
+    """Have any folder read where it lies; for callers that may read the whole disk."""
+    name = _checked(name, role)
+    return _add(StoredSet(name=name, role=role, folder=str(folder), origin=origin, kept=False))
+
+
+def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list[StoredSet]:
+    """Have surrogate outliers made of a set's pictures: a new OOD set for each kind.
+
+    They are called `name: kind`, `name` being that of the set unless given. Raises GscError when
+    the set or a kind is unknown, the set is not ready, or none is chosen.
+    """
+    source = image_set(set_id)
+    known = {each.name for each in SURROGATES}
+    if not kinds or set(kinds) - known:
+        raise GscError(f"Choose which stand-ins to make: {', '.join(sorted(known))}.")
+    if source.readiness is not Readiness.READY:
+        raise GscError("The set is not read yet: wait until it is ready.")
+    return [_submit_kind(source, kind, name or source.name) for kind in kinds]
+
+
+def list_sets(*roles: str) -> list[StoredSet]:
+    """The sets added for these roles (all by default), the newest first."""
+    query = select(StoredSet).where(col(StoredSet.role).in_(roles or ROLES))
+    with session() as db:
+        return list(db.exec(query.order_by(col(StoredSet.created).desc())))
+
+
+def image_set(set_id: str) -> StoredSet:
+    """The set of that id; raises GscError when there is none."""
+    with session() as db:
+        stored = db.get(StoredSet, set_id)
+    if stored is None:
+        raise GscError("There is no such image set any more: choose one from the list.")
+    return stored
+
+
+def rename_set(set_id: str, name: str) -> None:
+    """Call a set otherwise; raises GscError as when it is added."""
+    _change(set_id, name=_checked(name, image_set(set_id).role, set_id))
+
+
+def change_role(set_id: str, role: str) -> None:
+    """Use a set for another purpose; raises GscError when another of that role has its name."""
+    _checked(image_set(set_id).name, role, set_id)
+    _change(set_id, role=role)
+
+
+def look_again(set_id: str) -> None:
+    """Have a set read once more, after its folder changed or its job came to nothing."""
+    stored = image_set(set_id)
+    last = queue.latest(set_id, *_READING)
+    if last is not None and last.state in queue.WAITING:
+        return
+    _change(set_id, readiness=Readiness.WAITING, sentence=None)
+    if last is None:
+        queue.submit(Kind.SET, f"Reading {stored.name}", set_id, {})
+    else:
+        queue.retry(last.id)
+
+
+def delete_set(set_id: str) -> None:
+    """Forget a set, and delete its files where the workspace keeps them.
+
+    A folder of the server is left alone. Raises GscError while a job works with the set.
+    """
+    stored = image_set(set_id)
+    busy = next((job for job in queue.jobs(states=queue.WAITING) if _uses(job, stored)), None)
+    if busy is not None:
+        raise GscError(f'The set is used by "{busy.title}": wait for its end, or cancel it.')
+    with session() as db:
+        db.delete(stored)
+    _remove(tables_folder(set_id))
+    kept = home() / "imagesets"
+    if stored.kept and kept in Path(stored.folder).parents:
+        _remove(Path(stored.folder))
+
+
+def runs_with(stored: StoredSet) -> list[str]:
+    """Ids of the runs whose pictures lie in the set's folder, in order."""
+    # JSON writes a path as one quoted text; reading 500 specifications whole would take longer.
+    wanted = _quoted(stored.folder)
+    specs = (home() / "runs").glob("*/spec.json")
+    return sorted(spec.parent.name for spec in specs if wanted in spec.read_text(encoding="utf-8"))
 
 
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `SET` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of a `SET` job: unpack, read and list the pictures; see `tasks`.
+
+    What cannot be used is refused: the record says why, and the files are removed. After a kill it
+    starts again from what was uploaded.
+    """
+    _do(job, lambda stored: _pictures(stored, _told(on_progress, "reading the pictures")))
 
 
 def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `SURROGATES` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of a `SURROGATES` job: surrogates of one kind as a set of their own; see `tasks`."""
+    _do(
+        job, lambda stored: _surrogates(stored, job.payload, _told(on_progress, "making stand-ins"))
+    )
+
+
+def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
+    try:
+        stored = image_set(job.subject)
+    except GscError:  # deleted meanwhile
+        return
+    own = tables_folder(stored.id)
+    try:
+        images = read(stored)
+        set_tables.write(stored, images)
+    except GscError as error:
+        shutil.rmtree(own, ignore_errors=True)
+        _change(stored.id, readiness=Readiness.REFUSED, sentence=str(error))
+        return
+    _change(
+        stored.id,
+        readiness=Readiness.READY,
+        sentence=None,
+        images=len(images),
+        broken=len(images.broken),
+        duplicates=len(images.duplicates),
+        labels=len({image.label for image in images.images if image.label}),
+        bytes=sum(image.bytes for image in images.images),
+        sha256=images.sha256,
+    )
+    shutil.rmtree(own / _UPLOAD, ignore_errors=True)
+
+
+def _pictures(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageSet:
+    folder, own = Path(stored.folder), tables_folder(stored.id)
+    archive = next((own / _UPLOAD).glob("*"), None)
+    if archive is None:
+        return read_folder(folder, stored.name, None, on_count)
+    for left in (folder, *own.glob(".part-*")):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    return read_archive(archive, stored.name, folder, None, on_count)
+
+
+def _surrogates(
+    stored: StoredSet, payload: dict[str, Any], on_count: Callable[[int, int], None]
+) -> ImageSet:
+    source = set_tables.images_of(image_set(payload["source"]))
+    if len(source) > MOST_SURROGATES:
+        source, _ = source.split(MOST_SURROGATES / len(source), seed=0)
+    folder = Path(stored.folder)
+    for left in (folder, *folder.parent.glob(".part-*")):
+        shutil.rmtree(left, ignore_errors=True)
+    kinds = [each for each in SURROGATES if each.name == payload["kind"]]
+    return write_surrogates(source, folder, kinds, seed=0, on_count=on_count)
+
+
+def _told(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int, int], None]:
+    return lambda done, total: on_progress(Progress(phase, done, total))
+
+
+def _add(stored: StoredSet) -> StoredSet:
+    with session() as db:
+        db.add(stored)
+    queue.submit(Kind.SET, f"Reading {stored.name}", stored.id, {})
+    return stored
+
+
+def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
+    called = _free(name, f": {kind}")
+    stored = StoredSet(id=new_id(), name=_checked(called, "ood"), role="ood", folder="")
+    stored.folder = str(tables_folder(stored.id) / _PICTURES)
+    stored.origin = f"{kind} of {source.name}"
+    with session() as db:
+        db.add(stored)
+    payload = {"source": source.id, "kind": kind}
+    queue.submit(Kind.SURROGATES, f"Making {stored.name}", stored.id, payload)
+    return stored
+
+
+def _free(name: str, ending: str) -> str:
+    """A free name for an OOD set that ends so, or so and a number, and is not too long."""
+    taken = {each.name for each in list_sets("ood")}
+    numbered = (f"{ending} {n}" if n else ending for n in (None, *range(2, len(taken) + 3)))
+    tries = (name[: _MOST_LETTERS - len(end)] + end for end in numbered)
+    return next(each for each in tries if each not in taken)
+
+
+def _change(set_id: str, **values: Any) -> None:
+    with session() as db:
+        stored = db.get(StoredSet, set_id)
+        if stored is not None:
+            stored.sqlmodel_update(values)
+            db.add(stored)
+
+
+def _checked(name: str, role: str, own_id: str | None = None) -> str:
+    """The name without spaces around it; it becomes that of an OOD set in audits and files."""
+    name = name.strip()
+    if role not in ROLES:
+        raise GscError(f"A set is for one of {', '.join(ROLES)}: choose one.")
+    fits = 0 < len(name) <= _MOST_LETTERS and len(name.encode("utf-8", "replace")) <= _MOST_BYTES
+    if not fits or not name.isprintable() or name in RESERVED:
+        raise GscError(
+            f"A set needs a name of 1 to {_MOST_LETTERS} printable letters, and not "
+            f"{' or '.join(RESERVED)}: choose another."
+        )
+    same = (each for each in list_sets(role) if each.name == name and each.id != own_id)
+    if any(each.readiness is not Readiness.REFUSED for each in same):
+        raise GscError("There is a set of this name and role already: choose another name.")
+    return name
+
+
+def _uses(job: Job, stored: StoredSet) -> bool:
+    of_it = job.subject == stored.id or job.payload.get("source") == stored.id
+    return of_it or _quoted(stored.folder) in _quoted(job.payload)
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder; renamed first, so that nobody meets it half deleted."""
+    if folder.exists():
+        gone = folder.with_name(f".gone-{new_id()}")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+__all__ = [
+    "ROLES",
+    "add_folder",
+    "add_upload",
+    "change_role",
+    "delete_set",
+    "folders",
+    "image_set",
+    "list_sets",
+    "look",
+    "look_again",
+    "make_surrogates",
+    "members",
+    "register",
+    "rename_set",
+    "runs_with",
+    "submit_surrogates",
+]

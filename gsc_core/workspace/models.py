@@ -1,11 +1,286 @@
-"""Classifiers that were added: their files, what was found in them."""
+"""Classifiers that were added: their files, what was found in them.
 
+A file lies at `models/<sha256>/<name>`, so the same file twice is kept once. It is never opened by
+who adds it: a worker looks at it, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+from sqlmodel import col, select
 
 from gsc_core.audit import Progress
-from gsc_core.workspace.database import Job
+from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.errors import GscError
+from gsc_core.scoring.chunks import writing_to
+from gsc_core.workspace import imagesets, queue
+from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, session
+from gsc_core.workspace.home import home
+from gsc_core.workspace.model_facts import (
+    MOST_PICTURES,
+    ModelFacts,
+    Prediction,
+    SplitFacts,
+    examine,
+)
+from gsc_core.workspace.uses import jobs_with_model
+
+SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth")
+LONGEST_NAME = 80
+_MOST_BYTES = 100  # of a file's name
+_BLOCK = 2**20
+
+
+def add_model(
+    file: BinaryIO,
+    file_name: str,
+    *,
+    name: str,
+    architecture: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    class_names: BinaryIO | None = None,
+) -> StoredModel:
+    """Keep a model file and queue a look at it.
+
+    Args:
+        file: read once, to its end, block by block.
+        file_name: as the uploader's machine calls it; only a harmless part is kept.
+        name: what to call the model, 1 to 80 printable characters.
+        architecture: needed for weights, as `ModelSpec` takes it.
+        preprocessing: None takes the file's own, or the usual one as an assumption.
+        class_names: text or JSON, as `read_class_names` takes it.
+
+    Raises GscError when the name or the kind of file cannot be used, or the disk refuses.
+    """
+    name, kept_as = _checked(name), safe_name(file_name)
+    if PurePosixPath(kept_as).suffix.lower() not in SUFFIXES:
+        raise GscError(f"{kept_as} is not a model file: choose one that ends in {_any(SUFFIXES)}.")
+    path = _keep(file, kept_as)
+    spec = ModelSpec(
+        checkpoint=path,
+        architecture=architecture or None,
+        preprocessing=preprocessing,
+        class_names=None if class_names is None else _keep_class_names(class_names, path.parent),
+    )
+    stored = StoredModel(name=name, spec=spec.model_dump(mode="json"))
+    with session() as db:
+        db.add(stored)
+    _submit(stored)
+    return stored
+
+
+def list_models() -> list[StoredModel]:
+    """All records, the newest first."""
+    with session() as db:
+        return list(db.exec(select(StoredModel).order_by(col(StoredModel.created).desc())))
+
+
+def model(model_id: str) -> StoredModel:
+    """The record of that id; raises GscError when there is none."""
+    with session() as db:
+        stored = db.get(StoredModel, model_id)
+    if stored is None:
+        raise GscError("There is no such model any more: choose one from the list.")
+    return stored
+
+
+def rename_model(model_id: str, name: str) -> None:
+    """Call it something else."""
+    _update(model(model_id), name=_checked(name))
+
+
+def revise_model(
+    model_id: str,
+    *,
+    architecture: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    class_names: BinaryIO | None = None,
+) -> Job:
+    """Change how a model is loaded and queue another look; class names stay when none are given."""
+    stored = model(model_id)
+    spec = spec_of(stored)
+    changes: dict[str, Any] = {"architecture": architecture or None, "preprocessing": preprocessing}
+    if class_names is not None and spec.checkpoint is not None:
+        changes["class_names"] = _keep_class_names(class_names, spec.checkpoint.parent)
+    changed = spec.model_copy(update=changes).model_dump(mode="json")
+    _update(stored, spec=changed, readiness=Readiness.WAITING, sentence=None, facts={})
+    return _submit(stored)
+
+
+def delete_model(model_id: str) -> None:
+    """Forget a model and remove those of its files that no other record uses.
+
+    Raises GscError while a job that waits or runs uses it.
+    """
+    stored = model(model_id)
+    if jobs := jobs_with_model(stored):
+        raise GscError(
+            f"{stored.name} is in use by “{jobs[0].title}”: wait for its end, or cancel it first."
+        )
+    with session() as db:
+        db.delete(stored)
+        others = db.exec(select(StoredModel).where(StoredModel.id != stored.id)).all()
+    shared = {path for other in others for path in _files(other)}
+    for path in _files(stored) - shared:
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def spec_of(stored: StoredModel) -> ModelSpec:
+    """How to load a model; raises GscError when its files are gone or the record is damaged."""
+    try:
+        spec = ModelSpec.model_validate(stored.spec)
+    except ValidationError as error:
+        raise GscError(f"The record of {stored.name} is damaged: upload it again.") from error
+    for path in (spec.checkpoint, spec.class_names):
+        if path is not None and not path.is_file():
+            raise GscError(
+                f"The file {path.name} of {stored.name} is gone from the workspace: delete this "
+                "model and upload it again."
+            )
+    return spec
+
+
+def facts_of(stored: StoredModel) -> ModelFacts:
+    """What was found in a model that is ready; raises GscError for one that is not."""
+    if stored.readiness is not Readiness.READY:
+        raise GscError(f"{stored.name} is not ready: see what the Models page says of it.")
+    try:
+        return ModelFacts.model_validate(stored.facts)
+    except ValidationError as error:
+        raise GscError(f"The record of {stored.name} is damaged: check it again.") from error
 
 
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `MODEL` job; see `tasks`."""
-    raise NotImplementedError
+    """The work of a `MODEL` job; see `tasks`.
+
+    The record becomes ready, or refused with the sentence: that is an answer and no failure.
+    """
+    with session() as db:
+        stored = db.get(StoredModel, job.subject)
+    if stored is None:
+        return  # deleted meanwhile
+    found: dict[str, Any]
+    try:
+        facts = examine(spec_of(stored), _familiar_pictures(), on_progress)
+        found = {"readiness": Readiness.READY, "facts": facts.model_dump(mode="json")}
+    except GscError as error:
+        found = {"readiness": Readiness.REFUSED, "sentence": str(error), "facts": {}}
+    with session() as db:
+        fresh = db.get(StoredModel, stored.id)
+        # Else it was deleted, or revised, and a newer look follows.
+        if fresh is not None and fresh.spec == stored.spec:
+            db.add(fresh.sqlmodel_update({"sentence": None} | found))
+
+
+def safe_name(file_name: str) -> str:
+    """The last part of a stranger's file name in harmless characters, at most 100 bytes."""
+    base = re.split(r"[/\\]", file_name)[-1]
+    harmless = re.sub(r"[^\w.-]", "_", base).lstrip(".")
+    stem, dot, suffix = harmless.rpartition(".")
+    suffix = (dot + suffix).encode()[-16:].decode(errors="ignore")
+    stem = stem.encode()[: _MOST_BYTES - len(suffix.encode())].decode(errors="ignore")
+    return (stem or "model") + suffix
+
+
+def _checked(name: str) -> str:
+    name = name.strip()
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise GscError(f"Give the model a name of 1 to {LONGEST_NAME} printable characters.")
+    return name
+
+
+def _any(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _keep(file: BinaryIO, kept_as: str) -> Path:
+    """Copy a stream into the folder of its digest."""
+    folder = home() / "models"
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        try:
+            digest = _copied(file, aside / kept_as)
+            path = folder / digest / kept_as
+            path.parent.mkdir(exist_ok=True)
+            (aside / kept_as).replace(path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return path
+
+
+def _copied(file: BinaryIO, path: Path) -> str:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as copy:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            size += copy.write(block)
+    if not size:
+        raise GscError(f"{path.name} is empty: copy or save it again.")
+    return digest.hexdigest()
+
+
+def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
+    """Beside the model, under the digest of its content; JSON is told by the uploaded name."""
+    said = str(getattr(file, "name", ""))
+    content = file.read()
+    suffix = ".json" if said.lower().endswith(".json") else ".txt"
+    path = folder / f"classes-{hashlib.sha256(content).hexdigest()[:12]}{suffix}"
+    with writing_to(path):
+        path.write_bytes(content)
+    return path
+
+
+def _submit(stored: StoredModel) -> Job:
+    return queue.submit(Kind.MODEL, f"Check of {stored.name}", stored.id, {})
+
+
+def _update(stored: StoredModel, **values: Any) -> None:
+    """Set some fields of a record, if it is still there."""
+    with session() as db:
+        fresh = db.get(StoredModel, stored.id)
+        if fresh is not None:
+            db.add(fresh.sqlmodel_update(values))
+
+
+def _files(stored: StoredModel) -> set[Path]:
+    """The workspace's own files of a record, though they may be gone."""
+    said = (stored.spec.get(key) for key in ("checkpoint", "class_names"))
+    return {Path(path) for path in said if path and home() / "models" in Path(path).parents}
+
+
+def _familiar_pictures() -> list[Path]:
+    """Some pictures from all over the newest set of familiar ones."""
+    ready = (each for each in imagesets.list_sets("id") if each.readiness is Readiness.READY)
+    newest = next(ready, None)
+    if newest is None:
+        return []
+    step = max(1, newest.images // MOST_PICTURES)
+    starts = range(0, min(newest.images, step * MOST_PICTURES), step)
+    return [one.path for at in starts for one in imagesets.members(newest, at, 1)]
+
+
+__all__ = [
+    "ModelFacts",
+    "Prediction",
+    "SplitFacts",
+    "add_model",
+    "delete_model",
+    "facts_of",
+    "list_models",
+    "look",
+    "model",
+    "rename_model",
+    "revise_model",
+    "spec_of",
+]

@@ -1,30 +1,30 @@
 """A finished run, read back from its folder: `metrics.json` and `scores.parquet`.
 
-Scores are read one detector at a time, when asked for: a run of 100,000 images and 20 detectors
-would otherwise cost every page view some 20 MB.
+Scores are read one detector at a time, when asked for (see `score_table`): a run of 100,000 images
+and 20 detectors would otherwise cost every page view some 20 MB.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import METRICS, Floats
-from gsc_core.workspace import queue
+from gsc_core.workspace import queue, score_table
 from gsc_core.workspace.database import Kind
 from gsc_core.workspace.home import home
+from gsc_core.workspace.score_table import SCORES_FILE
 
 DEMO_RUN = "demo"
 METRICS_FILE = "metrics.json"
-SCORES_FILE = "scores.parquet"
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -81,7 +81,14 @@ class StoredRun:
 
     def best(self) -> Row:
         """The mean row with the lowest FPR95 (then the highest AUROC), inverted ones last."""
-        return min(
+        return self._means()[0]
+
+    def ranked(self) -> list[str]:
+        """The detectors, the best first, as `best` ranks them."""
+        return [row.detector for row in self._means()]
+
+    def _means(self) -> list[Row]:
+        return sorted(
             (row for row in self.rows if row.ood_set == MEAN),
             key=lambda row: (
                 row.detector in self.inverted,
@@ -96,30 +103,45 @@ class StoredRun:
 
         Raises GscError when the file is missing, damaged or has no such detector.
         """
-        table = self._read(["set", "role", detector])
-        role, name = _strings(table["role"]), _strings(table["set"])
-        values = np.asarray(table[detector].to_numpy(), dtype=np.float64)
-        found = {"id": values[role == "id"]}
-        for ood_set in self.ood_sets:
-            found[ood_set] = values[(role == "ood") & (name == ood_set)]
-        empty = [key for key, scores in found.items() if not len(scores)]
-        if empty or not np.isfinite(values).all():
-            raise self._damaged(SCORES_FILE)
-        return found
+        values, by_name = self.column(detector), self.members().by_name
+        if not {"id", *self.ood_sets} <= by_name.keys():
+            raise score_table.damaged(self.path)
+        return {name: values[by_name[name]].astype(np.float64) for name in ("id", *self.ood_sets)}
 
-    def _read(self, columns: list[str]) -> pa.Table:
-        path = self.path / SCORES_FILE
-        if not path.is_file():
-            raise GscError(f'The run "{self.id}" has no {SCORES_FILE}: run the audit again.')
-        try:
-            # A file handle, so that an odd path is never read as a dataset or an address.
-            with path.open("rb") as file:
-                return pq.ParquetFile(file).read(columns=columns).select(columns)
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise self._damaged(SCORES_FILE) from error
+    def calibration_scores(self, detector: str) -> Floats:
+        """Outlier scores of the calibration images, on which thresholds are set.
 
-    def _damaged(self, file: str) -> GscError:
-        return GscError(f'The file {file} of run "{self.id}" is damaged: run the audit again.')
+        Raises GscError as `scores` does, and when the run kept none.
+        """
+        rows = self.members().by_name.get("calibration")
+        if rows is None:
+            raise score_table.damaged(self.path)
+        return np.asarray(self.column(detector)[rows], dtype=np.float64)
+
+    def members(self) -> score_table.Members:
+        """The set of every row of `scores.parquet`."""
+        return score_table.members(self.path, version(self.path))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of numbers over all rows `[N]`: a detector's scores, `label`, `predicted`."""
+        return score_table.column(self.path, version(self.path), name)
+
+    def files(self) -> pa.ChunkedArray:
+        """The names of the pictures over all rows."""
+        return score_table.files(self.path, version(self.path))
+
+    def rows_of(self, sets: Sequence[str] | None = None) -> score_table.Rows:
+        """Row numbers, rising, of some sets (`"id"`, `"calibration"`, an OOD set's name).
+
+        None takes all but the calibration images. Raises GscError for a set that is not there.
+        """
+        by_name = self.members().by_name
+        wanted = [name for name in by_name if name != "calibration"] if sets is None else sets
+        if unknown := [name for name in wanted if name not in by_name]:
+            raise GscError(f"This run has no set {unknown[0]}: choose another.")
+        if not wanted:
+            return np.empty(0, dtype=np.intp)
+        return np.sort(np.concatenate([by_name[name] for name in dict.fromkeys(wanted)]))
 
 
 class _Stored(BaseModel):
@@ -183,6 +205,12 @@ def list_runs() -> tuple[str, ...]:
     return tuple(run_id for _, run_id in sorted(found, reverse=True))
 
 
+def finished_at(run_id: str) -> float:
+    """When a run's result was written, in seconds since 1970; 0 when there is none."""
+    file = run_folder(run_id) / METRICS_FILE
+    return file.stat().st_mtime if file.is_file() else 0.0
+
+
 def title(run_id: str) -> str:
     """What a person called the run, or its id."""
     job = queue.latest(run_id, Kind.AUDIT, Kind.DEMO)
@@ -191,8 +219,9 @@ def title(run_id: str) -> str:
 
 def version(path: Path) -> int:
     """A number that changes when the run's files are replaced: the key of every cache of it."""
-    files = (path / METRICS_FILE, path / SCORES_FILE)
-    return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
+    files = [path / name for name in (METRICS_FILE, SCORES_FILE)]
+    found = [file.stat() for file in files if file.is_file()]
+    return hash(tuple((each.st_mtime_ns, each.st_size) for each in found))
 
 
 def load_run(path: Path) -> StoredRun:
@@ -268,8 +297,3 @@ def doubt(run: StoredRun) -> str:
 def _in_1000(share: float) -> str:
     """A share in words; a rare event is never rounded to none."""
     return "fewer than 1 of 1,000" if 0 < share < 0.0005 else f"{round(1000 * share):,} of 1,000"
-
-
-def _strings(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.object_]]:
-    """A text column as an object array, whatever width of string or dictionary it is stored in."""
-    return np.asarray(column.to_pylist(), dtype=object)

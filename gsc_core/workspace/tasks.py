@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from gsc_core.audit import Progress
-from gsc_core.workspace import ablations, audits, explanations, imagesets, models
+from gsc_core.workspace import ablations, audits, demo, explanations, imagesets, models
 from gsc_core.workspace.database import Job, Kind
 
 Task = Callable[[Job, Callable[[Progress], None]], None]
@@ -12,7 +12,7 @@ after its process was killed; a GscError is the sentence for the reader."""
 
 TASKS: Mapping[Kind, Task] = {
     Kind.AUDIT: audits.perform,
-    Kind.DEMO: audits.perform_demo,
+    Kind.DEMO: demo.perform,
     Kind.ABLATION: ablations.perform,
     Kind.MODEL: models.look,
     Kind.SET: imagesets.look,

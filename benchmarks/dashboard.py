@@ -1,0 +1,290 @@
+"""How fast the dashboard answers, and how much it sends, with a run of 200,000 scored images.
+
+    python benchmarks/dashboard.py [--images 100000] [--rounds 5] [--no-browser]
+
+Builds a workspace in a temporary folder: as many ID as OOD images (four sets), 10,000 calibration
+images, ten detectors. Then it starts the real server and opens the pages in Chromium: `drawn` is
+from the click on an address until both charts are in the page and the server is at rest. `cold` is
+the first look at a run after the server has started, `warm` a later visit by a new browser.
+`--no-browser` measures the same through Streamlit's test runner, without what a browser draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
+from streamlit.testing.v1 import AppTest
+
+from gsc_core.evaluation.intervals import evaluate
+from gsc_core.workspace.runs import METRICS_FILE
+from gsc_core.workspace.score_table import SCORES_FILE
+
+ROOT = Path(__file__).resolve().parents[1]
+DETECTORS = ("gsc", "gsc-published", "energy", "msp", "maxlogit", "react", "knn", "vim", "she", "rmd")
+OOD_SETS = {"unseen": 0.8, "textures": 1.6, "fog": 2.2, "noise": 3.5}
+CALIBRATION = 10_000
+PAGES = ("results", "images", "thresholds", "ablation", "report")
+DRAWN, STEP, WEIGHT = 3.0, 0.5, 1_000_000  # seconds, seconds, bytes
+PATIENCE = 60_000  # milliseconds
+CHROMIUM = "/usr/bin/chromium"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure, its limit, and whether it must hold (a cold start of Python is only told)."""
+
+    what: str
+    value: float
+    limit: float | None
+    unit: str
+
+    def line(self) -> str:
+        if self.limit is None:
+            return f"{self.what:<52}{self._number(self.value):>12}"
+        verdict = "pass" if self.value <= self.limit else "FAIL"
+        return f"{self.what:<52}{self._number(self.value):>12}  limit {self._number(self.limit)}  {verdict}"
+
+    def _number(self, value: float) -> str:
+        return f"{value / 1000:,.0f} kB" if self.unit == "bytes" else f"{value:.2f} s"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=100_000, help="ID images; as many OOD")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-browser", action="store_true")
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        os.environ["GSC_HOME"] = folder
+        for run in ("big", "cold"):
+            write_run(Path(folder) / "runs" / run, options.images)
+        measure = without_browser if options.no_browser else with_browser
+        measured = list(measure(options.rounds))
+    for each in measured:
+        sys.stdout.write(each.line() + "\n")
+    return int(any(each.limit is not None and each.value > each.limit for each in measured))
+
+
+def write_run(folder: Path, images: int) -> None:
+    """A run folder as an audit leaves it, with normal scores in place of a network's."""
+    import json
+
+    rng = np.random.default_rng(0)
+    sizes = {"calibration": (CALIBRATION, 0.0), "id": (images, 0.0)}
+    sizes |= {name: (images // len(OOD_SETS), shift) for name, shift in OOD_SETS.items()}
+    sets = np.repeat(list(sizes), [size for size, _ in sizes.values()])
+    far = np.repeat([shift for _, shift in sizes.values()], [size for size, _ in sizes.values()])
+    role = np.where(np.isin(sets, ["id", "calibration"]), sets, "ood")
+    number = np.arange(len(sets))
+    columns = {
+        "set": sets,
+        "role": role,
+        "file": [f"folder-{i % 100:02}/picture-{i:07}.jpg" for i in number],
+        "sha256": [f"{i:064x}" for i in number],
+        "label": np.where(role == "ood", -1, number % 1000).astype(np.int32),
+        "predicted": (number % 1000).astype(np.int32),
+        "confidence": rng.uniform(0.1, 1, len(sets)).astype(np.float32),
+    }
+    results = []
+    for i, detector in enumerate(DETECTORS):
+        scores = (0.4 + i / 10) * far + rng.normal(0, 1, len(sets))
+        columns[detector] = scores.astype(np.float32)
+        of = {name: columns[detector][sets == name] for name in ("id", *OOD_SETS)}
+        for name, found in evaluate(of.pop("id"), of, repeats=20).items():
+            row = {"detector": detector, "ood_set": name}
+            for metric, interval in found.items():
+                row[metric] = interval.value
+                row[f"{metric}_low"] = min(interval.low, interval.value)
+                row[f"{metric}_high"] = max(interval.high, interval.value)
+            results.append(row)
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(columns), folder / SCORES_FILE)
+    counts = {name: {"scored": size} for name, (size, _) in sizes.items()}
+    document = {"results": results, "id_accuracy": 0.9, "images": counts}
+    (folder / METRICS_FILE).write_text(json.dumps(document), encoding="utf-8")
+
+
+def with_browser(rounds: int) -> Iterator[Measured]:
+    """Every figure as a person at a browser meets it."""
+    with serving() as (address, server), sync_playwright() as playwright:
+        there = Path(CHROMIUM).exists()
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM if there else None, args=["--no-sandbox"]
+        )
+        first, _ = opened(browser, f"{address}/results?run=big")
+        yield Measured("results, very first page of a new server", first, None, "s")
+        before = cpu_seconds(server)
+        cold, _ = opened(browser, f"{address}/results?run=cold")
+        yield Measured("results drawn, cold", cold, DRAWN, "s")
+        yield Measured("  of it CPU time of the server", cpu_seconds(server) - before, None, "s")
+        warm = [opened(browser, f"{address}/results?run=big")[0] for _ in range(rounds)]
+        yield Measured(f"results drawn, warm, median of {rounds}", middle(warm), DRAWN, "s")
+        yield Measured("results, another detector", detector_step(browser, address), STEP, "s")
+        before = cpu_seconds(server)
+        steps = threshold_steps(browser, f"{address}/thresholds?run=big", 2 * rounds)
+        yield Measured(f"threshold step, median of {2 * rounds}", middle(steps), STEP, "s")
+        yield Measured("threshold step, slowest", max(steps), STEP, "s")
+        spent = (cpu_seconds(server) - before) / len(steps)
+        yield Measured("  CPU time of the server a step, page included", spent, None, "s")
+        for page in PAGES:
+            _, weight = opened(browser, f"{address}/{page}?run=big")
+            yield Measured(f"{page} sends", weight, WEIGHT, "bytes")
+        browser.close()
+
+
+def without_browser(rounds: int) -> Iterator[Measured]:
+    """The server's part alone: the script of a page, and what it sends."""
+    app = page_test("results", "cold")
+    yield Measured("results script, cold", timed(app.run), DRAWN, "s")
+    warm = [timed(page_test("results", "cold").run) for _ in range(rounds)]
+    yield Measured(f"results script, warm, median of {rounds}", middle(warm), DRAWN, "s")
+    app = page_test("thresholds", "cold").run()
+    slider = app.slider(key="threshold_value")
+    values = np.linspace(slider.min, slider.max, 2 * rounds + 2)[1:-1]
+    steps = [timed(app.slider(key="threshold_value").set_value(float(v)).run) for v in values]
+    yield Measured(f"threshold step, median of {len(steps)}", middle(steps), STEP, "s")
+    for page in PAGES:
+        charts = page_test(page, "cold").run().get("plotly_chart")
+        weight = sum(len(chart.proto.spec) for chart in charts)
+        yield Measured(f"{page}, its charts", weight, WEIGHT, "bytes")
+
+
+@contextmanager
+def serving() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The app on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def opened(browser: Browser, url: str) -> tuple[float, int]:
+    """Seconds until a page is drawn for a browser that was never here, and bytes it was sent."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    weight = 0
+
+    def weigh(frame: str | bytes) -> None:
+        nonlocal weight
+        weight += len(frame)
+
+    def listen(socket_: WebSocket) -> None:
+        socket_.on("framereceived", weigh)
+
+    page.on("websocket", listen)
+    start = time.perf_counter()
+    page.goto(url)
+    drawn(page, charts="/results" in url)
+    seconds = time.perf_counter() - start
+    page.close()
+    return seconds, weight
+
+
+def drawn(page: Page, *, charts: bool) -> None:
+    """Wait until the script has ended, and the charts, if the page has some, are drawn."""
+    if charts:
+        page.wait_for_function(
+            "[...document.querySelectorAll('.js-plotly-plot')]"
+            ".filter(chart => chart.querySelector('.trace')).length >= 2",
+            timeout=PATIENCE,
+        )
+        page.get_by_text("What next").wait_for(timeout=PATIENCE)
+    at_rest(page)
+
+
+def at_rest(page: Page) -> None:
+    """Wait until the server has nothing more to say about this page."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
+
+
+def detector_step(browser: Browser, address: str) -> float:
+    """Seconds from choosing another detector until its histograms are drawn."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}/results?run=big")
+    drawn(page, charts=True)
+    page.locator(".st-key-results_detector input").click()
+    bars = "document.querySelector('.st-key-results_histogram .trace.bars').innerHTML"
+    before = page.evaluate(bars)
+    start = time.perf_counter()
+    page.get_by_role("option", name="maxlogit").click()
+    page.wait_for_function(f"before => {bars} != before", arg=before, timeout=PATIENCE)
+    seconds = time.perf_counter() - start
+    page.close()
+    return seconds
+
+
+def threshold_steps(browser: Browser, url: str, steps: int) -> list[float]:
+    """Seconds from each press of a key on the slider until counts and chart have followed.
+
+    The line in the histogram is sent after the counts: when it has moved, they have.
+    """
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(url)
+    slider = page.locator(".st-key-threshold_value input[type=range]")
+    slider.wait_for(state="attached", timeout=PATIENCE)
+    at_rest(page)
+    line = "(document.querySelector('.js-plotly-plot .shapelayer') || {}).innerHTML"
+    page.wait_for_function(line, timeout=PATIENCE)
+    found = []
+    for _ in range(steps):
+        before = page.evaluate(line)
+        start = time.perf_counter()
+        slider.press("ArrowLeft")
+        page.wait_for_function(f"before => {line} != before", arg=before, timeout=PATIENCE)
+        found.append(time.perf_counter() - start)
+        at_rest(page)
+    page.close()
+    return found
+
+
+def page_test(page: str, run: str) -> AppTest:
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pages import {page}\n{page}.render()"
+    app = AppTest.from_string(script, default_timeout=120)
+    app.query_params["run"] = run
+    return app
+
+
+def timed(do: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    do()
+    return time.perf_counter() - start
+
+
+def middle(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """CPU time of a process so far, by Linux's own count."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The paper's premise, checked on a model: do gradients keep their direction near a picture?
+
+GSC (arXiv 2507.01417) rests on familiar pictures having steady gradients and strangers unsteady
+ones. Here that is a figure: the mean cosine between the gradient of the predicted logit at the
+feature and at features a little beside it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from gsc_core.classifier.network import Network
+
+FEATURE_NOISE = 0.1  # of the feature's norm
+GREY_LEVELS = 4.0  # of 255: standard deviation of the noise on a picture
+DRAWS = 4
+_Z = 1.96  # a 95 % interval of a mean
+
+
+class SetConsistency(BaseModel):
+    """Mean cosine over the pictures of a set, in −1..1; higher = steadier gradients.
+
+    where: `feature` or `picture`, to which the noise was added. difference: ID less this set, with
+    its interval; 0 for ID itself. Intervals are 95 %, normal.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    set: str
+    where: str
+    images: int
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
+def gradient_at(network: Network, feature: Tensor, classes: Tensor) -> Tensor:
+    """Gradient `[B,n]` of each image's logit of `classes [B]` with respect to `feature`."""
+    with torch.enable_grad():
+        leaf = feature.detach().requires_grad_()
+        chosen = network.head(leaf).gather(1, classes[:, None])
+        (gradient,) = torch.autograd.grad(chosen.sum(), leaf)
+    return gradient.flatten(1).float()
+
+
+def around_feature(
+    network: Network,
+    feature: Tensor,
+    *,
+    noise: float = FEATURE_NOISE,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Tensor:
+    """Mean cosine `[B]` between the gradient at `feature` and at `draws` features beside it.
+
+    Noise is a random direction as long as `noise` times the feature's norm, the same directions for
+    all images, so that a figure does not depend on the batch. The class stays the one predicted.
+    """
+    classes = _predicted(network, feature)
+    here = gradient_at(network, feature, classes)
+    length = feature.flatten(1).norm(dim=1).view(-1, *[1] * (feature.ndim - 1))
+    cosines = []
+    for direction in _directions(feature, draws, seed):
+        beside = feature + noise * length * direction / direction.norm()
+        cosines.append(cosine_similarity(here, gradient_at(network, beside, classes)))
+    return torch.stack(cosines).mean(dim=0)
+
+
+def around_picture(
+    network: Network,
+    images: Tensor,
+    spread: Tensor,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Tensor:
+    """Mean cosine `[B]` between the gradient at the feature of `images [B,3,H,W]` and beside them.
+
+    Noise is normal with the standard deviations `spread [3]`, in units of the preprocessed images.
+    """
+    feature = network.body(images)
+    classes = _predicted(network, feature)
+    here = gradient_at(network, feature, classes)
+    cosines = []
+    for direction in _directions(images, draws, seed):
+        beside = network.body(images + spread.view(1, 3, 1, 1) * direction)
+        cosines.append(cosine_similarity(here, gradient_at(network, beside, classes)))
+    return torch.stack(cosines).mean(dim=0)
+
+
+def compare(where: str, known: Tensor, strangers: dict[str, Tensor]) -> list[SetConsistency]:
+    """Summaries of cosines `[N]` of ID images and `[M]` of each OOD set against them."""
+    found = [_summary("id", where, known, None)]
+    return found + [_summary(name, where, values, known) for name, values in strangers.items()]
+
+
+def _summary(name: str, where: str, values: Tensor, known: Tensor | None) -> SetConsistency:
+    mean, error = _mean_and_error(values)
+    gap, gap_error = 0.0, 0.0
+    if known is not None:
+        known_mean, known_error = _mean_and_error(known)
+        gap, gap_error = known_mean - mean, math.hypot(known_error, error)
+    return SetConsistency(
+        set=name,
+        where=where,
+        images=len(values),
+        mean=mean,
+        low=mean - _Z * error,
+        high=mean + _Z * error,
+        difference=gap,
+        difference_low=gap - _Z * gap_error,
+        difference_high=gap + _Z * gap_error,
+    )
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Mean of `[N]` and its standard error (0 for a single value)."""
+    exact = values.double()
+    error = exact.std().item() / math.sqrt(len(exact)) if len(exact) > 1 else 0.0
+    return exact.mean().item(), error
+
+
+def _predicted(network: Network, feature: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network.head(feature).argmax(dim=1)
+
+
+def _directions(like: Tensor, draws: int, seed: int) -> list[Tensor]:
+    """Normal noise in the shape of one image's tensor, the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, *like.shape[1:])
+    return [torch.randn(shape, generator=generator).to(like.device) for _ in range(draws)]

@@ -1,0 +1,277 @@
+"""What an ablation says, in sentences of counts in 1,000 pictures: the answer before the charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from gsc_core.ablation.grid import PAPER, PAPER_ROWS, REFERENCE
+from gsc_core.ablation.table import Ablation
+
+BETTER, PUBLISHED = "better", "published"
+LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
+
+
+class Verdict(StrEnum):
+    """Whether a part of the method lets fewer strangers through on this model."""
+
+    HELPS = "helps"
+    HURTS = "hurts"
+    SAME = "no difference"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and whether what it is about helps here."""
+
+    verdict: Verdict
+    sentence: str
+
+
+def compare(row: pd.Series, other: pd.Series) -> Verdict:
+    """Whether `row` lets fewer strangers through than `other`, beyond both their intervals."""
+    value, against = row["fpr95"], other["fpr95"]
+    inside = row["fpr95_low"] <= against <= row["fpr95_high"]
+    inside |= other["fpr95_low"] <= value <= other["fpr95_high"]
+    if inside:
+        return Verdict.SAME
+    return Verdict.HELPS if value < against else Verdict.HURTS
+
+
+def answer(ablation: Ablation) -> str:
+    """The whole ablation in one sentence: does a short-circuit help on this model?"""
+    bare = ablation.row(base=REFERENCE, detector="energy")
+    cut = ablation.base(BETTER)
+    if bare is None or cut is None:
+        return "The settings that could run on this model are below."
+    counts = f"{passing(cut)} strangers pass with it, {passing(bare)} without"
+    match compare(cut, bare):
+        case Verdict.HELPS:
+            return f"The short-circuit helps on this model: {counts}."
+        case Verdict.HURTS:
+            return f"The short-circuit hurts on this model: {counts}."
+    return f"The short-circuit makes no sure difference on this model: {counts}."
+
+
+def findings(ablation: Ablation) -> list[Finding]:
+    """What helps and what hurts, the most important first; what could not run is left out."""
+    return [
+        *_published(ablation),
+        *_direction(ablation),
+        *_share(ablation),
+        *_layer(ablation),
+        *_update(ablation),
+        *_ranking(ablation),
+    ]
+
+
+def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
+    """Whether strangers' gradients turn more than familiar ones', as the paper presumes."""
+    rows = [row for row in ablation.facts.consistency if row.where == where]
+    strangers = [row for row in rows if row.set != "id"]
+    if not strangers:
+        return None
+    if all(row.linear for row in ablation.facts.layers):
+        return Finding(
+            Verdict.SAME,
+            "All after the layer is linear, so no gradient ever turns: the paper's premise cannot "
+            "be seen on this model.",
+        )
+    sure = [row for row in strangers if row.difference_low > 0 or row.difference_high < 0]
+    as_published = [row.set for row in sure if row.difference >= LEAST_DIFFERENCE]
+    reverse = [row.set for row in sure if row.difference <= -LEAST_DIFFERENCE]
+    known = next(row for row in rows if row.set == "id")
+    least, most = (f(row.mean for row in strangers) for f in (min, max))
+    of_strangers = (
+        f"{least:.3f}" if f"{least:.3f}" == f"{most:.3f}" else f"{least:.3f} to {most:.3f}"
+    )
+    numbers = f"mean cosine {known.mean:.3f} for familiar pictures, {of_strangers} for strangers"
+    n = len(strangers)
+    if len(as_published) == n:
+        told, verdict = "holds on this model", Verdict.HELPS
+    elif len(reverse) == n:
+        told, verdict = "is the other way round on this model", Verdict.HURTS
+    elif as_published or reverse:
+        told = f"holds for {len(as_published)} of {n} sets"
+        told += f" and is the other way round for {len(reverse)}" if reverse else ""
+        verdict = Verdict.SAME
+    else:
+        told, verdict = "is not seen on this model", Verdict.SAME
+    return Finding(verdict, f"The paper's premise {told}: {numbers}.")
+
+
+def paper_table(ablation: Ablation) -> pd.DataFrame:
+    """The rows of the paper's ablation as they come out here, a line each.
+
+    Columns: `row`; `fpr95`, `fpr95_low`, `fpr95_high`, `auroc` with the published direction (NaN
+    where it could not run); `backwards`; `fpr95_learned`, `auroc_learned` with the direction that
+    surrogate outliers teach.
+    """
+    lines = []
+    for level, (depth, _) in PAPER_ROWS.items():
+        row = ablation.row(base=PUBLISHED, factor=PAPER, level=level, depth=depth)
+        lines.append({"row": level} | ({} if row is None else _beside(ablation, row)))
+    bare = ablation.row(base=REFERENCE, detector="gradnorm")
+    lines.append(
+        {"row": "Without the short-circuit (GradNorm only)"}
+        | ({} if bare is None else _shown(bare) | {"backwards": False})
+    )
+    return pd.DataFrame(lines, columns=[*_PAPER_COLUMNS])
+
+
+def sentences(ablation: Ablation) -> list[str]:
+    """All that is said of an ablation, the answer first."""
+    told = [*findings(ablation), premise(ablation)]
+    return [answer(ablation), *(f"- {finding.sentence}" for finding in told if finding)]
+
+
+def document(ablation: Ablation) -> dict[str, Any]:
+    """An ablation as one JSON document: the answer, the findings, the facts, every row."""
+    return {
+        "answer": answer(ablation),
+        "findings": [
+            {"verdict": str(each.verdict), "sentence": each.sentence} for each in findings(ablation)
+        ],
+        "facts": ablation.facts.model_dump(mode="json"),
+        "rows": json.loads(ablation.table.to_json(orient="records", double_precision=12)),
+    }
+
+
+def passing(row: pd.Series) -> str:
+    """How many of 1,000 strangers a row lets through."""
+    share = float(row["fpr95"])
+    return "fewer than 1 of 1,000" if 0 < share < 0.0005 else f"{round(1000 * share):,} of 1,000"
+
+
+_PAPER_COLUMNS = (
+    "row",
+    "fpr95",
+    "fpr95_low",
+    "fpr95_high",
+    "auroc",
+    "backwards",
+    "fpr95_learned",
+    "auroc_learned",
+)
+
+
+def _shown(row: pd.Series) -> dict[str, object]:
+    return {key: row[key] for key in ("fpr95", "fpr95_low", "fpr95_high", "auroc")}
+
+
+def _beside(ablation: Ablation, row: pd.Series) -> dict[str, object]:
+    """A published row with what the learned direction makes of the same scores."""
+    found = ablation.rows(
+        base=row["base"], depth=row["depth"], detector=row["detector"], direction="learned"
+    )
+    line = _shown(row) | {"backwards": bool(row["backwards"])}
+    if not found.empty:
+        line |= {f"{metric}_learned": found.iloc[0][metric] for metric in ("fpr95", "auroc")}
+    return line
+
+
+def _published(ablation: Ablation) -> Iterator[Finding]:
+    row = ablation.row(base=PUBLISHED, factor="direction", level="published", depth="deep")
+    bare = ablation.row(base=REFERENCE, detector="msp")
+    if row is None or bare is None:
+        return
+    told = f"{passing(row)} strangers pass, against {passing(bare)} by the softmax alone"
+    yield Finding(compare(row, bare), f"As published (top 20 % of the values): {told}.")
+
+
+def _direction(ablation: Ablation) -> Iterator[Finding]:
+    where = {"base": PUBLISHED, "factor": "direction", "depth": "deep"}
+    learned = ablation.row(level="learned", **where)
+    published = ablation.row(level="published", **where)
+    if learned is None or published is None:
+        return
+    if not published["backwards"]:
+        yield Finding(
+            Verdict.SAME,
+            "The published direction is right here: stand-ins for strangers, too, lose more "
+            "confidence than familiar pictures.",
+        )
+        return
+    helps = compare(learned, published)
+    told = f"{passing(published)} strangers pass; turned, {passing(learned)}"
+    text = "Keeping the published direction is backwards here"
+    if helps is not Verdict.HELPS:
+        text = "Stand-ins for strangers say that the published direction is backwards"
+    yield Finding(helps, f"{text}: {told}.")
+
+
+def _share(ablation: Ablation) -> Iterator[Finding]:
+    rows = ablation.rows(base=BETTER, factor="share", depth="deep")
+    if len(rows) < 2:
+        return
+    ordered = rows.sort_values("fpr95", kind="stable")
+    best, worst = ordered.iloc[0], ordered.iloc[-1]
+    told = (
+        f"best with {best['level']} of the channels cut ({passing(best)} pass), "
+        f"worst with {worst['level']} ({passing(worst)} pass)"
+    )
+    none = rows[rows["share"] == 0]
+    verdict = compare(best, none.iloc[0]) if len(none) else Verdict.SAME
+    yield Finding(verdict, f"How much to cut: {told}.")
+
+
+def _layer(ablation: Ablation) -> Iterator[Finding]:
+    deep, shallow = ablation.base(BETTER), ablation.base(BETTER, "shallow")
+    if deep is None or shallow is None:
+        return
+    verdict = compare(deep, shallow)
+    told = {
+        Verdict.HELPS: "The deep layer is the better one",
+        Verdict.HURTS: "The shallow layer is the better one",
+        Verdict.SAME: "Deep or shallow layer: no sure difference",
+    }[verdict]
+    yield Finding(
+        verdict,
+        f"{told}: {passing(deep)} pass at {deep['layer']}, {passing(shallow)} at "
+        f"{shallow['layer']}.",
+    )
+
+
+def _update(ablation: Ablation) -> Iterator[Finding]:
+    layers = {layer.name: layer for layer in ablation.facts.layers}
+    where = {"base": BETTER, "factor": "update", "depth": "deep"}
+    quick = ablation.row(level="first order", **where)
+    exact = ablation.row(level="computed again", **where)
+    if quick is None or exact is None:
+        return
+    if layers[quick["layer"]].linear:
+        text = "The first-order estimate is exact: all after the deep layer is linear."
+        yield Finding(Verdict.SAME, text)
+        return
+    verdict = compare(quick, exact)
+    told = {
+        Verdict.HELPS: "lets fewer strangers through than",
+        Verdict.HURTS: "costs something against",
+        Verdict.SAME: "does as well as",
+    }[verdict]
+    yield Finding(
+        verdict,
+        f"The first-order estimate {told} computing the logits again: {passing(quick)} pass, "
+        f"{passing(exact)} computed again.",
+    )
+
+
+def _ranking(ablation: Ablation) -> Iterator[Finding]:
+    where = {"base": BETTER, "factor": "ranking", "depth": "deep"}
+    best = ablation.row(level="attribution", **where)
+    control = ablation.row(level="random", **where)
+    if best is None or control is None:
+        return
+    verdict = compare(best, control)
+    counts = f"{passing(best)} pass by attribution, {passing(control)} at random"
+    told = {
+        Verdict.HELPS: "Choosing the channels by what the prediction leans on matters",
+        Verdict.HURTS: "Channels taken at random do better than the chosen ones",
+        Verdict.SAME: "Channels taken at random do as well as the chosen ones",
+    }[verdict]
+    yield Finding(verdict, f"{told}: {counts}.")

@@ -1,0 +1,199 @@
+"""Which settings an ablation compares: one factor at a time around two bases, and curves over k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gsc_core.classifier.split import Split, choose, default_split
+from gsc_core.detectors.gsc import GSC
+
+Settings = Mapping[str, Any]
+
+SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
+RANKINGS = ("gradient", "attribution", "activation", "random")
+GRANULARITIES = ("element", "channel")
+READINGS: Mapping[str, Settings] = {
+    "drop of softmax": {"reading": "drop", "confidence": "softmax"},
+    "drop of energy": {"reading": "drop", "confidence": "energy"},
+    "drop of logit": {"reading": "drop", "confidence": "logit"},
+    "relative drop": {"reading": "relative_drop", "confidence": "softmax"},
+    "residual logit": {"reading": "residual_logit"},
+    "energy left": {"reading": "energy"},
+    "softmax left": {"reading": "softmax"},
+}
+REFERENCES: Mapping[str, str] = {
+    "gradnorm": "GradNorm only",
+    "energy": "no short-circuit: energy",
+    "maxlogit": "no short-circuit: largest logit",
+    "msp": "no short-circuit: max softmax",
+}
+CURVE, PAPER, REFERENCE = "curve", "paper", "reference"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A setting around which one factor at a time is changed."""
+
+    name: str
+    about: str
+    settings: Settings
+
+    def gsc(self, changes: Settings) -> dict[str, Any]:
+        """All knobs of the base with some changed, in their usual order."""
+        return GSC.configured({**self.settings, **changes}).settings()
+
+
+BASES = (
+    Base(
+        "published",
+        "the published setting: top 20 % of the values by gradient, drop of softmax",
+        {"share": 0.2, "granularity": "element", "ranking": "gradient", "reading": "drop"},
+    ),
+    Base(
+        "better",
+        "a setting that did better elsewhere: 5 % of the channels by attribution, residual logit",
+        {
+            "share": 0.05,
+            "granularity": "channel",
+            "ranking": "attribution",
+            "reading": "residual_logit",
+        },
+    ),
+)
+PAPER_ROWS: Mapping[str, tuple[str, Settings]] = {
+    "Full method: top 20 %, deep layer": ("deep", {}),
+    "Logits computed again, not first order": ("deep", {"update": "exact"}),
+    "Top 5 %": ("deep", {"share": 0.05}),
+    "Top 50 %": ("deep", {"share": 0.5}),
+    "Shallow layer": ("shallow", {}),
+}
+"""Rows of the paper's ablation with the layer and what differs from the published setting.
+
+The row without the short-circuit is GradNorm, among the references.
+"""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer at which the network is cut, and whether it is the deep or the shallow one."""
+
+    name: str
+    depth: str
+    shape: tuple[int, ...] = ()
+    linear: bool = False
+
+    @classmethod
+    def of(cls, split: Split, depth: str) -> Layer:
+        """The layer of a split."""
+        return cls(split.name, depth, split.shape, split.linear)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the ablation: this level of this factor around this base.
+
+    settings are all knobs of the GSC detector; None for a reference, which is `detector`.
+    """
+
+    base: str
+    factor: str
+    level: str
+    detector: str
+    settings: Settings | None = field(default=None, hash=False)
+
+    @property
+    def published_direction(self) -> bool:
+        """Whether a larger drop means stranger, whatever surrogate outliers say."""
+        return self.settings is not None and self.settings["direction"] == "published"
+
+
+def layers_of(found: list[Split], deep: str | None, names: Sequence[str] | None) -> list[Layer]:
+    """The layers to compare: those named, else the audit's and one two blocks before it.
+
+    Raises SpecError for a name that no layer has.
+    """
+    if names is not None:
+        depths = ["deep"] if len(names) == 1 else ["shallow"] * (len(names) - 1) + ["deep"]
+        chosen = [choose(found, name) for name in names]
+        return [Layer.of(split, d) for split, d in zip(chosen, depths, strict=True) if split]
+    split = choose(found, deep) if deep else default_split(found)
+    if split is None:
+        return []
+    alike = [each for each in found if each.block and len(each.shape) == len(split.shape)]
+    before = [each for each in alike if found.index(each) < found.index(split)]
+    shallow = before[-2:][:1]
+    return [*(Layer.of(each, "shallow") for each in shallow), Layer.of(split, "deep")]
+
+
+def trials(layer: Layer) -> list[Trial]:
+    """Every row for a layer; rows of one setting share its detector.
+
+    The full curves over k and the references are measured at the deep layer alone.
+    """
+    rows: list[Trial] = []
+    for base in BASES:
+        rows += [
+            _trial(base, factor, level, changes) for factor, level, changes in _one_at_a_time()
+        ]
+        if layer.depth == "deep":
+            rows += [_trial(base, CURVE, level, changes) for level, changes in _curves()]
+    published = BASES[0]
+    rows += [
+        _trial(published, PAPER, level, {**changes, "direction": "published"})
+        for level, (depth, changes) in PAPER_ROWS.items()
+        if depth == layer.depth
+    ]
+    if layer.depth == "deep":
+        rows += [Trial(REFERENCE, REFERENCE, name, key) for key, name in REFERENCES.items()]
+    return rows
+
+
+def _one_at_a_time() -> Iterator[tuple[str, str, Settings]]:
+    """Factor, level and what it changes; one level of each factor is the base itself."""
+    for share in SHARES:
+        yield "share", f"{100 * share:g} %", {"share": share}
+    for granularity in GRANULARITIES:
+        yield "granularity", granularity, {"granularity": granularity}
+    for ranking in RANKINGS:
+        yield "ranking", ranking, {"ranking": ranking}
+    for intervention in ("zero", "truncate"):
+        yield "intervention", intervention, {"intervention": intervention}
+    for update, name in (("first_order", "first order"), ("exact", "computed again")):
+        yield "update", name, {"update": update}
+    for level, changes in READINGS.items():
+        yield "reading", level, changes
+    for direction in ("learned", "published"):
+        yield "direction", direction, {"direction": direction}
+
+
+def _curves() -> Iterator[tuple[str, Settings]]:
+    for granularity in GRANULARITIES:
+        for ranking in RANKINGS:
+            for share in SHARES:
+                what = {"granularity": granularity, "ranking": ranking}
+                yield f"{granularity}, {ranking}", {**what, "share": share}
+
+
+def _trial(base: Base, factor: str, level: str, changes: Settings) -> Trial:
+    settings = base.gsc(changes)
+    return Trial(base.name, factor, level, _name(base, settings), settings)
+
+
+def _name(base: Base, settings: Settings) -> str:
+    """The setting in words, the same for settings that score alike.
+
+    With nothing short-circuited the choice of coordinates does not matter. The published and the
+    learned direction are one measurement, read in two directions.
+    """
+    shown = dict(settings)
+    if not shown["share"]:
+        shown |= {key: base.gsc({})[key] for key in ("granularity", "ranking", "intervention")}
+    reading = shown["reading"].replace("_", " ")
+    if shown["reading"] in ("drop", "relative_drop"):
+        reading += f" of {shown['confidence']}"
+    return (
+        f"{100 * shown['share']:g} % {shown['granularity']} {shown['ranking']}, "
+        f"{shown['intervention']}, {shown['update'].replace('_', ' ')}, {reading}"
+    )

@@ -1,0 +1,123 @@
+"""An ablation as it is kept: one Parquet file with the table, what it rests on in its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gsc_core.ablation.consistency import SetConsistency
+from gsc_core.errors import GscError
+from gsc_core.scoring.chunks import written_aside
+
+ABLATION_FILE = "ablation.parquet"
+_FACTS = b"facts"
+
+
+class ImagesUsed(BaseModel):
+    """How many pictures of a set were measured, of how many there are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    used: int
+    of: int
+
+
+class LayerFacts(BaseModel):
+    """A layer that was compared: `linear` tells that all after it is linear."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    depth: str
+    shape: tuple[int, ...]
+    linear: bool
+
+
+class Facts(BaseModel):
+    """What an ablation rests on.
+
+    images: by set, `calibration` included. consistency_layer: the deepest layer with a non-linear
+    head, where gradients can differ at all. excused: settings that could not run, with the reason.
+    id_accuracy: share of labelled ID pictures named correctly, before any short-circuit.
+    surrogate_correlation: Spearman rank correlation over settings between the AUROC on surrogate
+    outliers and on the real OOD sets; None with fewer than three settings.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    layers: tuple[LayerFacts, ...]
+    images: dict[str, ImagesUsed]
+    consistency: tuple[SetConsistency, ...]
+    consistency_layer: str
+    id_accuracy: float | None
+    surrogate_correlation: float | None
+    excused: dict[str, str]
+    seed: int
+    seconds: float
+    model_sha256: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A finished ablation.
+
+    table: a row for each (layer, base, factor, level, OOD set); `ood_set` is `"mean"` for their
+    average. Shares in 0..1: `fpr95` and `auroc` with `_low` and `_high`, `id_accuracy_after`.
+    `turned` tells that surrogate outliers turned the direction, `surrogate_auroc` how the setting
+    does on them.
+    """
+
+    table: pd.DataFrame
+    facts: Facts
+
+    @property
+    def ood_sets(self) -> tuple[str, ...]:
+        """The OOD sets in the order of the audit."""
+        return tuple(each for each in self.facts.images if each not in ("id", "calibration"))
+
+    def rows(self, ood_set: str = "mean", **where: str) -> pd.DataFrame:
+        """The rows of an OOD set (or the mean) in which each named column has that value."""
+        chosen = self.table["ood_set"] == ood_set
+        for column, value in where.items():
+            chosen &= self.table[column] == value
+        return self.table[chosen]
+
+    def row(self, ood_set: str = "mean", **where: str) -> pd.Series | None:
+        """The first such row; None when that setting could not run."""
+        found = self.rows(ood_set, **where)
+        return None if found.empty else found.iloc[0]
+
+    def base(self, base: str, depth: str = "deep", ood_set: str = "mean") -> pd.Series | None:
+        """A base as it is, its direction learned."""
+        where = {"base": base, "depth": depth, "factor": "direction", "level": "learned"}
+        return self.row(ood_set, **where)
+
+
+def write_ablation(ablation: Ablation, folder: Path) -> None:
+    """Write `ablation.parquet` into a run's folder, in one step."""
+    table = pa.Table.from_pandas(ablation.table, preserve_index=False)
+    told = {**(table.schema.metadata or {}), _FACTS: ablation.facts.model_dump_json().encode()}
+    with written_aside(folder / ABLATION_FILE) as part:
+        pq.write_table(table.replace_schema_metadata(told), part)
+
+
+def read_ablation(folder: Path) -> Ablation | None:
+    """The ablation of a run's folder; None when there is none. Raises GscError when damaged."""
+    path = folder / ABLATION_FILE
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            table = pq.ParquetFile(file).read()
+        facts = Facts.model_validate_json((table.schema.metadata or {})[_FACTS])
+    except (OSError, KeyError, pa.ArrowException, ValidationError) as error:
+        raise GscError(
+            f'The ablation of run "{folder.name}" is damaged: start it again.'
+        ) from error
+    return Ablation(table.to_pandas(), facts)

@@ -1,0 +1,192 @@
+"""What each part of GSC brings, as figures: curves over k, a dot for each level of each factor."""
+
+from collections.abc import Mapping
+from itertools import groupby
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from gsc_core import charts
+from gsc_core.ablation import Ablation
+from gsc_core.ablation.grid import CURVE, REFERENCE
+
+METRICS: Mapping[str, str] = {
+    "fpr95": "Share of strangers that pass (FPR95)",
+    "auroc": "Chance to tell a stranger from a familiar picture (AUROC)",
+}
+FACTORS: Mapping[str, str] = {
+    "share": "Share cut (k)",
+    "granularity": "What is cut",
+    "ranking": "Chosen by",
+    "intervention": "What is done",
+    "update": "New logits",
+    "reading": "What is read",
+    "direction": "Direction",
+    "layer": "Layer",
+}
+LEVELS: Mapping[str, str] = {"element": "single values", "channel": "whole channels"}
+_COLOURS = {
+    "gradient": charts.OOD_COLOURS[1],
+    "attribution": charts.OOD_COLOURS[0],
+    "activation": charts.OOD_COLOURS[2],
+    "random": charts.ID_COLOUR,
+}
+_SYMBOLS = {"gradient": "circle", "attribution": "diamond", "activation": "square", "random": "x"}
+_DASHES = {"element": "dash", "channel": "solid"}
+_ROW = 24  # pixels
+
+
+def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") -> go.Figure:
+    """FPR95 or AUROC over the share cut: a colour for each ranking, dashes for single values."""
+    rows = ablation.rows(ood_set, base=base, factor=CURVE)
+    figure = go.Figure()
+    for (granularity, ranking), line in rows.groupby(["granularity", "ranking"], sort=False):
+        colour = _COLOURS[str(ranking)]
+        figure.add_scatter(
+            x=[f"{100 * share:g} %" for share in line["share"]],
+            y=line[metric].round(4).tolist(),
+            customdata=_intervals(line, metric),
+            name=f"{LEVELS[str(granularity)]}, {ranking}",
+            mode="lines+markers",
+            line={"color": colour, "dash": _DASHES[str(granularity)], "width": 2},
+            marker={"symbol": _SYMBOLS[str(ranking)], "size": 8},
+            hovertemplate="%{y:.1%} (%{customdata})",
+        )
+    _reference_line(figure, ablation, metric, ood_set, across=True)
+    figure.update_layout(height=charts.CURVE_HEIGHT, hovermode="x")
+    figure.update_xaxes(title_text="Share cut (k)", type="category")
+    figure.update_yaxes(title_text=METRICS[metric], tickformat=".0%", range=[0, 1.02])
+    return _with_legend_below(charts.dressed(figure))
+
+
+def factors(
+    ablation: Ablation, base: str, metric: str, depth: str = "deep", ood_set: str = "mean"
+) -> go.Figure:
+    """A dot with its interval for each level of each factor; the base is filled."""
+    rows = _levels(ablation, base, depth, ood_set)
+    own = ablation.base(base, depth, ood_set)
+    ticks, points = _laid_out(rows)
+    is_own = [own is not None and row["detector"] == own["detector"] for _, row in points]
+    if own is not None:  # both directions read the same scores
+        is_own = [
+            a and row["direction"] == own["direction"] and row["layer"] == own["layer"]
+            for a, (_, row) in zip(is_own, points, strict=True)
+        ]
+    figure = go.Figure()
+    kinds = ((True, "diamond", "the setting itself"), (False, "circle", "one thing changed"))
+    for wanted, symbol, name in kinds:
+        chosen = [point for point, a in zip(points, is_own, strict=True) if a is wanted]
+        figure.add_scatter(
+            x=[round(float(row[metric]), 4) for _, row in chosen],
+            y=[at for at, _ in chosen],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [float(row[f"{metric}_high"] - row[metric]) for _, row in chosen],
+                "arrayminus": [float(row[metric] - row[f"{metric}_low"]) for _, row in chosen],
+                "thickness": 1,
+                "width": 3,
+            },
+            text=[_level(row) for _, row in chosen],
+            mode="markers",
+            name=name,
+            marker={
+                "symbol": symbol,
+                "size": 10 if wanted else 8,
+                "color": charts.OOD_COLOURS[0 if wanted else 1],
+            },
+            hovertemplate="%{text}: %{x:.1%}<extra></extra>",
+        )
+    _reference_line(figure, ablation, metric, ood_set, across=False)
+    figure.update_layout(height=120 + _ROW * len(ticks))
+    figure.update_xaxes(title_text=METRICS[metric], tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_yaxes(
+        tickvals=[at for at, _ in ticks],
+        ticktext=[text for _, text in ticks],
+        range=[len(ticks) - 0.4, -0.6],
+    )
+    return _with_legend_below(charts.dressed(figure))
+
+
+def steadiness(ablation: Ablation, where: str) -> go.Figure:
+    """Mean cosine of gradients beside each other, with its interval; ID first, then OOD sets."""
+    rows = [row for row in ablation.facts.consistency if row.where == where]
+    colours = charts.SetColours(ablation.ood_sets)
+    names = ["Familiar pictures" if row.set == "id" else charts.label(row.set) for row in rows]
+    figure = go.Figure()
+    for at, (row, name) in enumerate(zip(rows, names, strict=True)):
+        figure.add_scatter(
+            x=[row.mean],
+            y=[at],
+            error_x={"type": "data", "array": [row.high - row.mean], "thickness": 1.5, "width": 4},
+            mode="markers",
+            name=name,
+            showlegend=False,
+            marker={"color": colours.colour(row.set), "size": 11},
+            hovertemplate="%{x:.4f}",
+        )
+    figure.update_layout(height=120 + 32 * len(rows))
+    figure.update_xaxes(title_text="Mean cosine (1 = the gradient does not turn)")
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6]
+    )
+    return charts.dressed(figure)
+
+
+def _levels(ablation: Ablation, base: str, depth: str, ood_set: str) -> list[pd.Series]:
+    """The rows of the factor chart in order, the layers last."""
+    rows = ablation.rows(ood_set, base=base, depth=depth)
+    shown = [row for _, row in rows.iterrows() if row["factor"] in FACTORS]
+    where = {"base": base, "factor": "direction", "level": "learned"}
+    for _, row in ablation.rows(ood_set, **where).iterrows():
+        at = row.copy()
+        at["factor"], at["level"] = "layer", f"{row['depth']}: {row['layer']}"
+        shown.append(at)
+    order = list(FACTORS)
+    return sorted(shown, key=lambda row: order.index(row["factor"]))
+
+
+def _laid_out(
+    rows: list[pd.Series],
+) -> tuple[list[tuple[int, str]], list[tuple[int, pd.Series]]]:
+    """Lines from the top: the factor's name on one of its own, then a line for each level."""
+    ticks: list[tuple[int, str]] = []
+    points: list[tuple[int, pd.Series]] = []
+    for factor, group in groupby(rows, key=lambda row: str(row["factor"])):
+        ticks.append((len(ticks), f"<b>{FACTORS[factor]}</b>"))
+        for row in group:
+            points.append((len(ticks), row))
+            ticks.append((len(ticks), _level(row)))
+    return ticks, points
+
+
+def _level(row: pd.Series) -> str:
+    return charts.label(LEVELS.get(str(row["level"]), str(row["level"])))
+
+
+def _reference_line(
+    figure: go.Figure, ablation: Ablation, metric: str, ood_set: str, *, across: bool
+) -> None:
+    """What energy does without any short-circuit."""
+    bare = ablation.row(ood_set, base=REFERENCE, detector="energy")
+    if bare is None:
+        return
+    line = {"color": charts.QUIET, "width": 1.5, "dash": "dot"}
+    text, value = "energy, nothing cut", float(bare[metric])
+    if across:
+        figure.add_hline(y=value, line=line, annotation_text=text)
+    else:
+        figure.add_vline(x=value, line=line, annotation_text=text)
+
+
+def _intervals(line: pd.DataFrame, metric: str) -> list[str]:
+    bounds = zip(line[f"{metric}_low"], line[f"{metric}_high"], strict=True)
+    return [f"{100 * low:.1f} to {100 * high:.1f} %" for low, high in bounds]
+
+
+def _with_legend_below(figure: go.Figure) -> go.Figure:
+    """Eight names do not fit above a chart on a phone."""
+    figure.update_layout(
+        legend={"y": -0.2, "yanchor": "top", "orientation": "h"}, margin={"b": 120, "t": 28}
+    )
+    return figure

@@ -1,0 +1,218 @@
+"""One image: which channels GSC short-circuits, what that does to the answer, where they look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from gsc_core.detectors import Representation
+from gsc_core.detectors.gsc import GSC
+from gsc_core.explanation.channels import READINGS, ChannelNormals, Usual, by_channel, positions
+
+MOST_CHANNELS = 32  # shown of an image
+MOST_CLASSES = 5
+
+_NO_PLACE = "the prediction reads the class token alone here, which has no place in the picture"
+_NOTHING_TAKEN = "nothing that spoke for the prediction was taken away"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class ClassShare(_Frozen):
+    """A class with its softmax share, 0 to 1."""
+
+    index: int
+    name: str | None
+    share: float
+
+
+class ChannelReading(_Frozen):
+    """One channel on this image, beside its usual range (None where none was kept).
+
+    `positions` is the share of its positions that were short-circuited (all or none when whole
+    channels are), `removed` what that took from the predicted logit, to first order.
+    """
+
+    index: int
+    rank: int
+    activation: float
+    gradient: float
+    contribution: float
+    positions: float
+    removed: float
+    normal_activation: Usual | None = None
+    normal_gradient: Usual | None = None
+    normal_contribution: Usual | None = None
+
+    @property
+    def short_circuited(self) -> bool:
+        """Whether any of it was."""
+        return self.positions > 0
+
+
+class Explanation(_Frozen):
+    """What the short-circuit does to one image.
+
+    Attributes:
+        before, after: the five likeliest classes, before and after.
+        logit_before, logit_after: of the class that was predicted before.
+        confidence_before, confidence_after: softmax share of that same class.
+        update: `first_order` or `exact`, how `after` was found.
+        same_for_class: the selection does not look at the image: it is the same for every image of
+            the predicted class (`gradient` at a linear head) or for all images (`random`).
+        channels: the leading ones; `channel_count` is how many there are, `channels_touched` how
+            many were short-circuited somewhere.
+        short_circuited_share: of all coordinates of the feature.
+        removed: what was taken from the predicted logit in all, to first order.
+        heat: `[h][w]`, 0 to 1: where on the map what was taken spoke for the prediction, 1 the most
+            it did anywhere. None with the reason in `no_heat`.
+    """
+
+    detector: str
+    settings: dict[str, Any]
+    split: str
+    update: str
+    same_for_class: bool
+    before: tuple[ClassShare, ...]
+    after: tuple[ClassShare, ...]
+    logit_before: float
+    logit_after: float
+    confidence_before: float
+    confidence_after: float
+    channels: tuple[ChannelReading, ...]
+    channel_count: int
+    channels_touched: int
+    short_circuited_share: float
+    removed: float
+    heat: tuple[tuple[float, ...], ...] | None
+    no_heat: str | None
+
+
+def explain(
+    image: Representation,
+    detector: GSC,
+    normals: ChannelNormals | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Explanation:
+    """Explain a batch of one image, with logits, feature map and gradient, by a fitted detector."""
+    assert detector.network_ is not None, "fit() comes first"
+    split = detector.network_.split
+    assert split is not None and image.feature_map is not None and image.gradient is not None
+    mask = detector.mask(image).expand_as(image.feature_map)
+    h, g, change, taken = (
+        positions(tensor[0].cpu(), split.channel)
+        for tensor in (image.feature_map, image.gradient, detector.change(image), mask)
+    )
+    removed = 0.0 - g * change  # [positions, C], in logits of the predicted class; never −0
+    predicted = int(image.predicted)
+    logits, after = image.logits[0], detector.logits_after(image)[0]
+    heat, no_heat = heat_of(removed.sum(dim=1), g, _places(image.feature_map, split.channel))
+    leading = _leading(detector, image, removed)
+    return Explanation(
+        detector=detector.name,
+        settings=detector.settings(),
+        split=split.name,
+        update="exact" if split.linear else detector.update,  # the same numbers there
+        same_for_class=detector.ranking == "random"
+        or (split.linear and detector.ranking == "gradient"),
+        before=_top(logits, class_names),
+        after=_top(after, class_names),
+        logit_before=float(logits[predicted]),
+        logit_after=float(detector.predicted_logit_after(image)),
+        confidence_before=float(logits.softmax(0)[predicted]),
+        confidence_after=float(after.softmax(0)[predicted]),
+        channels=_read(h, g, taken, removed, leading, normals),
+        channel_count=h.shape[1],
+        channels_touched=int(taken.any(dim=0).sum()),
+        short_circuited_share=float(taken.double().mean()),
+        removed=float(removed.sum()),
+        heat=heat,
+        no_heat=no_heat,
+    )
+
+
+def heat_of(
+    removed: Tensor, gradient: Tensor, places: tuple[int, ...]
+) -> tuple[tuple[tuple[float, ...], ...] | None, str | None]:
+    """The heat map of what was `removed [positions]`, or None and the reason.
+
+    `places` is the shape of the positions: `(H,W)`, or `(N,)` tokens, which lie on a square, with
+    or without a class token before it. `gradient [positions,C]` tells whether only that is read.
+    """
+    if len(places) == 1:
+        tokens = places[0]
+        side = math.isqrt(tokens)
+        first = 0 if side**2 == tokens else 1
+        side = math.isqrt(tokens - first)
+        if side**2 != tokens - first:
+            return None, f"its {tokens} tokens do not lie on a square grid"
+        removed, places = removed[first:], (side, side)
+        if first and not bool(gradient[1:].any()):
+            return None, _NO_PLACE
+    kept = removed.detach().double().clamp(min=0).reshape(places)
+    most = float(kept.max())
+    if most == 0:
+        return None, _NOTHING_TAKEN
+    return tuple(tuple(row) for row in (kept / most).tolist()), None
+
+
+def _places(feature_map: Tensor, channel: int) -> tuple[int, ...]:
+    return tuple(n for axis, n in enumerate(feature_map.shape) if axis not in (0, channel))
+
+
+def _leading(detector: GSC, image: Representation, removed: Tensor) -> list[int]:
+    """Channels in the order of the ranking; of single elements, by what was taken from each."""
+    if detector.granularity == "channel":
+        ranking = detector.channel_ranking(image)[0]
+    else:
+        ranking = removed.sum(dim=0).abs()
+    order: list[int] = ranking.sort(descending=True, stable=True).indices.tolist()
+    return order[:MOST_CHANNELS]
+
+
+def _read(
+    h: Tensor,
+    g: Tensor,
+    taken: Tensor,
+    removed: Tensor,
+    channels: Sequence[int],
+    normals: ChannelNormals | None,
+) -> tuple[ChannelReading, ...]:
+    found = zip(
+        channels,
+        *(values[channels].tolist() for values in by_channel(h, g)),
+        taken.double().mean(dim=0)[channels].tolist(),
+        removed.sum(dim=0)[channels].tolist(),
+        strict=True,
+    )
+    return tuple(
+        ChannelReading(
+            index=index,
+            rank=rank,
+            activation=activation,
+            gradient=gradient,
+            contribution=contribution,
+            positions=positions,
+            removed=gone,
+            **{}
+            if normals is None
+            else {f"normal_{name}": normals.usual(name, index) for name in READINGS},
+        )
+        for rank, (index, activation, gradient, contribution, positions, gone) in enumerate(
+            found, 1
+        )
+    )
+
+
+def _top(logits: Tensor, names: Sequence[str] | None) -> tuple[ClassShare, ...]:
+    shares, indices = logits.softmax(dim=0).topk(min(MOST_CLASSES, len(logits)))
+    return tuple(
+        ClassShare(index=i, name=None if names is None else names[i], share=share)
+        for i, share in zip(indices.tolist(), shares.tolist(), strict=True)
+    )

@@ -1,0 +1,34 @@
+"""The picture that is explained: as the model saw it, and the heat to lay over it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.colors
+from PIL import Image
+from torch import Tensor
+
+_OPAQUE = 0.8  # where it is hottest
+
+
+def crop_jpeg(pixels: Tensor) -> bytes:
+    """The picture as the model saw it, uint8 `[3,h,w]` after resize and crop, as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy()).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def heat_png(heat: Sequence[Sequence[float]], size: tuple[int, int]) -> bytes:
+    """A heat map as PNG of `size` (height, width) to lay over the crop: clear where it is 0."""
+    height, width = size
+    cells = Image.fromarray(np.asarray(heat, dtype=np.float32))
+    smooth = np.asarray(cells.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
+    anchors = [plotly.colors.hex_to_rgb(colour) for colour in plotly.colors.sequential.Inferno]
+    along = np.linspace(0, 1, len(anchors))
+    layers = [np.interp(smooth, along, channel) for channel in zip(*anchors, strict=True)]
+    layers.append(255 * _OPAQUE * smooth)
+    file = io.BytesIO()
+    Image.fromarray(np.stack(layers, axis=-1).round().astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,18 @@
+"""One picture laid over another."""
+
+import io
+
+from PIL import Image
+
+
+def overlaid(below: bytes, above: bytes) -> bytes:
+    """A JPEG of the picture `below` with the half-transparent picture `above` laid over it.
+
+    Both come from the workspace; `above` is stretched to the size of `below`.
+    """
+    with Image.open(io.BytesIO(below)) as base, Image.open(io.BytesIO(above)) as layer:
+        over = layer.convert("RGBA").resize(base.size)
+        done = Image.alpha_composite(base.convert("RGBA"), over).convert("RGB")
+    file = io.BytesIO()
+    done.save(file, "JPEG", quality=92)
+    return file.getvalue()

@@ -1,0 +1,30 @@
+"""The words of a report, explained to a reader without training."""
+
+from gsc_core.report.model import Term
+
+GLOSSARY = tuple(
+    Term(word=word, meaning=meaning)
+    for word, meaning in (
+        ("Familiar picture (ID)", "A picture of the kind the classifier was made for."),
+        ("Stranger (OOD)", "A picture of another kind, which the classifier cannot name rightly."),
+        ("Outlier score", "A detector's number for a picture; the higher, the stranger it looks."),
+        ("Detector", "A rule that computes the outlier score from what the network does."),
+        ("Threshold", "The outlier score up to which a picture passes; above it is flagged."),
+        ("Calibration pictures", "Familiar pictures kept apart to set detectors and threshold."),
+        (
+            "FPR95",
+            "Share of strangers that pass when 95 % of the familiar pictures pass; 0 is best.",
+        ),
+        (
+            "AUROC",
+            "How often a stranger scores higher than a familiar picture; 50 % is a coin toss.",
+        ),
+        (
+            "95 % interval",
+            "A range made so that 95 of 100 such ranges hold the true value, for pictures of the "
+            "same kinds.",
+        ),
+        ("GSC", "Gradient short-circuit: how the answer changes when its main channels are cut."),
+        ("SHA-256", "A fingerprint of a file's content: the same fingerprint, the same file."),
+    )
+)

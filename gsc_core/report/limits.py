@@ -1,0 +1,84 @@
+"""What an audit does not say: the sentences that stand second in every report."""
+
+from gsc_core.evaluation.thresholds import Effect
+from gsc_core.workspace import decision_words
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun
+
+MOST_NAMED = 8
+FEW = 100  # pictures, under which a set's share is known only roughly
+
+
+def limits_of(run: StoredRun, decision: Decision, found: Effect) -> tuple[str, ...]:
+    """One sentence for each limit that holds for this run, the gravest first."""
+    sentences = (
+        _backwards(run, decision),
+        _strangers(run),
+        _few(found),
+        _favourite(run, decision),
+        _left_out(run),
+        _unlabelled(run),
+        "No limits for a release were agreed beforehand, so this report says neither pass nor "
+        "fail.",
+    )
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _backwards(run: StoredRun, decision: Decision) -> str:
+    if decision.detector not in run.inverted:
+        return ""
+    return (
+        f"The detector {decision.detector} points the wrong way: strangers score lower than "
+        "familiar pictures, so its threshold catches the wrong ones."
+    )
+
+
+def _strangers(run: StoredRun) -> str:
+    named = ", ".join(run.ood_sets[:MOST_NAMED])
+    more = len(run.ood_sets) - MOST_NAMED
+    kinds = "1 kind" if len(run.ood_sets) == 1 else f"{len(run.ood_sets)} kinds"
+    return (
+        f"Only {kinds} of strangers were tried ({named}{f' and {more} more' if more > 0 else ''}): "
+        "strangers of another kind may pass more often."
+    )
+
+
+def _few(found: Effect) -> str:
+    sets = {"the familiar pictures": found.known, **found.strangers}
+    name = min(sets, key=lambda each: sets[each].total)
+    smallest = sets[name]
+    if smallest.total >= FEW:
+        return ""
+    return (
+        f"The smallest set ({name}) has {smallest.total} pictures, which leaves its share anywhere "
+        f"from {decision_words.between(smallest)} of 1,000."
+    )
+
+
+def _favourite(run: StoredRun, decision: Decision) -> str:
+    if len(run.detectors) == 1 or decision.detector != run.best().detector:
+        return ""
+    return (
+        f"{decision.detector} did best of {len(run.detectors)} detectors on these same pictures: "
+        "on new ones expect it to do a little worse."
+    )
+
+
+def _left_out(run: StoredRun) -> str:
+    broken = sum(images.broken for images in run.images.values())
+    doubled = sum(images.duplicates for images in run.images.values())
+    if not broken + doubled:
+        return ""
+    return (
+        f"{broken:,} pictures could not be read and {doubled:,} were there twice: they were left "
+        "out."
+    )
+
+
+def _unlabelled(run: StoredRun) -> str:
+    if run.id_accuracy is not None:
+        return ""
+    return (
+        "The familiar pictures have no labels, so how often the classifier names them rightly was "
+        "not measured."
+    )

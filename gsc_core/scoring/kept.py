@@ -1,0 +1,130 @@
+"""Calibration to disk and back: enough to fit every detector again just as the audit did.
+
+The pixels are not kept: no detector is fitted on them, and they would be the largest part.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gsc_core.classifier.network import Network
+from gsc_core.detectors.base import Calibration, Representation
+from gsc_core.errors import SpecError
+from gsc_core.images import ImageFile
+from gsc_core.scoring.chunks import written_aside
+
+_OS_ERROR = re.compile(r"os error (\d+)")
+_OF_ONE_PASS = tuple(f.name for f in fields(Representation) if f.name != "images")
+
+
+@dataclass(frozen=True)
+class CalibrationFile:
+    """Name in its set and digest of a calibration image."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `load` reads: the calibration, and which image each of its rows is.
+
+    The first `len(calibration.sample)` images are the sample. Their order is that of the
+    calibration rows at the top of `scores.parquet`.
+    """
+
+    calibration: Calibration
+    files: tuple[CalibrationFile, ...]
+
+
+def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> None:
+    """Write a calibration on these `images`, in their order, as one safetensors file.
+
+    Raises SpecError when the disk does not allow it.
+    """
+    sample, strangers = calibration.sample, calibration.surrogates
+    named = json.dumps([[image.name, image.sha256] for image in images]).encode()
+    tensors: dict[str, Tensor | None] = {
+        # not in the header, which has a limit that many long names can reach
+        "files": torch.frombuffer(bytearray(named), dtype=torch.uint8),
+        "labels": calibration.labels,
+        "logits": calibration.logits,
+        "features": calibration.features,
+        # the sample's logits and features are the first rows of these
+        "sample.feature_map": sample.feature_map,
+        "sample.gradient": sample.gradient,
+    }
+    if strangers is not None:
+        tensors |= {f"surrogates.{name}": getattr(strangers, name) for name in _OF_ONE_PASS}
+    split = calibration.network.split
+    about = {"sample": str(len(sample)), "split": "" if split is None else split.name}
+    held = {
+        name: tensor.cpu().contiguous() for name, tensor in tensors.items() if tensor is not None
+    }
+    with written_aside(path) as part:
+        _save(held, part, about)
+
+
+def load(path: Path, network: Network) -> Kept:
+    """Read what `keep` wrote, onto the device of `network`.
+
+    Raises SpecError when there is no such file, it is damaged, or was made at another split.
+    """
+    if not path.is_file():
+        raise SpecError(
+            "This audit was made before its calibration was kept: run the audit again to look at "
+            "single pictures."
+        )
+    try:
+        with safe_open(path, framework="pt", device=str(network.device)) as file:
+            about = file.metadata() or {}
+            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        if about["split"] != ("" if network.split is None else network.split.name):
+            raise SpecError(
+                "The calibration was kept for another layer of the network: run the audit again."
+            )
+        return _kept(held, int(about["sample"]), network)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise SpecError(f"{path.name} of this run is damaged: run the audit again.") from error
+
+
+def _save(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    """Write without a copy in memory; what the disk refuses is an OSError, as of any other file."""
+    try:
+        save_file(tensors, path, metadata=about)
+    except SafetensorError as error:  # it has the number in its text alone
+        number = _OS_ERROR.search(str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
+    path.chmod(0o644)  # the library makes it readable for its owner alone
+
+
+def _kept(held: dict[str, Tensor], size: int, network: Network) -> Kept:
+    logits, features = held["logits"], held.get("features")
+    sample = Representation(
+        logits[:size],
+        None if features is None else features[:size],
+        held.get("sample.feature_map"),
+        held.get("sample.gradient"),
+    )
+    surrogates = None
+    if "surrogates.logits" in held:
+        named = {f"surrogates.{name}": name for name in _OF_ONE_PASS}
+        surrogates = Representation(**{n: held[key] for key, n in named.items() if key in held})
+    told = json.loads(held["files"].cpu().numpy().tobytes())
+    files = tuple(CalibrationFile(name, sha256) for name, sha256 in told)
+    if len(files) != len(logits):
+        raise ValueError("files and logits do not belong together")
+    calibration = Calibration(network, logits, features, held["labels"], sample, surrogates)
+    return Kept(calibration, files)

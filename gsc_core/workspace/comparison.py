@@ -1,0 +1,149 @@
+"""Detectors against each other in a run, and runs against each other."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.evaluation.metrics import Curve, curve
+from gsc_core.workspace import runs
+from gsc_core.workspace.runs import Row, StoredRun
+
+HIGHER_IS_BETTER = frozenset({"auroc", "aupr_in", "aupr_out"})
+"""The metrics of which more is better; of the others less is."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best detector on an OOD set (or on `"mean"`), and those whose value is in its interval.
+
+    `level` is in order of the metric; `of` counts the detectors that were measured there.
+    """
+
+    ood_set: str
+    best: Row
+    level: tuple[str, ...]
+    of: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side, each under its label.
+
+    overview: one row a run with its model, best detector (least FPR95 on the mean), that detector's
+        FPR95 and AUROC as `Interval`, the classifier's ID accuracy and the numbers of images.
+    pairs: (detector, OOD set) that every run has, `"mean"` only when all sets are the same.
+    runs: the runs by label.
+    """
+
+    overview: pd.DataFrame
+    pairs: tuple[tuple[str, str], ...]
+    runs: dict[str, StoredRun]
+
+    def table(self, metric: str) -> pd.DataFrame:
+        """`Interval` of each common detector and OOD set (rows) in each run (columns)."""
+        cells = {
+            name: [
+                _found(run, detector, ood_set).metrics[metric] for detector, ood_set in self.pairs
+            ]
+            for name, run in self.runs.items()
+        }
+        index = pd.MultiIndex.from_tuples(self.pairs, names=["Detector", "Strangers"])
+        return pd.DataFrame(cells, index=index, dtype=object)
+
+    def curves(self, detector: str, ood_set: str) -> dict[str, Curve]:
+        """The ROC and precision-recall curve of each run, for `charts.roc`.
+
+        Raises GscError when a run's scores are missing or damaged.
+        """
+        found = {}
+        for name, run in self.runs.items():
+            scores = run.scores(detector)
+            found[name] = curve(scores["id"], scores[ood_set])
+        return found
+
+
+def winners(run: StoredRun, metric: str) -> tuple[Winner, ...]:
+    """For the mean and each OOD set: who is best, and who cannot be told from the best.
+
+    A detector that points the wrong way only wins where nothing else was measured.
+    """
+    found = []
+    for ood_set in (MEAN, *run.ood_sets):
+        rows = [row for row in run.rows if row.ood_set == ood_set]
+        ranked = sorted(rows, key=lambda row: _rank(run, row, metric))
+        if ranked:
+            best = ranked[0].metrics[metric]
+            level = [
+                row.detector
+                for row in ranked[1:]
+                if best.low <= row.metrics[metric].value <= best.high
+            ]
+            found.append(Winner(ood_set, ranked[0], tuple(level), len(ranked)))
+    return tuple(found)
+
+
+def compare(chosen: Sequence[StoredRun]) -> Comparison:
+    """Put runs side by side; a run's label is its title, with its id where titles are the same."""
+    named = dict(zip(_labels(chosen), chosen, strict=True))
+    return Comparison(_overview(named), _pairs(chosen), named)
+
+
+def _rank(run: StoredRun, row: Row, metric: str) -> tuple[bool, float, str]:
+    value = row.metrics[metric].value
+    return (
+        row.detector in run.inverted,
+        -value if metric in HIGHER_IS_BETTER else value,
+        row.detector,
+    )
+
+
+def _labels(chosen: Sequence[StoredRun]) -> list[str]:
+    titles = [runs.title(run.id) for run in chosen]
+    often = Counter(titles)
+    return [
+        f"{title} ({run.id})" if often[title] > 1 else title
+        for title, run in zip(titles, chosen, strict=True)
+    ]
+
+
+def _overview(named: dict[str, StoredRun]) -> pd.DataFrame:
+    lines: dict[str, dict[str, str | Interval | float | int | None]] = {}
+    for name, run in named.items():
+        best = run.best()
+        lines[name] = {
+            "Model": str(run.settings.get("classifier", "unknown")),
+            "Best detector": best.detector,
+            "FPR95": best.metrics["fpr95"],
+            "AUROC": best.metrics["auroc"],
+            "ID accuracy": run.id_accuracy,
+            "Familiar pictures": _scored(run, ["id"]),
+            "Strangers": _scored(run, run.ood_sets),
+            "Sets of strangers": len(run.ood_sets),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Run")
+
+
+def _scored(run: StoredRun, sets: Sequence[str]) -> int | None:
+    if not set(sets) <= run.images.keys():
+        return None
+    return sum(run.images[name].scored for name in sets)
+
+
+def _pairs(chosen: Sequence[StoredRun]) -> tuple[tuple[str, str], ...]:
+    """In the order of the first run; a mean over other sets is another quantity, so left out."""
+    if not chosen:
+        return ()
+    held = [{(row.detector, row.ood_set) for row in run.rows} for run in chosen]
+    common = set.intersection(*held)
+    same_sets = len({frozenset(run.ood_sets) for run in chosen}) == 1
+    first = ((row.detector, row.ood_set) for row in chosen[0].rows)
+    return tuple(pair for pair in first if pair in common and (same_sets or pair[1] != MEAN))
+
+
+def _found(run: StoredRun, detector: str, ood_set: str) -> Row:
+    row = run.row(detector, ood_set)
+    assert row is not None  # a common pair
+    return row

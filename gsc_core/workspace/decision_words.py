@@ -1,0 +1,123 @@
+"""A threshold and what it does, in sentences for a reader without training."""
+
+from gsc_core.evaluation.thresholds import (
+    CatchOod,
+    Effect,
+    KeepId,
+    Passed,
+    Rule,
+    Youden,
+    promise,
+    smallest_calibration,
+)
+from gsc_core.workspace.decisions import Decision
+
+
+def rule_words(rule: Rule) -> str:
+    """The rule as one would order it: `keep 95 % of familiar pictures`."""
+    match rule:
+        case KeepId(share=share):
+            return f"keep {percent(share)} of familiar pictures"
+        case CatchOod(share=share):
+            return f"catch {percent(share)} of strangers"
+        case Youden():
+            return "widest gap between familiar pictures and strangers"
+        case _:
+            return "set by hand"
+
+
+def percent(share: float) -> str:
+    """`95 %`, `99.9 %`."""
+    return f"{100 * share:.4g} %"
+
+
+def in_1000(share: float) -> str:
+    """A share as a count in 1,000 pictures; a rare event is not rounded to none, nor to all."""
+    if 0 < share < 0.0005:
+        return "fewer than 1"
+    return "more than 999" if 0.9995 <= share < 1 else f"{round(1000 * share):,}"
+
+
+def between(found: Passed) -> str:
+    """The interval as counts in 1,000: `928 to 968`."""
+    return f"{round(1000 * found.low):,} to {round(1000 * found.high):,}"
+
+
+def familiar_sentence(found: Effect) -> str:
+    """What passes and what is flagged of familiar pictures."""
+    known = found.known
+    return (
+        f"Of 1,000 familiar pictures {in_1000(known.share)} pass (95 % interval {between(known)}) "
+        f"and {in_1000(1 - known.share)} are flagged."
+    )
+
+
+def strangers_sentence(found: Effect) -> str:
+    """What would pass of strangers: of the one set, or of all with the best and the worst."""
+    sets = found.strangers
+    if len(sets) == 1:
+        ((name, one),) = sets.items()
+        return (
+            f"Of 1,000 strangers from {name} {in_1000(one.share)} would pass "
+            f"(95 % interval {between(one)})."
+        )
+    least = min(sets, key=lambda name: sets[name].share)
+    most = max(sets, key=lambda name: sets[name].share)
+    return (
+        f"Of 1,000 strangers {in_1000(found.strangers_share)} would pass, the mean of "
+        f"{len(sets)} sets: fewest from {least} ({in_1000(sets[least].share)}), most from "
+        f"{most} ({in_1000(sets[most].share)})."
+    )
+
+
+def basis_sentence(decision: Decision, calibration: int, found: Effect) -> str:
+    """What the threshold was set on, what that promises, and whether the test bears it out."""
+    rule = decision.rule
+    if not isinstance(rule, KeepId):
+        if rule.needs_strangers:
+            return (
+                "This threshold was set with the very strangers it is shown on: other strangers "
+                "may pass more often."
+            )
+        return "This threshold was set by hand: nothing is promised beyond what the test shows."
+    made = promise(calibration, rule.share, found.known.total)
+    text = (
+        f"The {calibration:,} calibration pictures promise that on average at least "
+        f"{in_1000(rule.share)} of 1,000 familiar pictures pass; in a test as large as this one "
+        f"that is {in_1000(made.low)} to {in_1000(made.high)}. "
+    )
+    share = found.known.share
+    if made.low <= share <= made.high:
+        return f"{text}The test showed {in_1000(share)}: the promise holds."
+    side = "fewer" if share < made.low else "more"
+    return (
+        f"{text}The test showed {in_1000(share)}, {side} than that: the familiar test pictures "
+        "differ from the calibration pictures."
+    )
+
+
+def shortage(rule: Rule, calibration: int) -> str | None:
+    """The warning when there are too few calibration pictures for what is asked, else None."""
+    if not isinstance(rule, KeepId):
+        return None
+    needed = smallest_calibration(rule.share)
+    if calibration >= needed:
+        return None
+    return (
+        f"To keep {percent(rule.share)} of familiar pictures takes {needed:,} calibration pictures "
+        f"and this run has {calibration:,}: ask for a smaller share, or calibrate with more."
+    )
+
+
+def standing_sentence(stored: Decision | None) -> str:
+    """Which threshold the run is judged by: a person's, or the default."""
+    if stored is None:
+        return (
+            "Nobody has chosen a threshold for this run yet: its pages judge by the best detector, "
+            "keeping 95 % of familiar pictures."
+        )
+    when = f", chosen {stored.chosen:%d %B %Y}" if stored.chosen else ""
+    return (
+        f"The run's threshold: {stored.detector} at {stored.value:.4g} "
+        f"({rule_words(stored.rule)}{when})."
+    )

@@ -1,0 +1,95 @@
+"""The demo in the workspace: an audit of rendered road signs, and its parts to go on from.
+
+Its model and its pictures become records like a user's own, so that a newcomer can start an audit
+of other detectors or settings from them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from gsc_core.audit import Progress
+from gsc_core.classifier import ModelSpec
+from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS
+from gsc_core.demo.audit import run_demo
+from gsc_core.workspace import imagesets, models, queue, runs
+from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, StoredSet, session
+from gsc_core.workspace.home import home
+
+TITLE = "Demo: road signs"
+Record = TypeVar("Record", StoredModel, StoredSet)
+_ORIGIN = "Road signs drawn by the demo"
+
+
+def pictures_folder() -> Path:
+    """Where the demo's pictures are drawn and kept."""
+    return home() / "imagesets" / "demo"
+
+
+def is_of_demo(record: StoredModel | StoredSet) -> bool:
+    """Whether a record came with the demo: ids of a user's own are hexadecimal."""
+    return record.id.startswith("demo-")
+
+
+def submit_demo() -> Job:
+    """Queue the demo audit; one that waits or runs already is given instead of a second."""
+    with session():  # held, so that two visitors cannot both find none
+        last = queue.latest(runs.DEMO_RUN, Kind.DEMO)
+        if last is None:
+            return queue.submit(Kind.DEMO, TITLE, runs.DEMO_RUN, {})
+        queue.retry(last.id)  # which leaves alone what has not ended
+        return last
+
+
+def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
+    """The work of a `DEMO` job; see `tasks`."""
+    if runs.finished_at(runs.DEMO_RUN) < job.created:  # else done since it was asked for
+        run_demo(pictures_folder(), runs.run_folder(runs.DEMO_RUN), on_progress)
+    register(on_progress)
+
+
+def register(on_progress: Callable[[Progress], None]) -> None:
+    """Put the demo's sets and model on the lists, once; what a user renamed stays so."""
+
+    def adding(_: Progress) -> None:
+        on_progress(Progress("adding the demo's model and pictures", 0, 1))
+
+    # We are in a worker, or on the command line: looked at here, without jobs of their own.
+    for stored in _sets():
+        if _added(stored):
+            imagesets.look(_job(Kind.SET, stored), adding)
+    model = _model()  # after the sets, from which it names some pictures
+    if _added(model):
+        models.look(_job(Kind.MODEL, model), adding)
+
+
+def _added(record: Record) -> bool:
+    """Put a record on its list if it is not there; whether it is still to be looked at."""
+    with session() as db:
+        known = db.get(type(record), record.id)
+        if known is None:
+            db.add(record)
+        return known is None or known.readiness is Readiness.WAITING
+
+
+def _sets() -> list[StoredSet]:
+    pictures = pictures_folder()
+    named = {"id": "road signs", "calibration": "road signs to calibrate"}
+    own = [_set(role, name, role, pictures / role) for role, name in named.items()]
+    return own + [_set(name, name, "ood", pictures / "ood" / name) for name in OOD_SETS]
+
+
+def _set(part: str, name: str, role: str, folder: Path) -> StoredSet:
+    """Not `kept`: to delete the record must not leave the demo with half of its pictures."""
+    return StoredSet(
+        id=f"demo-{part}", name=name, role=role, folder=str(folder), origin=_ORIGIN, kept=False
+    )
+
+
+def _model() -> StoredModel:
+    spec = ModelSpec(checkpoint=DEMO_WEIGHTS)
+    return StoredModel(id="demo-model", name="Road signs (demo)", spec=spec.model_dump(mode="json"))
+
+
+def _job(kind: Kind, record: StoredModel | StoredSet) -> Job:
+    return Job(kind=kind, title=record.name, subject=record.id, lane=kind.lane)

@@ -1,0 +1,72 @@
+"""Pictures that two detectors judge differently, when both keep the same share of ID images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_core.evaluation.metrics import Floats
+from gsc_core.evaluation.thresholds import keep_id
+from gsc_core.workspace.runs import StoredRun
+from gsc_core.workspace.score_table import Rows
+
+KEEP = 0.95  # share of the calibration images that both detectors let through
+MOST = 12
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Test pictures that one detector flags and the other lets through.
+
+    strangers: whether they are OOD images, so that flagging is right, or ID, so that it is wrong.
+    rows: row numbers of the most telling, in order of how far apart the two place them.
+    count, of: how many there are, and how many pictures of that kind were judged.
+    """
+
+    strangers: bool
+    flagged_by: str
+    passed_by: str
+    rows: tuple[int, ...]
+    count: int
+    of: int
+
+
+def disagreements(run: StoredRun, one: str, other: str) -> tuple[Disagreement, ...]:
+    """Strangers that only `one` and only `other` flags, then familiar pictures likewise.
+
+    Each detector's threshold is set on calibration images (`keep_id`). How far two detectors are
+    apart on a picture is told in the shares of calibration images that score below it, as scores
+    have no common scale. Raises GscError when scores or calibration are missing.
+    """
+    first, second = _flags(run, one), _flags(run, other)
+    kinds = {True: run.rows_of(run.ood_sets), False: run.rows_of(["id"])}
+    return tuple(
+        _found(run, strangers, rows[flagged[rows] & ~passed[rows]], len(rows), by)
+        for strangers, rows in kinds.items()
+        for flagged, passed, by in (
+            (first, second, (one, other)),
+            (second, first, (other, one)),
+        )
+    )
+
+
+def _flags(run: StoredRun, detector: str) -> NDArray[np.bool_]:
+    threshold = np.float64(keep_id(run.calibration_scores(detector), KEEP))
+    return np.asarray(run.column(detector) > threshold)
+
+
+def _found(
+    run: StoredRun, strangers: bool, rows: Rows, of: int, by: tuple[str, str]
+) -> Disagreement:
+    flagged_by, passed_by = by
+    gap = _standing(run, flagged_by, rows) - _standing(run, passed_by, rows)
+    telling = rows[np.argsort(-gap, kind="stable")[:MOST]]
+    shown = tuple(int(row) for row in telling)
+    return Disagreement(strangers, flagged_by, passed_by, shown, len(rows), of)
+
+
+def _standing(run: StoredRun, detector: str, rows: Rows) -> Floats:
+    """Share of calibration images that score below each picture, 0..1."""
+    calibration = np.sort(run.calibration_scores(detector))
+    below = np.searchsorted(calibration, run.column(detector)[rows].astype(np.float64))
+    return below / len(calibration)

@@ -1,0 +1,144 @@
+"""All runs: those that wait or run, those that ended well or not, those of the command line."""
+
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+
+from sqlalchemy import delete
+from sqlmodel import col
+
+from gsc_core.errors import GscError
+from gsc_core.workspace import demo, queue, runs
+from gsc_core.workspace.database import Job, Kind, State, new_id, session
+from gsc_core.workspace.home import home
+
+LOG_FILE = "log.txt"
+_DELETED = ".deleted-"
+_LOG_BYTES = 64_000
+
+
+class Outcome(StrEnum):
+    """How a run stands, in a word for the reader."""
+
+    QUEUED = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"  # finished once; the folder is gone
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """One line of the history; `job` is None for a run of the command line.
+
+    `finished` tells that there is a result to open: an old one may be there while the demo runs
+    again. `created` is in seconds since 1970.
+    """
+
+    id: str
+    title: str
+    outcome: Outcome
+    finished: bool
+    created: float
+    job: Job | None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is not at its end yet."""
+        return self.outcome in (Outcome.QUEUED, Outcome.RUNNING)
+
+    @property
+    def error(self) -> str | None:
+        """The sentence for the reader of a run that did not end well."""
+        if self.outcome is Outcome.LOST:
+            return "The folder of this run is gone: delete the entry, or run the audit again."
+        return self.job.error if self.job is not None else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a finished run says in one sentence, and the seconds it took; or why it says nothing."""
+
+    answer: str | None
+    seconds: float | None = None
+    error: str | None = None
+
+
+def history() -> list[RunEntry]:
+    """Every run, the newest first; no result is opened for it."""
+    asked = {job.subject: job for job in reversed(queue.jobs(kinds=(Kind.AUDIT, Kind.DEMO)))}
+    finished = set(runs.list_runs())
+    entries = [
+        _entry(run_id, asked.get(run_id), run_id in finished) for run_id in {*asked, *finished}
+    ]
+    return sorted(entries, key=lambda entry: (entry.created, entry.id), reverse=True)
+
+
+def verdict(entry: RunEntry) -> Verdict | None:
+    """What a run that has a result says; read once for each version of it."""
+    if not entry.finished:
+        return None
+    folder = runs.run_folder(entry.id)
+    return _verdict(str(folder), runs.version(folder))
+
+
+def log_tail(run_id: str, lines: int = 40) -> str:
+    """The last lines of a run's log; empty when there is none."""
+    path = runs.run_folder(run_id) / LOG_FILE
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+
+
+def delete_run(run_id: str) -> None:
+    """Remove a run and all that was asked about it.
+
+    Raises GscError while work on it waits or runs, or when its folder cannot be removed.
+    """
+    folder = runs.run_folder(run_id)
+    with session() as db:  # held, so that nothing is asked of the run meanwhile
+        if queue.jobs(states=queue.WAITING, subject=run_id):
+            raise GscError("This run is still at work: cancel it, then delete it.")
+        try:
+            if folder.exists():  # renamed first: what is only half removed is never listed
+                folder.rename(folder.with_name(f"{_DELETED}{new_id()}"))
+        except OSError as error:
+            reason = error.strerror or error
+            raise GscError(f"The run cannot be deleted ({reason}): check its folder.") from error
+        db.exec(delete(Job).where(col(Job.subject) == run_id))
+    for gone in (home() / "runs").glob(f"{_DELETED}*"):  # also what an earlier crash left
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _entry(run_id: str, job: Job | None, finished: bool) -> RunEntry:
+    title = job.title if job is not None else demo.TITLE if run_id == runs.DEMO_RUN else run_id
+    created = job.created if job is not None else runs.finished_at(run_id)
+    return RunEntry(run_id, title, _outcome(job, finished), finished, created, job)
+
+
+def _outcome(job: Job | None, finished: bool) -> Outcome:
+    match job:
+        case Job(state=State.QUEUED):
+            return Outcome.QUEUED
+        case Job(state=State.RUNNING):
+            return Outcome.RUNNING
+    if finished or job is None:
+        return Outcome.FINISHED
+    if job.state is State.DONE:
+        return Outcome.LOST
+    return Outcome.CANCELLED if job.state is State.CANCELLED else Outcome.FAILED
+
+
+@lru_cache(maxsize=2048)
+def _verdict(folder: str, version: int) -> Verdict:
+    try:
+        run = runs.load_run(Path(folder))
+    except GscError as error:
+        return Verdict(None, error=str(error))
+    seconds = run.provenance.get("seconds")
+    return Verdict(runs.answer(run), seconds if isinstance(seconds, int | float) else None)

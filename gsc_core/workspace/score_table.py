@@ -1,0 +1,106 @@
+"""The columns of a run's `scores.parquet`, each read once for a version of the file.
+
+A run may have a million rows: what is kept in memory is numbers and codes, never a list of names.
+Callers give the file's version (`runs.version`), so a replaced file is read anew.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from gsc_core.errors import GscError
+
+SCORES_FILE = "scores.parquet"
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Members:
+    """Which set each row belongs to: `codes` `[N]` are places in `groups`, (role, set) pairs."""
+
+    groups: tuple[tuple[str, str], ...]
+    codes: NDArray[np.int64]
+
+    @cached_property
+    def by_name(self) -> dict[str, Rows]:
+        """Row numbers, rising, of `"id"`, `"calibration"` and each OOD set."""
+        order = np.argsort(self.codes, kind="stable")
+        ends = np.cumsum(np.bincount(self.codes, minlength=len(self.groups)))[:-1]
+        parts = zip(self.groups, np.split(order, ends), strict=True)
+        return {name_of(*group): rows for group, rows in parts if len(rows)}
+
+
+def name_of(role: str, set_name: str) -> str:
+    """What a set is called on every page: its role for familiar pictures, else its name."""
+    return set_name if role == "ood" else role
+
+
+@lru_cache(maxsize=8)
+def members(folder: Path, version: int) -> Members:
+    """The set of every row. Raises GscError when the file is missing or damaged."""
+    table = _read(folder, ["role", "set"], dictionary=True)
+    role, name = (_codes(table[column], folder) for column in ("role", "set"))
+    width = len(name.dictionary)
+    codes = np.asarray(role.indices, dtype=np.int64) * width + np.asarray(name.indices)
+    groups = [(one, each) for one in role.dictionary.to_pylist() for each in name.dictionary]
+    return Members(tuple((one, each.as_py()) for one, each in groups), codes)
+
+
+@lru_cache(maxsize=48)
+def column(folder: Path, version: int, name: str) -> NDArray[Any]:
+    """One column of numbers `[N]`, not to be written to; a whole number that is unknown is −1.
+
+    Raises GscError when there is no such column, or one of its scores is not finite.
+    """
+    values = _read(folder, [name])[name]
+    if pa.types.is_integer(values.type):
+        values = pc.fill_null(values, -1)
+    array = np.asarray(values.to_numpy())
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise damaged(folder)
+    array.flags.writeable = False
+    return array
+
+
+@lru_cache(maxsize=4)
+def files(folder: Path, version: int) -> pa.ChunkedArray:
+    """The names of the pictures, row by row, as Arrow keeps them."""
+    return _read(folder, ["file"])["file"]
+
+
+def damaged(folder: Path) -> GscError:
+    """What is said of a file that cannot be used."""
+    return GscError(
+        f'The file {SCORES_FILE} of run "{folder.name}" is damaged: run the audit again.'
+    )
+
+
+def _read(folder: Path, columns: list[str], *, dictionary: bool = False) -> pa.Table:
+    path = folder / SCORES_FILE
+    if not path.is_file():
+        raise GscError(f'The run "{folder.name}" has no {SCORES_FILE}: run the audit again.')
+    try:
+        # A file handle, so that an odd path is never read as a dataset or an address.
+        with path.open("rb") as file:
+            coded = columns if dictionary else None
+            return pq.ParquetFile(file, read_dictionary=coded).read(columns=columns).select(columns)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise damaged(folder) from error
+
+
+def _codes(values: pa.ChunkedArray, folder: Path) -> pa.DictionaryArray:
+    """A text column as one array of codes; other writers may have stored it in several ways."""
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    coded = values.unify_dictionaries().combine_chunks()
+    if coded.null_count or not len(coded):
+        raise damaged(folder)
+    return coded

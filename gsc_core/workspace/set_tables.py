@@ -1,0 +1,151 @@
+"""The pictures of a stored set as tables beside it: what is in it, and what was left out and why.
+
+Written by the worker once it has read the set, so that a page never has to.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gsc_core.errors import GscError
+from gsc_core.images import ImageFile, ImageSet
+from gsc_core.scoring.chunks import written_aside
+from gsc_core.workspace.database import StoredSet
+from gsc_core.workspace.home import home
+
+MEMBERS_FILE = "members.parquet"
+LEFT_OUT_FILE = "left_out.parquet"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One picture of a stored set; width and height in pixels as stored, unturned."""
+
+    name: str
+    path: Path
+    label: str | None
+    width: int
+    height: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large the pictures of a set are: the smallest and largest side lengths in pixels."""
+
+    widths: tuple[int, int]
+    heights: tuple[int, int]
+
+
+def tables_folder(set_id: str) -> Path:
+    """Where the workspace keeps what it knows of a set, and the pictures it was given."""
+    return home() / "imagesets" / set_id
+
+
+def write(stored: StoredSet, images: ImageSet) -> None:
+    """Write both tables of a set that was read; raises GscError when the disk refuses."""
+    files = images.images
+    inside = {
+        "name": [each.name for each in files],
+        "sha256": [each.sha256 for each in files],
+        "label": pa.array([each.label for each in files], pa.string()),
+        "width": [each.width for each in files],
+        "height": [each.height for each in files],
+        "bytes": [each.bytes for each in files],
+    }
+    outside = [
+        *({"name": each.name, "why": each.reason} for each in images.broken),
+        *({"name": each.name, "why": f"is a copy of {each.same_as}"} for each in images.duplicates),
+    ]
+    schema = pa.schema({"name": pa.string(), "why": pa.string()})
+    folder = tables_folder(stored.id)
+    for file, table in (
+        (LEFT_OUT_FILE, pa.Table.from_pylist(outside, schema)),
+        (MEMBERS_FILE, pa.table(inside)),
+    ):
+        with written_aside(folder / file) as part:
+            pq.write_table(table, part)
+
+
+def version(stored: StoredSet) -> int:
+    """A number that changes when the set is read again: the key of every cache of its tables."""
+    file = tables_folder(stored.id) / MEMBERS_FILE
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+def members(
+    stored: StoredSet, offset: int, limit: int, label: str | None = None
+) -> tuple[Member, ...]:
+    """Pictures of a set in the order of their names, from `offset` on; of one label where given.
+
+    Raises GscError when the set was not read yet, or its table is damaged.
+    """
+    table = _read(stored, MEMBERS_FILE, ["name", "label", "width", "height", "bytes"])
+    if label is not None:
+        table = table.filter(pc.equal(table["label"], label))
+    folder = Path(stored.folder)
+    return tuple(
+        Member(path=folder / row["name"], **row) for row in table.slice(offset, limit).to_pylist()
+    )
+
+
+def left_out(stored: StoredSet) -> list[dict[str, str]]:
+    """What of a set is not used, as `name` and `why`: broken files, then copies of others."""
+    rows: list[dict[str, str]] = _read(stored, LEFT_OUT_FILE, ["name", "why"]).to_pylist()
+    return rows
+
+
+def left_out_csv(stored: StoredSet) -> bytes:
+    """The same as a table to download; a name that a spreadsheet would run stays text."""
+    lines = io.StringIO()
+    writer = csv.writer(lines)
+    writer.writerow(("file", "why it is left out"))
+    for row in left_out(stored):
+        writer.writerow(_harmless(row[column]) for column in ("name", "why"))
+    return lines.getvalue().encode("utf-8-sig")
+
+
+def label_counts(stored: StoredSet) -> dict[str, int]:
+    """How many pictures each label has, the labels in order; empty without labels."""
+    counts = pc.value_counts(_read(stored, MEMBERS_FILE, ["label"])["label"])
+    found = {each["values"]: each["counts"] for each in counts.to_pylist()}
+    return {label: found[label] for label in sorted(filter(None, found))}
+
+
+def extent(stored: StoredSet) -> Extent:
+    """How large the pictures of a set are."""
+    table = _read(stored, MEMBERS_FILE, ["width", "height"])
+    widths, heights = (pc.min_max(table[side]).as_py() for side in ("width", "height"))
+    return Extent((widths["min"], widths["max"]), (heights["min"], heights["max"]))
+
+
+def images_of(stored: StoredSet) -> ImageSet:
+    """The set as the audit core takes it, from its table: no picture is read again."""
+    rows = _read(stored, MEMBERS_FILE, ["name", "sha256", "label"]).to_pylist()
+    folder = Path(stored.folder)
+    return ImageSet(stored.name, tuple(_file(folder, row) for row in rows))
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _file(folder: Path, row: dict[str, str]) -> ImageFile:
+    return ImageFile(folder / row["name"], row["name"], row["sha256"], row["label"])
+
+
+def _read(stored: StoredSet, file: str, columns: Iterable[str]) -> pa.Table:
+    path = tables_folder(stored.id) / file
+    try:
+        with path.open("rb") as opened:
+            return pq.ParquetFile(opened).read(columns=list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise GscError(
+            f"The list of the pictures in {stored.name} cannot be read: have the set read again."
+        ) from error

@@ -1,0 +1,51 @@
+"""Uploaded pictures on their way to disk: streams copied piece by piece, names made harmless."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from gsc_core.errors import GscError
+from gsc_core.images import PICTURE_SUFFIXES
+
+_CHUNK = 1 << 20
+_NAME_BYTES = 100
+
+
+def is_archive(names: Sequence[str]) -> bool:
+    """Whether these files are one ZIP; raises GscError unless that, or pictures and tables."""
+    suffixes = [PurePosixPath(name).suffix.lower() for name in names]
+    if not names:
+        raise GscError("Choose a ZIP of pictures, or picture files, first.")
+    if ".zip" in suffixes:
+        if len(names) > 1:
+            raise GscError("Give one ZIP at a time, or picture files without a ZIP.")
+        return True
+    for suffix in suffixes:
+        if suffix not in PICTURE_SUFFIXES | {".csv"}:
+            raise GscError(
+                f'A file ending in "{suffix[:12]}" is no picture: give a ZIP, or picture files.'
+            )
+    return False
+
+
+def spool(files: Sequence[tuple[str, BinaryIO]], into: Path) -> None:
+    """Copy streams into the new folder `into`, under harmless names and none twice."""
+    into.mkdir()
+    taken: set[str] = set()
+    for file, stream in files:
+        with (into / _free_name(file, taken)).open("xb") as sink:
+            shutil.copyfileobj(stream, sink, _CHUNK)
+
+
+def _free_name(file: str, taken: set[str]) -> str:
+    last = "".join(c for c in re.split(r"[/\\]", file)[-1] if c.isprintable())
+    suffix = PurePosixPath(last).suffix
+    stem = last.removesuffix(suffix).strip(" .").encode()[:_NAME_BYTES].decode(errors="ignore")
+    name, number = f"{stem or 'picture'}{suffix}", 1
+    while name.casefold() in taken:  # some file systems do not tell A from a
+        number += 1
+        name = f"{stem or 'picture'}-{number}{suffix}"
+    taken.add(name.casefold())
+    return name

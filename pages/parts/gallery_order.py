@@ -1,0 +1,94 @@
+"""Which pictures of a run are shown, and in what order: the choices, kept in the address."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from gsc_core.workspace import gallery, verdicts
+from gsc_core.workspace.gallery import Side
+from gsc_core.workspace.runs import StoredRun
+
+EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
+SETS = {
+    EVERY_SET: "all tested pictures",
+    "id": "Familiar pictures",
+    "calibration": "Calibration pictures",
+}
+SIDES: dict[str, Side | None] = {"all": None, "flagged": "outside", "let through": "inside"}
+SIDE_NAMES = {"all": "Both sides", "flagged": "Flagged", "let through": "Let through"}
+ORDERS = {"strangest": "Strangest first", "familiar": "Most familiar first"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """The row numbers to show, by which detector, and its threshold."""
+
+    rows: NDArray[np.intp]
+    detector: str
+    threshold: float
+
+
+def order(run: StoredRun) -> Order:
+    """Ask for detector, direction, set, class and side; raises GscError as `ordered` does."""
+    columns = st.columns([3, 3, 3])
+    best = run.detectors.index(run.best().detector)
+    detector = columns[0].selectbox(
+        "Sorted by",
+        run.detectors,
+        index=best,
+        format_func=lambda name: f"{name} (backwards)" if name in run.inverted else name,
+        key="images_detector",
+        bind="query-params",
+        help="The detector whose outlier score sorts the pictures: higher is stranger.",
+    )
+    of_set = columns[1].selectbox(
+        "From",
+        [EVERY_SET, "id", *run.ood_sets, "calibration"],
+        format_func=set_name,
+        key="images_set",
+        bind="query-params",
+        help="Calibration pictures taught the detectors what is familiar; they are not tested.",
+    )
+    predicted = columns[2].selectbox(
+        "Called",
+        [EVERY_CLASS, *verdicts.predicted_classes(run)],
+        format_func=lambda c: "anything" if c == EVERY_CLASS else gallery.class_name(run, c),
+        key="images_class",
+        bind="query-params",
+        help="What the model says the picture shows.",
+    )
+    with st.container(horizontal=True, gap="medium"):
+        direction = _segments("Order", ORDERS, "images_order")
+        side = _segments("Side of the threshold", SIDE_NAMES, "images_side")
+    decision = verdicts.decision_for(run, detector)
+    rows = gallery.ordered(
+        run,
+        detector,
+        sets=None if of_set == EVERY_SET else [of_set],
+        predicted=None if predicted == EVERY_CLASS else predicted,
+        threshold=decision.value,
+        side=SIDES[side],
+        descending=direction == "strangest",
+    )
+    return Order(rows, detector, decision.value)
+
+
+def set_name(name: str) -> str:
+    """A set as a reader calls it."""
+    return SETS.get(name, name)
+
+
+def _segments(label: str, options: dict[str, str], key: str) -> str:
+    chosen: str = st.segmented_control(
+        label,
+        list(options),
+        default=next(iter(options)),
+        required=True,
+        format_func=options.__getitem__,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return chosen

@@ -1,0 +1,52 @@
+"""The pictures on either side of the threshold, nearest first."""
+
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.workspace import gallery
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.gallery import RunPicture, Side
+from gsc_core.workspace.runs import StoredRun
+from pages.parts.pictures import Tile, picture_grid
+from pages.parts.text import plain
+
+MOST = 5  # on each side: a row at 1280 pixels
+
+
+def nearest(run: StoredRun, decision: Decision) -> None:
+    """Two rows of pictures, each leading to its own page."""
+    st.subheader("On either side of it", anchor=False)
+    try:
+        for title, side in (("Just let through", "inside"), ("Just flagged", "outside")):
+            st.markdown(f"**{title}**")
+            _row(run, decision, "inside" if side == "inside" else "outside")
+    except GscError as error:
+        st.warning(plain(str(error)))
+
+
+def _row(run: StoredRun, decision: Decision, side: Side) -> None:
+    rows = gallery.ordered(
+        run,
+        decision.detector,
+        threshold=decision.value,
+        side=side,
+        descending=side == "inside",
+    )[:MOST]
+    if not len(rows):
+        st.caption("None: all pictures are on the other side.")
+        return
+    scores = run.column(decision.detector)
+    tiles = [
+        _tile(run, picture, float(scores[picture.row]), side)
+        for picture in gallery.pictures(run, rows)
+    ]
+    picture_grid(tiles)
+
+
+def _tile(run: StoredRun, picture: RunPicture, score: float, side: Side) -> Tile:
+    kind = "Familiar" if picture.role == "id" else picture.set
+    caption = f"{kind}, {score:.4g}"
+    seen = gallery.class_name(run, picture.predicted)
+    verdict = "let through" if side == "inside" else "flagged"
+    alt = f"{picture.file}: {kind}, seen as {seen}, outlier score {score:.4g}, just {verdict}"
+    return Tile(picture.path, caption, alt, ("images", {"run": run.id, "image": str(picture.row)}))

@@ -1,0 +1,391 @@
+"""The ablation against real audits of the same settings, and what it says of them."""
+
+import json
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_audit import PREPROCESS, write_stage
+
+from gsc_core import charts_ablation
+from gsc_core.ablation import Ablation, ablate, layers_of, read_ablation, trials
+from gsc_core.ablation.consistency import SetConsistency
+from gsc_core.ablation.findings import (
+    Verdict,
+    answer,
+    compare,
+    document,
+    findings,
+    paper_table,
+    premise,
+)
+from gsc_core.ablation.grid import PAPER_ROWS, Layer
+from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, run_audit
+from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.classifier.split import Split
+from gsc_core.errors import GscError, SpecError
+from gsc_core.scoring import loading
+
+LAYERS = ("first", "block")
+METRICS = ("fpr95", "auroc")
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_stage(tmp_path_factory.mktemp("stage"))
+
+
+def spec_of(stage: Path, *detectors: DetectorSpec, **more) -> AuditSpec:
+    settings = {
+        "model": ModelSpec(
+            checkpoint=stage / "small.pt2", preprocessing=Preprocessing.parse(PREPROCESS)
+        ),
+        "id": stage / "id",
+        "calibration": stage / "calibration",
+        "ood": {"noise": stage / "noise", "faint": stage / "faint"},
+        "detectors": detectors or (DetectorSpec(name="gsc"),),
+        "repeats": 20,
+    }
+    return AuditSpec(**{**settings, **more})
+
+
+@pytest.fixture(scope="module")
+def ablated(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ablation, Counter]:
+    """The ablation at both layers, and how often each test picture was decoded."""
+    seen: Counter = Counter()
+    lock = threading.Lock()
+    real = loading.decode
+
+    def counted(path: Path):
+        with lock:
+            seen[path] += 1
+        return real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "decode", counted)
+        found = ablate(spec_of(stage), tmp_path_factory.mktemp("out"), layers=LAYERS)
+    return found, seen
+
+
+@pytest.fixture(scope="module")
+def found(ablated: tuple[Ablation, Counter]) -> Ablation:
+    return ablated[0]
+
+
+AUDITED = [
+    ("better", "deep", "share", "5 %", {"share": 0.05, "granularity": "channel",
+     "ranking": "attribution", "reading": "residual_logit"}),
+    ("published", "deep", "direction", "learned", {}),
+    ("published", "deep", "intervention", "truncate", {"intervention": "truncate"}),
+    ("published", "shallow", "update", "computed again", {"update": "exact"}),
+    ("published", "shallow", "reading", "drop of energy", {"confidence": "energy"}),
+    ("better", "shallow", "ranking", "random", {"share": 0.05, "granularity": "channel",
+     "ranking": "random", "reading": "residual_logit"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("base", "depth", "factor", "level", "settings"), AUDITED)
+def test_a_row_is_what_an_audit_of_that_setting_gives(
+    base, depth, factor, level, settings, found: Ablation, stage: Path, tmp_path: Path
+) -> None:
+    split = dict(zip(("shallow", "deep"), LAYERS, strict=True))[depth]
+    detectors = [DetectorSpec(name="gsc", settings=settings), DetectorSpec(name="gsc-published")]
+    document = run_audit(spec_of(stage, *detectors, split=split), tmp_path).document
+    for audited in (row for row in document["results"] if row["detector"] == "gsc"):
+        row = found.row(audited["ood_set"], base=base, depth=depth, factor=factor, level=level)
+        assert row is not None and row["layer"] == split
+        assert [row[m] for m in METRICS] == pytest.approx([audited[m] for m in METRICS], abs=1e-6)
+        after = document["id_accuracy_after"]["gsc"]
+        assert row["id_accuracy_after"] == pytest.approx(after, abs=1e-9)
+        assert row["surrogate_auroc"] == pytest.approx(document["surrogate_auroc"]["gsc"], abs=1e-6)
+        assert row["turned"] == (document["directions"]["gsc"] == "turned")
+    assert found.facts.id_accuracy == pytest.approx(document["id_accuracy"])
+    for audited in (row for row in document["results"] if row["detector"] == "gsc-published"):
+        row = found.row(
+            audited["ood_set"], base="published", depth=depth, factor="direction", level="published"
+        )
+        assert [row[m] for m in METRICS] == pytest.approx([audited[m] for m in METRICS], abs=1e-6)
+
+
+def test_the_references_are_the_detectors_of_the_catalogue(
+    found: Ablation, stage: Path, tmp_path: Path
+) -> None:
+    names = ("gradnorm", "energy", "maxlogit", "msp")
+    spec = spec_of(stage, *(DetectorSpec(name=name) for name in names))
+    for audited in run_audit(spec, tmp_path).document["results"]:
+        row = found.row(audited["ood_set"], base="reference", detector=audited["detector"])
+        assert [row[m] for m in METRICS] == pytest.approx([audited[m] for m in METRICS], abs=1e-6)
+
+
+@pytest.mark.parametrize("depth", ["shallow", "deep"])
+def test_with_nothing_cut_the_residual_logit_is_the_largest_and_no_confidence_drops(
+    depth: str, found: Ablation
+) -> None:
+    where = {"depth": depth, "factor": "share", "level": "0 %"}
+    bare = found.row(base="reference", detector="maxlogit")
+    none = found.row(base="better", **where)
+    assert [none[m] for m in METRICS] == pytest.approx([bare[m] for m in METRICS], abs=1e-6)
+    assert none["id_accuracy_after"] == pytest.approx(found.facts.id_accuracy)
+    still = found.row(base="published", **where)
+    assert (still["fpr95"], still["auroc"]) == (1, 0.5)
+
+
+def test_before_a_linear_head_first_order_is_exact_and_elsewhere_not(found: Ablation) -> None:
+    differs = {}
+    for depth in ("deep", "shallow"):
+        rows = found.rows(depth=depth, base="published", factor="update").set_index("level")
+        quick, exact = rows.loc["first order"], rows.loc["computed again"]
+        differs[depth] = abs(quick["auroc"] - exact["auroc"])
+    assert differs["deep"] == 0
+    assert differs["shallow"] > 1e-3
+
+
+def test_the_same_seed_gives_the_same_table_and_another_another_random_part(
+    stage: Path, tmp_path: Path
+) -> None:
+    def run(name: str, seed: int) -> Ablation:
+        return ablate(spec_of(stage, seed=seed), tmp_path / name, images_per_set=30)
+
+    first, again, other = run("a", 0), run("b", 0), run("c", 1)
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert not first.table["auroc"].equals(other.table["auroc"])
+    assert {name: (used.used, used.of) for name, used in first.facts.images.items()} == {
+        "calibration": (30, 60), "id": (30, 80), "noise": (30, 40), "faint": (30, 50),
+    }  # fmt: skip
+    assert [layer.name for layer in first.facts.layers] == ["block"], "there is no block before it"
+
+
+def test_each_test_picture_is_decoded_once_for_all_layers_and_settings(
+    ablated: tuple[Ablation, Counter], stage: Path
+) -> None:
+    _, seen = ablated
+    for name, number in (("id", 80), ("noise", 40), ("faint", 50)):
+        counts = [n for path, n in seen.items() if stage / name in path.parents]
+        assert counts == [1] * number
+
+
+def test_it_reads_back_what_it_wrote(found: Ablation, stage: Path, tmp_path: Path) -> None:
+    written = ablate(spec_of(stage), tmp_path, images_per_set=20)
+    read = read_ablation(tmp_path)
+    pd.testing.assert_frame_equal(read.table, written.table)
+    assert read.facts == written.facts
+    assert [each.name for each in tmp_path.iterdir()] == ["ablation.parquet"]
+    (tmp_path / "ablation.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(GscError, match="damaged: start it again"):
+        read_ablation(tmp_path)
+    assert read_ablation(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize("phase", ["scoring noise", "calibrating at block"])
+def test_cancelled_it_leaves_nothing(phase: str, stage: Path, tmp_path: Path) -> None:
+    def stop(progress) -> None:
+        if progress.phase == phase and progress.done:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        ablate(spec_of(stage), tmp_path, stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_zips_are_unpacked_and_cleared_away(stage: Path, tmp_path: Path) -> None:
+    import shutil  # noqa: PLC0415
+
+    packed = Path(shutil.make_archive(str(tmp_path / "noise"), "zip", stage / "noise"))
+    out = tmp_path / "out"
+    found = ablate(spec_of(stage, ood={"noise": packed}), out, images_per_set=20)
+    assert found.facts.images["noise"].of == 40
+    assert [each.name for each in out.iterdir()] == ["ablation.parquet"]
+
+
+def test_what_a_user_can_mend_is_one_sentence(stage: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="layer named 'blok'"):
+        ablate(spec_of(stage), tmp_path, layers=["blok"])
+    with pytest.raises(SpecError, match="needs at least 10 calibration images"):
+        ablate(spec_of(stage), tmp_path, images_per_set=6)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_settings_that_score_alike_are_measured_once_and_others_apart() -> None:
+    rows = trials(Layer("layer", "deep"))
+    knobs = ("share", "granularity", "ranking", "intervention", "update", "reading", "confidence")
+    by_name: dict[str, set] = {}
+    for row in (row for row in rows if row.settings and row.settings["share"]):
+        wanted = dict(row.settings)
+        if wanted["reading"] not in ("drop", "relative_drop"):
+            wanted["confidence"] = None  # it is not read
+        by_name.setdefault(row.detector, set()).add(tuple(wanted[knob] for knob in knobs))
+    assert all(len(settings) == 1 for settings in by_name.values())
+    assert len({settings for each in by_name.values() for settings in each}) == len(by_name)
+    assert {row.level for row in rows if row.factor == "paper"} == {
+        level for level, (depth, _) in PAPER_ROWS.items() if depth == "deep"
+    }
+
+
+def test_the_shallow_layer_lies_two_blocks_before_the_deep_one() -> None:
+    names = ("stem", "a", "a.conv", "b", "c", "d")
+    found = [Split(name, (4, 8, 8), 1, name in "abcd", False) for name in names]
+    chosen = layers_of(found, None, None)
+    assert [(each.name, each.depth) for each in chosen] == [("b", "shallow"), ("d", "deep")]
+    chosen = layers_of(found, "b", None)
+    assert [each.name for each in chosen] == ["a", "b"]
+    assert [each.name for each in layers_of(found, "stem", None)] == ["stem"]
+    assert layers_of([], None, None) == []
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def row(value: float, low: float, high: float) -> pd.Series:
+    return pd.Series({"fpr95": value, "fpr95_low": low, "fpr95_high": high})
+
+
+def test_a_difference_counts_beyond_both_intervals() -> None:
+    assert compare(row(0.2, 0.1, 0.3), row(0.5, 0.4, 0.6)) is Verdict.HELPS
+    assert compare(row(0.5, 0.4, 0.6), row(0.2, 0.1, 0.3)) is Verdict.HURTS
+    assert compare(row(0.2, 0.1, 0.5), row(0.45, 0.4, 0.6)) is Verdict.SAME
+    assert compare(row(0.2, 0.2, 0.2), row(0.2, 0.2, 0.2)) is Verdict.SAME
+
+
+def changed(found: Ablation, where: dict[str, str], **values: float) -> Ablation:
+    """The ablation with other figures in some rows."""
+    table = found.table.copy()
+    rows = found.rows(**where).index
+    for column, value in values.items():
+        table.loc[rows, column] = value
+    return replace(found, table=table)
+
+
+ENERGY = {"base": "reference", "detector": "energy"}
+
+
+@pytest.mark.parametrize(
+    ("bare", "said"), [(0.999, "helps on"), (0.0, "hurts"), (None, "no sure difference")]
+)
+def test_the_answer_compares_the_better_setting_with_nothing_cut(
+    bare: float | None, said: str, found: Ablation
+) -> None:
+    cut = {"base": "better", "depth": "deep"}
+    altered = changed(found, cut, fpr95=0.4, fpr95_low=0.3, fpr95_high=0.5)
+    value = 0.41 if bare is None else bare
+    altered = changed(altered, ENERGY, fpr95=value, fpr95_low=value, fpr95_high=value)
+    assert said in answer(altered)
+    counts = "0" if value == 0 else str(round(1000 * value))
+    assert f"400 of 1,000 strangers pass with it, {counts} of 1,000 without" in answer(altered)
+
+
+def test_a_backwards_direction_is_said(found: Ablation) -> None:
+    where = {"base": "published", "depth": "deep", "factor": "direction"}
+    low = changed(found, where, fpr95=0.3, fpr95_low=0.2, fpr95_high=0.4, backwards=False)
+    assert any("direction is right here" in each.sentence for each in findings(low))
+    high = changed(
+        low, {**where, "level": "published"},
+        fpr95=0.98, fpr95_low=0.97, fpr95_high=0.99, backwards=True,
+    )  # fmt: skip
+    (told,) = (each for each in findings(high) if "backwards here" in each.sentence)
+    assert told.verdict is Verdict.HELPS
+    assert "980 of 1,000 strangers pass; turned, 300 of 1,000" in told.sentence
+
+
+def test_every_part_is_spoken_of_once(found: Ablation) -> None:
+    said = "\n".join(each.sentence for each in findings(found))
+    for part in ("As published", "direction", "How much", "layer", "first-order", "at random"):
+        assert said.count(part) >= 1
+    assert "The first-order estimate is exact" in said
+    assert len(findings(found)) == 6
+
+
+def cosines(found: Ablation, *differences: float) -> Ablation:
+    rows = [SetConsistency(set="id", where="feature", images=50, mean=0.9, low=0.89, high=0.91,
+                           difference=0, difference_low=0, difference_high=0)]  # fmt: skip
+    rows += [
+        SetConsistency(set=f"s{i}", where="feature", images=50, mean=0.9 - d, low=0.8 - d,
+                       high=1 - d, difference=d, difference_low=d - 0.005,
+                       difference_high=d + 0.005)
+        for i, d in enumerate(differences)
+    ]  # fmt: skip
+    facts = found.facts.model_copy(update={"consistency": tuple(rows)})
+    return replace(found, facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("differences", "said", "verdict"),
+    [
+        ((0.2, 0.3), "holds on this model", Verdict.HELPS),
+        ((-0.2, -0.3), "other way round on this model", Verdict.HURTS),
+        ((0.2, -0.3), "holds for 1 of 2 sets and is the other way round for 1", Verdict.SAME),
+        ((0.008, 0.0), "is not seen", Verdict.SAME),
+    ],
+)
+def test_the_premise_is_judged_by_how_much_more_strangers_turn(
+    differences, said: str, verdict: Verdict, found: Ablation
+) -> None:
+    told = premise(cosines(found, *differences))
+    assert said in told.sentence and told.verdict is verdict
+
+
+def test_the_premise_cannot_be_seen_where_all_is_linear(found: Ablation) -> None:
+    layers = tuple(each.model_copy(update={"linear": True}) for each in found.facts.layers)
+    facts = found.facts.model_copy(update={"layers": layers})
+    assert "no gradient ever turns" in premise(replace(found, facts=facts)).sentence
+    assert found.facts.consistency_layer == "first", "the deepest that is not linear"
+
+
+def test_the_papers_rows_are_those_of_the_table(found: Ablation) -> None:
+    table = paper_table(found).set_index("row")
+    assert list(table.index[:-1]) == list(PAPER_ROWS)
+    full = table.loc["Full method: top 20 %, deep layer"]
+    published = found.row(base="published", factor="direction", level="published", depth="deep")
+    learned = found.base("published")
+    assert full["fpr95"] == published["fpr95"] and full["fpr95_learned"] == learned["fpr95"]
+    shallow = found.row(base="published", factor="direction", level="published", depth="shallow")
+    assert table.loc["Shallow layer", "auroc"] == shallow["auroc"]
+    missing = found.table[found.table["depth"] == "deep"]
+    without = paper_table(replace(found, table=missing)).set_index("row")
+    assert without.loc["Shallow layer"].isna().all()
+
+
+def test_the_document_is_json_with_every_row(found: Ablation) -> None:
+    written = json.loads(json.dumps(document(found), allow_nan=False))
+    assert len(written["rows"]) == len(found.table)
+    assert written["answer"] == answer(found)
+    assert set(written["facts"]["images"]) == {"calibration", "id", "noise", "faint"}
+
+
+# --- its charts ------------------------------------------------------------------------------
+
+
+def test_curves_have_a_line_for_each_way_to_choose(found: Ablation) -> None:
+    figure = charts_ablation.curves(found, "better", "fpr95", "noise")
+    assert len(figure.data) == 8
+    assert len({(line.line.color, line.line.dash) for line in figure.data}) == 8
+    (line,) = (line for line in figure.data if line.name == "whole channels, attribution")
+    rows = found.rows("noise", base="better", factor="curve", level="channel, attribution")
+    assert list(line.y) == pytest.approx(list(rows["fpr95"]), abs=1e-4)
+    assert list(line.x) == ["0 %", "1 %", "5 %", "10 %", "20 %", "50 %"]
+    assert len(figure.to_json()) < 30_000
+
+
+@pytest.mark.parametrize("base", ["better", "published"])
+def test_dots_show_every_level_and_mark_the_base(base: str, found: Ablation) -> None:
+    figure = charts_ablation.factors(found, base, "auroc")
+    own, others = figure.data
+    wanted = found.rows(base=base, depth="deep")
+    wanted = wanted[~wanted["factor"].isin(["curve", "paper"])]
+    assert len(own.x) + len(others.x) == len(wanted) + 2, "and both layers"
+    assert set(own.x) == {round(float(found.base(base)["auroc"]), 4)}
+    assert len(own.x) == 8, "each factor has one level that is the base"
+    assert len(figure.to_json()) < 30_000
+
+
+def test_names_are_no_markup_on_the_charts(found: Ablation) -> None:
+    rows = [each.model_copy(update={"set": "<b>noise</b>"}) for each in found.facts.consistency]
+    images = {"id": found.facts.images["id"], "<b>noise</b>": found.facts.images["noise"]}
+    facts = found.facts.model_copy(update={"consistency": tuple(rows[1:2]), "images": images})
+    drawn = charts_ablation.steadiness(replace(found, facts=facts), "feature").to_json()
+    assert "<b>noise" not in json.loads(drawn)["layout"]["yaxis"]["ticktext"][0]
+    table = found.table.assign(layer="<i>x</i>")
+    drawn = charts_ablation.factors(replace(found, table=table), "better", "fpr95")
+    assert not [text for text in drawn.layout.yaxis.ticktext if "<i>" in text]

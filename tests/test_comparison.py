@@ -1,0 +1,92 @@
+"""Who wins in a run, and runs side by side."""
+
+import numpy as np
+import pytest
+from stored_run import SETS, write_run
+
+from gsc_core import charts
+from gsc_core.evaluation.metrics import metrics
+from gsc_core.workspace import queue
+from gsc_core.workspace.comparison import compare, winners
+from gsc_core.workspace.database import Kind
+from gsc_core.workspace.runs import StoredRun, load_run
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+
+    def write(name: str, **settings) -> StoredRun:
+        return load_run(write_run(tmp_path / "runs" / name, **settings))
+
+    return write
+
+
+@pytest.mark.parametrize("metric", ["fpr95", "auroc"])
+def test_the_winner_is_the_best_honest_detector_with_all_that_its_interval_holds(stored, metric):
+    run = stored("a", detectors={"one": 1.2, "two": 1.1, "far": 0.1, "bad": -2.0})
+    for winner in winners(run, metric):
+        rows = {row.detector: row for row in run.rows if row.ood_set == winner.ood_set}
+        values = {name: rows[name].metrics[metric].value for name in rows if name != "bad"}
+        best = (max if metric == "auroc" else min)(values.values())
+        assert values[winner.best.detector] == best
+        assert winner.of == 4
+        bounds = rows[winner.best.detector].metrics[metric]
+        others = {name: row.metrics[metric].value for name, row in rows.items()}
+        del others[winner.best.detector]
+        within = {name for name, value in others.items() if bounds.low <= value <= bounds.high}
+        assert set(winner.level) == within
+    assert [winner.ood_set for winner in winners(run, metric)] == ["mean", *SETS]
+
+
+def test_runs_side_by_side_hold_what_each_run_says(stored):
+    first = stored("a", seed=1, settings={"classifier": "m.pt2", "classes": 3})
+    second = stored("b", seed=2, detectors={"gsc": 1.0, "energy": 0.9})
+    found = compare([first, second])
+    assert list(found.overview.index) == ["a", "b"]
+    assert found.overview.loc["a", "Model"] == "m.pt2"
+    assert found.overview.loc["b", "Best detector"] == second.best().detector
+    assert found.overview.loc["b", "FPR95"] == second.best().metrics["fpr95"]
+    assert found.overview.loc["a", "Familiar pictures"] == 200
+    assert found.overview.loc["a", "Strangers"] == 360
+    assert {detector for detector, _ in found.pairs} == {"gsc", "energy"}
+    table = found.table("auroc")
+    for detector, ood_set in found.pairs:
+        for name, run in (("a", first), ("b", second)):
+            assert (
+                table.loc[(detector, ood_set), name] == run.row(detector, ood_set).metrics["auroc"]
+            )
+
+
+def test_means_over_different_sets_are_not_compared(stored):
+    first = stored("a", sets={"x": 1.0, "y": 2.0})
+    second = stored("b", sets={"x": 1.0, "z": 2.0})
+    assert {ood_set for _, ood_set in compare([first, second]).pairs} == {"x"}
+    assert {ood_set for _, ood_set in compare([first, first]).pairs} == {"x", "y", "mean"}
+
+
+def test_nothing_in_common_is_an_empty_table(stored):
+    found = compare([stored("a", detectors={"p": 1.0}), stored("b", detectors={"q": 1.0})])
+    assert found.pairs == ()
+    assert len(found.overview) == 2
+    assert len(compare([]).pairs) == 0
+
+
+def test_runs_of_one_title_are_told_apart(stored):
+    runs = [stored(name) for name in ("a", "b", "c")]
+    for name, title in (("a", "Release"), ("b", "Release"), ("c", "Other")):
+        queue.submit(Kind.AUDIT, title, name, {})
+    assert list(compare(runs).runs) == ["Release (a)", "Release (b)", "Other"]
+
+
+def test_the_curves_are_those_of_each_run(stored):
+    runs = [stored("a", seed=1), stored("b", seed=2)]
+    curves = compare(runs).curves("energy", "textures")
+    for name, run in zip(("a", "b"), runs, strict=True):
+        scores = run.scores("energy")
+        want = metrics(scores["id"], scores["textures"]).auroc
+        assert np.trapezoid(curves[name].tpr, curves[name].fpr) == pytest.approx(want, abs=5e-3)
+    figure = charts.roc(curves)
+    looks = {(line.line.color, line.line.dash) for line in figure.data}
+    assert [line.name for line in figure.data] == ["a", "b"]
+    assert len(looks) == 2

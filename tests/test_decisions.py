@@ -1,0 +1,158 @@
+"""The stored threshold of a run, and the sentences about it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from stored_run import write_run
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.thresholds import CatchOod, Effect, KeepId, Passed, Typed, Youden
+from gsc_core.workspace import decision_words as words
+from gsc_core.workspace import decisions
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun, load_run
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
+
+
+def stored_run(home, name="demo", **extra) -> StoredRun:
+    return load_run(write_run(home / name, **extra))
+
+
+def test_a_decision_is_found_again_until_it_is_forgotten(home):
+    run = stored_run(home)
+    assert decisions.chosen("demo") is None
+    assert decisions.version("demo") == 0
+    made = decisions.decide(run, "energy", CatchOod(share=0.9))
+    kept = decisions.choose("demo", made)
+    assert kept.chosen is not None
+    assert decisions.chosen("demo") == kept == decisions.standing(run) == decisions.current(run)
+    assert decisions.version("demo") > 0
+    text = json.loads((run.path / "threshold.json").read_text())
+    assert (text["detector"], text["rule"]) == ("energy", {"name": "catch_ood", "share": 0.9})
+    assert not list(run.path.glob("*.part"))
+    decisions.forget("demo")
+    decisions.forget("demo")
+    assert decisions.chosen("demo") is None
+
+
+def test_the_default_keeps_95_percent_with_the_best_detector(home):
+    run = stored_run(home)
+    made = decisions.current(run)
+    assert made.detector == run.best().detector
+    assert made.chosen is None
+    scores = np.sort(run.calibration_scores(made.detector))
+    assert made.value == scores[math.ceil(51 * 0.95) - 1]  # 50 calibration images
+
+
+def test_the_effect_is_counted_on_test_pictures_alone(home):
+    run = stored_run(home, n=70, m=30)
+    found = decisions.effect_of(run, Decision(detector="energy", rule=Youden(), value=0.5))
+    scores = run.scores("energy")
+    assert found.known.total == 70
+    assert found.known.passed == np.sum(scores["id"] <= 0.5)
+    for name, one in found.strangers.items():
+        assert (one.passed, one.total) == (np.sum(scores[name] <= 0.5), 30)
+
+
+def test_a_rule_that_needs_no_strangers_never_sees_them(home):
+    run = stored_run(home)
+    other = stored_run(home, "other", sets={"elsewhere": -3.0})
+    same = run.calibration_scores("energy")
+    assert np.array_equal(same, other.calibration_scores("energy"))
+    rule = KeepId(share=0.9)
+    mine, theirs = (decisions.decide(each, "energy", rule) for each in (run, other))
+    assert mine.value == theirs.value
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"detector": "energy"}', "\udcff"])
+def test_a_damaged_file_is_one_sentence(home, text):
+    run = stored_run(home)
+    (run.path / "threshold.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(GscError, match=r"damaged: delete threshold\.json"):
+        decisions.current(run)
+
+
+def test_a_decision_about_other_scores_does_not_stand(home):
+    run = stored_run(home, provenance={"finished": "2026-01-01"})
+    decisions.choose("demo", decisions.decide(run, "energy", KeepId(share=0.8)))
+    assert decisions.standing(run) is not None
+    metrics = run.path / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("2026-01-01", "2026-02-02"))
+    again = load_run(run.path)
+    assert decisions.standing(again) is None
+    assert decisions.current(again) == decisions.default(again)
+    decisions.choose("demo", Decision(detector="gone", rule=Youden(), value=1.0))
+    assert decisions.standing(run) is None
+
+
+def test_a_threshold_that_flags_nothing_is_refused(home):
+    run = stored_run(home)
+    made = decisions.decide(run, "energy", KeepId(share=0.999))
+    assert made.value == math.inf
+    with pytest.raises(GscError, match="nothing at all"):
+        decisions.choose("demo", made)
+    assert decisions.chosen("demo") is None
+
+
+@pytest.mark.parametrize("run_id", ["../demo", "gone"])
+def test_there_must_be_a_run(home, run_id):
+    home.mkdir(parents=True)
+    made = Decision(detector="x", rule=Youden(), value=1.0)
+    with pytest.raises(GscError, match="from the list"):
+        decisions.choose(run_id, made)
+    assert not list(home.rglob("*"))
+
+
+def effect_of(known: tuple[int, int], **strangers: tuple[int, int]) -> Effect:
+    sets = {name: Passed(*counts, 0.1, 0.2) for name, counts in strangers.items()}
+    return Effect(0.0, Passed(*known, 0.9, 0.97), sets)
+
+
+def test_counts_are_said_of_1000():
+    found = effect_of((951, 1000), textures=(312, 1000))
+    assert words.familiar_sentence(found) == (
+        "Of 1,000 familiar pictures 951 pass (95 % interval 900 to 970) and 49 are flagged."
+    )
+    assert "1,000 strangers from textures 312 would pass" in words.strangers_sentence(found)
+    found = effect_of((951, 1000), a=(1, 10), b=(5, 10), c=(3, 10))
+    said = words.strangers_sentence(found)
+    assert "300 would pass, the mean of 3 sets" in said
+    assert "fewest from a (100), most from b (500)" in said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "0"), (0.0001, "fewer than 1"), (0.9999, "more than 999"), (1, "1,000"), (0.5, "500")],
+)
+def test_a_rare_event_is_not_rounded_away(share, said):
+    assert words.in_1000(share) == said
+
+
+def test_what_was_promised_stands_beside_what_was_shown():
+    made = Decision(detector="x", rule=KeepId(share=0.9), value=0.0)
+    said = words.basis_sentence(made, 200, effect_of((903, 1000), a=(1, 2)))
+    assert "at least 900 of 1,000" in said
+    assert "showed 903: the promise holds" in said
+    fewer = words.basis_sentence(made, 200, effect_of((700, 1000), a=(1, 2)))
+    assert "showed 700, fewer than that" in fewer
+    assert "more than that" in words.basis_sentence(made, 200, effect_of((999, 1000), a=(1, 2)))
+    for rule, part in ((Youden(), "very strangers"), (Typed(value=1.0), "by hand")):
+        made = Decision(detector="x", rule=rule, value=0.0)
+        assert part in words.basis_sentence(made, 200, effect_of((900, 1000), a=(1, 2)))
+
+
+def test_too_few_calibration_pictures_are_told():
+    warned = words.shortage(KeepId(share=0.999), 200)
+    assert warned is not None
+    assert "999 calibration pictures" in warned
+    assert "has 200" in warned
+    assert words.shortage(KeepId(share=0.95), 19) is None
+    assert words.shortage(KeepId(share=0.95), 18) is not None
+    assert words.shortage(Youden(), 1) is None

@@ -1,0 +1,128 @@
+"""What a page shows of a job: waiting, at work, ended, and the buttons."""
+
+import time
+
+import pytest
+from opened_page import ROOT, words
+from streamlit.testing.v1 import AppTest
+
+from gsc_core.workspace import queue
+from gsc_core.workspace.database import Job, Kind, Lane, State, session
+from gsc_core.workspace.home import home
+from gsc_core.workspace.queue import Status
+
+HOSTILE = "[a](http://b) :red[c] $x$ <b>"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
+
+
+def shown(job_id: str) -> AppTest:
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import streamlit as st\n"
+        "from pages.parts.job import job_progress\n"
+        f"job_progress({job_id!r}, 'it')\n"
+        "st.caption('the page around it')"
+    )
+    app = AppTest.from_string(script, default_timeout=30).run()
+    assert not app.exception
+    assert "the page around it" in words(app)
+    return app
+
+
+def submit(total: int = 0) -> Job:
+    return queue.submit(Kind.AUDIT, "An audit", "run", {}, total)
+
+
+def bar(app: AppTest) -> tuple[float, str]:
+    progress = app.get("progress")[0].proto
+    return progress.value, progress.text.replace("\\", "")
+
+
+def test_waiting_tells_how_many_come_first() -> None:
+    jobs = [submit() for _ in range(3)]
+    assert "Starts in a moment" in words(shown(jobs[0].id))
+    assert "Waits for 1 audit before it." in words(shown(jobs[1].id))
+    assert "Waits for 2 audits before it." in words(shown(jobs[2].id))
+
+
+def test_a_job_that_nobody_takes_says_so() -> None:
+    job = submit()
+    with session() as db:
+        stored = db.get(Job, job.id)
+        stored.created = time.time() - 120
+        db.add(stored)
+    app = shown(job.id)
+    assert "No worker has taken it yet" in words(app)
+    app.button(key="it_cancel").click().run()
+    assert queue.get(job.id).state is State.CANCELLED
+    assert "Cancelled" in words(app)
+
+
+def test_at_work_tells_phase_pace_and_time_left() -> None:
+    job = submit(total=1000)
+    queue.claim(Lane.AUDIT, 1)
+    app = shown(job.id)
+    assert bar(app) == (0, "Starting")
+    queue.report(job.id, Status("scoring id", 100, 400, 250, 12.5))
+    app = shown(job.id)
+    assert bar(app) == (25, "Judging the familiar pictures: 100 of 400")
+    assert "12 images a second · about 1 min left" in words(app)
+    queue.report(job.id, Status(f"scoring {HOSTILE}", 3, 400, 10_000, 0.5))
+    value, text = bar(shown(job.id))
+    assert value == 100, "more than was reckoned with"
+    assert HOSTILE in text.replace("\N{WORD JOINER}", "")
+    assert "[a](" not in shown(job.id).get("progress")[0].proto.text
+
+
+def test_without_a_total_the_bar_is_of_the_phase() -> None:
+    job = submit()
+    queue.claim(Lane.AUDIT, 1)
+    queue.report(job.id, Status("drawing road signs", 30, 120, 30, 3.0))
+    app = shown(job.id)
+    assert bar(app) == (25, "Drawing road signs: 30 of 120")
+    assert "3.0 images a second · about 30 s left" in words(app)
+    queue.report(job.id, Status("measuring", 0, 1, 120, 3.0))
+    app = shown(job.id)
+    assert bar(app) == (0, "Measuring")
+    assert "images a second" not in words(app)
+
+
+def test_cancel_is_asked_for_once() -> None:
+    job = submit()
+    queue.claim(Lane.AUDIT, 1)
+    app = shown(job.id)
+    app.button(key="it_cancel").click().run()
+    assert queue.get(job.id).cancel
+    assert "Ending after the batch at hand" in words(app)
+    assert not [button for button in app.button if button.key == "it_cancel"]
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
+def test_what_ended_badly_can_be_tried_again(state: State) -> None:
+    job = submit()
+    queue.claim(Lane.AUDIT, 1)
+    queue.end(job.id, state, f"{HOSTILE} is no picture." if state is State.FAILED else None)
+    app = shown(job.id)
+    assert (HOSTILE if state is State.FAILED else "Cancelled") in words(app)
+    app.button(key="it_retry").click().run()
+    assert queue.get(job.id).state is State.QUEUED
+    assert "Starts in a moment" in words(app)
+
+
+def test_what_ended_well_leaves_the_page_to_its_outcome() -> None:
+    job = submit()
+    queue.claim(Lane.AUDIT, 1)
+    queue.end(job.id, State.DONE)
+    app = shown(job.id)
+    assert not app.button
+    assert words(app) == "the page around it"
+
+
+def test_a_lost_job_and_a_damaged_index_are_sentences() -> None:
+    assert "no longer there" in words(shown("gone"))
+    (home() / "workspace.db").write_bytes(b"nothing of use" * 100)
+    assert "damaged" in words(shown("gone"))

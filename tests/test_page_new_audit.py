@@ -1,0 +1,284 @@
+"""The page New audit: what is missing, what can be chosen, what is then asked of the worker."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from filled_workspace import SETS, fill, work_off
+from opened_page import opened, words
+from streamlit.testing.v1 import AppTest
+
+from gsc_core.demo import DEMO_WEIGHTS
+from gsc_core.detectors import CATALOGUE, GSC
+from gsc_core.spec import AuditSpec
+from gsc_core.workspace import imagesets, models, queue
+from gsc_core.workspace.audits import QUICK
+from gsc_core.workspace.database import Job, Kind, StoredSet, session
+
+TITLES = {each.name: each.title for each in CATALOGUE}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> Path:
+    """A workspace with a model and sets, to be copied."""
+    folder = tmp_path_factory.mktemp("filled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GSC_HOME", str(folder / "home"))
+        fill(folder / "files")
+    return folder / "home"
+
+
+@pytest.fixture
+def home(filled, tmp_path, monkeypatch) -> Path:
+    shutil.copytree(filled, tmp_path / "home")
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "empty"))
+    return tmp_path / "empty"
+
+
+def submitted() -> Job:
+    (job,) = queue.jobs(kinds=(Kind.AUDIT,))
+    return job
+
+
+def asked() -> AuditSpec:
+    return AuditSpec.model_validate(submitted().payload["spec"])
+
+
+def seconds(app: AppTest) -> float:
+    """The estimate as the page says it."""
+    said = re.search(r"About (?:(\d+) min ?)?(?:(\d+) s)?\*\* for", words(app))
+    assert said is not None, words(app)
+    return 60 * float(said[1] or 0) + float(said[2] or 0)
+
+
+def add_set(name: str, role: str, folder: Path) -> None:
+    """A record as an older program could have left it: no check of its name."""
+    known = next(each for each in imagesets.list_sets() if each.name == "noise")
+    with session() as db:
+        fields = known.model_dump(exclude={"id", "created"})
+        db.add(StoredSet(**(fields | {"name": name, "role": role, "folder": str(folder)})))
+
+
+def keys_of(app: AppTest) -> set[str]:
+    kinds = ("selectbox", "multiselect", "slider", "number_input", "text_input", "button")
+    return {widget.key for kind in kinds for widget in getattr(app, kind)}
+
+
+def test_without_anything_it_says_what_is_missing(empty):
+    app = opened("new_audit")
+    assert not app.exception
+    assert "needs three things" in words(app)
+    assert "audit_start" not in keys_of(app)
+    links = [link.proto.label for link in app.get("page_link")]
+    assert [link.split("**")[1] for link in links[:3]] == [
+        "A model",
+        "Familiar pictures",
+        "Strangers",
+    ]
+
+
+def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
+    (tmp_path / "x.pt2").write_bytes(b"not yet looked at")
+    with (tmp_path / "x.pt2").open("rb") as file:
+        models.add_model(file, "x.pt2", name="x")
+    app = opened("new_audit")
+    assert "is being looked at" in words(app)
+    assert "audit_start" not in keys_of(app)
+
+
+def test_a_press_on_start_asks_for_what_is_shown(home):
+    app = opened("new_audit")
+    assert not app.exception
+    assert "130 pictures and 6 detectors" in words(app)
+    assert "40 familiar pictures teach" in words(app)
+    app.button(key="audit_start").click().run()
+    assert not app.exception
+    assert app.query_params["run"] == submitted().subject
+    spec, job = asked(), submitted()
+    folders = {each.name: Path(each.folder) for each in imagesets.list_sets()}
+    (model,) = models.list_models()
+    assert spec.model == models.spec_of(model)
+    assert (spec.id, spec.calibration) == (folders["photos"], 0.5)
+    assert set(spec.ood.values()) <= {folders["noise"], folders["faint"]}
+    assert tuple(each.name for each in spec.detectors) == QUICK
+    assert not any(each.settings for each in spec.detectors)
+    assert (spec.split, spec.device, spec.batch_size, spec.seed) == (None, "auto", None, 0)
+    assert (job.title, job.images_total) == ("small on photos", 130 + 40)
+
+
+def test_every_choice_reaches_the_job(home):
+    app = opened("new_audit")
+    app.multiselect(key="audit_ood_sets").set_value([s.id for s in imagesets.list_sets("ood")])
+    app.selectbox(key="audit_calibration").select("more photos, 60 pictures")
+    app.text_input(key="audit_title").set_value("Try **this**")
+    app.selectbox(key="audit_device").select("cpu")
+    app.number_input(key="audit_seed").set_value(7)
+    app.number_input(key="audit_batch").set_value(16)
+    app.slider(key="knob_gsc_share").set_value(0.1)
+    app.selectbox(key="knob_gsc_granularity").select("channel")
+    app.number_input(key="knob_knn_k").set_value(3)
+    splits = models.facts_of(models.list_models()[0]).splits
+    other = next(each for each in splits if not each.default)
+    app.selectbox(key="audit_split").set_value(other.name)
+    app.run()
+    assert not app.exception
+    assert "audit_share" not in keys_of(app)
+    assert "60 familiar pictures teach" in words(app)
+    app.button(key="audit_start").click().run()
+    spec = asked()
+    assert set(spec.ood) == {"noise", "faint"}
+    assert spec.calibration == Path(imagesets.list_sets("calibration")[0].folder)
+    assert (spec.device, spec.seed, spec.batch_size) == ("cpu", 7, 16)
+    assert spec.split == other.name
+    settings = {each.name: each.settings for each in spec.detectors}
+    assert settings["gsc"] == {"share": 0.1, "granularity": "channel"}
+    assert settings["knn"] == {"k": 3}
+    assert submitted().title == "Try **this**"
+
+
+def test_gsc_shows_every_one_of_its_settings_with_words_and_default(home):
+    app = opened("new_audit")
+    for knob in GSC.knobs():
+        kinds = ("selectbox", "slider", "number_input")
+        (widget,) = (
+            each
+            for kind in kinds
+            for each in getattr(app, kind)
+            if each.key == f"knob_gsc_{knob.name}"
+        )
+        label, about = (re.sub(r"[\\\u2060]", "", text) for text in (widget.label, widget.help))
+        assert knob.about in label
+        assert str(knob.default) in about
+        assert widget.value == knob.default
+
+
+def test_all_and_quick_and_the_price_of_further_passes(home):
+    app = opened("new_audit")
+    quick = seconds(app)
+    app.button(key="audit_all").click().run()
+    assert app.multiselect(key="audit_detectors").value == list(TITLES)
+    assert "24 detectors" in words(app)
+    assert seconds(app) >= quick
+    app.button(key="audit_quick").click().run()
+    assert tuple(app.multiselect(key="audit_detectors").value) == QUICK
+
+
+def test_the_catalogue_says_what_each_detector_costs(home):
+    app = opened("new_audit")
+    (table,) = (each.value for each in app.dataframe)
+    assert list(table.index) == list(TITLES.values())
+    assert table.loc[TITLES["odin"], "Extra passes"] > 1
+    assert "gradient" in table.loc[TITLES["gsc"], "Reads"]
+
+
+@pytest.mark.parametrize("key", ["audit_ood_sets", "audit_detectors"])
+def test_nothing_starts_without_strangers_or_detectors(home, key):
+    app = opened("new_audit")
+    app.multiselect(key=key).set_value([]).run()
+    assert not app.exception
+    assert app.button(key="audit_start").disabled
+    assert "Choose at least one" in words(app)
+    assert queue.jobs(kinds=(Kind.AUDIT,)) == []
+
+
+def test_two_sets_of_one_name_are_told_apart_and_refused_together(home):
+    add_set("noise", "ood", Path("/elsewhere"))
+    app = opened("new_audit")
+    options = app.multiselect(key="audit_ood_sets").options
+    assert len(set(options)) == len(options) == 3
+    both = [each.id for each in imagesets.list_sets("ood") if each.name == "noise"]
+    app.multiselect(key="audit_ood_sets").set_value(both).run()
+    app.button(key="audit_start").click().run()
+    assert not app.exception
+    assert 'are named "noise": rename one of them' in words(app)
+    assert queue.jobs(kinds=(Kind.AUDIT,)) == []
+
+
+def test_a_reserved_name_is_one_sentence(home):
+    add_set("mean", "ood", Path("/elsewhere"))
+    app = opened("new_audit")
+    mean = next(each.id for each in imagesets.list_sets("ood") if each.name == "mean")
+    app.multiselect(key="audit_ood_sets").set_value([mean]).run()
+    app.button(key="audit_start").click().run()
+    (error,) = app.error
+    assert "cannot be named" in error.value
+
+
+def test_a_lost_model_file_is_one_sentence(home):
+    for file in (home / "models").rglob("*.pt2"):
+        file.unlink()
+    with session() as db:  # the copy's record leads to its own folder
+        (model,) = models.list_models()
+        model.spec = model.spec | {"checkpoint": str(home / "models" / "gone.pt2")}
+        db.add(model)
+    app = opened("new_audit")
+    app.button(key="audit_start").click().run()
+    assert not app.exception
+    assert "gone" in words(app)
+    assert queue.jobs(kinds=(Kind.AUDIT,)) == []
+
+
+def test_pictures_without_labels_are_said_to_have_none(home):
+    assert "no labels" not in words(opened("new_audit"))
+    add_set("unnamed", "id", Path("/elsewhere"))
+    app = opened("new_audit")
+    app.selectbox(key="audit_id_set").select("unnamed, 40 pictures").run()
+    assert "no labels" in words(app)
+    assert "20 pictures to calibrate are few" in words(app)
+
+
+def test_another_model_has_other_layers(home):
+    with DEMO_WEIGHTS.open("rb") as file:
+        models.add_model(file, DEMO_WEIGHTS.name, name="signs")
+    work_off()
+    app = opened("new_audit")
+    assert app.selectbox(key="audit_model").options == ["signs", "small"]
+    app.selectbox(key="audit_split").set_value("layer2").run()
+    app.selectbox(key="audit_model").select("small").run()
+    assert not app.exception
+    known = {each.name for each in models.facts_of(models.list_models()[1]).splits}
+    assert app.selectbox(key="audit_split").value in known
+    app.button(key="audit_start").click().run()
+    assert asked().split is None
+
+
+def test_the_address_keeps_the_choices(home):
+    app = opened(
+        "new_audit", audit_share="20", audit_detectors=TITLES["energy"], knob_gsc_share="0.3"
+    )
+    assert app.slider(key="audit_share").value == 20
+    assert app.multiselect(key="audit_detectors").value == ["energy"]
+    assert "16 familiar pictures teach" in words(app)
+
+
+def test_the_queue_before_it_is_told(home):
+    queue.submit(Kind.AUDIT, "first", "first", {})
+    queue.submit(Kind.ABLATION, "second", "second", {})
+    assert "2 before it in the queue" in words(opened("new_audit"))
+
+
+def test_hostile_names_stay_what_they_are(home):
+    name = "![x](http://evil) :material/home: **b** <i>"
+    add_set(name, "ood", Path("/elsewhere"))
+    app = opened("new_audit")
+    assert not app.exception
+    assert f"{name}, 40 pictures" in app.multiselect(key="audit_ood_sets").options
+
+
+def test_a_damaged_index_is_one_sentence(empty):
+    empty.mkdir()
+    (empty / "workspace.db").write_bytes(b"no database at all" * 100)
+    app = opened("new_audit")
+    assert not app.exception
+    assert "damaged" in words(app)
+
+
+def test_the_stage_is_what_these_tests_think(home):
+    assert {each.name: each.role for each in imagesets.list_sets()} == SETS

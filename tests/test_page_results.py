@@ -1,0 +1,212 @@
+"""The results page: what it says of each detector, and the pictures on which two of them differ."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from opened_page import opened, words
+from PIL import Image
+from stored_run import DETECTORS, SETS, write_run
+
+from gsc_core.evaluation.intervals import Interval
+from gsc_core.workspace.disagreement import disagreements
+from gsc_core.workspace.runs import load_run
+from pages.parts.intervals import styled
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
+
+
+def with_pictures(folder: Path, **extra) -> Path:
+    """A run whose sets lie beside it, with a picture for each row."""
+    roots = {name: str(folder / "sets" / name) for name in ("id", "calibration", *SETS)}
+    ood = {name: roots[name] for name in SETS}
+    settings = {"id": roots["id"], "calibration": roots["calibration"], "ood": ood}
+    write_run(folder, settings=settings | extra)
+    table = pd.read_parquet(folder / "scores.parquet")
+    for set_name, file in zip(table["set"], table["file"], strict=True):
+        path = folder / "sets" / set_name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (90, 120, 30)).save(path)
+    return folder
+
+
+def charts(app) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def test_backwards_and_missing_detectors_are_named_above_everything(home):
+    write_run(home / "demo")
+    app = opened("results")
+    assert "gsc-published points the wrong way" in words(app)
+    assert "Not run: she" in words(app)
+    write_run(home / "good", detectors={"energy": 1.0}, excused={})
+    assert "wrong way" not in words(opened("results", run="good"))
+    assert "Not run" not in words(opened("results", run="good"))
+
+
+def test_three_curves_of_the_same_scores(home):
+    write_run(home / "demo")
+    app = opened("results")
+    titles = {charts(app)[1]["layout"]["xaxis"]["title"]["text"]}
+    for kind in ("ood", "id"):
+        app.segmented_control(key="results_curve").set_value(kind).run()
+        assert not app.exception
+        drawn = charts(app)[1]
+        assert len(drawn["data"]) == len(SETS)
+        titles.add(drawn["layout"]["xaxis"]["title"]["text"])
+    assert titles == {
+        "Share of strangers let through (FPR)",
+        "Share of strangers flagged (recall)",
+        "Share of familiar pictures let through (recall)",
+    }
+
+
+def test_every_chart_and_table_says_what_it_shows_to_who_cannot_see_it(home):
+    write_run(home / "demo")
+    app = opened("results")
+    for part in [*app.get("plotly_chart"), *app.dataframe]:
+        assert len(part.proto.alt) > 20
+
+
+def test_a_known_detector_is_explained_with_its_paper(home):
+    write_run(home / "demo", detectors={"energy": 1.0, "home-made": 0.5})
+    app = opened("results")
+    paper = next(part.value for part in app.caption if "](https://" in part.value)
+    assert "Energy" in paper
+    app.selectbox(key="results_detector").select("home-made").run()
+    assert not app.exception
+    assert "another version" in words(app)
+
+
+def test_who_wins_where_is_told_for_each_set(home):
+    folder = write_run(home / "demo")
+    app = opened("results")
+    found = next(table.value for table in app.dataframe if "Best" in table.value.columns)
+    assert list(found["Strangers"]) == ["mean of the sets", *SETS]
+    rows = json.loads((folder / "metrics.json").read_text())["results"]
+    for _, line in found.iterrows():
+        ood_set = "mean" if line["Strangers"] == "mean of the sets" else line["Strangers"]
+        honest = [r for r in rows if r["ood_set"] == ood_set and r["detector"] != "gsc-published"]
+        assert (
+            line["Best"] == min(honest, key=lambda row: (row["fpr95"], row["detector"]))["detector"]
+        )
+    app.selectbox(key="results_metric").select("auroc").run()
+    assert not app.exception
+
+
+def test_disagreements_are_counted_and_their_pictures_lead_on(home):
+    folder = with_pictures(home / "demo")
+    app = opened("results")
+    assert not app.exception
+    assert app.selectbox(key="results_gsc").value == "gsc"
+    assert app.selectbox(key="results_baseline").value == "energy"
+    counts = disagreements(load_run(folder), "gsc", "energy")
+    labels = app.radio(key="results_group").options
+    for label, group in zip(labels, counts, strict=True):
+        assert re.sub(r"\\", "", label).endswith(f"{group.count} of {group.of}")
+    links = [link.proto.query_string for link in app.get("page_link")]
+    first = next(group for group in counts if group.count)
+    assert {f"run=demo&image={row}" for row in first.rows} <= set(links)
+    assert len(app.get("image")) == len(first.rows)
+
+
+def test_each_group_shows_its_own_pictures(home):
+    folder = with_pictures(home / "demo")
+    app = opened("results")
+    for i, group in enumerate(disagreements(load_run(folder), "gsc", "energy")):
+        app.radio(key="results_group").set_value(i).run()
+        assert not app.exception
+        assert len(app.get("image")) == len(group.rows)
+        assert ("There is no such picture" in words(app)) is not bool(group.count)
+
+
+def test_lost_pictures_and_lost_scores_are_sentences(home):
+    folder = with_pictures(home / "demo")
+    for file in (folder / "sets").rglob("*.png"):
+        file.unlink()
+    app = opened("results")
+    assert not app.exception
+    assert not app.get("image")
+    (folder / "scores.parquet").unlink()
+    app = opened("results")
+    assert not app.exception
+    assert len(app.dataframe[0].value) == len(DETECTORS)
+    assert not app.radio
+
+
+def test_detectors_that_agree_and_a_detector_alone(home):
+    with_pictures(home / "demo")
+    table = pd.read_parquet(home / "demo/scores.parquet")
+    table["energy"] = 2 * table["gsc"]
+    table.to_parquet(home / "demo/scores.parquet", index=False)
+    app = opened("results")
+    assert "They agree on every picture" in words(app)
+    write_run(home / "alone", detectors={"gsc": 1.0})
+    app = opened("results", run="alone")
+    assert not app.exception
+    assert "disagree" not in words(app)
+
+
+def test_without_gsc_any_two_detectors_are_compared(home):
+    with_pictures(home / "demo")
+    write_run(home / "other", detectors={"energy": 1.0, "msp": 0.3})
+    app = opened("results", run="other")
+    assert not app.exception
+    assert app.selectbox(key="results_gsc").value == "energy"
+    assert app.selectbox(key="results_baseline").value == "msp"
+
+
+def test_hostile_classes_and_files_stay_text_in_the_gallery(home):
+    evil = "<img src=x onerror=alert(1)> [x](http://e.example) :red[y] $z$"
+    with_pictures(home / "demo", class_names=[evil] * 12)
+    app = opened("results")
+    assert not app.exception
+    captions = [
+        link.proto.label for link in app.get("page_link") if "image=" in link.proto.query_string
+    ]
+    assert captions
+    assert all("img" in caption for caption in captions)
+    for caption in captions:
+        assert not re.search(r"(?<!\\)[<\[$]", caption), caption
+
+
+def test_what_it_rests_on_gives_accuracy_before_and_after(home):
+    write_run(home / "demo")
+    app = opened("results")
+    assert "Of 1,000 familiar pictures the classifier names 953 right" in words(app)
+    assert "948 after gsc" in words(app)
+    counts = next(table.value for table in app.dataframe if "scored" in table.value.columns)
+    assert counts.loc["id", "scored"] == 200
+
+
+def test_many_sets_and_detectors_are_cut_with_a_word(home):
+    sets = {f"set {i:02}": 1 + i / 20 for i in range(14)}
+    write_run(home / "demo", sets=sets, n=30, m=20)
+    app = opened("results")
+    assert not app.exception
+    assert "The first 12 of 14 sets are drawn" in words(app)
+    assert sum(len(chart.proto.spec) for chart in app.get("plotly_chart")) < 200_000
+
+
+def test_a_cell_sorts_by_its_number_and_shows_its_interval():
+    cells = pd.DataFrame(
+        {"a": [Interval(0.312, 0.28, 0.345), None]}, index=["x", "y"], dtype=object
+    )
+    table = styled(cells, "fpr95")
+    assert table.data["a"].iloc[0] == pytest.approx(31.2)
+    shown = table.to_html()
+    assert "31.2 (28.0–34.5)" in shown
+    assert "–</td>" in shown
+    good, bad = (
+        float(re.search(r"150, 160, ([\d.]+)", styled(one, "auroc").to_html())[1])
+        for one in (
+            pd.DataFrame({"a": [Interval(value, 0.5, 0.5)]}, dtype=object) for value in (0.9, 0.2)
+        )
+    )
+    assert good > bad

@@ -1,0 +1,270 @@
+"""The thresholds page: its controls move the counts, and a decision is kept."""
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opened_page import opened, words
+from PIL import Image
+from stored_run import write_run
+from streamlit.testing.v1 import AppTest
+
+from gsc_core import charts
+from gsc_core.charts_threshold import figures, marked
+from gsc_core.evaluation.metrics import metrics
+from gsc_core.evaluation.thresholds import KeepId, Typed, effect
+from gsc_core.workspace import decisions
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import load_run
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
+
+
+def counts(app: AppTest) -> tuple[int, int]:
+    """The two large numbers: familiar pictures and strangers that pass, of 1,000."""
+    known, strange = (int(one.value.split()[0].replace(",", "")) for one in app.metric)
+    return known, strange
+
+
+def drawn(app: AppTest) -> list[str]:
+    return [chart.proto.spec for chart in app.get("plotly_chart")]
+
+
+def test_it_opens_at_the_default_with_true_counts(home):
+    run = load_run(write_run(home / "demo"))
+    app = opened("thresholds", run="demo")
+    assert not app.exception
+    best = run.best().detector
+    assert app.selectbox(key="threshold_detector").value == best
+    assert app.button_group(key="threshold_rule").value == "keep_id"
+    scores = run.scores(best)
+    threshold = np.sort(run.calibration_scores(best))[math.ceil(51 * 0.95) - 1]
+    known = np.mean(scores.pop("id") <= threshold)
+    strange = np.mean([np.mean(values <= threshold) for values in scores.values()])
+    assert counts(app) == (round(1000 * known), round(1000 * strange))
+    assert app.slider(key="threshold_value").value == pytest.approx(threshold)
+    assert "Nobody has chosen" in words(app)
+    assert "50 calibration pictures promise" in words(app)
+
+
+def test_share_rule_and_slider_move_everything(home):
+    write_run(home / "demo")
+    app = opened("thresholds", run="demo", threshold_detector="energy")
+    first, charts_before = counts(app), drawn(app)
+    assert len(charts_before) == 2
+    app.slider(key="threshold_share").set_value(70.0).run()
+    lower = counts(app)
+    assert lower[0] < first[0]
+    assert lower[1] <= first[1]
+    assert all(a != b for a, b in zip(charts_before, drawn(app), strict=True))
+
+    app.button_group(key="threshold_rule").set_value("catch_ood").run()
+    assert 1000 - counts(app)[1] >= 700
+    assert "very strangers" in words(app)
+    app.button_group(key="threshold_rule").set_value("youden").run()
+    assert app.slider(key="threshold_share").disabled
+
+    app.slider(key="threshold_value").set_value(app.slider(key="threshold_value").max).run()
+    assert not app.exception
+    assert app.button_group(key="threshold_rule").value == "typed"
+    assert counts(app)[0] >= 990
+    assert "by hand" in words(app)
+
+    app.selectbox(key="threshold_detector").select("msp").run()
+    assert app.button_group(key="threshold_rule").value == "keep_id"  # a value fits one scale
+
+
+def test_the_address_sets_the_controls(home):
+    run = load_run(write_run(home / "demo"))
+    asked = {"threshold_rule": "By hand", "threshold_detector": "msp", "threshold_value": "0.6"}
+    app = opened("thresholds", run="demo", **asked)
+    assert app.selectbox(key="threshold_detector").value == "msp"
+    assert app.slider(key="threshold_value").value == 0.6
+    assert counts(app)[0] == round(1000 * np.mean(run.scores("msp")["id"] <= 0.6))
+    app = opened("thresholds", run="demo", threshold_share="80", threshold_detector="gone")
+    assert app.slider(key="threshold_share").value == 80.0
+    assert app.selectbox(key="threshold_detector").value == run.best().detector
+
+
+def test_a_decision_is_kept_and_taken_back(home):
+    run = load_run(write_run(home / "demo"))
+    app = opened("thresholds", run="demo")
+    app.selectbox(key="threshold_detector").select("msp").run()
+    app.slider(key="threshold_value").set_value(0.5).run()
+    app.button(key="threshold_save").click().run()
+    assert not app.exception
+    stored = decisions.standing(run)
+    assert stored is not None
+    assert (stored.detector, stored.rule) == ("msp", Typed(value=stored.value))
+    assert "The run's threshold: msp at" in words(app)
+    assert app.button(key="threshold_save").disabled
+
+    fresh = opened("thresholds", run="demo")
+    assert fresh.selectbox(key="threshold_detector").value == "msp"
+    assert fresh.slider(key="threshold_value").value == pytest.approx(stored.value)
+    assert counts(fresh) == counts(app)
+    fresh.button(key="threshold_forget").click().run()
+    assert decisions.chosen("demo") is None
+    assert "Nobody has chosen" in words(fresh)
+
+
+def test_another_run_starts_at_its_own_decision(home):
+    write_run(home / "demo")
+    write_run(home / "other", detectors={"only": 1.0})
+    decisions.choose("other", Decision(detector="only", rule=KeepId(share=0.6), value=0.1))
+    app = opened("thresholds", run="demo")
+    app.selectbox(key="threshold_detector").select("msp").run()
+    app.selectbox(key="thresholds_run").select("other").run()
+    assert not app.exception
+    assert app.selectbox(key="threshold_detector").value == "only"
+    assert app.slider(key="threshold_share").value == 60.0
+
+
+def test_too_few_calibration_pictures_is_a_warning(home):
+    write_run(home / "demo")
+    app = opened("thresholds", run="demo")
+    app.slider(key="threshold_share").set_value(99.9).run()
+    assert not app.exception
+    assert "999 calibration pictures and this run has 50" in words(app)
+    assert app.button(key="threshold_save").disabled
+    assert counts(app) == (1000, 1000)
+
+
+def test_a_backwards_detector_says_so(home):
+    write_run(home / "demo")
+    app = opened("thresholds", run="demo", threshold_detector="gsc-published")
+    assert "wrong way" in app.warning[0].value
+
+
+def test_each_set_has_its_row_the_worst_first(home):
+    sets = {f"set {i}": i / 10 for i in range(50)}
+    run = load_run(write_run(home / "demo", sets=sets, detectors={"energy": 1.0}, m=40))
+    app = opened("thresholds", run="demo")
+    table = app.dataframe[0].value
+    assert len(table) == 50
+    assert list(table["Would pass"]) == sorted(table["Would pass"], reverse=True)
+    found = decisions.effect_of(run, decisions.default(run)).strangers
+    for row in table.itertuples():
+        assert row.Passed == found[row[1]].passed
+        assert row[2] == pytest.approx(1000 * found[row[1]].share)
+    app.selectbox(key="threshold_set").select("set 7").run()
+    assert not app.exception
+    assert '"set 7"' in drawn(app)[0]
+
+
+def test_pictures_nearest_the_threshold_lead_to_their_page(home):
+    folder = write_run(home / "demo", sets={"textures": 2.0}, detectors={"energy": 1.0}, n=30, m=30)
+    rows = load_run(folder)
+    for name, unpacked in (("id", "id"), ("textures", b"textures".hex())):
+        for file in (f"{name}/{i:05}.png" for i in range(30)):
+            path = folder / "unpacked" / unpacked / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), "teal").save(path)
+    app = opened("thresholds", run="demo")
+    assert not app.exception
+    links = [link.proto for link in app.get("page_link") if "image=" in link.proto.query_string]
+    assert 5 < len(links) <= 10
+    asked = [int(re.search(r"image=(\d+)", link.query_string)[1]) for link in links]
+    scores, threshold = rows.column("energy"), decisions.default(rows).value
+    members = rows.members()
+    inside = [row for row in asked if scores[row] <= threshold]
+    outside = [row for row in asked if scores[row] > threshold]
+    every = [
+        row for row, code in enumerate(members.codes) if members.groups[code][0] != "calibration"
+    ]
+    nearest = sorted((row for row in every if scores[row] <= threshold), key=lambda r: -scores[r])
+    assert inside == nearest[:5]
+    nearest = sorted((row for row in every if scores[row] > threshold), key=lambda r: scores[r])
+    assert outside == nearest[:5]
+
+
+def test_hostile_names_stay_text(home):
+    evil = "<img src=x onerror=alert(1)> **b** [x](http://e.example) :red[r]"
+    write_run(home / "demo", sets={evil: 0.5, "__b__": 3.0}, detectors={evil: 1.0})
+    app = opened("thresholds", run="demo")
+    assert not app.exception
+    app.button(key="threshold_save").click().run()
+    for part in [*app.header, *app.markdown, *app.caption, *app.error, *app.warning]:
+        text = re.sub(r"\\[!-/:-@\[-`{-~]", "", part.value).replace("**", "")
+        assert not re.search(r"[<>*_`$#\[\]]", text), part.value
+    app.selectbox(key="threshold_set").select(evil).run()
+    assert "<img" not in drawn(app)[0]
+
+
+@pytest.mark.parametrize("damage", ["scores", "decision", "none"])
+def test_what_is_damaged_is_one_sentence(home, damage):
+    folder = write_run(home / "demo")
+    if damage == "scores":
+        (folder / "scores.parquet").write_bytes(b"PAR1 junk")
+    elif damage == "decision":
+        (folder / "threshold.json").write_text("{")
+    app = opened("thresholds", run="gone" if damage == "none" else "demo")
+    assert not app.exception
+    assert len(app.error) == 1
+    if damage == "decision":
+        app.button(key="threshold_forget").click().run()
+        assert not app.error
+        assert counts(app)[0] > 0
+
+
+def test_without_a_run_it_says_what_to_do(home):
+    app = opened("thresholds")
+    assert not app.exception
+    assert "No audit has run yet" in words(app)
+
+
+@pytest.fixture(scope="module")
+def large() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"id": rng.normal(0, 1, 100_000)} | {
+        f"set {i}": rng.normal(1 + i, 1, 25_000) for i in range(4)
+    }
+
+
+def test_a_step_is_quick_and_light_at_200000_scores(large):
+    sets = dict(large)
+    known = sets.pop("id")
+    prepared = figures(known, sets, colours=charts.SetColours(sets))
+    started = time.process_time()
+    histogram, roc = marked(prepared, effect(1.2, known, sets))
+    assert time.process_time() - started < 0.25
+    assert len(histogram.to_json()) + len(roc.to_json()) < 40_000
+    again = figures(known, sets, colours=charts.SetColours(sets))
+    assert prepared.histogram == again.histogram  # the marks went to copies
+
+
+def test_the_point_lies_on_the_curve_and_the_line_at_the_threshold(large):
+    sets = {"set 1": large["set 1"]}
+    prepared = figures(large["id"], sets, colours=charts.SetColours(sets))
+    assert prepared.low < prepared.high
+    assert (prepared.high - prepared.low) / prepared.step == pytest.approx(500, rel=0.7)
+    histogram, roc = marked(prepared, effect(0.75, large["id"], sets))
+    assert histogram.layout.shapes[1].x0 == 0.75
+    line, point = prepared.roc.data[0], roc.data[1]
+    assert np.trapezoid(line.y, line.x) == pytest.approx(
+        metrics(large["id"], sets["set 1"]).auroc, abs=5e-3
+    )
+    assert np.interp(point.x[0], line.x, line.y) == pytest.approx(point.y[0], abs=5e-3)
+    assert point.y[0] == np.mean(large["id"] <= 0.75)
+    far, _ = marked(prepared, effect(math.inf, large["id"], sets))
+    assert far.layout.shapes[1].x0 == far.layout.xaxis.range[1]
+    json.loads(far.to_json())
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
+def test_a_slider_fits_any_scale(scale):
+    known, sets = np.array([0.0, scale]), {"x": np.array([scale, 2 * scale])}
+    prepared = figures(known, sets, colours=charts.SetColours(sets))
+    assert prepared.low <= 0
+    assert prepared.high >= 1.99 * scale
+    assert 100 <= (prepared.high - prepared.low) / prepared.step <= 1300
+    flat = figures(np.full(3, scale), {"x": np.full(3, scale)}, colours=charts.SetColours(["x"]))
+    assert flat.low < scale < flat.high

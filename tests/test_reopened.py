@@ -1,0 +1,348 @@
+"""A finished audit opened again gives the scores it gave, for any picture, and finds its model."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from small_audit import PREPROCESS, model, read_with_pillow, save_program, write_stage
+
+from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
+from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.detectors import CATALOGUE
+from gsc_core.errors import ImageError, SpecError
+from gsc_core.reopened import Reopened, reopen
+
+ALL = tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE)
+TRUNCATING = DetectorSpec(
+    name="gsc", settings={"intervention": "truncate", "granularity": "channel", "percentile": 0.8}
+)
+
+
+def spec_of(stage: Path, **changed: object) -> AuditSpec:
+    values = {
+        "model": ModelSpec(
+            checkpoint=stage / "small.pt2", preprocessing=Preprocessing.parse(PREPROCESS)
+        ),
+        "id": stage / "id",
+        "calibration": stage / "calibration",
+        "ood": {"faint": stage / "faint"},
+        "detectors": ALL,
+        "repeats": 10,
+    }
+    return AuditSpec(**(values | changed))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_stage(tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture(scope="module")
+def run(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One audit with every detector."""
+    return run_audit(spec_of(stage), tmp_path_factory.mktemp("run")).folder
+
+
+@pytest.fixture(scope="module")
+def opened(run: Path) -> Reopened:
+    return reopen(run)
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "scores.parquet")
+
+
+def path_of(stage: Path, row: pd.Series) -> Path:
+    return stage / row["set"] / row["file"]
+
+
+# --- the same scores ---------------------------------------------------------------------------
+
+
+def assert_same_scores(opened: Reopened, stage: Path, rows: pd.DataFrame, every: int) -> None:
+    """Scores of some pictures against the stored ones, to float32 noise of another batch size."""
+    columns = [name for name in rows.columns if name in {d.name for d in CATALOGUE}]
+    scale = rows[columns].abs().max()
+    for _, row in rows.iloc[::every].iterrows():
+        scores = opened.score(path_of(stage, row))
+        assert set(scores) == set(columns)
+        for name in columns:
+            assert scores[name] == pytest.approx(row[name], abs=2e-5 * float(scale[name])), name
+
+
+def test_every_detector_scores_as_in_the_audit(run: Path, opened: Reopened, stage: Path) -> None:
+    rows = rows_of(run)
+    assert {"gsc", "odin", "knn", "vim", "rmd", "she"} <= set(rows.columns)
+    assert_same_scores(opened, stage, rows, every=9)
+
+
+def test_settings_are_those_of_the_audit(stage: Path, tmp_path: Path) -> None:
+    """A cut that is learned from the maps, half of the pictures apart, another layer."""
+    knn = DetectorSpec(name="knn", settings={"k": 3})
+    spec = spec_of(stage, detectors=(TRUNCATING, knn), calibration=0.5, split="first")
+    folder = run_audit(spec, tmp_path / "out").folder
+    opened = reopen(folder)
+    assert opened.network.split is not None and opened.network.split.name == "first"
+    rows = rows_of(folder)
+    assert_same_scores(opened, stage, rows[rows["role"] != "calibration"], every=7)
+
+
+def test_bytes_score_as_their_file(opened: Reopened, stage: Path) -> None:
+    path = next((stage / "faint").iterdir())
+    assert opened.score(path.read_bytes()) == opened.score(path) == opened.score(opened.look(path))
+
+
+def test_the_pass_is_that_of_the_module(opened: Reopened, stage: Path) -> None:
+    path = next((stage / "id" / "2").iterdir())
+    with torch.no_grad():
+        truth = model()(read_with_pillow(path))
+    seen = opened.look(path)
+    torch.testing.assert_close(seen.batch.logits, truth, rtol=1e-4, atol=1e-4)
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    assert np.array_equal(seen.pixels.permute(1, 2, 0).numpy(), pixels)
+
+
+def test_who_was_excused_stays_out(run: Path, opened: Reopened) -> None:
+    excused = set(json.loads((run / "metrics.json").read_text())["excused"])
+    assert "gmm" in excused, "too few images of each class"
+    assert excused.isdisjoint(opened.detectors) and len(opened.detectors) + len(excused) == len(ALL)
+
+
+def test_a_score_that_is_no_number_is_left_out_once(
+    opened: Reopened, stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlike in an audit: one odd picture takes no detector from the next one."""
+    path = next((stage / "faint").iterdir())
+    with monkeypatch.context() as patched:
+        energy = opened.detectors["energy"]
+        patched.setattr(energy, "score", lambda batch: torch.full((len(batch),), torch.nan))
+        assert "energy" not in opened.score(path)
+    assert "energy" in opened.score(path)
+
+
+# --- what is kept ------------------------------------------------------------------------------
+
+
+def test_what_is_kept_belongs_together_row_by_row(run: Path, opened: Reopened, stage: Path) -> None:
+    """Order, labels, logits and gradients of the calibration, again by the module alone."""
+    kept, rows = opened.kept, rows_of(run)
+    calibration = rows[rows["role"] == "calibration"]
+    assert [file.name for file in kept.files] == list(calibration["file"])
+    assert [file.sha256 for file in kept.files] == list(calibration["sha256"])
+    assert list(calibration.index) == list(range(len(kept.files))), "the first rows of the scores"
+    assert kept.calibration.labels.tolist() == list(calibration["label"])
+    images = torch.cat([read_with_pillow(stage / "calibration" / f.name) for f in kept.files])
+    module = model()
+    with torch.no_grad():
+        torch.testing.assert_close(kept.calibration.logits, module(images), rtol=1e-4, atol=1e-4)
+        h = module.block(module.first(images))
+    sample = kept.calibration.sample
+    torch.testing.assert_close(sample.feature_map, h, rtol=1e-4, atol=1e-4)
+    leaf = h.clone().requires_grad_()
+    logits = module.fc(leaf.mean(dim=(2, 3)))
+    (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), leaf)
+    torch.testing.assert_close(sample.gradient, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_no_pixels_are_kept(run: Path) -> None:
+    """ODIN reads them when it scores, and nobody when it is fitted."""
+    with safe_open(run / "calibration.safetensors", framework="pt") as file:
+        assert not [name for name in file.keys() if "images" in name]  # noqa: SIM118
+        assert {"logits", "features", "labels", "files", "surrogates.gradient"} <= set(file.keys())
+
+
+def test_the_usual_range_of_each_channel(run: Path, opened: Reopened) -> None:
+    """Against NumPy on the kept maps, one channel and one image at a time."""
+    table = pd.read_parquet(run / "channels.parquet")
+    sample = opened.kept.calibration.sample
+    assert sample.feature_map is not None and sample.gradient is not None
+    h, g = sample.feature_map.double().numpy(), sample.gradient.double().numpy()
+    assert list(table["channel"]) == list(range(h.shape[1]))
+    for channel in range(h.shape[1]):
+        expected = {
+            "activation": [h[i, channel].mean() for i in range(len(h))],
+            "gradient": [g[i, channel].sum() for i in range(len(h))],
+            "contribution": [(g[i, channel] * h[i, channel]).sum() for i in range(len(h))],
+        }
+        for name, values in expected.items():
+            found = [table.loc[channel, f"{name}_{p}"] for p in ("05", "25", "50", "75", "95")]
+            truth = np.percentile(values, [5, 25, 50, 75, 95])
+            np.testing.assert_allclose(found, truth, rtol=1e-4, atol=1e-6)
+
+
+def test_without_gsc_there_are_no_channels_but_explanations(stage: Path, tmp_path: Path) -> None:
+    energy = (DetectorSpec(name="energy"),)
+    folder = run_audit(spec_of(stage, detectors=energy), tmp_path / "out").folder
+    assert not (folder / "channels.parquet").exists()
+    opened = reopen(folder)
+    picture = next((stage / "faint").iterdir())
+    found = opened.explain(picture)
+    assert found.settings["share"] == 0.2 and found.channels[0].normal_activation is None
+    near = opened.nearest(picture, 3)
+    assert len(near) == 3 and near[0].similarity >= near[1].similarity, "by the logits"
+
+
+def test_a_run_that_is_cut_short_leaves_what_it_was_and_is_redone(
+    stage: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    small = spec_of(stage, detectors=(DetectorSpec(name="gsc"), DetectorSpec(name="energy")))
+    run_audit(small, out)
+    first = (out / "calibration.safetensors").read_bytes()
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "scoring faint" and progress.done:
+            raise Cancelled
+
+    again = small.model_copy(update={"seed": 5})
+    with pytest.raises(Cancelled):
+        run_audit(again, out, stop)
+    assert not (out / "metrics.json").exists()
+    with pytest.raises(SpecError, match="no finished audit"):
+        reopen(out)
+    run_audit(again, out)
+    assert (out / "calibration.safetensors").read_bytes() != first, "another order"
+    assert_same_scores(reopen(out), stage, rows_of(out), every=25)
+
+
+def test_an_earlier_calibration_is_gone_before_another_begins(stage: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_audit(spec_of(stage, detectors=(DetectorSpec(name="gsc"),)), out)
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "calibrating":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_audit(spec_of(stage, detectors=(DetectorSpec(name="energy"),)), out, stop)
+    left = {path.name for path in out.iterdir()}
+    assert not left & {"calibration.safetensors", "channels.parquet", "metrics.json"}
+
+
+# --- near pictures -----------------------------------------------------------------------------
+
+
+def test_nearest_by_a_loop(opened: Reopened, stage: Path) -> None:
+    path = next((stage / "id" / "1").iterdir())
+    module = model()
+    with torch.no_grad():
+        ours = module.pooled(read_with_pillow(path))[0].double().numpy()
+        features = {
+            file.name: module.pooled(read_with_pillow(stage / "calibration" / file.name))[0]
+            for file in opened.kept.files
+        }
+    cosine = {
+        name: float(f.double().numpy() @ ours / np.linalg.norm(f.double()) / np.linalg.norm(ours))
+        for name, f in features.items()
+    }
+    near = opened.nearest(path, 5)
+    expected = sorted(cosine.values(), reverse=True)[:5]
+    np.testing.assert_allclose([one.similarity for one in near], expected, atol=1e-5)
+    for one in near:
+        assert cosine[one.name] == pytest.approx(one.similarity, abs=1e-5)
+        assert opened.kept.files[one.row].name == one.name
+
+
+def test_a_calibration_picture_is_nearest_to_itself(opened: Reopened, stage: Path) -> None:
+    file = opened.kept.files[7]
+    (near,) = opened.nearest(stage / "calibration" / file.name, 1)
+    assert (near.row, near.name) == (7, file.name)
+    assert near.similarity == pytest.approx(1, abs=1e-5)
+    assert len(opened.nearest(stage / "calibration" / file.name, 999)) == len(opened.kept.files)
+
+
+# --- what cannot be opened ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def test_another_model_file_is_noticed(stage: Path, tmp_path: Path) -> None:
+    own = tmp_path / "stage"
+    shutil.copytree(stage, own)
+    spec = spec_of(own, detectors=(DetectorSpec(name="energy"),))
+    folder = run_audit(spec, tmp_path / "out").folder
+    torch.export.save(
+        torch.export.export(
+            torch.nn.Sequential(model(), torch.nn.Tanh()),
+            (torch.zeros(4, 3, 12, 12),),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        ),
+        own / "small.pt2",
+    )
+    with pytest.raises(SpecError, match=r"small\.pt2 has changed since this audit"):
+        reopen(folder)
+    save_program(own / "small.pt2")
+
+
+def test_a_run_of_before_says_so(copied: Path) -> None:
+    (copied / "calibration.safetensors").unlink()
+    with pytest.raises(SpecError, match="before its calibration was kept"):
+        reopen(copied)
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x08\0\0\0\0\0\0\0notjson!", None])
+def test_a_damaged_calibration_is_one_sentence(copied: Path, junk: bytes | None) -> None:
+    path = copied / "calibration.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if junk is None else junk)
+    with pytest.raises(SpecError, match=r"calibration\.safetensors of this run is damaged"):
+        reopen(copied)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "metrics.json"])
+@pytest.mark.parametrize("junk", ["", "[]", "{}"])
+def test_a_damaged_document_is_one_sentence(copied: Path, name: str, junk: str) -> None:
+    (copied / name).write_text(junk)
+    with pytest.raises(SpecError, match="damaged"):
+        reopen(copied)
+
+
+def test_damaged_channels_are_one_sentence(copied: Path) -> None:
+    (copied / "channels.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SpecError, match=r"channels\.parquet of this run is damaged"):
+        reopen(copied)
+
+
+def test_no_picture_is_one_sentence(opened: Reopened) -> None:
+    with pytest.raises(ImageError, match=r"mine\.png is not a picture"):
+        opened.look(b"nothing of the kind", "mine.png")
+    file = io.BytesIO()
+    Image.new("RGB", (3, 3)).save(file, "PNG")
+    with pytest.raises(ImageError, match="at least 8"):
+        opened.look(file.getvalue(), "tiny.png")
+
+
+def test_only_gsc_explains(opened: Reopened, stage: Path) -> None:
+    picture = next((stage / "faint").iterdir())
+    with pytest.raises(SpecError, match="energy short-circuits nothing"):
+        opened.explain(picture, "energy")
+    with pytest.raises(SpecError, match="no detector 'gcs'"):
+        opened.explain(picture, "gcs")
+    with pytest.raises(SpecError, match="share"):
+        opened.explain(picture, k=1.5)
+
+
+def test_another_share_leaves_the_fitted_detector_as_it_was(opened: Reopened, stage: Path) -> None:
+    picture = next((stage / "faint").iterdir())
+    before = opened.score(picture)
+    assert opened.explain(picture, k=0.5).settings["share"] == 0.5
+    assert opened.explain(picture).settings["share"] == 0.2
+    assert opened.score(picture) == before
+
+
+def test_opening_can_be_stopped(run: Path) -> None:
+    def stop(progress: Progress) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        reopen(run, stop)

@@ -1,0 +1,273 @@
+"""The report: it says what the run says, and no name in it is more than text."""
+
+import csv
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from stored_run import write_run
+
+from gsc_core.evaluation.thresholds import KeepId, Youden
+from gsc_core.report import Report, framed, report_of, scores_csv, to_html
+from gsc_core.report.table import harmless
+from gsc_core.workspace import decisions
+from gsc_core.workspace.runs import StoredRun, load_run
+
+FILE = "<img src=x onerror=alert(1)>.png"
+CLASS = '=HYPERLINK("http://evil.example","x")'
+SET = "</script><script>alert(1)</script>"
+DETECTOR = "'\"><svg onload=alert(1)> \u202egnp"
+LIMIT = 2_000_000
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
+
+
+def hostile_run(home: Path) -> StoredRun:
+    """A run in which the sets, the files, the classes and the detectors have hostile names."""
+    folder = write_run(
+        home / "demo",
+        sets={SET: 2.0, "@cmd": 3.0},
+        detectors={DETECTOR: 1.0, "+1": 0.5},
+        n=30,
+        m=30,
+        excused={SET: FILE},
+        settings={"class_names": [CLASS] * 12, "classifier": FILE, "classes": 12},
+        provenance={"model_sha256": FILE, "finished": SET},
+    )
+    scores = pd.read_parquet(folder / "scores.parquet")
+    scores["file"] = [f"{i}/{FILE}" if i % 2 else f"={i}{FILE}" for i in range(len(scores))]
+    scores.to_parquet(folder / "scores.parquet", index=False)
+    for row in scores.itertuples():
+        name = "id" if row.role == "id" else str(row.set).encode().hex()
+        path = folder / "unpacked" / name / str(row.file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), "teal").save(path, "PNG")
+    return load_run(folder)
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_it_says_what_the_run_says(home):
+    run = load_run(write_run(home / "demo"))
+    decision = decisions.decide(run, "energy", KeepId(share=0.9))
+    report = report_of(run, decision)
+    scores = run.scores("energy")
+    known = scores.pop("id")
+    assert report.decision.familiar.passed == np.sum(known <= decision.value)
+    for one in report.decision.strangers:
+        assert one.passed == np.sum(scores[one.name] <= decision.value)
+    said = re.search(r"energy, (\d+) of 1,000 strangers .* while (\d+) of 1,000", report.verdict)
+    assert said is not None
+    assert int(said[1]) == round(1000 * report.decision.strangers_share)
+    assert int(said[2]) == round(1000 * np.mean(known <= decision.value))
+    assert [row.name for row in report.detectors][0] == run.best().detector
+    assert "backwards" in next(r for r in report.detectors if r.name == "gsc-published").notes[0]
+    bars = [report.histogram.familiar, *report.histogram.strangers]
+    assert all(sum(one.shares) == pytest.approx(1, abs=1e-3) for one in bars)
+    for line in report.roc:
+        x, y = np.array(line.points).T
+        assert np.trapezoid(y, x) == pytest.approx(line.auroc, abs=5e-3)
+    assert len(report.pictures) == 3
+    lowest = report.pictures[0].pictures[0]
+    assert lowest.score == pytest.approx(min(values.min() for values in scores.values()))
+
+    text = " ".join(Elements(to_html(report)).text.split())
+    assert report.verdict in text
+    for limit in report.limits:
+        assert limit in text
+    assert text.index(report.verdict) < text.index(report.limits[0]) < text.index("in counts")
+    assert f"{report.decision.familiar.passed:,} of 200" in text
+
+
+def test_json_reads_back_as_the_same_report(home):
+    run = load_run(write_run(home / "demo"))
+    report = report_of(run, decisions.current(run))
+    again = Report.model_validate_json(report.model_dump_json())
+    assert again == report
+    assert (again.format, again.version) == ("gsc-audit-report", 1)
+    few = decisions.decide(run, "energy", KeepId(share=0.999))
+    endless = report_of(run, few)
+    document = json.loads(endless.model_dump_json(), parse_constant=pytest.fail)
+    assert document["decision"]["value"] == "Infinity"
+    assert Report.model_validate(document).decision.value == math.inf
+    assert "999 calibration pictures" in to_html(endless)
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_pictures_are_small_and_can_be_left_out(home, images):
+    run = hostile_run(home)
+    page = to_html(report_of(run, decisions.current(run), images=images))
+    urls = [attrs["src"] for tag, attrs in Elements(page).found if tag == "img"]
+    assert len(page.encode()) < LIMIT
+    if images:
+        assert len(urls) == 12
+        assert all(url is not None and url.startswith("data:image/jpeg;base64,") for url in urls)
+    else:
+        assert not urls
+        assert "onerror" not in page.split("What was tested")[0]  # no file names either
+        assert "Pictures were left out" in page
+
+
+def test_lost_pictures_and_no_folders_of_this_machine(home):
+    settings = {"id": "/srv/secret/id", "ood": {"x": "/srv/secret/x"}, "seed": 0}
+    run = load_run(write_run(home / "demo", settings=settings | {"model": {"checkpoint": "/srv"}}))
+    report = report_of(run, decisions.current(run))
+    page = to_html(report)
+    assert "no longer there" in page
+    assert "/srv" not in page + report.model_dump_json()
+
+
+def test_fifty_sets_and_many_classes_stay_small(home):
+    names = [f"class {i}" * 5 for i in range(20_000)]
+    sets = {f"set {i}": i / 20 for i in range(50)}
+    folder = write_run(
+        home / "demo", sets=sets, detectors={"energy": 1.0}, n=30, m=20,
+        settings={"class_names": names},
+    )  # fmt: skip
+    run = load_run(folder)
+    page = to_html(report_of(run, decisions.current(run)))
+    assert len(page.encode()) < LIMIT
+    assert "The first 12 of 50 sets are drawn" in page
+    assert all(f"<td>{name}</td>" in page for name in sets)
+
+
+def test_limits_name_what_is_wrong(home):
+    run = load_run(write_run(home / "demo", sets={"x": 1.0}, m=40, id_accuracy=None))
+    backwards = decisions.decide(run, "gsc-published", Youden())
+    limits = " ".join(report_of(run, backwards).limits)
+    assert "points the wrong way" in limits
+    assert "Only 1 kind of strangers" in limits
+    assert "smallest set (x) has 40 pictures" in limits
+    assert "2 pictures could not be read and 4 were there twice" in limits
+    assert "no labels" in limits
+    assert "did best" not in limits
+    assert "did best of 4" in " ".join(report_of(run, decisions.default(run)).limits)
+
+
+def test_hostile_names_make_no_elements(home):
+    run = hostile_run(home)
+    page = to_html(report_of(run, decisions.current(run)))
+    elements = Elements(page)
+    tags = {tag for tag, _ in elements.found}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "base", "form", "a"}
+    allowed = {"src", "alt"}
+    assert all(set(attrs) <= allowed for tag, attrs in elements.found if tag == "img")
+    assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
+    assert SET in elements.text
+    assert CLASS in elements.text
+    assert FILE in elements.text
+    assert "\u202e" not in page
+    assert "http://" not in re.sub(re.escape("http://evil.example"), "", page)
+
+
+def test_csv_has_every_score_and_no_formula(home):
+    run = hostile_run(home)
+    text = scores_csv(run).decode("utf-8-sig")
+    header, *rows = csv.reader(io.StringIO(text))
+    table = pd.read_parquet(run.path / "scores.parquet")
+    assert len(rows) == len(table)
+    assert header == ["set", "role", "file", "label", "predicted", "confidence", DETECTOR, "'+1"]
+    texts = [cell for row in rows for cell in row[:5]] + header
+    assert not [cell for cell in texts if cell.startswith(tuple("=+-@\t\r\n"))]
+    assert {row[0] for row in rows} == {"calibration", "id", SET, "'@cmd"}
+    assert {row[4] for row in rows} == {"'" + CLASS}
+    assert {row[3] for row in rows if row[1] == "ood"} == {""}
+    assert [row[2].removeprefix("'") for row in rows] == list(table["file"])
+    assert np.allclose([float(row[6]) for row in rows], table[DETECTOR])
+
+
+@pytest.mark.parametrize("start", list("=+-@\t\r\n＝＋－＠"))
+def test_no_cell_begins_like_a_formula(start):
+    assert harmless(pa.array([start + "1", "a" + start])).to_pylist() == [
+        "'" + start + "1",
+        "a" + start,
+    ]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        options = {"args": ["--no-sandbox", "--disable-gpu"]}
+        if Path("/usr/bin/chromium").exists():
+            options["executable_path"] = "/usr/bin/chromium"
+        opened = playwright.chromium.launch(**options)
+        yield opened
+        opened.close()
+
+
+def shown(browser: Browser, file: Path, page: str) -> tuple[Page, list[str]]:
+    """The page from disk in a real browser, with all that it asked for or tried to say."""
+    file.write_text(page, encoding="utf-8")
+    tab = browser.new_page()
+    heard: list[str] = []
+    tab.on("dialog", lambda dialog: (heard.append(dialog.message), dialog.dismiss()))
+    tab.on("request", lambda request: heard.append(request.url[:60]))
+    tab.on("pageerror", lambda error: heard.append(str(error)))
+    tab.goto(file.as_uri())
+    tab.wait_for_load_state("load")
+    wanted = [one for one in heard if not one.startswith((file.as_uri()[:60], "data:image/jpeg"))]
+    return tab, wanted
+
+
+@pytest.mark.parametrize("preview", [False, True], ids=["file", "preview"])
+def test_hostile_names_are_harmless_in_a_real_browser(home, tmp_path, browser, preview):
+    run = hostile_run(home)
+    page = to_html(report_of(run, decisions.current(run)))
+    text = framed(page, 600) if preview else page
+    tab, wanted = shown(browser, tmp_path / "report.html", text)
+    inside = tab.frames[-1] if preview else tab.main_frame
+    body = tab.frame_locator("iframe") if preview else tab
+    assert SET in body.locator("main").inner_text()
+    assert body.locator("script").count() == 0
+    assert body.locator("img").count() == 12
+    assert body.locator("svg").count() > 2
+    assert not wanted
+    assert len(tab.frames) == (2 if preview else 1)
+    assert preview == (inside != tab.main_frame)
+    tab.close()
+
+
+def test_a_report_is_readable_without_colours_of_its_own_choosing(home, tmp_path, browser):
+    """Light, dark and on paper: the text stands out from its ground."""
+    run = load_run(write_run(home / "demo"))
+    tab, _ = shown(browser, tmp_path / "r.html", to_html(report_of(run, decisions.current(run))))
+    for media in ({"color_scheme": "light"}, {"color_scheme": "dark"}, {"media": "print"}):
+        tab.emulate_media(**media)
+        ink, paper = (
+            np.mean([int(v) for v in re.findall(r"\d+", tab.evaluate(code))[:3]])
+            for code in (
+                "getComputedStyle(document.querySelector('h1')).color",
+                "getComputedStyle(document.body).backgroundColor",
+            )
+        )
+        assert abs(ink - paper) > 150, media
+    tab.set_viewport_size({"width": 390, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.close()
