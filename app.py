@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gsc_core.workspace.keeper import keep_workers
 from pages import (
     ablation,
     home,
@@ -45,6 +46,7 @@ def main() -> None:
             st.Page(report.render, title="Report", url_path="report"),
         ],
     }
+    keep_workers()
     inside = access.entered()
     chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
     if inside:

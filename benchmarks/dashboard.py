@@ -12,9 +12,9 @@ the first look at a run after the server has started, `warm` a later visit by a 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +37,8 @@ from gsc_core.workspace.runs import METRICS_FILE
 from gsc_core.workspace.score_table import SCORES_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
-DETECTORS = ("gsc", "gsc-published", "energy", "msp", "maxlogit", "react", "knn", "vim", "she", "rmd")
+BASELINES = ("energy", "msp", "maxlogit", "react", "knn", "vim", "she", "rmd")
+DETECTORS = ("gsc", "gsc-published", *BASELINES)
 OOD_SETS = {"unseen": 0.8, "textures": 1.6, "fog": 2.2, "noise": 3.5}
 CALIBRATION = 10_000
 PAGES = ("results", "images", "thresholds", "ablation", "report")
@@ -54,10 +57,12 @@ class Measured:
     unit: str
 
     def line(self) -> str:
+        """One line of the table."""
         if self.limit is None:
             return f"{self.what:<52}{self._number(self.value):>12}"
         verdict = "pass" if self.value <= self.limit else "FAIL"
-        return f"{self.what:<52}{self._number(self.value):>12}  limit {self._number(self.limit)}  {verdict}"
+        limit = self._number(self.limit)
+        return f"{self.what:<52}{self._number(self.value):>12}  limit {limit}  {verdict}"
 
     def _number(self, value: float) -> str:
         return f"{value / 1000:,.0f} kB" if self.unit == "bytes" else f"{value:.2f} s"
@@ -75,6 +80,8 @@ def main() -> int:
             write_run(Path(folder) / "runs" / run, options.images)
         measure = without_browser if options.no_browser else with_browser
         measured = list(measure(options.rounds))
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    sys.stdout.write(f"{os.cpu_count()} cores, load over 1, 5 and 15 minutes {load}\n")
     for each in measured:
         sys.stdout.write(each.line() + "\n")
     return int(any(each.limit is not None and each.value > each.limit for each in measured))
@@ -82,16 +89,15 @@ def main() -> int:
 
 def write_run(folder: Path, images: int) -> None:
     """A run folder as an audit leaves it, with normal scores in place of a network's."""
-    import json
-
     rng = np.random.default_rng(0)
     sizes = {"calibration": (CALIBRATION, 0.0), "id": (images, 0.0)}
     sizes |= {name: (images // len(OOD_SETS), shift) for name, shift in OOD_SETS.items()}
-    sets = np.repeat(list(sizes), [size for size, _ in sizes.values()])
-    far = np.repeat([shift for _, shift in sizes.values()], [size for size, _ in sizes.values()])
+    each = [size for size, _ in sizes.values()]
+    sets = np.repeat(list(sizes), each)
+    far = np.repeat([shift for _, shift in sizes.values()], each)
     role = np.where(np.isin(sets, ["id", "calibration"]), sets, "ood")
     number = np.arange(len(sets))
-    columns = {
+    columns: dict[str, Any] = {
         "set": sets,
         "role": role,
         "file": [f"folder-{i % 100:02}/picture-{i:07}.jpg" for i in number],
@@ -100,23 +106,33 @@ def write_run(folder: Path, images: int) -> None:
         "predicted": (number % 1000).astype(np.int32),
         "confidence": rng.uniform(0.1, 1, len(sets)).astype(np.float32),
     }
-    results = []
     for i, detector in enumerate(DETECTORS):
         scores = (0.4 + i / 10) * far + rng.normal(0, 1, len(sets))
         columns[detector] = scores.astype(np.float32)
-        of = {name: columns[detector][sets == name] for name in ("id", *OOD_SETS)}
-        for name, found in evaluate(of.pop("id"), of, repeats=20).items():
-            row = {"detector": detector, "ood_set": name}
-            for metric, interval in found.items():
-                row[metric] = interval.value
-                row[f"{metric}_low"] = min(interval.low, interval.value)
-                row[f"{metric}_high"] = max(interval.high, interval.value)
-            results.append(row)
     folder.mkdir(parents=True)
     pq.write_table(pa.table(columns), folder / SCORES_FILE)
-    counts = {name: {"scored": size} for name, (size, _) in sizes.items()}
-    document = {"results": results, "id_accuracy": 0.9, "images": counts}
+    document = {
+        "results": [
+            row
+            for detector in DETECTORS
+            for row in rows({name: columns[detector][sets == name] for name in sizes}, detector)
+        ],
+        "id_accuracy": 0.9,
+        "images": {name: {"scored": size} for name, (size, _) in sizes.items()},
+    }
     (folder / METRICS_FILE).write_text(json.dumps(document), encoding="utf-8")
+
+
+def rows(scores: dict[str, Any], detector: str) -> Iterator[dict[str, Any]]:
+    """The entries of `results` of one detector."""
+    ood = {name: scores[name] for name in OOD_SETS}
+    for name, found in evaluate(scores["id"], ood, repeats=20).items():
+        row: dict[str, Any] = {"detector": detector, "ood_set": name}
+        for metric, interval in found.items():
+            row[metric] = interval.value
+            row[f"{metric}_low"] = min(interval.low, interval.value)
+            row[f"{metric}_high"] = max(interval.high, interval.value)
+        yield row
 
 
 def with_browser(rounds: int) -> Iterator[Measured]:
@@ -133,11 +149,11 @@ def with_browser(rounds: int) -> Iterator[Measured]:
         yield Measured("results drawn, cold", cold, DRAWN, "s")
         yield Measured("  of it CPU time of the server", cpu_seconds(server) - before, None, "s")
         warm = [opened(browser, f"{address}/results?run=big")[0] for _ in range(rounds)]
-        yield Measured(f"results drawn, warm, median of {rounds}", middle(warm), DRAWN, "s")
+        yield Measured(f"results drawn, warm, median of {rounds}", median(warm), DRAWN, "s")
         yield Measured("results, another detector", detector_step(browser, address), STEP, "s")
         before = cpu_seconds(server)
         steps = threshold_steps(browser, f"{address}/thresholds?run=big", 2 * rounds)
-        yield Measured(f"threshold step, median of {2 * rounds}", middle(steps), STEP, "s")
+        yield Measured(f"threshold step, median of {2 * rounds}", median(steps), STEP, "s")
         yield Measured("threshold step, slowest", max(steps), STEP, "s")
         spent = (cpu_seconds(server) - before) / len(steps)
         yield Measured("  CPU time of the server a step, page included", spent, None, "s")
@@ -152,12 +168,12 @@ def without_browser(rounds: int) -> Iterator[Measured]:
     app = page_test("results", "cold")
     yield Measured("results script, cold", timed(app.run), DRAWN, "s")
     warm = [timed(page_test("results", "cold").run) for _ in range(rounds)]
-    yield Measured(f"results script, warm, median of {rounds}", middle(warm), DRAWN, "s")
+    yield Measured(f"results script, warm, median of {rounds}", median(warm), DRAWN, "s")
     app = page_test("thresholds", "cold").run()
     slider = app.slider(key="threshold_value")
     values = np.linspace(slider.min, slider.max, 2 * rounds + 2)[1:-1]
     steps = [timed(app.slider(key="threshold_value").set_value(float(v)).run) for v in values]
-    yield Measured(f"threshold step, median of {len(steps)}", middle(steps), STEP, "s")
+    yield Measured(f"threshold step, median of {len(steps)}", median(steps), STEP, "s")
     for page in PAGES:
         charts = page_test(page, "cold").run().get("plotly_chart")
         weight = sum(len(chart.proto.spec) for chart in charts)
@@ -220,7 +236,8 @@ def drawn(page: Page, *, charts: bool) -> None:
 
 def at_rest(page: Page) -> None:
     """Wait until the server has nothing more to say about this page."""
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
+    still = "[data-testid=stApp][data-test-script-state=notRunning]"
+    page.wait_for_selector(still, timeout=PATIENCE)
 
 
 def detector_step(browser: Browser, address: str) -> float:
@@ -264,7 +281,9 @@ def threshold_steps(browser: Browser, url: str, steps: int) -> list[float]:
 
 
 def page_test(page: str, run: str) -> AppTest:
-    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pages import {page}\n{page}.render()"
+    """A page as Streamlit's test runner shows it, about one run."""
+    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+    script = f"{path}\nfrom pages import {page}\n{page}.render()"
     app = AppTest.from_string(script, default_timeout=120)
     app.query_params["run"] = run
     return app
@@ -274,10 +293,6 @@ def timed(do: Callable[[], object]) -> float:
     start = time.perf_counter()
     do()
     return time.perf_counter() - start
-
-
-def middle(values: list[float]) -> float:
-    return statistics.median(values)
 
 
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:

@@ -38,6 +38,7 @@ CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
 _OF_ONE_RESULT = ("metrics.json", "scores.parquet", CALIBRATION_FILE, CHANNELS_FILE)
 _WRITTEN = (*_OF_ONE_RESULT, "chunks", "unpacked")
+_OURS = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ def _check_folder(out: Path) -> None:
     """Raise SpecError unless `out` can hold a result without harm to files of another kind."""
     with writing_to(out):
         there = {each.name for each in out.iterdir()} if out.exists() else set()
+    if (out / "unpacked" / _OURS).exists():  # of an audit that was killed while it unpacked
+        there.discard("unpacked")
     if "spec.json" not in there and (foreign := there.intersection(_WRITTEN)):
         raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
 
@@ -168,11 +171,16 @@ def _as_json(spec: AuditSpec) -> str:
 def _unpacking(folder: Path) -> Iterator[Path]:
     """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
     shutil.rmtree(folder, ignore_errors=True)
+    with writing_to(folder):
+        folder.mkdir(parents=True)
+        (folder / _OURS).touch()
     try:
         yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    if {each.name for each in folder.iterdir()} == {_OURS}:  # there was no ZIP
+        shutil.rmtree(folder)
 
 
 def _read_sets(spec: AuditSpec, unpacked: Path) -> Apart:

@@ -33,7 +33,7 @@ _COLOURS = {
 }
 _SYMBOLS = {"gradient": "circle", "attribution": "diamond", "activation": "square", "random": "x"}
 _DASHES = {"element": "dash", "channel": "solid"}
-_ROW = 24  # pixels
+_ROW, _CURVES_HEIGHT = 24, 560  # pixels
 
 
 def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") -> go.Figure:
@@ -53,7 +53,7 @@ def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") ->
             hovertemplate="%{y:.1%} (%{customdata})",
         )
     _reference_line(figure, ablation, metric, ood_set, across=True)
-    figure.update_layout(height=charts.CURVE_HEIGHT, hovermode="x")
+    figure.update_layout(height=_CURVES_HEIGHT, hovermode="x")
     figure.update_xaxes(title_text="Share cut (k)", type="category")
     figure.update_yaxes(title_text=METRICS[metric], tickformat=".0%", range=[0, 1.02])
     return _with_legend_below(charts.dressed(figure))
@@ -98,14 +98,14 @@ def factors(
             hovertemplate="%{text}: %{x:.1%}<extra></extra>",
         )
     _reference_line(figure, ablation, metric, ood_set, across=False)
-    figure.update_layout(height=120 + _ROW * len(ticks))
+    figure.update_layout(height=136 + _ROW * len(ticks))
     figure.update_xaxes(title_text=METRICS[metric], tickformat=".0%", range=[-0.02, 1.02])
     figure.update_yaxes(
         tickvals=[at for at, _ in ticks],
         ticktext=[text for _, text in ticks],
         range=[len(ticks) - 0.4, -0.6],
     )
-    return _with_legend_below(charts.dressed(figure))
+    return charts.dressed(figure)
 
 
 def steadiness(ablation: Ablation, where: str) -> go.Figure:
@@ -126,7 +126,11 @@ def steadiness(ablation: Ablation, where: str) -> go.Figure:
             hovertemplate="%{x:.4f}",
         )
     figure.update_layout(height=120 + 32 * len(rows))
-    figure.update_xaxes(title_text="Mean cosine (1 = the gradient does not turn)")
+    lowest = min((row.low for row in rows), default=1.0)  # a hair's breadth must not look wide
+    figure.update_xaxes(
+        title_text="Mean cosine (1 = the gradient does not turn)",
+        range=[min(0.9, lowest - 0.02), 1.005],
+    )
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6]
     )
@@ -172,11 +176,11 @@ def _reference_line(
     if bare is None:
         return
     line = {"color": charts.QUIET, "width": 1.5, "dash": "dot"}
-    text, value = "energy, nothing cut", float(bare[metric])
+    value = float(bare[metric])
     if across:
-        figure.add_hline(y=value, line=line, annotation_text=text)
+        figure.add_hline(y=value, line=line)
     else:
-        figure.add_vline(x=value, line=line, annotation_text=text)
+        figure.add_vline(x=value, line=line)
 
 
 def _intervals(line: pd.DataFrame, metric: str) -> list[str]:
@@ -186,7 +190,5 @@ def _intervals(line: pd.DataFrame, metric: str) -> list[str]:
 
 def _with_legend_below(figure: go.Figure) -> go.Figure:
     """Eight names do not fit above a chart on a phone."""
-    figure.update_layout(
-        legend={"y": -0.2, "yanchor": "top", "orientation": "h"}, margin={"b": 120, "t": 28}
-    )
+    figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"t": 28})
     return figure

@@ -17,7 +17,6 @@ from pages.parts.text import duration, plain
 MARKS = {
     Verdict.HELPS: ":green-badge[:material/trending_down: fewer pass]",
     Verdict.HURTS: ":red-badge[:material/trending_up: more pass]",
-    Verdict.SAME: ":gray-badge[:material/drag_handle: no sure difference]",
 }
 
 
@@ -36,8 +35,7 @@ def render() -> None:
         return
     st.caption(f"**Ablation** · {plain(_subject(found))}")
     st.header(plain(answer(found)), anchor=False)
-    for finding in findings(found):
-        st.markdown(_line(finding))
+    _say(findings(found))
     factors(run.id, found)
     paper(found)
     gradients(found)
@@ -57,8 +55,18 @@ def _subject(found: Ablation) -> str:
     return f"{used['id'].used:,} familiar pictures, {strangers:,} strangers"
 
 
-def _line(finding: Finding) -> str:
-    return f"{MARKS[finding.verdict]} {plain(finding.sentence)}"
+def _say(told: list[Finding]) -> None:
+    """What helps or hurts first, the rest below."""
+    matters = [each for each in told if each.verdict in MARKS]
+    rest = [each for each in told if each.verdict not in MARKS]
+    if matters:
+        st.markdown("**What matters here**")
+        st.markdown(
+            "\n".join(f"- {MARKS[each.verdict]} {plain(each.sentence)}" for each in matters)
+        )
+    if rest:
+        st.markdown("**No sure difference, or nothing to choose**")
+        st.markdown("\n".join(f"- {plain(each.sentence)}" for each in rest))
 
 
 def _not_yet(run: StoredRun) -> None:

@@ -13,6 +13,7 @@ from gsc_core.terminal import catalogue_row
 from gsc_core.workspace import audits, models, queue
 from gsc_core.workspace.audits import LONGEST_TITLE, Workload
 from gsc_core.workspace.database import Kind, Lane, StoredModel, StoredSet
+from gsc_core.workspace.history import free_title
 from gsc_core.workspace.models import ModelFacts
 from pages.parts import links
 from pages.parts.audit_choices import (
@@ -100,7 +101,7 @@ def _draft(found: Parts) -> Draft:
     _catalogue()
     settings = further_settings(facts)
     st.subheader("5. Title", anchor=False)
-    usual = f"{model.name} on {known.name}"[:LONGEST_TITLE]
+    usual = free_title(f"{model.name} on {known.name}")
     title = st.text_input(
         "What to call this audit",
         placeholder=usual,

@@ -25,17 +25,21 @@ def render() -> None:
         "One file that opens anywhere: the answer first, its limits second, then pictures and "
         "figures. It holds no scripts and loads nothing."
     )
+    _preview(run)
+
+
+@st.fragment
+def _preview(run: StoredRun) -> None:
+    """The switch, the downloads and the report, in which an error stays one sentence."""
     try:
-        stored = decisions.standing(run)
-        st.caption(plain(decision_words.standing_sentence(stored)))
-        _downloads(run)
+        st.caption(plain(decision_words.standing_sentence(decisions.standing(run))))
+        _report_of(run)
     except GscError as error:
         st.error(plain(str(error)))
         st.page_link(links.to("thresholds"), label="Thresholds", query_params={"run": run.id})
 
 
-@st.fragment
-def _downloads(run: StoredRun) -> None:
+def _report_of(run: StoredRun) -> None:
     images = st.toggle(
         "With pictures",
         value=True,
@@ -46,6 +50,7 @@ def _downloads(run: StoredRun) -> None:
     key = (str(run.path), runs.version(run.path), decisions.version(run.id))
     page = _html(*key, images)
     name = f"gsc-audit-{run.id}"
+    # A download redraws nothing: that would withdraw the files the other buttons still offer.
     with st.container(horizontal=True):
         st.download_button(
             "Report (HTML)",
@@ -54,6 +59,7 @@ def _downloads(run: StoredRun) -> None:
             mime="text/html",
             type="primary",
             key="report_html",
+            on_click="ignore",
             icon=":material/download:",
         )
         st.download_button(
@@ -62,6 +68,7 @@ def _downloads(run: StoredRun) -> None:
             file_name=f"{name}.json",
             mime="application/json",
             key="report_json",
+            on_click="ignore",
             help="The same content for a program.",
         )
         st.download_button(
@@ -70,6 +77,7 @@ def _downloads(run: StoredRun) -> None:
             file_name=f"{name}-scores.csv",
             mime="text/csv",
             key="report_csv",
+            on_click="ignore",
             help="One row a picture, with every detector's outlier score and the file names.",
         )
     st.iframe(framed(page, HEIGHT - 16), height=HEIGHT, alt="Preview of the report")
@@ -91,7 +99,7 @@ def as_json(path: str, version: int, decision_version: int, images: bool) -> str
     return _report(path, version, decision_version, images).model_dump_json(indent=1)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@st.cache_data(max_entries=2, show_spinner=False)
 def as_csv(path: str, version: int) -> bytes:
     """All scores, for a spreadsheet; made when somebody asks for them."""
     return scores_csv(load(path, version))

@@ -86,7 +86,7 @@ def served(home: Path, **environment: str) -> Iterator[Served]:
     home.mkdir(parents=True, exist_ok=True)
     port, log = _free_port(), home.with_name(f"{home.name}-server.txt")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    settings = {"GSC_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    settings = {"GSC_HOME": str(home), "GSC_WORKERS": "here", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
         server = subprocess.Popen(
             command,

@@ -1,6 +1,7 @@
 """The ablation against real audits of the same settings, and what it says of them."""
 
 import json
+import shutil
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -191,8 +192,6 @@ def test_cancelled_it_leaves_nothing(phase: str, stage: Path, tmp_path: Path) ->
 
 
 def test_zips_are_unpacked_and_cleared_away(stage: Path, tmp_path: Path) -> None:
-    import shutil  # noqa: PLC0415
-
     packed = Path(shutil.make_archive(str(tmp_path / "noise"), "zip", stage / "noise"))
     out = tmp_path / "out"
     found = ablate(spec_of(stage, ood={"noise": packed}), out, images_per_set=20)
@@ -291,10 +290,18 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
 
 def test_every_part_is_spoken_of_once(found: Ablation) -> None:
     said = "\n".join(each.sentence for each in findings(found))
-    for part in ("As published", "direction", "How much", "layer", "first-order", "at random"):
+    for part in (
+        "As published",
+        "direction",
+        "How much",
+        "layer",
+        "first-order",
+        "at random",
+        "named right",
+    ):
         assert said.count(part) >= 1
     assert "The first-order estimate is exact" in said
-    assert len(findings(found)) == 6
+    assert len(findings(found)) == 7
 
 
 def cosines(found: Ablation, *differences: float) -> Ablation:
@@ -336,7 +343,7 @@ def test_the_premise_cannot_be_seen_where_all_is_linear(found: Ablation) -> None
 def test_the_papers_rows_are_those_of_the_table(found: Ablation) -> None:
     table = paper_table(found).set_index("row")
     assert list(table.index[:-1]) == list(PAPER_ROWS)
-    full = table.loc["Full method: top 20 %, deep layer"]
+    full = table.loc["Full method: 20 %, deep"]
     published = found.row(base="published", factor="direction", level="published", depth="deep")
     learned = found.base("published")
     assert full["fpr95"] == published["fpr95"] and full["fpr95_learned"] == learned["fpr95"]

@@ -24,7 +24,7 @@ from gsc_core.workspace.audits import (
     submit_audit,
 )
 from gsc_core.workspace.database import Job, Kind, Lane, Readiness, State, StoredSet, session
-from gsc_core.workspace.history import Outcome, delete_run, history, log_tail, verdict
+from gsc_core.workspace.history import Outcome, delete_run, free_title, history, log_tail, verdict
 
 DETECTORS = (DetectorSpec(name="gsc"), DetectorSpec(name="energy"))
 
@@ -237,10 +237,18 @@ def test_history_joins_jobs_and_folders_newest_first(home, stage):
     assert found["done"].error is None
 
 
+def test_a_free_title_is_numbered_and_never_too_long(home, stage):
+    assert free_title("signs on photos") == "signs on photos"
+    for title in ("signs on photos", "signs on photos (2)", "x" * 80):
+        submit_audit(small_spec(stage), title, 0)
+    assert free_title("signs on photos") == "signs on photos (3)"
+    assert free_title("x" * 200) == "x" * 76 + " (2)"
+
+
 def test_a_verdict_is_read_when_asked_for_and_anew_when_replaced(home):
     folder = write_run(home / "runs" / "demo", provenance={"seconds": 12.5})
     (entry,) = history()
-    assert entry.title == demo.TITLE
+    assert entry.title == runs.title("demo") == runs.DEMO_TITLE
     said = verdict(entry)
     assert said is not None
     assert said.answer == runs.answer(runs.load_run(folder))
@@ -326,7 +334,7 @@ def test_the_demo_is_asked_for_once_however_many_ask(home):
     for thread in threads:
         thread.join()
     (job,) = queue.jobs()
-    assert (job.kind, job.subject, job.title) == (Kind.DEMO, runs.DEMO_RUN, demo.TITLE)
+    assert (job.kind, job.subject, job.title) == (Kind.DEMO, runs.DEMO_RUN, runs.DEMO_TITLE)
     end(runs.DEMO_RUN, State.FAILED, "x")
     again = demo.submit_demo()
     assert (again.id, again.state, again.error) == (job.id, State.QUEUED, None)
@@ -363,9 +371,11 @@ def test_the_demos_parts_can_be_used_renamed_and_deleted_without_harm(home):
 
 @pytest.mark.slow
 def test_the_demo_runs_from_nothing_with_an_answer(home):
-    phases = []
-    demo.perform(demo.submit_demo(), lambda progress: phases.append(progress.phase))
-    assert phases[0] == "drawing road signs"
+    seen, job = [], demo.submit_demo()
+    demo.perform(job, seen.append)
+    assert seen[0].phase == "drawing road signs"
+    counted = {each.phase: each.total for each in seen if each.total > 1}
+    assert sum(counted.values()) == job.images_total
     (entry,) = history()
     said = verdict(entry)
     assert said is not None

@@ -634,6 +634,27 @@ def test_a_damaged_zip_leaves_nothing_unpacked(stage: Path, tmp_path: Path) -> N
     assert not out.exists() or not list(out.iterdir())
 
 
+KILLED_WHILE_IT_UNPACKS = """
+import os, signal, sys
+from pathlib import Path
+from gsc_core.audit import _unpacking
+with _unpacking(Path(sys.argv[1])) as folder:
+    (folder / "id").mkdir()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_audit_killed_while_it_unpacked_is_done_anew(stage: Path, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "id"), "zip", stage / "id")
+    out = tmp_path / "out"
+    command = [sys.executable, "-W", "ignore", "-c", KILLED_WHILE_IT_UNPACKS]
+    subprocess.run([*command, str(out / "unpacked")], cwd=ROOT, check=False)
+    assert (out / "unpacked" / "id").exists()
+    ran = gsc(*audit(stage, out, id=tmp_path / "id.zip"))
+    assert ran.code == 0, ran.err
+    assert (out / "metrics.json").exists()
+
+
 # --- bad options -----------------------------------------------------------------------------
 
 

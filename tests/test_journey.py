@@ -77,8 +77,10 @@ class Visit:
         self.rest()
 
     def upload(self, key: str, path: Path) -> None:
-        self.keyed(key).locator("input[type=file]").set_input_files(path)
+        with self.page.expect_response(lambda r: "upload_file" in r.url and r.ok):
+            self.keyed(key).locator("input[type=file]").set_input_files(path)
         expect(self.keyed(key)).to_contain_text(path.name)
+        expect(self.keyed(key).get_by_role("progressbar")).to_have_count(0)
         self.rest()
 
     def add_set(self, zip_path: Path, name: str, role: str) -> str:
@@ -168,6 +170,7 @@ def run(visit, material, browser) -> str:
     page = visit.open("models")
     visit.upload("model_file", material["model"])
     visit.press("model_add")
+    page.wait_for_url("**/models?model=*")
     expect(page.get_by_test_id("stMain")).to_contain_text("1,000", timeout=LONG)
     visit.add_set(material["photos"], "photos", "Familiar pictures")
     visit.add_set(material["textures"], "textures", "Strangers")

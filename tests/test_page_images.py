@@ -292,6 +292,8 @@ def test_a_row_that_is_not_there_is_one_sentence(run, asked):
     assert not app.exception
     assert len(app.error) == 1
     assert "choose one from the gallery" in words(app)
+    app.button(key="images_all").click().run()
+    assert len(shown(app)) == 48
 
 
 def test_a_picture_that_was_moved_is_a_sentence_and_its_scores_stay(home):

@@ -111,6 +111,8 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
     assert not any(each.settings for each in spec.detectors)
     assert (spec.split, spec.device, spec.batch_size, spec.seed) == (None, "auto", None, 0)
     assert (job.title, job.images_total) == ("small on photos", 130 + 40)
+    again = opened("new_audit")
+    assert again.text_input(key="audit_title").placeholder == "small on photos (2)"
 
 
 def test_every_choice_reaches_the_job(home):

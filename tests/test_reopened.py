@@ -15,6 +15,7 @@ from small_audit import PREPROCESS, model, read_with_pillow, save_program, write
 
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.reopened import Reopened, reopen
@@ -81,6 +82,30 @@ def test_every_detector_scores_as_in_the_audit(run: Path, opened: Reopened, stag
     rows = rows_of(run)
     assert {"gsc", "odin", "knn", "vim", "rmd", "she"} <= set(rows.columns)
     assert_same_scores(opened, stage, rows, every=9)
+
+
+@pytest.mark.slow
+def test_the_demo_scores_as_in_its_audit(tmp_path: Path) -> None:
+    """Another network, with class names of its own, and rendered photos as JPEG."""
+    folders = render_demo(tmp_path / "demo", sizes=Sizes(calibration=64, id=32, ood=3))
+    spec = AuditSpec(
+        model=ModelSpec(checkpoint=DEMO_WEIGHTS),
+        id=folders["id"],
+        calibration=folders["calibration"],
+        ood={name: folders[name] for name in OOD_SETS},
+        detectors=ALL,
+        repeats=10,
+    )
+    folder = run_audit(spec, tmp_path / "out").folder
+    rows = rows_of(folder)
+    roots = tmp_path / "all"
+    roots.mkdir()
+    for name in ("calibration", "id", *OOD_SETS):
+        (roots / name).symlink_to(folders[name])
+    opened = reopen(folder)
+    assert_same_scores(opened, roots, rows, every=11)
+    first = opened.explain(roots / "id" / rows.query("role == 'id'")["file"].iloc[0]).before[0]
+    assert first.name in CLASS_NAMES and first.name == CLASS_NAMES[first.index]
 
 
 def test_settings_are_those_of_the_audit(stage: Path, tmp_path: Path) -> None:

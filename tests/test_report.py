@@ -87,7 +87,7 @@ def test_it_says_what_the_run_says(home):
     assert said is not None
     assert int(said[1]) == round(1000 * report.decision.strangers_share)
     assert int(said[2]) == round(1000 * np.mean(known <= decision.value))
-    assert [row.name for row in report.detectors][0] == run.best().detector
+    assert report.detectors[0].name == run.best().detector
     assert "backwards" in next(r for r in report.detectors if r.name == "gsc-published").notes[0]
     bars = [report.histogram.familiar, *report.histogram.strangers]
     assert all(sum(one.shares) == pytest.approx(1, abs=1e-3) for one in bars)
@@ -128,10 +128,11 @@ def test_pictures_are_small_and_can_be_left_out(home, images):
     assert len(page.encode()) < LIMIT
     if images:
         assert len(urls) == 12
+        assert re.search(r"\d+/?&lt;img", page)
         assert all(url is not None and url.startswith("data:image/jpeg;base64,") for url in urls)
     else:
         assert not urls
-        assert "onerror" not in page.split("What was tested")[0]  # no file names either
+        assert not re.search(r"\d+/?&lt;img", page)  # no file names either
         assert "Pictures were left out" in page
 
 
@@ -204,11 +205,10 @@ def test_csv_has_every_score_and_no_formula(home):
 
 
 @pytest.mark.parametrize("start", list("=+-@\t\r\n＝＋－＠"))
-def test_no_cell_begins_like_a_formula(start):
-    assert harmless(pa.array([start + "1", "a" + start])).to_pylist() == [
-        "'" + start + "1",
-        "a" + start,
-    ]
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary("i4", "str")])
+def test_no_cell_begins_like_a_formula(start, kind):
+    text = pa.array([start + "1", "a" + start], pa.string()).cast(kind)
+    assert harmless(text).to_pylist() == ["'" + start + "1", "a" + start]
 
 
 @pytest.fixture(scope="module")

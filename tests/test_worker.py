@@ -43,7 +43,7 @@ def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
 
 
-def until(true: Callable[[], object], seconds: float = 90) -> None:
+def until(true: Callable[[], object], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
@@ -324,15 +324,19 @@ def test_a_worker_that_hangs_is_ended(tmp_path) -> None:
 
 
 def test_a_process_that_is_no_worker_is_never_ended() -> None:
-    """The number in the lock's file may be another process's by now: here it is this test."""
+    """The number in the lock's file may be another process's by now."""
+    other = FORK.Process(target=time.sleep, args=(60,))
+    other.start()
     job = submit("go_on")
-    queue.claim(Lane.PREPARE, os.getpid())
+    queue.claim(Lane.PREPARE, other.pid)
     _change(job, started=time.time() - 10**6)
     with lane_lock.taken(Lane.PREPARE) as lock:
         assert lock is not None
-        lock.name(os.getpid())
+        lock.name(other.pid)
         assert keeper.ensure_workers() == []
-        assert now(job).state is State.RUNNING
+    assert now(job).state is State.RUNNING
+    assert other.is_alive()
+    other.kill()
 
 
 def test_keepers_of_several_apps_start_one_worker_together() -> None:

@@ -63,8 +63,8 @@ BASES = (
     ),
 )
 PAPER_ROWS: Mapping[str, tuple[str, Settings]] = {
-    "Full method: top 20 %, deep layer": ("deep", {}),
-    "Logits computed again, not first order": ("deep", {"update": "exact"}),
+    "Full method: 20 %, deep": ("deep", {}),
+    "Logits computed again": ("deep", {"update": "exact"}),
     "Top 5 %": ("deep", {"share": 0.05}),
     "Top 50 %": ("deep", {"share": 0.5}),
     "Shallow layer": ("shallow", {}),

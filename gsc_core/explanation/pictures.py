@@ -10,7 +10,7 @@ import plotly.colors
 from PIL import Image
 from torch import Tensor
 
-_OPAQUE = 0.8  # where it is hottest
+_OPAQUE = 0.7  # where it is hottest: the picture shines through
 
 
 def crop_jpeg(pixels: Tensor) -> bytes:

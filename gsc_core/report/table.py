@@ -9,7 +9,7 @@ import pyarrow.csv as pa_csv
 from gsc_core.workspace import gallery
 from gsc_core.workspace.runs import StoredRun
 
-_LIVE = "^[=+\\-@\t\r\n＝＋－＠]"  # how a cell begins that spreadsheets compute; full width too
+_LIVE = "\\A([=+\\-@\t\r\n＝＋－＠])"  # how a cell begins that spreadsheets compute; full width too
 _BOM = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
@@ -40,8 +40,8 @@ def scores_csv(run: StoredRun) -> bytes:
 
 def harmless(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Text in which no cell begins like a formula."""
-    live = pc.match_substring_regex(text, _LIVE)
-    return pc.if_else(live, pc.binary_join_element_wise("'", text, ""), text)
+    text = text.cast(pa.large_string())  # however the file stores it
+    return pc.replace_substring_regex(text, _LIVE, r"'\1")
 
 
 def _class_names(run: StoredRun, column: str) -> pa.Array:

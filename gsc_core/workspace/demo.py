@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec
-from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS
+from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, Sizes
 from gsc_core.demo.audit import run_demo
 from gsc_core.workspace import imagesets, models, queue, runs
+from gsc_core.workspace.audits import Workload
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.workspace.home import home
 
-TITLE = "Demo: road signs"
 Record = TypeVar("Record", StoredModel, StoredSet)
 _ORIGIN = "Road signs drawn by the demo"
 
@@ -36,7 +36,7 @@ def submit_demo() -> Job:
     with session():  # held, so that two visitors cannot both find none
         last = queue.latest(runs.DEMO_RUN, Kind.DEMO)
         if last is None:
-            return queue.submit(Kind.DEMO, TITLE, runs.DEMO_RUN, {})
+            return queue.submit(Kind.DEMO, runs.DEMO_TITLE, runs.DEMO_RUN, {}, _images())
         queue.retry(last.id)  # which leaves alone what has not ended
         return last
 
@@ -70,6 +70,14 @@ def _added(record: Record) -> bool:
         if known is None:
             db.add(record)
         return known is None or known.readiness is Readiness.WAITING
+
+
+def _images() -> int:
+    """How many pictures are drawn, unless they are there, and pass the network."""
+    sizes = Sizes()
+    judged = sizes.id + len(OOD_SETS) * sizes.ood
+    drawn = 0 if pictures_folder().exists() else sizes.calibration + judged
+    return drawn + Workload(sizes.calibration, judged).total
 
 
 def _sets() -> list[StoredSet]:

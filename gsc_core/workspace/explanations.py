@@ -159,7 +159,7 @@ def _opened(run: StoredRun, on_progress: Callable[[Progress], None]) -> Reopened
 
 
 def _payload(run: StoredRun, row: int, detector: str) -> dict[str, int | str]:
-    return {"row": row, "detector": detector, "version": runs.version(run.path)}
+    return {"row": int(row), "detector": detector, "version": runs.version(run.path)}
 
 
 def _folder(run: StoredRun, row: int, detector: str) -> Path:

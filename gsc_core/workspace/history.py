@@ -10,7 +10,8 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import demo, queue, runs
+from gsc_core.workspace import queue, runs
+from gsc_core.workspace.audits import LONGEST_TITLE
 from gsc_core.workspace.database import Job, Kind, State, new_id, session
 from gsc_core.workspace.home import home
 
@@ -77,6 +78,14 @@ def history() -> list[RunEntry]:
     return sorted(entries, key=lambda entry: (entry.created, entry.id), reverse=True)
 
 
+def free_title(wanted: str) -> str:
+    """A title that no run has yet: the wanted one, numbered where it is taken."""
+    taken = {entry.title for entry in history()}
+    endings = ("", *(f" ({n})" for n in range(2, len(taken) + 3)))
+    titles = (wanted[: LONGEST_TITLE - len(ending)] + ending for ending in endings)
+    return next(title for title in titles if title not in taken)
+
+
 def verdict(entry: RunEntry) -> Verdict | None:
     """What a run that has a result says; read once for each version of it."""
     if not entry.finished:
@@ -116,7 +125,8 @@ def delete_run(run_id: str) -> None:
 
 
 def _entry(run_id: str, job: Job | None, finished: bool) -> RunEntry:
-    title = job.title if job is not None else demo.TITLE if run_id == runs.DEMO_RUN else run_id
+    usual = runs.DEMO_TITLE if run_id == runs.DEMO_RUN else run_id
+    title = job.title if job is not None else usual
     created = job.created if job is not None else runs.finished_at(run_id)
     return RunEntry(run_id, title, _outcome(job, finished), finished, created, job)
 

@@ -24,6 +24,7 @@ from gsc_core.workspace.home import home
 from gsc_core.workspace.score_table import SCORES_FILE
 
 DEMO_RUN = "demo"
+DEMO_TITLE = "Demo: road signs"
 METRICS_FILE = "metrics.json"
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -214,7 +215,9 @@ def finished_at(run_id: str) -> float:
 def title(run_id: str) -> str:
     """What a person called the run, or its id."""
     job = queue.latest(run_id, Kind.AUDIT, Kind.DEMO)
-    return job.title if job is not None else run_id
+    if job is not None:
+        return job.title
+    return DEMO_TITLE if run_id == DEMO_RUN else run_id  # by the command line, without a job
 
 
 def version(path: Path) -> int:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from gsc_core import charts_ablation
 from gsc_core.ablation import BASES, Ablation
-from gsc_core.ablation.findings import paper_table, premise
+from gsc_core.ablation.findings import paper_table, premise, reference_rows
 from pages.parts.text import plain
 
 METRICS = {"fpr95": "Strangers that pass", "auroc": "Told apart"}
@@ -67,8 +67,21 @@ def factors(run_id: str, found: Ablation) -> None:
         )
         st.caption(
             f"{better} is better. A line for each way to choose what is cut, at the deep layer; "
-            "random is the control that any other line must beat."
+            "random is the control that any other line must beat. Dotted in both charts: energy, "
+            "with nothing cut."
         )
+        _references(found, metric, ood_set)
+
+
+def _references(found: Ablation, metric: str, ood_set: str) -> None:
+    """What other readings of the same pass do without any short-circuit, beside both settings."""
+    rows = reference_rows(found, ood_set)
+    shown = pd.DataFrame({METRICS[metric]: _percent(rows, metric), "95 %": _interval(rows, metric)})
+    st.dataframe(
+        shown.set_index(rows["name"].rename("For comparison")),
+        key="ablation_references",
+        alt="Detectors without a short-circuit, and both settings with it.",
+    )
 
 
 def paper(found: Ablation) -> None:
@@ -80,7 +93,7 @@ def paper(found: Ablation) -> None:
             "Row of the paper": table["row"],
             "In the paper": "not at hand",
             "Here, as published": _percent(table, "fpr95"),
-            "95 % interval": _interval(table),
+            "95 % interval": _interval(table, "fpr95"),
             "AUROC": _percent(table, "auroc"),
             "Direction": table["backwards"].map({True: "backwards", False: "right"}),
             "Here, direction learned": _percent(table, "fpr95_learned"),
@@ -93,7 +106,6 @@ def paper(found: Ablation) -> None:
         key="ablation_paper",
         alt="The rows of the paper's ablation with the share of strangers that pass here.",
         column_config={
-            "Row of the paper": st.column_config.TextColumn(width="medium", pinned=True),
             "Direction": st.column_config.TextColumn(
                 help="Backwards: stand-ins for strangers lose less confidence than familiar "
                 "pictures, the other way round than published."
@@ -102,8 +114,7 @@ def paper(found: Ablation) -> None:
     )
     st.caption(
         f"Share of strangers that pass (FPR95), mean of the sets. The paper's own figures are not "
-        f"at hand here, so its column is left empty rather than filled from hearsay; see "
-        f"[the paper]({PAPER})."
+        f"at hand here, and none are made up; see [the paper]({PAPER})."
     )
 
 
@@ -168,6 +179,7 @@ def _percent(table: pd.DataFrame, column: str) -> pd.Series:
     return values.map(lambda value: f"{100 * value:.1f} %", na_action="ignore")
 
 
-def _interval(table: pd.DataFrame) -> pd.Series:
-    low, high = (_percent(table, f"fpr95_{end}").str.removesuffix(" %") for end in ("low", "high"))
+def _interval(table: pd.DataFrame, metric: str) -> pd.Series:
+    ends = (_percent(table, f"{metric}_{end}").str.removesuffix(" %") for end in ("low", "high"))
+    low, high = ends
     return low + " to " + high

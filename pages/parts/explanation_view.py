@@ -15,6 +15,7 @@ from pages.parts.pictures import Tile, picture_grid
 from pages.parts.text import plain
 
 SHOWN = 10  # channels until somebody asks for more
+LEADING = 3  # classes before and after
 
 
 def picture_seen(found: Judged) -> None:
@@ -73,11 +74,12 @@ def channels(found: Judged) -> None:
         count = st.slider(
             "Channels", 1, most, count, key="images_k", help="How many of the leading ones to show."
         )
-    left_alone = any(not each.short_circuited for each in told.channels[:count])
+    some_left = any(not each.short_circuited for each in told.channels[:count])
+    left_alone = "; hatched blue: left alone" if some_left else ""
     st.caption(
         f"The {count} leading of {told.channel_count:,} channels at layer {plain(told.split)}, by "
-        f"number. Orange: switched off{'; hatched blue: left alone' if left_alone else ''}. Grey "
-        "brackets: the middle 90 % of familiar pictures; a bar beyond its bracket is unusual."
+        f"number. Orange: switched off, whole or in part{left_alone}. "
+        "Grey brackets: the middle 90 % of familiar pictures; a bar beyond its bracket is unusual."
     )
     for column, reading in zip(st.columns(len(TITLES)), TITLES, strict=True):
         column.plotly_chart(
@@ -137,13 +139,20 @@ def neighbours(run: StoredRun, found: Judged) -> None:
     picture_grid(tiles)
 
 
+def number(value: float) -> str:
+    """Three digits, with a real minus sign."""
+    return f"{value:.3g}".replace("-", "−")
+
+
 def _in_words(told: Explanation) -> str:
     first, then = told.before[0], told.after[0]
     text = f"The model calls it {_name(first)} and is {_percent(first.share)} sure. "
+    cut = f"{told.channels_touched:,} of {told.channel_count:,} channels"
+    if told.settings.get("granularity") == "element":
+        cut = f"{100 * told.short_circuited_share:.0f} % of the feature's values, in {cut}"
     text += (
-        f"GSC switches off {told.channels_touched:,} of {told.channel_count:,} channels, those "
-        f"that this answer hangs on: its logit goes from {told.logit_before:.1f} to "
-        f"{told.logit_after:.1f}, and "
+        f"GSC switches off {cut}, those that this answer hangs on: its logit goes from "
+        f"{number(told.logit_before)} to {number(told.logit_after)}, and "
     )
     if then.index == first.index:
         return text + f"the model stays with it, {_percent(then.share)} sure."
@@ -153,7 +162,7 @@ def _in_words(told: Explanation) -> str:
 def _classes(told: Explanation) -> None:
     before = {each.index: each for each in told.before}
     after = {each.index: each for each in told.after}
-    classes = list(before | after)
+    classes = list(dict.fromkeys([*list(before)[:LEADING], *list(after)[:LEADING]]))
     frame = pd.DataFrame(
         {
             "Class": [_name((before | after)[index]) for index in classes],

@@ -12,7 +12,14 @@ from gsc_core.workspace.explanations import StoredExplanation
 from gsc_core.workspace.gallery import RunPicture
 from gsc_core.workspace.judged import Place
 from gsc_core.workspace.runs import StoredRun
-from pages.parts.explanation_view import channels, neighbours, picture_seen, places_table, why
+from pages.parts.explanation_view import (
+    channels,
+    neighbours,
+    number,
+    picture_seen,
+    places_table,
+    why,
+)
 from pages.parts.gallery_order import order, set_name
 from pages.parts.job import job_progress
 from pages.parts.pictures import MOST
@@ -22,9 +29,14 @@ SIDE = 512  # pixels of the picture before a worker has looked at it
 
 
 def image_view(run: StoredRun, asked: str) -> None:
-    """Show the row that the address names; raises GscError when it is none of the run's."""
-    row = _row(run, asked)
-    (picture,) = gallery.pictures(run, [row])
+    """Show the row that the address names; one that is not the run's is a sentence."""
+    try:
+        row = _row(asked)
+        (picture,) = gallery.pictures(run, [row])
+    except GscError as error:
+        st.error(plain(str(error)))
+        _to_all(None)
+        return
     _ways(run, row)
     found = verdicts.places_of(run, row)
     st.header(plain(_headline(picture, found[0])), anchor=False)
@@ -49,12 +61,10 @@ def image_view(run: StoredRun, asked: str) -> None:
         neighbours(run, explanation)
 
 
-def _row(run: StoredRun, asked: str) -> int:
+def _row(asked: str) -> int:
     if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
         raise GscError("A picture is named by its number: choose one from the gallery.")
-    row = int(asked)
-    gallery.pictures(run, [row])
-    return row
+    return int(asked)
 
 
 def _ways(run: StoredRun, row: int) -> None:
@@ -65,13 +75,7 @@ def _ways(run: StoredRun, row: int) -> None:
     at = np.flatnonzero(rows == row)
     place = int(at[0]) if len(at) else None
     with buttons:
-        st.button(
-            "All pictures",
-            key="images_all",
-            icon=":material/grid_view:",
-            on_click=_back,
-            args=(place,),
-        )
+        _to_all(place)
         for label, key, step, icon, shortcut in (
             ("Previous", "images_previous", -1, ":material/arrow_back:", "Left"),
             ("Next", "images_next", 1, ":material/arrow_forward:", "Right"),
@@ -93,6 +97,16 @@ def _ways(run: StoredRun, row: int) -> None:
             st.caption(f"{place + 1:,} of {len(rows):,}")
 
 
+def _to_all(place: int | None) -> None:
+    st.button(
+        "All pictures",
+        key="images_all",
+        icon=":material/grid_view:",
+        on_click=_back,
+        args=(place,),
+    )
+
+
 def _go(row: int) -> None:
     st.query_params["image"] = str(row)
 
@@ -112,12 +126,12 @@ def _headline(picture: RunPicture, place: Place) -> str:
 
 
 def _reason(place: Place) -> str:
-    above = f"{place.detector} scores it {place.score:.3g}, as high as or higher than "
+    above = f"{place.detector} scores it {number(place.score)}, as high as or higher than "
     above += f"{place.percentile:.0f} % of the familiar pictures"
     if place.threshold is None:
         return f"{above}; there are too few calibration pictures to set an alarm."
     side = "above" if place.outside else "not above"
-    return f"{above}, and {side} the threshold of {place.threshold:.3g}."
+    return f"{above}, and {side} the threshold of {number(place.threshold)}."
 
 
 def _set(picture: RunPicture) -> str:

@@ -20,9 +20,9 @@ def gallery(run: StoredRun) -> None:
     st.subheader("Where two detectors disagree", anchor=False)
     ours, theirs = _pair(run)
     left, right = st.columns(2)
-    one = left.selectbox("This detector", ours, key="results_gsc")
+    one = left.selectbox("One detector", ours, key="results_gsc")
     others = [name for name in (*theirs, *run.detectors) if name != one]
-    other = right.selectbox("against", list(dict.fromkeys(others)), key="results_baseline")
+    other = right.selectbox("Compared with", list(dict.fromkeys(others)), key="results_baseline")
     try:
         found = _disagreements(str(run.path), runs.version(run.path), one, other)
     except GscError as error:

@@ -8,7 +8,14 @@ from gsc_core.workspace import explanations, queue
 from gsc_core.workspace.database import Job, Kind
 from gsc_core.workspace.explanations import Tried
 from gsc_core.workspace.runs import StoredRun
-from pages.parts.explanation_view import channels, neighbours, picture_seen, places_table, why
+from pages.parts.explanation_view import (
+    channels,
+    neighbours,
+    number,
+    picture_seen,
+    places_table,
+    why,
+)
 from pages.parts.job import job_progress
 from pages.parts.text import plain
 
@@ -80,9 +87,9 @@ def _verdict(found: Tried) -> None:
         st.warning("Undecided: the deciding detector has no score or no threshold for it.")
         return
     reason = (
-        f"{place.detector} scores it {place.score:.3g}, as high as or higher than "
+        f"{place.detector} scores it {number(place.score)}, as high as or higher than "
         f"{place.percentile:.0f} % of the familiar pictures; the alarm is set at "
-        f"{place.threshold:.3g}."
+        f"{number(place.threshold)}."
     )
     if place.outside:
         st.error(f"**Outside** what this model knows. {plain(reason)}", icon=":material/block:")
