@@ -1,5 +1,7 @@
 """What this is, the demo a click away, one's own audit in three steps, and what ran lately."""
 
+from typing import Literal
+
 import streamlit as st
 
 from gsc_core.detectors import CATALOGUE
@@ -9,7 +11,7 @@ from gsc_core.workspace.history import RunEntry, history, verdict
 from gsc_core.workspace.runs import DEMO_RUN
 from pages.parts import links
 from pages.parts.audit_entry import card
-from pages.parts.audit_parts import parts, steps
+from pages.parts.audit_parts import Parts, parts, steps
 from pages.parts.job import job_progress
 from pages.parts.text import plain
 
@@ -27,18 +29,21 @@ def render() -> None:
         width=860,
     )
     try:
-        entries = history()
+        entries, own = history(), parts(own=True)
         left, right = st.columns(2, gap="medium")
         with left, st.container(border=True, height="stretch"):
-            _demo(next((entry for entry in entries if entry.id == DEMO_RUN), None))
+            demo = next((entry for entry in entries if entry.id == DEMO_RUN), None)
+            _demo(demo, first=not own.complete)
         with right, st.container(border=True, height="stretch"):
-            _own()
+            _own(own)
         _recent([entry for entry in entries if entry.id != DEMO_RUN])
     except GscError as error:
         st.error(plain(str(error)))
 
 
-def _demo(entry: RunEntry | None) -> None:
+def _demo(entry: RunEntry | None, *, first: bool) -> None:
+    """The demo; `first` makes it the page's one primary button."""
+    look: Literal["primary", "secondary"] = "primary" if first else "secondary"
     st.subheader("See an example", anchor=False)
     st.markdown("A classifier of road signs meets unknown signs, shop signs, fog and noise.")
     if entry is not None and entry.waiting and entry.job is not None:
@@ -47,21 +52,21 @@ def _demo(entry: RunEntry | None) -> None:
         said = verdict(entry)
         if said is not None:
             st.markdown(f"_{plain(said.answer or said.error or '')}_")
-        if st.button("Open the demo audit", key="home_demo", type="primary"):
+        if st.button("Open the demo audit", key="home_demo", type=look):
             st.switch_page(links.to("results"), query_params={"run": DEMO_RUN})
     else:
         if entry is not None and entry.error is not None:
             st.error(plain(entry.error))
         st.caption("Needs no files and takes about two minutes. It draws its own pictures.")
-        if st.button("Run the demo audit", key="home_demo", type="primary"):
+        if st.button("Run the demo audit", key="home_demo", type=look):
             submit_demo()
             st.rerun()
 
 
-def _own() -> None:
+def _own(own: Parts) -> None:
     st.subheader("Audit your own model", anchor=False)
-    st.markdown("It takes three things. Add them in any order.")
-    own = parts(own=True)
+    ready = "All it takes is there." if own.complete else "It takes three things, in any order."
+    st.markdown(ready)
     missing = next((step for step in steps(own) if not step.done), None)
     if missing is None:
         if st.button("Start an audit", key="home_start", type="primary"):

@@ -7,8 +7,8 @@ from gsc_core.workspace import imagesets
 from gsc_core.workspace.database import Readiness, StoredSet
 from pages.parts import links
 from pages.parts.set_form import add_form
-from pages.parts.set_view import badges, progress, set_view
-from pages.parts.set_words import ROLE_NAMES, summary
+from pages.parts.set_view import badges, next_step, progress, set_view
+from pages.parts.set_words import summary
 from pages.parts.text import plain
 
 ON_A_PAGE = 20
@@ -19,6 +19,8 @@ def render() -> None:
     try:
         asked = st.query_params.get("set")
         if asked:
+            # A link from this page to itself brings the query here, but not into the address bar.
+            st.query_params["set"] = asked
             st.button("All sets", key="set_all", icon=":material/arrow_back:", on_click=_leave)
             set_view(imagesets.image_set(asked))
         else:
@@ -44,23 +46,10 @@ def _all() -> None:
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _next(stored)
+        next_step(stored)
         _list(stored)
     with right:
         add_form()
-
-
-def _next(stored: list[StoredSet]) -> None:
-    """Say which of the two is missing, or where to go on."""
-    there = {each.role for each in stored if each.readiness is not Readiness.REFUSED}
-    if missing := [role for role in ("id", "ood") if role not in there]:
-        st.info(f"Still missing: {ROLE_NAMES[missing[0]].lower()}.", icon=":material/flag:")
-    else:
-        st.page_link(
-            links.to("new-audit"),
-            label="Next: start an audit with these",
-            icon=":material/play_arrow:",
-        )
 
 
 def _list(stored: list[StoredSet]) -> None:

@@ -24,6 +24,8 @@ def render() -> None:
     try:
         asked = st.query_params.get("image")
         if asked is not None:
+            # A link from this page to itself brings the query here, but not into the address bar.
+            st.query_params["image"] = asked
             image_view(run, asked)
             return
         view = st.segmented_control(

@@ -18,6 +18,7 @@ def render() -> None:
     try:
         asked = st.query_params.get("model")
         if asked:
+            st.query_params["model"] = asked  # a link within one page leaves the address as it was
             st.button("All models", key="model_all", icon=":material/arrow_back:", on_click=_leave)
             model_view(models.model(asked))
         else:
@@ -41,7 +42,7 @@ def _all() -> None:
         st.caption("No model yet: choose a file. The check takes less than a minute.")
         add_form()
         return
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns(2, gap="large")
     with left:
         _list(stored)
     with right:

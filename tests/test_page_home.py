@@ -94,6 +94,7 @@ def test_own_steps_are_ticked_and_lead_to_the_start(home, tmp_path):
     assert not app.exception
     assert words(app).count(":material/check_circle:") == 3
     assert "home_add" not in buttons(app)
+    assert [b.key for b in app.button if b.proto.type == "primary"] == ["home_start"]
     app.button(key="home_start").click().run()
     assert not app.exception
 

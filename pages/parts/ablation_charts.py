@@ -6,7 +6,8 @@ import streamlit as st
 
 from gsc_core import charts_ablation
 from gsc_core.ablation import BASES, Ablation
-from gsc_core.ablation.findings import paper_table, premise, reference_rows
+from gsc_core.ablation.comparison import paper_table, reference_rows
+from gsc_core.ablation.findings import premise
 from pages.parts.text import plain
 
 METRICS = {"fpr95": "Strangers that pass", "auroc": "Told apart"}

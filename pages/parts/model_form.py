@@ -32,15 +32,13 @@ def add_form() -> None:
             "that you name. Files that could run code are refused.",
         )
         whole = file is not None and file.name.lower().endswith(".pt2")
-        left, right = st.columns(2)
-        name = left.text_input(
+        name = st.text_input(
             "Name",
             key="model_name",
             max_chars=models.LONGEST_NAME,
             placeholder=Path(file.name).stem if file else "Taken from the file",
         )
-        with right:
-            architecture = _architecture("model", None, whole)
+        architecture = _architecture("model", None, whole)
         with st.expander("Preprocessing and class names (optional)", key="model_more"):
             fits, preprocessing = _preprocessing("model", architecture, None)
             class_names = _class_names("model")

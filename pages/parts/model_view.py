@@ -11,6 +11,7 @@ from gsc_core.workspace import imagesets, models, queue
 from gsc_core.workspace.database import Kind, Readiness, StoredModel
 from gsc_core.workspace.models import ModelFacts
 from pages.parts import links
+from pages.parts.audit_parts import labels
 from pages.parts.job import job_progress
 from pages.parts.model_form import revise_form
 from pages.parts.pictures import Tile, picture_grid
@@ -118,11 +119,12 @@ def _found(stored: StoredModel, facts: ModelFacts) -> None:
 
 def _next(stored: StoredModel) -> None:
     if imagesets.list_sets():
+        ready = [each for each in models.list_models() if each.readiness is Readiness.READY]
         st.page_link(
             links.to("new-audit"),
             label="Next: audit this model",
             icon=":material/play_arrow:",
-            query_params={"audit_model": stored.id},
+            query_params={"audit_model": labels(ready).get(stored.id, "")},
         )
     else:
         st.page_link(
@@ -217,4 +219,5 @@ def _count(number: int) -> str:
 
 
 def _pace(facts: ModelFacts) -> str:
-    return f"{1 / facts.seconds_per_image:,.0f} pictures/s"
+    pace = 1 / facts.seconds_per_image
+    return f"{pace:,.0f} pictures/s" if pace >= 10 else f"{pace:.2g} pictures/s"

@@ -10,6 +10,7 @@ from gsc_core.images import SURROGATES
 from gsc_core.workspace import imagesets, queue, runs, set_tables
 from gsc_core.workspace.database import Kind, Readiness, State, StoredSet
 from gsc_core.workspace.set_tables import Extent
+from pages.parts import links
 from pages.parts.job import job_progress
 from pages.parts.pictures import MOST, Tile, picture_grid
 from pages.parts.set_form import LONGEST_NAME
@@ -33,10 +34,24 @@ def set_view(stored: StoredSet) -> None:
 
 
 def badges(stored: StoredSet) -> None:
-    """What it is for and how far it is, as coloured words."""
+    """What it is for, and that it is not ready where it is not, as coloured words."""
     st.badge(ROLE_NAMES[stored.role], color="gray", help=ROLE_MEANINGS[stored.role])
-    text, icon, colour = BADGES[stored.readiness]
-    st.badge(text, icon=icon, color=colour)
+    if stored.readiness in BADGES:
+        text, icon, colour = BADGES[stored.readiness]
+        st.badge(text, icon=icon, color=colour)
+
+
+def next_step(stored: list[StoredSet]) -> None:
+    """Say which kind of pictures is missing, or where to go on."""
+    there = {each.role for each in stored if each.readiness is not Readiness.REFUSED}
+    if missing := [role for role in ("id", "ood") if role not in there]:
+        st.info(f"Still missing: {ROLE_NAMES[missing[0]].lower()}.", icon=":material/flag:")
+    else:
+        st.page_link(
+            links.to("new-audit"),
+            label="Next: start an audit with these",
+            icon=":material/play_arrow:",
+        )
 
 
 def progress(stored: StoredSet) -> None:
@@ -62,6 +77,7 @@ def _found(stored: StoredSet) -> None:
         f"**{plain(summary(stored))}**; {_range(extent.widths)} pixels wide, "
         f"{_range(extent.heights)} high"
     )
+    next_step(imagesets.list_sets())
     _labels(stored, counts)
     _pictures(stored, counts)
     _left_out(stored)

@@ -16,9 +16,8 @@ ROLE_MEANINGS = {
     "calibration": "More familiar pictures, to set thresholds by. Optional: an audit can set "
     "some of the familiar ones apart instead.",
 }
-Colour = Literal["green", "blue", "red"]
+Colour = Literal["blue", "red"]
 BADGES: dict[Readiness, tuple[str, str, Colour]] = {
-    Readiness.READY: ("Ready", ":material/check:", "green"),
     Readiness.WAITING: ("Being read", ":material/hourglass_top:", "blue"),
     Readiness.REFUSED: ("Cannot be used", ":material/close:", "red"),
 }
