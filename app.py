@@ -1,20 +1,12 @@
 """Entry of the web app: configuration, login and navigation; nothing else."""
 
+import importlib
+import sys
+
 import streamlit as st
+from streamlit.navigation.page import Page
 
 from gsc_core.workspace.keeper import keep_workers
-from pages import (
-    ablation,
-    home,
-    image_sets,
-    images,
-    models,
-    new_audit,
-    report,
-    results,
-    runs,
-    thresholds,
-)
 from pages.parts import access
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
@@ -29,28 +21,38 @@ def main() -> None:
     st.set_page_config(page_title="GSC Audit", page_icon=ICON, layout="wide")
     # A new page is one file and one line here.
     pages = {
-        "": [st.Page(home.render, title="Home", icon=":material/home:", default=True)],
-        "Prepare": [
-            st.Page(models.render, title="Models", url_path="models"),
-            st.Page(image_sets.render, title="Image sets", url_path="image-sets"),
-        ],
-        "Audit": [
-            st.Page(new_audit.render, title="New audit", url_path="new-audit"),
-            st.Page(runs.render, title="Runs", url_path="runs"),
-        ],
+        "": [_page("home", "Home", default=True)],
+        "Prepare": [_page("models", "Models"), _page("image_sets", "Image sets")],
+        "Audit": [_page("new_audit", "New audit"), _page("runs", "Runs")],
         "Understand": [
-            st.Page(results.render, title="Results", url_path="results"),
-            st.Page(images.render, title="Images", url_path="images"),
-            st.Page(thresholds.render, title="Thresholds", url_path="thresholds"),
-            st.Page(ablation.render, title="Ablation", url_path="ablation"),
-            st.Page(report.render, title="Report", url_path="report"),
+            _page("results", "Results"),
+            _page("images", "Images"),
+            _page("thresholds", "Thresholds"),
+            _page("ablation", "Ablation"),
+            _page("report", "Report"),
         ],
     }
-    keep_workers()
     inside = access.entered()
     chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
     if inside:
+        keep_workers()
         chosen.run()
+
+
+def _page(module: str, title: str, *, default: bool = False) -> Page:
+    """The page of a file in `pages/`, imported when it is first shown.
+
+    The libraries below it take seconds to import: a first visitor sees the app and that it starts.
+    """
+
+    def render() -> None:
+        if f"pages.{module}" not in sys.modules:
+            with st.spinner("Starting: some seconds, once."):
+                importlib.import_module(f"pages.{module}")
+        sys.modules[f"pages.{module}"].render()
+
+    address = module.replace("_", "-")
+    return st.Page(render, title=title, url_path=address, default=default)
 
 
 # Streamlit's old multipage mode can run a page file first; see the end of pages/results.py.

@@ -10,7 +10,7 @@ def to(address: str) -> Page:
     Streamlit tells pages apart by their address alone, so no page has to import another.
     """
     if not address:
-        return st.Page(_elsewhere, title="Home", default=True)
+        return st.Page(_elsewhere, title="Home", url_path="home", default=True)
     return st.Page(_elsewhere, title=address, url_path=address)
 
 
