@@ -34,7 +34,8 @@ def measure(
     """What was measured: every detector on every OOD set, accuracies, inverted detectors.
 
     `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
-    made of calibration images, score lower than ID images (AUROC under 0.5).
+    made of calibration images, score lower than ID images (AUROC under 0.5). Calibration scores of
+    the detectors `in_sample` are of images these have learned from.
     """
     results: list[dict[str, Any]] = []
     surrogates: dict[str, float] = {}
@@ -60,6 +61,7 @@ def measure(
             if accuracy is not None and AFTER + detector.name in known.column_names
         },
         "inverted": inverted,
+        "in_sample": list(calibrated.in_sample),
         "surrogate_auroc": surrogates,
         "directions": {
             detector.name: "turned" if detector.turned_ else "as published"

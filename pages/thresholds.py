@@ -61,6 +61,8 @@ def _workbench(run: StoredRun) -> None:
             "This detector points the wrong way: strangers, or stand-ins for them, score lower "
             "than familiar pictures. A threshold on it catches the wrong ones."
         )
+    if warning := decision_words.learned(decision, run):
+        st.warning(plain(warning))
     _counts(decision, found, calibration)
     _keep(run, decision, stored)
     _figures(run, detector, found)

@@ -13,6 +13,7 @@ def limits_of(run: StoredRun, decision: Decision, found: Effect) -> tuple[str, .
     """One sentence for each limit that holds for this run, the gravest first."""
     sentences = (
         _backwards(run, decision),
+        decision_words.learned(decision, run),
         _strangers(run),
         _few(found),
         _favourite(run, decision),

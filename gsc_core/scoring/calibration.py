@@ -2,7 +2,8 @@
 
 Feature maps and gradients of all images would not fit in memory. A bounded sample goes first and
 is kept whole; detectors that read maps are fitted on it and score the rest as it streams by, the
-others are fitted at the end on the logits and features of all images.
+others are fitted at the end on the logits and features of all images. These learn from single
+images, so their scores of calibration images are made by fits without the image (`held_out`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from itertools import islice
 
 import torch
 
-from gsc_core.detectors.base import Calibration, Detector, Need, Representation
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.errors import ImageError
 from gsc_core.images import SURROGATES, Broken, ImageFile, surrogates_of
+from gsc_core.scoring.held_out import held_out_scores
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
@@ -31,6 +33,8 @@ class Calibrated:
     `surrogates` are the scores of surrogate outliers made from the first `sample` images: what an
     inverted detector can be told by without seeing an OOD image. `calibration` is what the
     detectors were fitted on, without pixels: large, so it is written down and let go of.
+    `in_sample` names detectors whose scores here are of images they have learned from, because
+    there are too few to leave some out: a threshold set on these promises too much.
     """
 
     images: tuple[ImageFile, ...]
@@ -39,6 +43,7 @@ class Calibrated:
     sample: int
     surrogates: Scores | None
     calibration: Calibration | None = None
+    in_sample: tuple[str, ...] = ()
 
 
 def calibrate(
@@ -97,9 +102,13 @@ def calibrate(
         streamed.append(scorer.score(representation, _reading_maps(scorer)))
     everything = Representation.cat(kept)
     calibration = known(everything)
+    pace.step("fitting the detectors", 0, 1)
+    learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
+    unseen = {d.name: held_out_scores(d, calibration) for d in learning}
     scorer.fit(_not_reading_maps(scorer), calibration)
-    late = scored(everything, _not_reading_maps)
-    scores = _beside(Scores.cat(streamed), Scores.cat(late))
+    late = Scores.cat(scored(everything, _not_reading_maps))
+    apart = {n: s for n, s in unseen.items() if s is not None and n in late.outlier}
+    scores = _beside(Scores.cat(streamed), replace(late, outlier=late.outlier | apart))
     return Calibrated(
         images=tuple(done),
         broken=tuple(broken),
@@ -113,6 +122,7 @@ def calibrate(
             sample=_without_pixels(sample),
             surrogates=None if strangers is None else _without_pixels(strangers),
         ),
+        in_sample=tuple(name for name in unseen if name in late.outlier and name not in apart),
     )
 
 

@@ -11,6 +11,7 @@ from gsc_core.evaluation.thresholds import (
     smallest_calibration,
 )
 from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun
 
 
 def rule_words(rule: Rule) -> str:
@@ -82,7 +83,7 @@ def basis_sentence(decision: Decision, calibration: int, found: Effect) -> str:
         return "This threshold was set by hand: nothing is promised beyond what the test shows."
     made = promise(calibration, rule.share, found.known.total)
     text = (
-        f"The {calibration:,} calibration pictures promise that on average at least "
+        f"The {calibration:,} calibration pictures promise that on average about "
         f"{in_1000(rule.share)} of 1,000 familiar pictures pass; in a test as large as this one "
         f"that is {in_1000(made.low)} to {in_1000(made.high)}. "
     )
@@ -106,6 +107,17 @@ def shortage(rule: Rule, calibration: int) -> str | None:
     return (
         f"To keep {percent(rule.share)} of familiar pictures takes {needed:,} calibration pictures "
         f"and this run has {calibration:,}: ask for a smaller share, or calibrate with more."
+    )
+
+
+def learned(decision: Decision, run: StoredRun) -> str | None:
+    """The warning when a threshold rests on the very pictures its detector learned from."""
+    if decision.rule.needs_strangers or decision.detector not in run.in_sample:
+        return None
+    return (
+        f"There were too few calibration pictures to leave some out, so {decision.detector} has "
+        "learned from those that set its threshold: expect more familiar pictures to be flagged "
+        "than asked for, or calibrate with more."
     )
 
 

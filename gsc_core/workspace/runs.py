@@ -58,7 +58,8 @@ class StoredRun:
     detectors and ood_sets keep the order of the file; `"mean"` is not an OOD set.
     excused: detectors that could not run, with the reason. inverted: detectors by which strangers,
     or stand-ins for them made from calibration images, score lower than familiar pictures.
-    directions: whether a GSC detector scores `as published` or `turned`.
+    directions: whether a GSC detector scores `as published` or `turned`. in_sample: detectors whose
+    calibration scores are of images they learned from, so that thresholds promise too much.
     """
 
     id: str
@@ -72,6 +73,7 @@ class StoredRun:
     excused: Mapping[str, str]
     inverted: frozenset[str]
     directions: Mapping[str, str]
+    in_sample: frozenset[str]
     settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
@@ -155,6 +157,7 @@ class _Stored(BaseModel):
     excused: dict[str, str] = {}
     inverted: frozenset[str] = frozenset()
     directions: dict[str, str] = {}
+    in_sample: frozenset[str] = frozenset()
     settings: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 
@@ -254,6 +257,7 @@ def load_run(path: Path) -> StoredRun:
         excused=stored.excused,
         inverted=stored.inverted,
         directions=stored.directions,
+        in_sample=stored.in_sample,
         settings=stored.settings,
         provenance=stored.provenance,
     )
