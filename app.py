@@ -14,11 +14,19 @@ ICON = (
     '<svg viewBox="0 0 16 16"><circle cx="5" cy="8" r="4" fill="#7E8B90"/>'
     '<circle cx="12" cy="8" r="3" fill="none" stroke="#D55E00" stroke-width="2"/></svg>'
 )
+# In a colour that shows on light and dark: a picture knows nothing of the theme.
+LOGO = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 24"><circle cx="9" cy="12" r="6" '
+    'fill="#7E8B90"/><circle cx="18" cy="12" r="4.5" fill="none" stroke="#D55E00" '
+    'stroke-width="2.5"/><text x="32" y="18" font-family="sans-serif" font-size="17" '
+    'font-weight="600" fill="#258A92">GSC Audit</text></svg>'
+)
 
 
 def main() -> None:
     """Set up the page, let the visitor in and hand over to the one that the address names."""
     st.set_page_config(page_title="GSC Audit", page_icon=ICON, layout="wide")
+    st.logo(LOGO, size="large")
     # A new page is one file and one line here.
     pages = {
         "": [_page("home", "Home", default=True)],

@@ -88,7 +88,7 @@ def _recent(entries: list[RunEntry]) -> None:
         return
     for entry in entries[:RECENT]:
         card(entry, key="home", manage=False)
-    st.page_link(links.to("runs"), label=f"All {len(entries):,} runs", icon=":material/list:")
+    st.page_link(links.to("runs"), label="All runs", icon=":material/list:")
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

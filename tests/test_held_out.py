@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_audit import strange, write_stage
+from small_audit import write_stage
 from small_classifier import with_linear, world
 from torch import Tensor
 

@@ -118,7 +118,7 @@ def test_recent_audits_are_the_last_few_with_state_and_answer(home):
     assert runs.answer(runs.load_run(folder)) in text
     assert [f"audit {n}" in text for n in range(7)] == [False] * 3 + [True] * 4
     assert "Reason 6." in text
-    assert "All 8 runs" in links(app)
+    assert "All runs" in links(app)
     assert not {key for key in buttons(app) if "delete" in key or "retry" in key}
 
 

@@ -2,10 +2,12 @@
 
 import re
 
+_NO_BREAK = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
+
 
 def plain(text: str) -> str:
     """A user's text for a Markdown element, shown as it is: no markup, links, icons or formulas."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
+    printable = "".join(c if c.isprintable() or c in _NO_BREAK else " " for c in text)
     escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable)
     # Links, :icons: and arrows are found after escapes are read; a word joiner breaks them up.
     return re.sub(r"(?<=\S)(\\[:@>]|\\\.(?=\S))", "\N{WORD JOINER}\\1", escaped)
