@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pydantic_core import PydanticSerializationError
 
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.explanation import ChannelNormals
-from gsc_core.images import Apart, Broken, ImageSet, apart, class_indices, read_images
+from gsc_core.images import Apart, Broken, ImageSet
+from gsc_core.inputs import batch_size, begun, device_of, labels_of, read_sets, unpacking
 from gsc_core.results import count, machine, measure, versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_aside
@@ -38,7 +36,6 @@ CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
 _OF_ONE_RESULT = ("metrics.json", "scores.parquet", CALIBRATION_FILE, CHANNELS_FILE)
 _WRITTEN = (*_OF_ONE_RESULT, "chunks", "unpacked")
-_OURS = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
 
 
 @dataclass(frozen=True)
@@ -89,16 +86,16 @@ def run_audit(
     classifier = load_classifier(spec.model)
     network = Network(classifier.program, spec.split, device_of(spec.device))
     step("reading the pictures", 0, 1)
-    with _unpacking(out / "unpacked") as unpacked:
-        sets = _read_sets(spec, unpacked)
-        labels, label_rule = _labels(sets, classifier)
+    with unpacking(out / "unpacked") as unpacked:
+        sets = read_sets(spec, unpacked)
+        labels, label_rule = labels_of(sets, classifier)
     with written_aside(out / "spec.json") as part:
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)
         part.write_text(written_spec, encoding="utf-8")
     store = ChunkStore(out / "chunks", _key(spec, classifier, sets, labels))
 
-    pace = Pace(_batch_size(spec, network.device), spec.threads, step)
+    pace = Pace(batch_size(spec, network.device), spec.threads, step)
     scorer = Scorer(network, classifier.preprocessing, detectors)
     to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
     calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
@@ -131,28 +128,11 @@ def run_audit(
     return AuditResult(out, document)
 
 
-def _batch_size(spec: AuditSpec, device: torch.device) -> int:
-    return spec.batch_size or (8 if device.type == "cpu" else 64)
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a setting; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError."""
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).tolist()  # `meta` has no values to give
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
-    return device
-
-
 def _check_folder(out: Path) -> None:
     """Raise SpecError unless `out` can hold a result without harm to files of another kind."""
     with writing_to(out):
         there = {each.name for each in out.iterdir()} if out.exists() else set()
-    if (out / "unpacked" / _OURS).exists():  # of an audit that was killed while it unpacked
+    if begun(out / "unpacked"):  # by an audit that was killed before it wrote spec.json
         there.discard("unpacked")
     if "spec.json" not in there and (foreign := there.intersection(_WRITTEN)):
         raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
@@ -165,45 +145,6 @@ def _as_json(spec: AuditSpec) -> str:
         raise SpecError(
             "A path holds bytes that are not UTF-8 text: rename the file or folder."
         ) from error
-
-
-@contextmanager
-def _unpacking(folder: Path) -> Iterator[Path]:
-    """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with writing_to(folder):
-        folder.mkdir(parents=True)
-        (folder / _OURS).touch()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    if {each.name for each in folder.iterdir()} == {_OURS}:  # there was no ZIP
-        shutil.rmtree(folder)
-
-
-def _read_sets(spec: AuditSpec, unpacked: Path) -> Apart:
-    known = read_images(spec.id, "id", unpacked / "id", spec.labels)
-    apart_from: ImageSet | float
-    if isinstance(spec.calibration, Path):
-        apart_from = read_images(spec.calibration, "calibration", unpacked / "calibration")
-    else:
-        apart_from = spec.calibration
-    ood = {
-        name: read_images(path, name, unpacked / name.encode().hex())
-        for name, path in spec.ood.items()
-    }
-    return apart(known, apart_from, ood, spec.seed)
-
-
-def _labels(sets: Apart, classifier: Classifier) -> tuple[dict[str, int], str]:
-    """Class index of each ID picture by digest (−1 unknown), and how it was found."""
-    pictures = [*sets.calibration.images, *sets.test["id"].images]
-    names = [picture.label for picture in pictures]
-    match = class_indices(names, classifier.class_names, classifier.num_classes)
-    found = zip(pictures, match.indices, strict=True)
-    return {picture.sha256: index for picture, index in found}, match.how
 
 
 def _key(spec: AuditSpec, classifier: Classifier, sets: Apart, labels: Mapping[str, int]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -15,7 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from gsc_core import __version__
-from gsc_core.errors import GscError, SpecError
+from gsc_core.cli_options import (
+    Architecture,
+    Checkpoint,
+    Names,
+    Preprocess,
+    Pretrained,
+    model_spec,
+    named_folders,
+    share_or_folder,
+)
+from gsc_core.errors import GscError
 from gsc_core.terminal import catalogue_row, console, print_result, shown_progress
 
 app = typer.Typer(
@@ -25,27 +34,6 @@ app = typer.Typer(
     add_completion=False,
 )
 _INTERRUPTED = 130
-
-Checkpoint = Annotated[
-    Path | None, typer.Option("--model", help="A .pt2, .safetensors, .pt or .pth file.")
-]
-Architecture = Annotated[
-    str | None, typer.Option("--arch", help="For weights: torchvision/NAME or timm/NAME.")
-]
-Pretrained = Annotated[
-    bool, typer.Option("--pretrained", help="Take the architecture's own weights from its library.")
-]
-Preprocess = Annotated[
-    str | None,
-    typer.Option(
-        "--preprocess",
-        help="resize=256,crop=224,interpolation=bicubic,mean=0.5,std=0.5: "
-        "one value or three separated by /; pixel values in 0…1.",
-    ),
-]
-Names = Annotated[
-    Path | None, typer.Option("--class-names", help="A .txt (a line each) or .json file.")
-]
 
 
 @app.command()
@@ -89,10 +77,10 @@ def audit(
 
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
-        model=_model(model, arch, pretrained, preprocess, class_names),
+        model=model_spec(model, arch, pretrained, preprocess, class_names),
         id=id_set,
-        ood=_named_folders(ood),
-        calibration=_share_or_folder(calibration),
+        ood=named_folders(ood),
+        calibration=share_or_folder(calibration),
         labels=labels,
         detectors=chosen,
         split=split,
@@ -193,7 +181,7 @@ def list_splits(
     from gsc_core.classifier import load_classifier
     from gsc_core.classifier.split import default_split, splits
 
-    found = splits(load_classifier(_model(model, arch, pretrained, preprocess, None)).program)
+    found = splits(load_classifier(model_spec(model, arch, pretrained, preprocess, None)).program)
     default = default_split(found)
     if as_json:
         rows = [
@@ -238,56 +226,6 @@ def worker(
     from gsc_core.workspace.worker import run_lane
 
     run_lane(Lane(lane), idle, lock=lock)
-
-
-# --- from words to a specification -----------------------------------------------------------
-
-
-def _model(
-    checkpoint: Path | None,
-    arch: str | None,
-    pretrained: bool,
-    preprocess: str | None,
-    class_names: Path | None,
-) -> Any:
-    from gsc_core.classifier import ModelSpec, Preprocessing
-
-    return ModelSpec(
-        checkpoint=checkpoint,
-        architecture=arch,
-        pretrained=pretrained,
-        preprocessing=None if preprocess is None else Preprocessing.parse(preprocess),
-        class_names=class_names,
-    )
-
-
-def _named_folders(named: list[str]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for text in named:
-        name, folder = _name_and_folder(text)
-        if name in folders:
-            raise SpecError(f"Two OOD sets are named {name!r}; give each its own name.")
-        folders[name] = Path(folder)
-    return folders
-
-
-def _name_and_folder(text: str) -> tuple[str, str]:
-    """Both may hold `=` themselves: the first cut with a path that exists, else the first."""
-    cuts = [at for at in range(1, len(text) - 1) if text[at] == "="]
-    if not cuts:
-        raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
-    at = next((at for at in cuts if os.path.lexists(text[at + 1 :])), cuts[0])
-    return text[:at], text[at + 1 :]
-
-
-def _share_or_folder(text: str) -> float | Path:
-    try:
-        share = float(text)
-    except ValueError:
-        return Path(text)
-    if not 0 < share < 1:
-        raise SpecError(f"--calibration {text} must be a folder, or a share between 0 and 1.")
-    return share
 
 
 @app.callback(invoke_without_command=True)

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from gsc_core.audit import CALIBRATION_FILE, CHANNELS_FILE, Progress, device_of
+from gsc_core.audit import CALIBRATION_FILE, CHANNELS_FILE, Progress
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors import Detector, Need, Representation, find
@@ -25,6 +25,7 @@ from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import SpecError
 from gsc_core.explanation import ChannelNormals, Explanation, explain
 from gsc_core.images.decode import decode, decode_bytes
+from gsc_core.inputs import device_of
 from gsc_core.scoring.calibration import fit_again
 from gsc_core.scoring.kept import Kept, load
 from gsc_core.scoring.onepass import represent

@@ -637,8 +637,8 @@ def test_a_damaged_zip_leaves_nothing_unpacked(stage: Path, tmp_path: Path) -> N
 KILLED_WHILE_IT_UNPACKS = """
 import os, signal, sys
 from pathlib import Path
-from gsc_core.audit import _unpacking
-with _unpacking(Path(sys.argv[1])) as folder:
+from gsc_core.inputs import unpacking
+with unpacking(Path(sys.argv[1])) as folder:
     (folder / "id").mkdir()
     os.kill(os.getpid(), signal.SIGKILL)
 """

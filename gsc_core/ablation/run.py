@@ -18,13 +18,14 @@ from gsc_core.ablation.cut import Memory, detector_of
 from gsc_core.ablation.grid import Layer, layers_of, trials
 from gsc_core.ablation.measure import Measured, rank_correlation, rows_of
 from gsc_core.ablation.table import Ablation, Facts, ImagesUsed, LayerFacts, write_ablation
-from gsc_core.audit import Progress, _batch_size, _labels, _read_sets, _unpacking, device_of
+from gsc_core.audit import Progress
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import splits
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import Apart, ImageFile, ImageSet
+from gsc_core.inputs import batch_size, device_of, labels_of, read_sets, unpacking
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace, read_batches
@@ -61,7 +62,7 @@ def ablate(
     step("opening the model", 0, 1)
     classifier = load_classifier(spec.model)
     device = device_of(spec.device)
-    pace = Pace(_batch_size(spec, device), spec.threads, step)
+    pace = Pace(batch_size(spec, device), spec.threads, step)
     runs = [
         _LayerRun(layer, Network(classifier.program, layer.name, device), classifier)
         for layer in layers_of(splits(classifier.program), spec.split, layers)
@@ -69,9 +70,9 @@ def ablate(
     if not runs:
         raise SpecError("No layer of this network can be cut in two, so GSC has no settings here.")
     step("reading the pictures", 0, 1)
-    with _unpacking(out / "ablation-unpacked") as unpacked:
-        sets = _read_sets(spec, unpacked)
-        labels, _ = _labels(sets, classifier)
+    with unpacking(out / "ablation-unpacked") as unpacked:
+        sets = read_sets(spec, unpacked)
+        labels, _ = labels_of(sets, classifier)
         used = {name: _some(s, images_per_set, spec.seed) for name, s in sets.every().items()}
         if len(sets.calibration) <= images_per_set:  # in the audit's order: it learns the same
             used["calibration"] = list(sets.calibration.images)

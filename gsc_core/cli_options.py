@@ -1,0 +1,85 @@
+"""Options of the command line that several commands take, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gsc_core.errors import SpecError
+
+if TYPE_CHECKING:
+    from gsc_core.classifier import ModelSpec
+
+Checkpoint = Annotated[
+    Path | None, typer.Option("--model", help="A .pt2, .safetensors, .pt or .pth file.")
+]
+Architecture = Annotated[
+    str | None, typer.Option("--arch", help="For weights: torchvision/NAME or timm/NAME.")
+]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="Take the architecture's own weights from its library.")
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        help="resize=256,crop=224,interpolation=bicubic,mean=0.5,std=0.5: "
+        "one value or three separated by /; pixel values in 0…1.",
+    ),
+]
+Names = Annotated[
+    Path | None, typer.Option("--class-names", help="A .txt (a line each) or .json file.")
+]
+
+
+def model_spec(
+    checkpoint: Path | None,
+    arch: str | None,
+    pretrained: bool,
+    preprocess: str | None,
+    class_names: Path | None,
+) -> ModelSpec:
+    """The model that the options name. Raises SpecError."""
+    from gsc_core.classifier import ModelSpec, Preprocessing  # noqa: PLC0415 - heavy
+
+    return ModelSpec(
+        checkpoint=checkpoint,
+        architecture=arch,
+        pretrained=pretrained,
+        preprocessing=None if preprocess is None else Preprocessing.parse(preprocess),
+        class_names=class_names,
+    )
+
+
+def named_folders(named: list[str]) -> dict[str, Path]:
+    """OOD sets by name, from `NAME=DIR` each. Raises SpecError."""
+    folders: dict[str, Path] = {}
+    for text in named:
+        name, folder = _name_and_folder(text)
+        if name in folders:
+            raise SpecError(f"Two OOD sets are named {name!r}; give each its own name.")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _name_and_folder(text: str) -> tuple[str, str]:
+    """Both may hold `=` themselves: the first cut with a path that exists, else the first."""
+    cuts = [at for at in range(1, len(text) - 1) if text[at] == "="]
+    if not cuts:
+        raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
+    at = next((at for at in cuts if os.path.lexists(text[at + 1 :])), cuts[0])
+    return text[:at], text[at + 1 :]
+
+
+def share_or_folder(text: str) -> float | Path:
+    """What `--calibration` asks for. Raises SpecError for a share out of 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        return Path(text)
+    if not 0 < share < 1:
+        raise SpecError(f"--calibration {text} must be a folder, or a share between 0 and 1.")
+    return share

@@ -1,0 +1,84 @@
+"""What an audit starts from: the device, the pictures of its sets, their labels."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from gsc_core.classifier import Classifier
+from gsc_core.errors import SpecError
+from gsc_core.images import Apart, ImageSet, apart, class_indices, read_images
+from gsc_core.scoring.chunks import writing_to
+from gsc_core.spec import AuditSpec
+
+_OURS = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a setting; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).tolist()  # `meta` has no values to give
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
+    return device
+
+
+def batch_size(spec: AuditSpec, device: torch.device) -> int:
+    """Images at a time: what was asked for, else what suits the device."""
+    return spec.batch_size or (8 if device.type == "cpu" else 64)
+
+
+@contextmanager
+def unpacking(folder: Path) -> Iterator[Path]:
+    """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with writing_to(folder):
+        folder.mkdir(parents=True)
+        (folder / _OURS).touch()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if {each.name for each in folder.iterdir()} == {_OURS}:  # there was no ZIP
+        shutil.rmtree(folder)
+
+
+def begun(folder: Path) -> bool:
+    """Whether `unpacking` made this folder, and did not come to its end."""
+    return (folder / _OURS).exists()
+
+
+def read_sets(spec: AuditSpec, unpacked: Path) -> Apart:
+    """The pictures of an audit, told apart; what ZIPs hold goes into `unpacked`.
+
+    Raises ImageError or SpecError for what cannot be read or told apart.
+    """
+    known = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    apart_from: ImageSet | float
+    if isinstance(spec.calibration, Path):
+        apart_from = read_images(spec.calibration, "calibration", unpacked / "calibration")
+    else:
+        apart_from = spec.calibration
+    ood = {
+        name: read_images(path, name, unpacked / name.encode().hex())
+        for name, path in spec.ood.items()
+    }
+    return apart(known, apart_from, ood, spec.seed)
+
+
+def labels_of(sets: Apart, classifier: Classifier) -> tuple[dict[str, int], str]:
+    """Class index of each ID picture by digest (−1 unknown), and how it was found."""
+    pictures = [*sets.calibration.images, *sets.test["id"].images]
+    names = [picture.label for picture in pictures]
+    match = class_indices(names, classifier.class_names, classifier.num_classes)
+    found = zip(pictures, match.indices, strict=True)
+    return {picture.sha256: index for picture, index in found}, match.how
