@@ -7,7 +7,7 @@ export GSC_HOME ?= .gsc
 .PHONY: run test format clean
 
 run: .venv/installed
-	$(BIN)/gsc demo
+	@test -e $(GSC_HOME)/runs/demo/calibration.safetensors || $(BIN)/gsc demo
 	$(BIN)/streamlit run app.py
 
 test: .venv/tested-with

@@ -112,7 +112,7 @@ def histogram(
     figure.update_yaxes(tickformat=".0%", range=[0, top], nticks=4)
     middle = (len(rows) + 1) // 2
     figure.update_yaxes(title_text="Share of pictures", row=middle, col=1)
-    figure.update_xaxes(_score_axis(edges))
+    figure.update_xaxes(score_axis(edges))
     figure.update_xaxes(title_text="Outlier score (higher = stranger)", row=len(rows), col=1)
     return dressed(figure)
 
@@ -124,7 +124,7 @@ def roc(
 
     With `log_x` the points at zero strangers are drawn at the left edge, half a stranger wide.
     """
-    drawn = {name: (found.fpr, found.tpr) for name, found in curves.items()}
+    drawn = {name: (found.fpr, found.tpr) for name, found in _reduced(curves).items()}
     hover = "%{x:.2%} of strangers and %{y:.1%} of familiar pictures pass"
     figure = _lines(drawn, hover, colours or SetColours(curves), _floor(curves.values()), log_x)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
@@ -152,7 +152,7 @@ def precision_recall(
         name: (1 - found.fpr, found.precision_out)
         if positive == "ood"
         else (found.tpr, found.precision_in)
-        for name, found in curves.items()
+        for name, found in _reduced(curves).items()
     }
     whose, done = ("strangers", "flagged") if positive == "ood" else ("familiar", "let through")
     least = min(float(x[x > 0].min()) for x, _ in drawn.values())
@@ -200,7 +200,7 @@ def _name_row(figure: go.Figure, row: int, name: str, colour: str) -> None:
     )
 
 
-def _score_axis(edges: Floats) -> dict[str, object]:
+def score_axis(edges: Floats) -> dict[str, object]:
     """Tick labels in which both ends say that they hold everything beyond them."""
     ends = (edges[0] + edges[1]) / 2, (edges[-2] + edges[-1]) / 2
     ticks = np.linspace(*ends, 5)
@@ -221,10 +221,10 @@ def _lines(
     floor: float,
     log_x: bool,
 ) -> go.Figure:
-    """Shares over shares, a line a set, thinned evenly; a logarithmic axis starts at `floor`."""
+    """Shares over shares, a line a set; a logarithmic axis starts at `floor`."""
     figure = go.Figure()
     for name in sorted(drawn):
-        x, y = (_fewer(values, VALUES // (2 * len(drawn))) for values in drawn[name])
+        x, y = drawn[name]
         figure.add_trace(
             go.Scatter(
                 x=np.maximum(x, floor if log_x else 0).astype(np.float32),
@@ -243,10 +243,26 @@ def _lines(
     return dressed(figure)
 
 
-def _fewer(values: Floats, points: int) -> Floats:
-    """At most `points` of the values, spread evenly, with both ends."""
-    keep = np.linspace(0, len(values) - 1, max(points, 2)).astype(np.intp)
-    return values[np.unique(keep)]
+def _reduced(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """The curves with as many points as so many lines may have together."""
+    points = max(VALUES // (2 * len(curves)), 3)
+    return {name: _fewer(found, points) for name, found in curves.items()}
+
+
+def _fewer(found: Curve, points: int) -> Curve:
+    """At most `points` of a curve, spread evenly, the ends and the one at 95 % ID among them."""
+    if len(found.tpr) <= points:
+        return found
+    even = np.linspace(0, len(found.tpr) - 1, points - 1).astype(np.intp)
+    keep = np.union1d(even, np.searchsorted(found.tpr, 0.95 - 1e-9))
+    return Curve(
+        found.threshold[keep],
+        found.tpr[keep],
+        found.fpr[keep],
+        found.precision_in[keep],
+        found.precision_out[keep],
+        found.strangers,
+    )
 
 
 def _log_axis(floor: float) -> dict[str, object]:

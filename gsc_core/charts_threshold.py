@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from gsc_core import charts
 from gsc_core.charts import Floats, SetColours
@@ -112,7 +111,8 @@ def _histogram(
         )
     figure.update_layout(barmode="overlay", bargap=0, height=HEIGHT)
     figure.update_yaxes(tickformat=".0%", title_text="Share of pictures", nticks=5)
-    figure.update_xaxes(title_text="Outlier score (higher = stranger)", **_ends(edges))
+    figure.update_xaxes(charts.score_axis(edges))
+    figure.update_xaxes(title_text="Outlier score (higher = stranger)")
     return _dressed(figure)
 
 
@@ -147,15 +147,6 @@ def _slider(known: Floats, strangers: Mapping[str, Floats]) -> tuple[float, floa
     step = float(10.0 ** np.floor(np.log10((high - low) / STEPS)))
     step *= next(m for m in (1, 2, 5, 10) if m * step * STEPS >= high - low)
     return float(np.floor(low / step) * step), float(np.ceil(high / step) * step), step
-
-
-def _ends(edges: Floats) -> dict[str, object]:
-    """Ticks of which the first and last say that they hold everything beyond them."""
-    half = (edges[1] - edges[0]) / 2
-    ticks: NDArray[np.float64] = np.linspace(edges[0] + half, edges[-1] - half, 5)
-    text = [f"{tick:.3g}".replace("-", "−") for tick in ticks]
-    text[0], text[-1] = f"≤ {text[0]}", f"≥ {text[-1]}"
-    return {"tickvals": ticks.tolist(), "ticktext": text, "range": [edges[0], edges[-1]]}
 
 
 def _dressed(figure: go.Figure) -> go.Figure:

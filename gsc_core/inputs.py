@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -40,6 +40,7 @@ def batch_size(spec: AuditSpec, device: torch.device) -> int:
 def unpacking(folder: Path) -> Iterator[Path]:
     """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
     shutil.rmtree(folder, ignore_errors=True)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     with writing_to(folder):
         folder.mkdir(parents=True)
         (folder / _OURS).touch()
@@ -47,6 +48,9 @@ def unpacking(folder: Path) -> Iterator[Path]:
         yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # somebody else put something there meanwhile
+            for each in made[1:]:
+                each.rmdir()
         raise
     if {each.name for each in folder.iterdir()} == {_OURS}:  # there was no ZIP
         shutil.rmtree(folder)

@@ -38,10 +38,10 @@ def render() -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-        if view == "gallery":
-            _gallery(run)
-        else:
+        if view == "try":
             try_one(run)
+        else:  # also when the address names no view
+            _gallery(run)
     except GscError as error:
         st.error(plain(str(error)))
 

@@ -24,6 +24,7 @@ from pages.parts.audit_choices import (
 )
 from pages.parts.audit_detectors import chosen_detectors
 from pages.parts.audit_parts import Parts, parts, steps
+from pages.parts.once import again, once
 from pages.parts.text import duration, plain
 
 IN_TURN = tuple(kind for kind in Kind if kind.lane is Lane.AUDIT)
@@ -166,7 +167,10 @@ def _start(draft: Draft) -> None:
     if st.button(
         "Start the audit", key="audit_start", type="primary", disabled=not ready, width="stretch"
     ):
-        st.switch_page(links.to("runs"), query_params={"run": _submitted(draft)})
+        run_id = once("audit_start", lambda: _submitted(draft))
+        st.switch_page(links.to("runs"), query_params={"run": run_id})
+    else:
+        again("audit_start")
 
 
 def _submitted(draft: Draft) -> str:

@@ -63,7 +63,7 @@ def _workbench(run: StoredRun) -> None:
         )
     if warning := decision_words.learned(decision, run):
         st.warning(plain(warning))
-    _counts(decision, found, calibration)
+    _counts(run, decision, found, calibration)
     _keep(run, decision, stored)
     _figures(run, detector, found)
     if len(run.ood_sets) > 1:
@@ -80,7 +80,7 @@ def _drawn(path: str, version: int, detector: str, ood_set: str | None) -> Thres
     return charts_threshold.figures(known, shown, colours=charts.SetColours(run.ood_sets))
 
 
-def _counts(decision: Decision, found: Effect, calibration: int) -> None:
+def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int) -> None:
     """The two numbers that a threshold trades, then what they rest on."""
     left, right = st.columns(2)
     words = decision_words
@@ -102,7 +102,7 @@ def _counts(decision: Decision, found: Effect, calibration: int) -> None:
     if shortage is not None:
         st.warning(plain(shortage))
     else:
-        st.caption(plain(words.basis_sentence(decision, calibration, found)))
+        st.caption(plain(words.basis_sentence(run, decision, found)))
 
 
 def _keep(run: StoredRun, decision: Decision, stored: Decision | None) -> None:

@@ -38,7 +38,7 @@ from gsc_core.workspace.runs import load_run
 RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors"}
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 PROGRESS = re.compile(
-    r"(opening the model|reading the pictures|measuring|drawing road signs|calibrating|"
+    r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|calibrating|"
     r"scoring .+)( \d+/\d+)?"
 )
 ROOT = Path(__file__).parents[1]
@@ -781,7 +781,7 @@ find "$DISK" -type f
 """
 
 
-@pytest.mark.parametrize("size", ["4k", "48k"], ids=["at once", "among the scores"])
+@pytest.mark.parametrize("size", ["4k", "48k"], ids=["at once", "in the midst"])
 def test_a_disk_that_fills_up(
     size: str, stage: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

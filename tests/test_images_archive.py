@@ -300,3 +300,13 @@ def test_a_disk_that_fills_up_while_unpacking(place):
     )
     assert "The disk is full" in done.stdout, done.stderr
     assert done.stdout.rstrip().endswith("['other']")
+
+
+def test_folders_within_folders_are_bounded(place):
+    """Each takes room and an inode, of which a ZIP's directory tells nothing."""
+    deep = "d/" * 400 + "b.png"
+    zip_path = write_zip(place / "x.zip", [("a.png", png(1)), (deep, png(2))])
+    images = read_archive(zip_path, "x", place / "into")
+    assert [image.name for image in images.images] == ["a.png"]
+    assert len(images.broken) == 1
+    assert not (place / "into" / "d").exists()

@@ -294,6 +294,26 @@ def test_stand_ins_become_sets_of_their_own():
     imagesets.delete_set(made[0].id)
 
 
+def test_stand_ins_of_a_set_whose_name_is_as_long_as_may_be():
+    source = upload({"1.png": png(1), "2.png": png(2)}, "猫" * 33)
+    made = imagesets.submit_surrogates(source.id, ["jigsaw", "zoom"])
+    made += imagesets.submit_surrogates(source.id, ["zoom"])
+    assert [each.name.lstrip("猫") for each in made] == [": jigsaw", ": zoom", ": zoom 2"]
+    assert all(len(each.name.encode()) <= 100 for each in made)
+
+
+def test_stand_ins_are_not_made_anew_under_an_audit_and_outlive_their_source():
+    source = upload({"1.png": png(1), "2.png": png(2)})
+    (made,) = imagesets.submit_surrogates(source.id, ["zoom"])
+    work()
+    imagesets.delete_set(source.id)
+    before = [each.path.stat().st_ino for each in members(made, 0, 9)]
+    imagesets.look_again(made.id)
+    work()
+    assert image_set(made.id).readiness is Readiness.READY
+    assert [each.path.stat().st_ino for each in members(made, 0, 9)] == before
+
+
 def test_stand_ins_that_cannot_be_made():
     source = upload({"1.png": png(1)})
     for kinds in ([], ["magic"]):
@@ -333,6 +353,57 @@ def test_a_set_in_use_is_not_deleted_and_runs_that_used_it_are_known(home):
     assert imagesets.runs_with(stored) == ["run1"]
     imagesets.delete_set(stored.id)
     assert not imagesets.list_sets()
+
+
+@pytest.mark.parametrize("kind", [Kind.ABLATION, Kind.EXPLAIN])
+def test_a_set_is_not_deleted_while_an_audit_of_it_is_looked_into(home, kind):
+    stored = upload(MIXED)
+    spec = home / "runs" / "run1" / "spec.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"id": "/y", "ood": {"x": stored.folder}}))
+    job = queue.submit(kind, "a look into it", "run1", {"row": 1})
+    with pytest.raises(GscError, match='used by "a look into it"'):
+        imagesets.delete_set(stored.id)
+    queue.cancel(job.id)
+    imagesets.delete_set(stored.id)
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"[]", b'{"model": 1}', None])
+def test_a_damaged_specification_of_a_run_hinders_nobody(home, damage):
+    stored = upload(MIXED)
+    spec = home / "runs" / "run1" / "spec.json"
+    spec.parent.mkdir(parents=True)
+    spec.mkdir() if damage is None else spec.write_bytes(damage)
+    queue.submit(Kind.EXPLAIN, "a look", "run1", {"row": 1})
+    assert imagesets.runs_with(stored) == []
+    imagesets.delete_set(stored.id)
+
+
+def test_with_a_set_go_its_jobs(home):
+    stored, other = upload(MIXED, "a"), upload(MIXED, "b")
+    imagesets.delete_set(stored.id)
+    assert [job.subject for job in queue.jobs()] == [other.id]
+
+
+def test_a_set_is_never_without_a_job_to_read_it(home, monkeypatch):
+    """As when the process is killed between the two."""
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    stored = upload(MIXED, "ready")
+    monkeypatch.setattr(queue, "submit", killed)
+    monkeypatch.setattr(queue, "retry", killed)
+    for ask in (
+        lambda: add_upload([("a.zip", packed(MIXED))], name="a", role="id"),
+        lambda: imagesets.submit_surrogates(stored.id, ["zoom"]),
+        lambda: imagesets.look_again(stored.id),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    assert [(each.name, each.readiness) for each in imagesets.list_sets()] == [
+        ("ready", Readiness.READY)
+    ]
 
 
 def test_the_job_of_a_deleted_set_ends_quietly():

@@ -236,6 +236,44 @@ def test_the_same_file_twice_is_kept_once_until_the_last_record_goes(home, progr
     assert not list((home / "models").iterdir())
 
 
+def test_deleting_takes_lists_of_classes_of_before_too(home, program):
+    stored = added(program, class_names=named("cat\ndog\n", "names.txt"))
+    models.revise_model(stored.id, class_names=named("dog\ncat\n", "names.txt"))
+    assert len(list(models.spec_of(models.model(stored.id)).checkpoint.parent.iterdir())) == 3
+    for job in queue.jobs():
+        queue.cancel(job.id)
+    models.delete_model(stored.id)
+    assert list((home / "models").iterdir()) == []
+    assert queue.jobs() == []
+
+
+@pytest.mark.parametrize("folder", ["", "mine", "mine/sub", "../models"])
+def test_deleting_takes_no_folder_that_an_upload_did_not_make(home, folder):
+    outside = home / "models" / folder / "own.pt2"
+    outside.parent.mkdir(parents=True)
+    outside.write_bytes(b"x")
+    with session() as db:
+        stored = StoredModel(name="odd", spec={"checkpoint": str(outside)})
+        db.add(stored)
+    models.delete_model(stored.id)
+    assert outside.exists()
+
+
+def test_a_model_is_never_without_a_job_to_look_at_it(home, program, monkeypatch):
+    """As when the process is killed between the two."""
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    stored = looked(added(program, preprocessing=OURS))
+    monkeypatch.setattr(queue, "submit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        added(program, name="Second")
+    with pytest.raises(KeyboardInterrupt):
+        models.revise_model(stored.id)
+    assert [(m.name, m.readiness) for m in models.list_models()] == [("Small", Readiness.READY)]
+
+
 def test_deleting_touches_no_file_outside_the_workspace(program, tmp_path):
     outside = tmp_path / "own.pt2"
     outside.write_bytes(program)
@@ -349,3 +387,12 @@ def test_pictures_lost_since_are_passed_over(home, program, tmp_path):
     Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(files[-1])
     facts = models.facts_of(looked(added(program, preprocessing=OURS)))
     assert 0 < len(facts.predictions) < 6
+
+
+def test_a_lost_table_of_pictures_is_no_fault_of_the_model(home, program, tmp_path):
+    folder = known(tmp_path / "photos", 12, seed=5)
+    for each in add_sets(home, folder):
+        (home / "imagesets" / each.id / "members.parquet").unlink(missing_ok=True)
+    stored = looked(added(program, preprocessing=OURS))
+    assert stored.readiness is Readiness.READY
+    assert models.facts_of(stored).predictions == ()

@@ -225,6 +225,48 @@ def test_a_worker_whose_workspace_is_gone_ends_and_does_not_bring_it_back(tmp_pa
     assert not home().exists()
 
 
+def test_a_job_whose_workspace_is_deleted_ends_and_does_not_bring_it_back(tmp_path) -> None:
+    job = submit("go_on")
+    worker = started(idle=600)
+    until(lambda: now(job).done > 0)
+    home().rename(tmp_path / "moved")
+    assert ended(worker) == 0
+    assert not home().exists()
+
+
+def test_a_worker_that_starts_removes_what_crashes_left() -> None:
+    folders = [home() / kept / name for kept, name in LEFT]
+    log = home() / "logs" / "0123456789ab.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("of a job that failed")
+    for folder in folders:
+        (folder / "more").mkdir(parents=True)
+    old, fresh, audit = submit("", kind=Kind.TRY), submit("", kind=Kind.TRY), submit("", "s")
+    for job in (old, fresh, audit):
+        queue.cancel(job.id)
+    assert ended(started()) == 0
+    assert all(folder.exists() for folder in folders) and log.exists() and now(old)
+
+    for job in (old, audit):
+        _change(job, finished=time.time() - 86_500)
+    for path in (*folders, log):
+        long_ago = time.time() - 31 * 86_400
+        os.utime(path, (long_ago, long_ago))
+    assert ended(started()) == 0
+    assert [folder.exists() for folder in folders] == [False, False, False, True, True]
+    assert not log.exists()
+    assert {job.id for job in queue.jobs()} == {fresh.id, audit.id}
+
+
+LEFT = (
+    ("imagesets", ".part-abc"),
+    ("models", ".part-abc"),
+    ("runs", ".deleted-0123456789ab"),
+    ("imagesets", "0123456789ab"),
+    ("imagesets", ".of-somebody"),
+)
+
+
 # --- progress ---------------------------------------------------------------------------------
 
 
@@ -400,7 +442,35 @@ def _lock_file() -> Path:
 
 def test_without_a_workspace_nothing_is_started_or_made() -> None:
     assert keeper.ensure_workers() == []
+    keeper.serve(0.1)
     assert not home().exists()
+
+
+def test_what_a_worker_prints_does_not_fill_the_disk() -> None:
+    """While it still appends to it, as one that prints a warning for each picture does."""
+    log = home() / "logs" / "worker-prepare.txt"
+    log.parent.mkdir(parents=True)
+    submit("go_on")
+    with lane_lock.taken(Lane.PREPARE), log.open("ab", buffering=0) as output:
+        output.write(b"a line\n" * 700_000)
+        keeper.ensure_workers()
+        assert log.stat().st_size == 2**16
+        output.write(b"the last\n")
+        keeper.ensure_workers()
+    lines = log.read_bytes().splitlines()
+    assert (lines[-2:], set(lines[1:-1])) == ([b"a line", b"the last"], {b"a line"})
+
+
+def test_a_clock_that_was_set_back_keeps_no_lane_waiting() -> None:
+    submit("go_on")
+    with lane_lock.taken(Lane.PREPARE) as lock:
+        assert lock is not None
+        lock.name(1)
+    ahead = time.time() + 3600
+    os.utime(_lock_file(), (ahead, ahead))
+    (worker,) = keeper.ensure_workers()
+    worker.kill()
+    worker.wait(60)
 
 
 def test_no_secret_is_handed_on() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from gsc_core.ablation.grid import REFERENCE
 from gsc_core.ablation.table import Ablation
+from gsc_core.evaluation.counts import in_1000
 
 BETTER, PUBLISHED = "better", "published"
 LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
@@ -136,8 +137,7 @@ def document(ablation: Ablation) -> dict[str, Any]:
 
 def passing(row: pd.Series) -> str:
     """How many of 1,000 strangers a row lets through."""
-    share = float(row["fpr95"])
-    return "fewer than 1 of 1,000" if 0 < share < 0.0005 else f"{round(1000 * share):,} of 1,000"
+    return f"{in_1000(float(row['fpr95']))} of 1,000"
 
 
 def _published(ablation: Ablation) -> Iterator[Finding]:

@@ -75,9 +75,10 @@ def metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> Metrics:
 def curve(id_scores: ArrayLike, ood_scores: ArrayLike, points: int = CURVE_POINTS) -> Curve:
     """ROC and precision-recall points for a chart: at most `points` (>= 6) of the true ones.
 
-    Points inside a straight run are dropped first, which loses nothing; what is then still too
-    many is thinned evenly along the curve, half of it on a logarithmic scale of accepted OOD
-    images so that a logarithmic chart stays sharp. Raises GscError as `metrics` does.
+    What is too many is thinned: the corners of the ROC curve evenly along it and on a logarithmic
+    scale of accepted OOD images, all points on that of accepted and of flagged images, over which
+    precision bends where the ROC curve is straight. The ends and the point that accepts 95 % of ID
+    (see `Metrics`) are always there. Raises GscError as `metrics` does.
     """
     values, known, strange = tally(
         checked(id_scores, "familiar (ID)"), checked(ood_scores, "unfamiliar (OOD)")
@@ -165,19 +166,30 @@ def _share(part: Counts, whole: Counts) -> Floats:
 
 
 def _thinned(x: Counts, y: Counts, points: int) -> NDArray[np.intp]:
-    """Indices of at most `points` corners of the staircase (x, y), both ends included."""
+    """Indices of at most `points` of the staircase (x, y), both ends and x at 95 % included."""
+    if len(x) <= points:
+        return np.arange(len(x))
     dx, dy = np.diff(x), np.diff(y)
     bend = np.flatnonzero(dx[1:] * dy[:-1] != dx[:-1] * dy[1:]) + 1
     corners = np.concatenate([[0], bend, [len(x) - 1]])
-    if len(corners) <= points:
-        return corners
+    always = np.array([0, (20 * x >= 19 * x[-1]).argmax(), len(x) - 1])
     along = x[corners] / x[-1] + y[corners] / y[-1]
-    decades = np.log1p(y[corners])
-    ends = np.array([0, len(corners) - 1])
-    steps = (points - 2) // 4
-    kept = [ends, _brackets(along, steps), _brackets(decades, steps)]
-    chosen: NDArray[np.intp] = corners[np.unique(np.concatenate(kept))]
-    return chosen
+    accepted = x + y
+    steps = (points - len(always)) // 6
+    kept = [
+        always,
+        corners[_brackets(along, steps)],
+        corners[_brackets(np.log1p(y[corners]), steps)],
+        _even(np.log1p(accepted), steps),
+        _even(-np.log1p(accepted[-1] - accepted), steps),
+    ]
+    return np.unique(np.concatenate(kept))
+
+
+def _even(position: Floats, steps: int) -> NDArray[np.intp]:
+    """Indices of the points next to `steps` even steps along the rising `position`."""
+    inner = np.linspace(position[0], position[-1], steps + 2)[1:-1]
+    return np.searchsorted(position, inner).clip(max=len(position) - 1)
 
 
 def _brackets(position: Floats, steps: int) -> NDArray[np.intp]:
@@ -185,6 +197,5 @@ def _brackets(position: Floats, steps: int) -> NDArray[np.intp]:
 
     Taking both sides keeps the two ends of every long straight run, so no corner is cut.
     """
-    inner = np.linspace(position[0], position[-1], steps + 2)[1:-1]
-    after = np.searchsorted(position, inner)
-    return np.concatenate([after - 1, after])
+    after = _even(position, steps)
+    return np.concatenate([np.maximum(after - 1, 0), after])

@@ -29,12 +29,16 @@ _MADE_OF = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for gigaby
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold: members, unpacked bytes, expansion of a file, name length."""
+    """What an archive may hold: members, unpacked bytes, expansion of a file, name length, depth.
+
+    Folders cost room on the disk that no directory of a ZIP tells: so their depth is limited too.
+    """
 
     members: int = 200_000
     total_bytes: int = 20_000_000_000
     ratio: float = 200.0  # over files that unpack to more than a megabyte
     name_bytes: int = 200  # of one component; file systems stop at 255
+    depth: int = 16  # components of a name
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ def _check_ratio(member: zipfile.ZipInfo, name: str, limits: Limits) -> None:
 
 def _fits(filename: str, limits: Limits) -> bool:
     parts = [len(part.encode("utf-8", "replace")) for part in PurePosixPath(filename).parts]
-    return max(parts) <= limits.name_bytes and sum(parts) <= 5 * limits.name_bytes
+    short = max(parts) <= limits.name_bytes and sum(parts) <= 5 * limits.name_bytes
+    return short and len(parts) <= limits.depth
 
 
 def _check_room(contents: Contents, folder: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from gsc_core import charts
 from gsc_core.errors import GscError
-from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.evaluation.counts import in_1000
+from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Effect, Passed
 from gsc_core.images.thumbnails import thumbnail
@@ -69,10 +70,9 @@ def _settings(run: StoredRun) -> dict[str, Any]:
 
 
 def _verdict(decision: Decision, found: Effect) -> str:
-    words = decision_words
     return (
-        f"With the detector {decision.detector}, {words.in_1000(found.strangers_share)} of 1,000 "
-        f"strangers would pass unnoticed while {words.in_1000(found.known.share)} of 1,000 "
+        f"With the detector {decision.detector}, {in_1000(found.strangers_share)} of 1,000 "
+        f"strangers would pass unnoticed while {in_1000(found.known.share)} of 1,000 "
         "familiar pictures are let through."
     )
 
@@ -82,7 +82,7 @@ def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided
     warning = decision_words.shortage(decision.rule, calibration)
     sentences = [decision_words.familiar_sentence(found), decision_words.strangers_sentence(found)]
     if warning is None:
-        sentences.append(decision_words.basis_sentence(decision, calibration, found))
+        sentences.append(decision_words.basis_sentence(run, decision, found))
     return model.Decided(
         detector=decision.detector,
         rule=decision_words.rule_words(decision.rule),
@@ -109,10 +109,10 @@ def _counted(name: str, found: Passed) -> model.Counted:
 
 
 def _detectors(run: StoredRun) -> Iterable[model.DetectorRow]:
-    """The mean rows, the best first."""
-    means = [row for row in run.rows if row.ood_set == MEAN]
-    for row in sorted(means, key=lambda row: row.metrics["fpr95"].value):
-        notes = ["backwards: strangers score lower"] if row.detector in run.inverted else []
+    """The mean rows, the best first, those that point the wrong way last."""
+    means = (run.row(name) for name in run.ranked())
+    for row in (row for row in means if row is not None):
+        notes = ["points the wrong way"] if row.detector in run.inverted else []
         if run.directions.get(row.detector) == "turned":
             notes.append("direction turned")
         yield model.DetectorRow(

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gsc_core.charts import SetColours
+from gsc_core.evaluation import counts
 from gsc_core.report.model import Report
 from gsc_core.workspace import decision_words
 
@@ -66,7 +67,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": lambda share: f"{100 * share:.1f} %",
-        "in_1000": decision_words.in_1000,
+        "in_1000": counts.in_1000,
         "between": decision_words.between,
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         "steps": _steps,

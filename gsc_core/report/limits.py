@@ -29,8 +29,8 @@ def _backwards(run: StoredRun, decision: Decision) -> str:
     if decision.detector not in run.inverted:
         return ""
     return (
-        f"The detector {decision.detector} points the wrong way: strangers score lower than "
-        "familiar pictures, so its threshold catches the wrong ones."
+        f"The detector {decision.detector} points the wrong way: strangers, or stand-ins "
+        "for them, score lower than familiar pictures, so its threshold may catch the wrong ones."
     )
 
 

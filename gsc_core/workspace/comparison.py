@@ -68,7 +68,7 @@ class Comparison:
 def winners(run: StoredRun, metric: str) -> tuple[Winner, ...]:
     """For the mean and each OOD set: who is best, and who cannot be told from the best.
 
-    A detector that points the wrong way only wins where nothing else was measured.
+    A detector that points the wrong way only wins, or is as good, where nothing else was measured.
     """
     found = []
     for ood_set in (MEAN, *run.ood_sets):
@@ -80,6 +80,7 @@ def winners(run: StoredRun, metric: str) -> tuple[Winner, ...]:
                 row.detector
                 for row in ranked[1:]
                 if best.low <= row.metrics[metric].value <= best.high
+                and (row.detector in run.inverted) == (ranked[0].detector in run.inverted)
             ]
             found.append(Winner(ood_set, ranked[0], tuple(level), len(ranked)))
     return tuple(found)

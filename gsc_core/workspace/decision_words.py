@@ -1,5 +1,10 @@
 """A threshold and what it does, in sentences for a reader without training."""
 
+from gsc_core.detectors import find
+from gsc_core.detectors.base import Fit
+from gsc_core.errors import GscError
+from gsc_core.evaluation import counts
+from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import (
     CatchOod,
     Effect,
@@ -32,24 +37,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def in_1000(share: float) -> str:
-    """A share as a count in 1,000 pictures; a rare event is not rounded to none, nor to all."""
-    if 0 < share < 0.0005:
-        return "fewer than 1"
-    return "more than 999" if 0.9995 <= share < 1 else f"{round(1000 * share):,}"
-
-
 def between(found: Passed) -> str:
     """The interval as counts in 1,000: `928 to 968`."""
-    return f"{round(1000 * found.low):,} to {round(1000 * found.high):,}"
+    return counts.between(found.low, found.high)
 
 
 def familiar_sentence(found: Effect) -> str:
     """What passes and what is flagged of familiar pictures."""
-    known = found.known
+    passing, flagged = counts.parted(found.known.share)
     return (
-        f"Of 1,000 familiar pictures {in_1000(known.share)} pass (95 % interval {between(known)}) "
-        f"and {in_1000(1 - known.share)} are flagged."
+        f"Of 1,000 familiar pictures {passing} pass (95 % interval {between(found.known)}) "
+        f"and {flagged} are flagged."
     )
 
 
@@ -71,7 +69,7 @@ def strangers_sentence(found: Effect) -> str:
     )
 
 
-def basis_sentence(decision: Decision, calibration: int, found: Effect) -> str:
+def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
     """What the threshold was set on, what that promises, and whether the test bears it out."""
     rule = decision.rule
     if not isinstance(rule, KeepId):
@@ -81,20 +79,37 @@ def basis_sentence(decision: Decision, calibration: int, found: Effect) -> str:
                 "may pass more often."
             )
         return "This threshold was set by hand: nothing is promised beyond what the test shows."
+    if decision.detector in run.in_sample:
+        return (
+            "This threshold was set on pictures that its detector has learned from: nothing is "
+            "promised beyond what the test shows."
+        )
+    calibration = len(run.calibration_scores(decision.detector))
     made = promise(calibration, rule.share, found.known.total)
+    # Cross-conformal scores promise less exactly than split-conformal ones.
+    average = "about" if _learns(decision.detector) else "at least"
     text = (
-        f"The {calibration:,} calibration pictures promise that on average about "
-        f"{in_1000(rule.share)} of 1,000 familiar pictures pass; in a test as large as this one "
-        f"that is {in_1000(made.low)} to {in_1000(made.high)}. "
+        f"The {calibration:,} calibration pictures promise that on average {average} "
+        f"{in_1000(rule.share)} of 1,000 familiar pictures pass; 19 of 20 tests as large as this "
+        f"one show {counts.between(made.low, made.high)}. This test showed "
+        f"{in_1000(found.known.share)}"
     )
-    share = found.known.share
-    if made.low <= share <= made.high:
-        return f"{text}The test showed {in_1000(share)}: the promise holds."
-    side = "fewer" if share < made.low else "more"
+    shown = [round(1000 * share) for share in (made.low, found.known.share, made.high)]
+    if shown == sorted(shown):
+        return f"{text}: the promise holds."
+    side = "fewer" if shown[1] < shown[0] else "more"
     return (
-        f"{text}The test showed {in_1000(share)}, {side} than that: the familiar test pictures "
-        "differ from the calibration pictures."
+        f"{text}, {side} than that: by chance, or because the familiar test pictures differ from "
+        "the calibration pictures."
     )
+
+
+def _learns(detector: str) -> bool:
+    """Whether a detector is fitted on calibration pictures; one of another version may be."""
+    try:
+        return Fit.IMAGES in find(detector).fitted_with
+    except GscError:
+        return True
 
 
 def shortage(rule: Rule, calibration: int) -> str | None:

@@ -14,9 +14,9 @@ from gsc_core.workspace import queue, runs
 from gsc_core.workspace.audits import LONGEST_TITLE
 from gsc_core.workspace.database import Job, Kind, State, new_id, session
 from gsc_core.workspace.home import home
+from gsc_core.workspace.leftovers import GONE
 
 LOG_FILE = "log.txt"
-_DELETED = ".deleted-"
 _LOG_BYTES = 64_000
 
 
@@ -111,16 +111,16 @@ def delete_run(run_id: str) -> None:
     """
     folder = runs.run_folder(run_id)
     with session() as db:  # held, so that nothing is asked of the run meanwhile
-        if queue.jobs(states=queue.WAITING, subject=run_id):
-            raise GscError("This run is still at work: cancel it, then delete it.")
+        if jobs := queue.jobs(states=queue.WAITING, subject=run_id, most=1):
+            raise GscError(f'"{jobs[0].title}" is still at work: cancel it, then delete the run.')
         try:
             if folder.exists():  # renamed first: what is only half removed is never listed
-                folder.rename(folder.with_name(f"{_DELETED}{new_id()}"))
+                folder.rename(folder.with_name(f"{GONE}{new_id()}"))
         except OSError as error:
             reason = error.strerror or error
             raise GscError(f"The run cannot be deleted ({reason}): check its folder.") from error
         db.exec(delete(Job).where(col(Job.subject) == run_id))
-    for gone in (home() / "runs").glob(f"{_DELETED}*"):  # also what an earlier crash left
+    for gone in (home() / "runs").glob(f"{GONE}*"):  # also what an earlier crash left
         shutil.rmtree(gone, ignore_errors=True)
 
 

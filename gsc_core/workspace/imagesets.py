@@ -4,12 +4,12 @@ A set has a folder `home()/imagesets/<id>`: what was uploaded until it is read, 
 the workspace keeps them itself, and `set_tables`.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sqlalchemy import delete
 from sqlmodel import col, select
 
 from gsc_core.audit import Progress
@@ -20,10 +20,11 @@ from gsc_core.images.surrogates import write_surrogates
 from gsc_core.spec import RESERVED
 from gsc_core.workspace import queue, set_tables
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredSet, new_id, session
-from gsc_core.workspace.home import home
+from gsc_core.workspace.leftovers import GONE
 from gsc_core.workspace.server_folders import folder_below, folders
 from gsc_core.workspace.set_tables import members, tables_folder
 from gsc_core.workspace.uploads import is_archive, spool
+from gsc_core.workspace.uses import jobs_with_set, runs_with
 
 ROLES = ("id", "ood", "calibration")
 MOST_SURROGATES = 1000  # pictures that stand-ins are made from
@@ -108,14 +109,15 @@ def change_role(set_id: str, role: str) -> None:
 def look_again(set_id: str) -> None:
     """Have a set read once more, after its folder changed or its job came to nothing."""
     stored = image_set(set_id)
-    last = queue.latest(set_id, *_READING)
-    if last is not None and last.state in queue.WAITING:
-        return
-    _change(set_id, readiness=Readiness.WAITING, sentence=None)
-    if last is None:
-        queue.submit(Kind.SET, f"Reading {stored.name}", set_id, {})
-    else:
-        queue.retry(last.id)
+    with session():
+        last = queue.latest(set_id, *_READING)
+        if last is not None and last.state in queue.WAITING:
+            return
+        _change(set_id, readiness=Readiness.WAITING, sentence=None)
+        if last is None:
+            queue.submit(Kind.SET, f"Reading {stored.name}", set_id, {})
+        else:
+            queue.retry(last.id)
 
 
 def delete_set(set_id: str) -> None:
@@ -124,23 +126,16 @@ def delete_set(set_id: str) -> None:
     A folder of the server is left alone. Raises GscError while a job works with the set.
     """
     stored = image_set(set_id)
-    busy = next((job for job in queue.jobs(states=queue.WAITING) if _uses(job, stored)), None)
-    if busy is not None:
-        raise GscError(f'The set is used by "{busy.title}": wait for its end, or cancel it.')
-    with session() as db:
+    with session() as db:  # held, so that nobody asks for work with it meanwhile
+        if jobs := jobs_with_set(stored):
+            raise GscError(f'The set is used by "{jobs[0].title}": wait for its end, or cancel it.')
         db.delete(stored)
-    _remove(tables_folder(set_id))
-    kept = home() / "imagesets"
-    if stored.kept and kept in Path(stored.folder).parents:
-        _remove(Path(stored.folder))
-
-
-def runs_with(stored: StoredSet) -> list[str]:
-    """Ids of the runs whose pictures lie in the set's folder, in order."""
-    # JSON writes a path as one quoted text; reading 500 specifications whole would take longer.
-    wanted = _quoted(stored.folder)
-    specs = (home() / "runs").glob("*/spec.json")
-    return sorted(spec.parent.name for spec in specs if wanted in spec.read_text(encoding="utf-8"))
+        db.exec(delete(Job).where(col(Job.subject) == set_id))
+    folder = tables_folder(set_id)  # the pictures that are kept are in it
+    if folder.exists():  # renamed first, so that nobody meets it half deleted
+        gone = folder.with_name(f"{GONE}{new_id()}")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
@@ -160,10 +155,10 @@ def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 
 def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
-    try:
-        stored = image_set(job.subject)
-    except GscError:  # deleted meanwhile
-        return
+    with session() as db:
+        stored = db.get(StoredSet, job.subject)
+    if stored is None:
+        return  # deleted meanwhile
     own = tables_folder(stored.id)
     try:
         images = read(stored)
@@ -199,11 +194,13 @@ def _pictures(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageS
 def _surrogates(
     stored: StoredSet, payload: dict[str, Any], on_count: Callable[[int, int], None]
 ) -> ImageSet:
+    folder = Path(stored.folder)
+    if folder.is_dir():  # it is there whole or not at all; an audit may be reading it
+        return read_folder(folder, stored.name, None, on_count)
     source = set_tables.images_of(image_set(payload["source"]))
     if len(source) > MOST_SURROGATES:
         source, _ = source.split(MOST_SURROGATES / len(source), seed=0)
-    folder = Path(stored.folder)
-    for left in (folder, *folder.parent.glob(".part-*")):
+    for left in folder.parent.glob(".part-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     kinds = [each for each in SURROGATES if each.name == payload["kind"]]
     return write_surrogates(source, folder, kinds, seed=0, on_count=on_count)
@@ -214,9 +211,9 @@ def _told(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int,
 
 
 def _add(stored: StoredSet) -> StoredSet:
-    with session() as db:
+    with session() as db:  # both or neither: a set without its job would wait for ever
         db.add(stored)
-    queue.submit(Kind.SET, f"Reading {stored.name}", stored.id, {})
+        queue.submit(Kind.SET, f"Reading {stored.name}", stored.id, {})
     return stored
 
 
@@ -225,10 +222,10 @@ def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
     stored = StoredSet(id=new_id(), name=_checked(called, "ood"), role="ood", folder="")
     stored.folder = str(tables_folder(stored.id) / _PICTURES)
     stored.origin = f"{kind} of {source.name}"
+    payload = {"source": source.id, "kind": kind}
     with session() as db:
         db.add(stored)
-    payload = {"source": source.id, "kind": kind}
-    queue.submit(Kind.SURROGATES, f"Making {stored.name}", stored.id, payload)
+        queue.submit(Kind.SURROGATES, f"Making {stored.name}", stored.id, payload)
     return stored
 
 
@@ -236,8 +233,14 @@ def _free(name: str, ending: str) -> str:
     """A free name for an OOD set that ends so, or so and a number, and is not too long."""
     taken = {each.name for each in list_sets("ood")}
     numbered = (f"{ending} {n}" if n else ending for n in (None, *range(2, len(taken) + 3)))
-    tries = (name[: _MOST_LETTERS - len(end)] + end for end in numbered)
+    tries = (_cut(name, len(end)) + end for end in numbered)
     return next(each for each in tries if each not in taken)
+
+
+def _cut(name: str, ending: int) -> str:
+    """So much of a name as leaves room for an ending of that many ASCII letters."""
+    letters = name[: _MOST_LETTERS - ending].encode()
+    return letters[: _MOST_BYTES - ending].decode(errors="ignore")
 
 
 def _change(set_id: str, **values: Any) -> None:
@@ -263,23 +266,6 @@ def _checked(name: str, role: str, own_id: str | None = None) -> str:
     if any(each.readiness is not Readiness.REFUSED for each in same):
         raise GscError("There is a set of this name and role already: choose another name.")
     return name
-
-
-def _uses(job: Job, stored: StoredSet) -> bool:
-    of_it = job.subject == stored.id or job.payload.get("source") == stored.id
-    return of_it or _quoted(stored.folder) in _quoted(job.payload)
-
-
-def _quoted(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _remove(folder: Path) -> None:
-    """Delete a folder; renamed first, so that nobody meets it half deleted."""
-    if folder.exists():
-        gone = folder.with_name(f".gone-{new_id()}")
-        folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
 
 
 __all__ = [

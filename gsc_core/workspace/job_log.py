@@ -1,6 +1,7 @@
 """The log of a job: a line for each phase, and what happened where we did not foresee it."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from gsc_core.workspace.database import Job, Lane
 from gsc_core.workspace.home import home
 
 LOGGER = logging.getLogger("gsc_core")
+_MOST_BYTES, _LAST_BYTES = 2**22, 2**16
 
 
 def log_file(job: Job) -> Path:
@@ -17,6 +19,18 @@ def log_file(job: Job) -> Path:
     if job.lane is Lane.AUDIT:
         return home() / "runs" / job.subject / "log.txt"
     return home() / "logs" / f"{job.id}.txt"
+
+
+def keep_short(file: Path) -> None:
+    """Cut a log that grew over 4 MB to its last 64 kB, also while a process appends to it."""
+    with suppress(OSError):  # not there yet, most often
+        if file.stat().st_size > _MOST_BYTES:
+            with file.open("r+b") as log:
+                log.seek(-_LAST_BYTES, os.SEEK_END)
+                last = log.read(_LAST_BYTES)
+                log.seek(0)
+                log.write(last)
+                log.truncate()
 
 
 @contextmanager

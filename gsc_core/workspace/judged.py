@@ -114,7 +114,7 @@ def judge(
         name=name,
         predicted=int(probabilities.argmax()),
         confidence=float(probabilities.max()),
-        places=tuple(_place(run, each, scores[each]) for each in run.detectors if each in scores),
+        places=tuple(place(run, each, scores[each]) for each in run.detectors if each in scores),
         nearest=tuple(Near(row=n.row, file=n.name, similarity=n.similarity) for n in near),
         explanation=explanation,
         unexplained=unexplained,
@@ -149,7 +149,7 @@ def read(run: StoredRun, folder: Path, kind: type[J], **more: Any) -> J | None:
     decision = decisions.current(run)
     heat = folder / _HEAT
     told = {
-        "places": tuple(_decided(place, decision) for place in found.places),
+        "places": tuple(decided(each, decision) for each in found.places),
         "crop": folder / _CROP,
         "heat": heat if heat.is_file() else None,
         "decision": decision,
@@ -157,7 +157,8 @@ def read(run: StoredRun, folder: Path, kind: type[J], **more: Any) -> J | None:
     return kind(**dict(found) | told | more)
 
 
-def _place(run: StoredRun, detector: str, score: float) -> Place:
+def place(run: StoredRun, detector: str, score: float) -> Place:
+    """Where a score lies, with the threshold that holds until somebody decides."""
     familiar = run.scores(detector)["id"]
     threshold = keep_id(run.calibration_scores(detector), decisions.KEEP)
     return Place(
@@ -168,10 +169,11 @@ def _place(run: StoredRun, detector: str, score: float) -> Place:
     )
 
 
-def _decided(place: Place, decision: Decision) -> Place:
-    if place.detector != decision.detector:
-        return place
-    return place.model_copy(update={"threshold": _finite(decision.value)})
+def decided(found: Place, decision: Decision) -> Place:
+    """The same place by a decision, where that is about its detector."""
+    if found.detector != decision.detector:
+        return found
+    return found.model_copy(update={"threshold": _finite(decision.value)})
 
 
 def _finite(threshold: float) -> float | None:

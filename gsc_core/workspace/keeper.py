@@ -20,6 +20,7 @@ from gsc_core.errors import GscError
 from gsc_core.workspace import queue
 from gsc_core.workspace.database import DATABASE_FILE, Job, Kind, Lane, State
 from gsc_core.workspace.home import home
+from gsc_core.workspace.job_log import keep_short
 from gsc_core.workspace.lane_lock import LaneLock, holder, taken
 
 _EVERY = 2.0  # seconds between two looks
@@ -48,9 +49,7 @@ def ensure_workers() -> list[subprocess.Popen[bytes]]:
 
     Gives the workers it started. Raises GscError or OSError when the workspace cannot be used.
     """
-    if not (home() / DATABASE_FILE).exists():  # nobody asked for work yet, or it was deleted
-        return []
-    return [worker for lane in Lane if queue.waiting(lane) and (worker := _ensure(lane))]
+    return [worker for lane in _with_work() if (worker := _ensure(lane))]
 
 
 def keep_workers() -> None:
@@ -74,7 +73,7 @@ def serve(idle_after: float | None) -> None:
     try:
         while idle_after is None or time.monotonic() - last < idle_after:
             started = [worker for worker in started if worker.poll() is None] + ensure_workers()
-            if any(queue.waiting(lane) for lane in Lane):
+            if _with_work():
                 last = time.monotonic()
             time.sleep(_EVERY / 2)
     except KeyboardInterrupt:
@@ -105,6 +104,13 @@ def _keep() -> None:
         time.sleep(_EVERY)
 
 
+def _with_work() -> list[Lane]:
+    """Lanes with work; none, and none made, where nobody asked yet or the workspace was deleted."""
+    if not (home() / DATABASE_FILE).exists():
+        return []
+    return [lane for lane in Lane if queue.waiting(lane)]
+
+
 def _end(workers: list[subprocess.Popen[bytes]]) -> None:
     for worker in workers:
         worker.terminate()
@@ -116,23 +122,24 @@ def _end(workers: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _ensure(lane: Lane) -> subprocess.Popen[bytes] | None:
+    keep_short(_output(lane))
     with taken(lane) as lock:
         if lock is None:
             _end_if_hanging(lane)
             return None
-        if time.time() - lock.named() < _PAUSE:
+        if 0 <= time.time() - lock.named() < _PAUSE:  # the clock may have been set back
             return None
         return _start(lane, lock)
 
 
 def _start(lane: Lane, lock: LaneLock) -> subprocess.Popen[bytes]:
     """A worker that holds the lock from its first moment on."""
-    logs = home() / "logs"
-    logs.mkdir(exist_ok=True)
+    log = _output(lane)
+    log.parent.mkdir(exist_ok=True)
     descriptor = lock.file.fileno()
     # -P: a file that lies in the working directory is never imported
     command = [sys.executable, "-P", "-X", "faulthandler", "-m", "gsc_core", "worker"]
-    with (logs / f"worker-{lane}.txt").open("ab") as output:
+    with log.open("ab") as output:  # appending, which `keep_short` counts on
         worker = subprocess.Popen(  # noqa: S603 - our own program
             [*command, "--lane", lane, "--lock", str(descriptor)],
             stdin=subprocess.DEVNULL,
@@ -146,6 +153,10 @@ def _start(lane: Lane, lock: LaneLock) -> subprocess.Popen[bytes]:
     lock.name(worker.pid)
     threading.Thread(target=worker.wait, daemon=True).start()  # or it stays as a zombie
     return worker
+
+
+def _output(lane: Lane) -> Path:
+    return home() / "logs" / f"worker-{lane}.txt"
 
 
 def _end_if_hanging(lane: Lane) -> None:

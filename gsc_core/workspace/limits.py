@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _READY_TO_DIE = 800  # of 1000; the app has 0
@@ -20,8 +21,9 @@ def limit_worker() -> None:
     if sys.platform != "linux":
         return
     readiness = Path("/proc/self/oom_score_adj")
-    if int(readiness.read_text(encoding="ascii")) < _READY_TO_DIE:  # lowering it is refused
-        readiness.write_text(str(_READY_TO_DIE), encoding="ascii")
+    with suppress(OSError):  # some containers have none
+        if int(readiness.read_text(encoding="ascii")) < _READY_TO_DIE:  # lowering it is refused
+            readiness.write_text(str(_READY_TO_DIE), encoding="ascii")
     # CUDA reserves addresses by the terabyte, which count as data
     if not Path("/dev/nvidiactl").exists():
         _lower(resource.RLIMIT_DATA, memory())

@@ -15,12 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
+from sqlalchemy import delete
 from sqlmodel import col, select
 
 from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
-from gsc_core.scoring.chunks import writing_to
+from gsc_core.scoring.chunks import writing_to, written_aside
 from gsc_core.workspace import imagesets, queue
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, session
 from gsc_core.workspace.home import home
@@ -37,6 +38,7 @@ SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth")
 LONGEST_NAME = 80
 _MOST_BYTES = 100  # of a file's name
 _BLOCK = 2**20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def add_model(
@@ -71,9 +73,9 @@ def add_model(
         class_names=None if class_names is None else _keep_class_names(class_names, path.parent),
     )
     stored = StoredModel(name=name, spec=spec.model_dump(mode="json"))
-    with session() as db:
+    with session() as db:  # both or neither: a model without its job would wait for ever
         db.add(stored)
-    _submit(stored)
+        _submit(stored)
     return stored
 
 
@@ -111,28 +113,29 @@ def revise_model(
     if class_names is not None and spec.checkpoint is not None:
         changes["class_names"] = _keep_class_names(class_names, spec.checkpoint.parent)
     changed = spec.model_copy(update=changes).model_dump(mode="json")
-    _update(stored, spec=changed, readiness=Readiness.WAITING, sentence=None, facts={})
-    return _submit(stored)
+    with session():
+        _update(stored, spec=changed, readiness=Readiness.WAITING, sentence=None, facts={})
+        return _submit(stored)
 
 
 def delete_model(model_id: str) -> None:
-    """Forget a model and remove those of its files that no other record uses.
+    """Forget a model and remove its files, unless another record is of the same file.
 
     Raises GscError while a job that waits or runs uses it.
     """
     stored = model(model_id)
-    if jobs := jobs_with_model(stored):
-        raise GscError(
-            f"{stored.name} is in use by “{jobs[0].title}”: wait for its end, or cancel it first."
-        )
-    with session() as db:
+    with session() as db:  # held, so that nobody asks for work with it meanwhile
+        if jobs := jobs_with_model(stored):
+            raise GscError(
+                f"{stored.name} is in use by “{jobs[0].title}”: wait for its end, or cancel it "
+                "first."
+            )
         db.delete(stored)
+        db.exec(delete(Job).where(col(Job.subject) == stored.id))
         others = db.exec(select(StoredModel).where(StoredModel.id != stored.id)).all()
-    shared = {path for other in others for path in _files(other)}
-    for path in _files(stored) - shared:
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        folder = _folder(stored)
+        if folder is not None and folder not in map(_folder, others):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def spec_of(stored: StoredModel) -> ModelSpec:
@@ -236,8 +239,8 @@ def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
     content = file.read()
     suffix = ".json" if said.lower().endswith(".json") else ".txt"
     path = folder / f"classes-{hashlib.sha256(content).hexdigest()[:12]}{suffix}"
-    with writing_to(path):
-        path.write_bytes(content)
+    with written_aside(path) as part:
+        part.write_bytes(content)
     return path
 
 
@@ -253,21 +256,25 @@ def _update(stored: StoredModel, **values: Any) -> None:
             db.add(fresh.sqlmodel_update(values))
 
 
-def _files(stored: StoredModel) -> set[Path]:
-    """The workspace's own files of a record, though they may be gone."""
-    said = (stored.spec.get(key) for key in ("checkpoint", "class_names"))
-    return {Path(path) for path in said if path and home() / "models" in Path(path).parents}
+def _folder(stored: StoredModel) -> Path | None:
+    """The folder `_keep` made for its file and lists of classes; None when it lies elsewhere."""
+    folder = Path(stored.spec.get("checkpoint") or "").parent
+    ours = folder.parent == home() / "models" and _DIGEST.fullmatch(folder.name)
+    return folder if ours else None
 
 
 def _familiar_pictures() -> list[Path]:
-    """Some pictures from all over the newest set of familiar ones."""
+    """Some pictures from all over the newest set of familiar ones; none where that is lost."""
     ready = (each for each in imagesets.list_sets("id") if each.readiness is Readiness.READY)
     newest = next(ready, None)
     if newest is None:
         return []
     step = max(1, newest.images // MOST_PICTURES)
     starts = range(0, min(newest.images, step * MOST_PICTURES), step)
-    return [one.path for at in starts for one in imagesets.members(newest, at, 1)]
+    try:
+        return [one.path for at in starts for one in imagesets.members(newest, at, 1)]
+    except GscError:  # which is said where the set is shown, and is no fault of the model
+        return []
 
 
 __all__ = [

@@ -62,18 +62,20 @@ def jobs(
     kinds: Sequence[Kind] = tuple(Kind),
     states: Sequence[State] = tuple(State),
     subject: str | None = None,
+    most: int | None = None,
 ) -> list[Job]:
     """Jobs of some kinds and states, the newest first."""
     query = select(Job).where(col(Job.kind).in_(kinds), col(Job.state).in_(states))
     if subject is not None:
         query = query.where(Job.subject == subject)
     with session() as db:
-        return list(db.exec(query.order_by(col(Job.created).desc(), col(Job.id).desc())))
+        newest = query.order_by(col(Job.created).desc(), col(Job.id).desc())
+        return list(db.exec(newest.limit(most)))
 
 
 def latest(subject: str, *kinds: Kind) -> Job | None:
     """The newest job that works for a run, model or set."""
-    return next(iter(jobs(kinds=kinds or tuple(Kind), subject=subject)), None)
+    return next(iter(jobs(kinds=kinds or tuple(Kind), subject=subject, most=1)), None)
 
 
 def position(job: Job) -> int:

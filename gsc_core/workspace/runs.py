@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import between, in_1000
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import METRICS, Floats
 from gsc_core.workspace import queue, score_table
@@ -274,8 +275,8 @@ def answer(run: StoredRun) -> str:
     """The result as one sentence of counts in 1,000 pictures, for a reader without training."""
     best = run.best()
     return (
-        f"With the best detector here, {best.detector}, {_in_1000(best.metrics['fpr95'].value)} "
-        "strangers would pass while 950 of 1,000 familiar pictures are let through."
+        f"With the best detector here, {best.detector}, {in_1000(best.metrics['fpr95'].value)} of "
+        "1,000 strangers would pass while 950 of 1,000 familiar pictures are let through."
     )
 
 
@@ -291,16 +292,11 @@ def doubt(run: StoredRun) -> str:
         text += f", with {run.images['id'].scored:,} familiar pictures and {strangers:,} strangers"
     text += (
         "; for other pictures of the same kinds expect "
-        f"{round(1000 * fpr.low):,} to {round(1000 * fpr.high):,} (95 % interval)."
+        f"{between(fpr.low, fpr.high)} (95 % interval)."
     )
     if len(sets) > 1:
-        passed = _in_1000(hardest.metrics["fpr95"].value)
-        text += f" Hardest: {hardest.ood_set}, {passed} would pass."
+        passed = in_1000(hardest.metrics["fpr95"].value)
+        text += f" Hardest: {hardest.ood_set}, {passed} of 1,000 would pass."
     if best.detector in run.inverted:
         text += " Every detector here points the wrong way on stand-ins: trust none of them yet."
     return text
-
-
-def _in_1000(share: float) -> str:
-    """A share in words; a rare event is never rounded to none."""
-    return "fewer than 1 of 1,000" if 0 < share < 0.0005 else f"{round(1000 * share):,} of 1,000"

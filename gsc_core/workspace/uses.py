@@ -1,32 +1,64 @@
-"""Which waiting or running jobs use a stored model: it is not to be taken from under them."""
+"""Which waiting or running jobs use a model or a set: it is not to be taken from under them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, StoredModel
+from gsc_core.workspace.database import Job, StoredModel, StoredSet
+from gsc_core.workspace.home import home
 from gsc_core.workspace.runs import RUN_ID, run_folder
 
 
 def jobs_with_model(stored: StoredModel) -> list[Job]:
     """Jobs that wait or run and look at this model, audit it, or explain an audit of it."""
     file = stored.spec.get("checkpoint")
-    waiting = queue.jobs(states=queue.WAITING)
-    return [job for job in waiting if job.subject == stored.id or (file and _file(job) == file)]
+    return [job for job in _waiting() if job.subject == stored.id or (file and _names(job, file))]
 
 
-def _file(job: Job) -> str | None:
-    """The model file of the audit that a job performs or that its run once performed."""
+def jobs_with_set(stored: StoredSet) -> list[Job]:
+    """Jobs that wait or run and read this set, audit it, or look into an audit of it again."""
+    return [
+        job
+        for job in _waiting()
+        if stored.id in (job.subject, job.payload.get("source")) or _names(job, stored.folder)
+    ]
+
+
+def runs_with(stored: StoredSet) -> list[str]:
+    """Ids of the runs whose pictures lie in the set's folder, in order."""
+    # To parse 500 specifications would take longer.
+    wanted = _as_written(stored.folder).encode()
+    specs = (home() / "runs").glob("*/spec.json")
+    return sorted(spec.parent.name for spec in specs if wanted in _content(spec))
+
+
+def _waiting() -> list[Job]:
+    return queue.jobs(states=queue.WAITING)
+
+
+def _names(job: Job, path: str) -> bool:
+    """Whether the audit that a job performs, or that its run once was, uses this file or folder."""
     spec = job.payload.get("spec") or _spec_of_run(job.subject)
-    said: str | None = (spec.get("model") or {}).get("checkpoint")
-    return said
+    return _as_written(path) in _as_written(spec)
 
 
-def _spec_of_run(run_id: str) -> dict[str, Any]:
+def _spec_of_run(run_id: str) -> Any:
+    if not RUN_ID.fullmatch(run_id):
+        return None
     try:
-        if not RUN_ID.fullmatch(run_id):
-            return {}
-        found: dict[str, Any] = json.loads((run_folder(run_id) / "spec.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found
+        return json.loads(_content(run_folder(run_id) / "spec.json"))
+    except ValueError:
+        return None
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # its run is being deleted, or has not begun
+        return b""
+
+
+def _as_written(value: Any) -> str:
+    """As a specification holds it: a path is one quoted text there, which no other path is in."""
+    return json.dumps(value, ensure_ascii=False)

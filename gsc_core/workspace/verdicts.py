@@ -9,7 +9,7 @@ from gsc_core.evaluation.thresholds import KeepId
 from gsc_core.workspace import decisions, runs
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.gallery import pictures
-from gsc_core.workspace.judged import Place
+from gsc_core.workspace.judged import Place, decided, place
 from gsc_core.workspace.runs import StoredRun
 
 
@@ -27,7 +27,9 @@ def places_of(run: StoredRun, row: int) -> tuple[Place, ...]:
     Raises GscError for a row that is not there.
     """
     pictures(run, [row])
-    return tuple(_place(run, name, row) for name in in_order(run))
+    decision = decisions.current(run)
+    places = (place(run, name, float(run.column(name)[row])) for name in in_order(run))
+    return tuple(decided(each, decision) for each in places)
 
 
 def in_order(run: StoredRun) -> list[str]:
@@ -39,17 +41,6 @@ def in_order(run: StoredRun) -> list[str]:
 def predicted_classes(run: StoredRun) -> tuple[int, ...]:
     """The classes that some picture of the run was taken for, rising."""
     return _predicted(run.path, runs.version(run.path))
-
-
-def _place(run: StoredRun, detector: str, row: int) -> Place:
-    score = float(run.column(detector)[row])
-    threshold = decision_for(run, detector).value
-    return Place(
-        detector=detector,
-        score=score,
-        percentile=float(100 * np.mean(run.scores(detector)["id"] <= score)),
-        threshold=threshold if np.isfinite(threshold) else None,
-    )
 
 
 @lru_cache(maxsize=16)

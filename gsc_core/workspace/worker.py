@@ -22,6 +22,7 @@ from gsc_core.workspace.database import Job, Kind, Lane, State
 from gsc_core.workspace.home import home
 from gsc_core.workspace.job_log import LOGGER, log_file, logged
 from gsc_core.workspace.lane_lock import LaneLock, handed, taken
+from gsc_core.workspace.leftovers import tidy
 from gsc_core.workspace.limits import limit_worker
 from gsc_core.workspace.reporter import Reporter
 from gsc_core.workspace.tasks import TASKS, Task
@@ -83,6 +84,7 @@ class _Worker:
 
     def run(self, idle_after: float) -> None:
         _keep_trying(lambda: queue.take_back(self.lane), self._stays)
+        _keep_trying(tidy, self._stays)
         last = time.monotonic()
         while self._stays():
             job = self._claim()
@@ -120,7 +122,7 @@ class _Worker:
     def _perform(self, job: Job, logger: Logger) -> tuple[State | None, str | None]:
         """How the job ended; no state when it should be done later."""
         try:
-            self.tasks[job.kind](job, Reporter(job, self.ending))
+            self.tasks[job.kind](job, Reporter(job, lambda: not self._stays()))
         except Cancelled:
             return (None if self.ending() else State.CANCELLED), None
         except GscError as error:

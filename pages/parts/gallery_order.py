@@ -81,14 +81,15 @@ def set_name(name: str) -> str:
 
 
 def _segments(label: str, options: dict[str, str], key: str) -> str:
-    chosen: str = st.segmented_control(
+    usual = next(iter(options))
+    chosen: str | None = st.segmented_control(
         label,
         list(options),
-        default=next(iter(options)),
+        default=usual,
         required=True,
         format_func=options.__getitem__,
         key=key,
         bind="query-params",
         label_visibility="collapsed",
     )
-    return chosen
+    return chosen or usual  # an empty value in the address chooses nothing

@@ -7,7 +7,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, Lane, State
+from gsc_core.workspace.database import Job, Kind, Lane, State
 from pages.parts.text import duration, plain
 
 _PHASES = {
@@ -15,10 +15,14 @@ _PHASES = {
     "opening the model": "Opening the model",
     "reading the pictures": "Looking through the pictures",
     "calibrating": "Learning what familiar pictures look like",
+    "fitting the detectors": "Fitting the detectors",
     "scoring surrogate outliers": "Trying it on stand-ins for strangers",
     "scoring id": "Judging the familiar pictures",
     "measuring": "Measuring",
+    "measuring its speed": "Measuring its speed",
 }
+_JUDGING, _MEASURING = "scoring ", "measuring "  # a set by its name, a layer by its name
+_RESUMED = (Kind.AUDIT, Kind.DEMO)  # keep what was finished; all others start anew
 _WORK = {Lane.AUDIT: "audit", Lane.PREPARE: "job", Lane.EXPLAIN: "picture"}
 _LONG = 60.0  # seconds after which a job that is next should have been taken
 
@@ -26,12 +30,12 @@ _LONG = 60.0  # seconds after which a job that is next should have been taken
 def job_progress(job_id: str, key: str) -> None:
     """Show a job: its place in the queue, its progress with a Cancel button, or how it ended.
 
-    `key` starts the keys of its buttons, `<key>_cancel` and `<key>_retry`. When the job ends the
-    whole page runs again, and nothing polls from then on.
+    `key` starts the keys of its buttons, `<key>_cancel` and `<key>_retry`. When the job begins
+    or ends the whole page runs again; nothing polls from its end on.
     """
     job = _read(job_id)
     if job is not None and job.state in queue.WAITING:
-        st.fragment(_watched, run_every=1)(job_id, key)
+        st.fragment(_watched, run_every=1)(job_id, key, job.state)
     elif job is not None:
         _ended(job, key)
 
@@ -47,11 +51,11 @@ def _read(job_id: str) -> Job | None:
     return job
 
 
-def _watched(job_id: str, key: str) -> None:
+def _watched(job_id: str, key: str, shown: State) -> None:
     job = _read(job_id)
     if job is None:
         return
-    if job.state in queue.ENDED:
+    if job.state is not shown:  # the page around it says so too
         st.rerun(scope="app")
     if job.state is State.RUNNING:
         of = f": {job.done:,} of {job.total:,}" if job.total > 1 else ""
@@ -82,20 +86,38 @@ def _queued(job: Job) -> str:
 
 def _running(job: Job) -> str:
     if job.cancel:
-        return "Ending after the batch at hand: what is finished is kept."
+        return f"Ending after the step at hand. {_kept(job)}"
     facts = [f"Running for {duration(time.time() - job.started)}"] if job.started else []
     if job.rate and job.total > 1:
-        facts.append(f"{_figure(job.rate)} images a second")
+        if not job.phase.startswith(_MEASURING):  # counts settings, not pictures
+            facts.append(f"{_figure(job.rate)} images a second")
         facts.append(f"about {duration(_left(job) / job.rate)} left")
     if job.attempts > 1:
-        facts.append(f"attempt {job.attempts}: it goes on from what was finished")
+        began = "went on from what was finished" if job.kind in _RESUMED else "started anew"
+        facts.append(f"attempt {job.attempts}: it {began}")
     return " · ".join(facts)
+
+
+def _kept(job: Job) -> str:
+    """What is left of a job that is cancelled."""
+    if job.kind in _RESUMED:
+        return "What was finished is kept: it goes on from there."
+    return "Nothing half-done is kept: it would start anew."
 
 
 def _phase(phase: str) -> str:
     if not phase:
         return "Starting"
-    return _PHASES.get(phase) or phase.replace("scoring ", "Judging ", 1).capitalize()
+    if phase in _PHASES:
+        return _PHASES[phase]
+    what, _, layer = phase.rpartition(" at ")  # of an ablation, which does it at each layer
+    if what in _PHASES:
+        return f"{_PHASES[what]}, at layer {layer}"
+    if phase.startswith(_JUDGING):
+        return f"Judging the strangers of {phase.removeprefix(_JUDGING)}"
+    if phase.startswith(_MEASURING):
+        return f"Measuring each setting at layer {phase.removeprefix(_MEASURING)}"
+    return phase[0].upper() + phase[1:]
 
 
 def _share(job: Job) -> float:
@@ -120,7 +142,7 @@ def _ended(job: Job, key: str) -> None:
     if job.state is State.DONE:
         return
     if job.state is State.CANCELLED:
-        st.info("Cancelled. What was finished is kept: it goes on from there.")
+        st.info(f"Cancelled. {_kept(job)}")
     else:
         st.error(plain(job.error or "It failed."))
     st.button("Try again", key=f"{key}_retry", on_click=_retry, args=(job.id,))

@@ -9,6 +9,7 @@ from gsc_core.classifier import Preprocessing, architectures
 from gsc_core.errors import GscError
 from gsc_core.workspace import models
 from gsc_core.workspace.database import StoredModel
+from pages.parts.once import again, once
 from pages.parts.preprocessing_form import preprocessing_form
 from pages.parts.text import plain
 
@@ -44,6 +45,8 @@ def add_form() -> None:
             class_names = _class_names("model")
         if st.button("Add model", key="model_add", type="primary", disabled=not fits):
             _add(file, name, architecture, preprocessing, class_names)
+        else:
+            again("model_add")
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
                 "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
@@ -81,21 +84,24 @@ def _add(
     class_names: BinaryIO | None,
 ) -> None:
     if file is None:
-        st.error("Choose a model file first.")
+        st.error("There is no model file yet: choose one, or wait until it is uploaded.")
         return
-    try:
-        stored = models.add_model(
+
+    def add() -> str:
+        return models.add_model(
             file,
             file.name,
             name=name or _from_file(file.name),
             architecture=architecture,
             preprocessing=preprocessing,
             class_names=class_names,
-        )
+        ).id
+
+    try:
+        st.query_params["model"] = once("model_add", add)
     except GscError as error:
         st.error(plain(str(error)))
         return
-    st.query_params["model"] = stored.id
     st.rerun()
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.workspace import imagesets, models, queue
-from gsc_core.workspace.database import Kind, Readiness, StoredModel
+from gsc_core.workspace.database import Kind, Readiness, State, StoredModel
 from gsc_core.workspace.models import ModelFacts
 from pages.parts import links
 from pages.parts.audit_parts import labels
@@ -58,6 +58,8 @@ def progress(stored: StoredModel) -> None:
     job = queue.latest(stored.id, Kind.MODEL)
     if job is None:
         st.warning("It was never checked: delete it and add it again.")
+    elif job.state is State.DONE and models.model(stored.id).readiness is not Readiness.WAITING:
+        st.rerun()  # it ended between our two looks
     else:
         job_progress(job.id, f"model_job_{stored.id}")
 

@@ -10,6 +10,7 @@ from gsc_core.errors import GscError
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.database import StoredSet
 from gsc_core.workspace.server_folders import VARIABLE, image_root
+from pages.parts.once import again, once
 from pages.parts.set_words import ROLE_MEANINGS, ROLE_NAMES
 from pages.parts.text import plain
 
@@ -54,7 +55,11 @@ def _upload(role: str) -> None:
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, file) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
-    if st.button("Add set", key="set_add", type="primary"):
+    if not st.button("Add set", key="set_add", type="primary"):
+        again("set_add")
+    elif not streams:
+        st.error("There are no pictures yet: choose a ZIP, or wait until it is uploaded.")
+    else:
         _add(lambda: imagesets.add_upload(streams, name=name, role=role))
     if image_root() is None:
         st.caption(
@@ -75,6 +80,8 @@ def _server_folder(role: str) -> None:
     name = _name(Path(folder).name if folder else "")
     if st.button("Add set", key="set_add", type="primary", disabled=folder is None):
         _add(lambda: imagesets.add_folder(folder or "", name=name, role=role))
+    else:
+        again("set_add")
 
 
 @st.cache_data(ttl=10, max_entries=4, show_spinner=False)
@@ -96,12 +103,12 @@ def _name(suggested: str) -> str:
 def _add(add: Callable[[], StoredSet]) -> None:
     try:
         with st.spinner("Storing the pictures…"):
-            stored = add()
+            set_id = once("set_add", lambda: add().id)
     except GscError as error:
         st.error(plain(str(error)))
         return
     # The next run draws no form, so that the one after that finds it empty.
-    st.query_params["set"] = stored.id
+    st.query_params["set"] = set_id
     st.rerun()
 
 

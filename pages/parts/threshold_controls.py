@@ -87,6 +87,7 @@ def decision(start: Start, detector: str, drawn: ThresholdFigures) -> Decision:
             help="Keep: from calibration pictures alone (conformal quantile). Catch and widest gap "
             "(Youden's index) also look at the strangers.",
         )
+        name = name or start.decision.rule.name  # an empty value in the address chooses nothing
     with right:
         share = st.slider(
             "Share to catch" if name == "catch_ood" else "Share to keep",

@@ -1,0 +1,23 @@
+"""Shares as counts in 1,000 pictures: how every page and report says them."""
+
+
+def in_1000(share: float) -> str:
+    """A share as a count in 1,000; a rare event is not rounded to none, nor to all."""
+    return parted(share)[0]
+
+
+def parted(share: float) -> tuple[str, str]:
+    """A share and its rest as counts in 1,000 that add up."""
+    if 0 < share <= 0.0005:
+        return "fewer than 1", "more than 999"
+    if 0.9995 <= share < 1:
+        return "more than 999", "fewer than 1"
+    count = round(1000 * share)
+    return f"{count:,}", f"{1000 - count:,}"
+
+
+def between(low: float, high: float) -> str:
+    """The ends of an interval as counts: `928 to 968`; an end that is not 0 or 1 stays outside."""
+    least = "0" if low <= 0.0005 else in_1000(low)
+    most = "1,000" if high >= 0.9995 else in_1000(high)
+    return f"{least} to {most}"
