@@ -38,8 +38,8 @@ from gsc_core.workspace.runs import load_run
 RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors"}
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 PROGRESS = re.compile(
-    r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|calibrating|"
-    r"scoring .+)( \d+/\d+)?"
+    r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|"
+    r"calibrating|scoring .+)( \d+/\d+)?"
 )
 ROOT = Path(__file__).parents[1]
 
