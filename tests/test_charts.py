@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from gsc_core import charts
 from gsc_core.charts import SetColours, histogram, precision_recall, roc
+from gsc_core.charts_threshold import figures
 from gsc_core.evaluation.metrics import curve, metrics
 
 LIGHT = 50_000
@@ -108,6 +109,39 @@ def test_the_precision_line_is_that_of_the_scores(positive):
         area = abs(np.trapezoid(line.y, line.x))
         name = "aupr_in" if positive == "id" else "aupr_out"
         assert area == pytest.approx(getattr(metrics(known, strange), name), abs=0.01)
+
+
+def test_precision_bends_where_the_roc_curve_is_straight():
+    """Two strangers first, then familiar pictures alone: n of n + 2, which no chord tells."""
+    known, strange = np.arange(10.0, 2010.0), np.concatenate([[0.0, 1.0], np.arange(5e3, 6e3)])
+    (line,) = precision_recall({"x": curve(known, strange)}, "id").data
+    for n in (10, 40, 200, 1000):
+        assert np.interp(n / 2000, line.x[1:], line.y[1:]) == pytest.approx(n / (n + 2), abs=0.02)
+    (line,) = precision_recall({"x": curve(-strange, -known)}, "ood").data
+    order = np.argsort(line.x)[1:]
+    found = np.interp(0.02, line.x[order], line.y[order])
+    assert found == pytest.approx(40 / 42, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_the_point_at_95_percent_is_always_drawn(count):
+    scores = sets(count, size=3000)
+    for line in roc(curves(scores)).data:
+        found = metrics(scores["id"], scores[line.name])
+        assert np.min(line.x[line.y >= 0.95 - 1e-7]) == pytest.approx(found.fpr95, abs=1e-6)
+        assert (line.x[0], line.y[0], line.x[-1], line.y[-1]) == (0, 0, 1, 1)
+
+
+def test_the_end_labels_of_the_threshold_histogram_say_what_the_end_bars_hold():
+    rng = np.random.default_rng(0)
+    known = np.concatenate([rng.normal(0, 1, 1000), [-50.0, 50.0]])
+    drawn = figures(known, {"x": known + 1}, colours=SetColours(["x"])).histogram
+    bars, ticks = drawn.data[0], drawn.layout.xaxis.ticktext
+    first, last = (float(text[2:].replace("−", "-")) for text in (ticks[0], ticks[-1]))
+    assert bars.x0 + bars.dx / 2 == pytest.approx(first, rel=0.01)
+    assert bars.x0 + bars.dx * (len(bars.y) - 1.5) == pytest.approx(last, rel=0.01)
+    assert bars.y[0] == pytest.approx(np.mean(known <= first), abs=0.003)
+    assert bars.y[-1] == pytest.approx(np.mean(known >= last), abs=0.003)
 
 
 def test_precision_on_a_logarithmic_axis_starts_above_zero():

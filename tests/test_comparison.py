@@ -33,10 +33,17 @@ def test_the_winner_is_the_best_honest_detector_with_all_that_its_interval_holds
         assert winner.of == 4
         bounds = rows[winner.best.detector].metrics[metric]
         others = {name: row.metrics[metric].value for name, row in rows.items()}
-        del others[winner.best.detector]
+        del others[winner.best.detector], others["bad"]
         within = {name for name, value in others.items() if bounds.low <= value <= bounds.high}
         assert set(winner.level) == within
     assert [winner.ood_set for winner in winners(run, metric)] == ["mean", *SETS]
+
+
+def test_a_detector_that_points_the_wrong_way_is_never_as_good(stored):
+    """By stand-ins alone: on the strangers at hand it does just what the best one does."""
+    run = stored("a", detectors={"one": 1.2, "two": 1.2}, inverted=["two"])
+    for winner in winners(run, "fpr95"):
+        assert (winner.best.detector, winner.level, winner.of) == ("one", (), 2)
 
 
 def test_runs_side_by_side_hold_what_each_run_says(stored):

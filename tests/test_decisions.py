@@ -8,7 +8,16 @@ import pytest
 from stored_run import write_run
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import CatchOod, Effect, KeepId, Passed, Typed, Youden
+from gsc_core.evaluation import counts
+from gsc_core.evaluation.thresholds import (
+    CatchOod,
+    Effect,
+    KeepId,
+    Passed,
+    Typed,
+    Youden,
+    promise,
+)
 from gsc_core.workspace import decision_words as words
 from gsc_core.workspace import decisions
 from gsc_core.workspace.decisions import Decision
@@ -129,23 +138,77 @@ def test_counts_are_said_of_1000():
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(0, "0"), (0.0001, "fewer than 1"), (0.9999, "more than 999"), (1, "1,000"), (0.5, "500")],
+    [
+        (0, "0"),
+        (0.0001, "fewer than 1"),
+        (1 / 2000, "fewer than 1"),
+        (1999 / 2000, "more than 999"),
+        (0.9999, "more than 999"),
+        (1, "1,000"),
+        (0.5, "500"),
+    ],
 )
 def test_a_rare_event_is_not_rounded_away(share, said):
-    assert words.in_1000(share) == said
+    assert counts.in_1000(share) == said
 
 
-def test_what_was_promised_stands_beside_what_was_shown():
-    made = Decision(detector="x", rule=KeepId(share=0.9), value=0.0)
-    said = words.basis_sentence(made, 200, effect_of((903, 1000), a=(1, 2)))
-    assert "at least 900 of 1,000" in said
+def test_what_passes_and_what_is_flagged_make_a_thousand():
+    """49 of 80 are 612.5 of 1,000, and 31 are 387.5."""
+    for n in (80, 160, 2000):
+        for k in range(1, n):
+            passing, flagged = counts.parted(k / n)
+            if passing.isdigit():
+                assert int(passing) + int(flagged) == 1000
+                assert abs(int(passing) - 1000 * k / n) <= 0.5 + 1e-9
+    said = words.familiar_sentence(effect_of((49, 80)))
+    assert "612 pass" in said
+    assert "388 are flagged" in said
+
+
+def test_an_interval_is_not_rounded_to_none_or_all():
+    assert counts.between(0.0, 0.0002) == "0 to fewer than 1"
+    assert counts.between(0.0001, 0.002) == "0 to 2"
+    assert counts.between(0.9998, 0.9999) == "more than 999 to 1,000"
+    assert counts.between(0.928, 0.968) == "928 to 968"
+
+
+def basis(run: StoredRun, known: tuple[int, int], detector="msp", rule=KeepId(share=0.9)) -> str:
+    made = Decision(detector=detector, rule=rule, value=0.0)
+    return words.basis_sentence(run, made, effect_of(known, a=(1, 2)))
+
+
+def test_what_was_promised_stands_beside_what_was_shown(home):
+    run = stored_run(home)
+    said = basis(run, (903, 1000))
+    assert "The 50 calibration pictures" in said
+    assert "at least 900 of 1,000" in said  # nothing of MSP is learned: exact
     assert "showed 903: the promise holds" in said
-    fewer = words.basis_sentence(made, 200, effect_of((700, 1000), a=(1, 2)))
-    assert "showed 700, fewer than that" in fewer
-    assert "more than that" in words.basis_sentence(made, 200, effect_of((999, 1000), a=(1, 2)))
-    for rule, part in ((Youden(), "very strangers"), (Typed(value=1.0), "by hand")):
-        made = Decision(detector="x", rule=rule, value=0.0)
-        assert part in words.basis_sentence(made, 200, effect_of((900, 1000), a=(1, 2)))
+    assert "showed 700, fewer than that" in basis(run, (700, 1000))
+    assert "by chance, or because" in basis(run, (700, 1000))
+    assert "more than that" in basis(run, (1000, 1000))
+    assert "very strangers" in basis(run, (900, 1000), rule=Youden())
+    assert "by hand" in basis(run, (900, 1000), rule=Typed(value=1.0))
+
+
+def test_a_detector_that_learns_promises_less_and_one_without_held_out_scores_nothing(home):
+    run = stored_run(home, detectors={"msp": 1.0, "knn": 1.0, "of-later": 1.0})
+    for name in ("knn", "of-later"):
+        assert "on average about 900 of 1,000" in basis(run, (903, 1000), name)
+    few = stored_run(home, "few", detectors={"msp": 1.0, "knn": 1.0}, in_sample=["knn"])
+    said = basis(few, (400, 1000), "knn")
+    assert "nothing is promised" in said
+    assert "differ from" not in said
+    assert "at least 900" in basis(few, (903, 1000))
+
+
+def test_the_band_and_the_verdict_never_contradict_each_other_when_rounded(home):
+    """A share just under the band that is said with the same number does not break the promise."""
+    run = stored_run(home)
+    low = promise(50, 0.9, 100_000).low
+    passed = round(low * 100_000) - 1
+    said = basis(run, (passed, 100_000))
+    assert f"show {round(1000 * low)} to" in said
+    assert f"showed {round(1000 * low)}: the promise holds" in said
 
 
 def test_too_few_calibration_pictures_are_told():

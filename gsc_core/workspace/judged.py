@@ -53,6 +53,13 @@ class Place(BaseModel):
         """Whether this detector flags the picture."""
         return self.threshold is not None and self.score > self.threshold
 
+    @property
+    def share_below(self) -> str:
+        """The percentile in words; what is not all, or not none, is never rounded to it."""
+        if 99 < self.percentile < 100:
+            return "more than 99 %"
+        return "less than 1 %" if 0 < self.percentile < 1 else f"{self.percentile:.0f} %"
+
 
 class Found(BaseModel):
     """What the worker writes down, for a `version` of the run (`runs.version`).

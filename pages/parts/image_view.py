@@ -127,7 +127,7 @@ def _headline(picture: RunPicture, place: Place) -> str:
 
 def _reason(place: Place) -> str:
     above = f"{place.detector} scores it {number(place.score)}, as high as or higher than "
-    above += f"{place.percentile:.0f} % of the familiar pictures"
+    above += f"{place.share_below} of the familiar pictures"
     if place.threshold is None:
         return f"{above}; there are too few calibration pictures to set an alarm."
     side = "above" if place.outside else "not above"

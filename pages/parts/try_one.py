@@ -88,7 +88,7 @@ def _verdict(found: Tried) -> None:
         return
     reason = (
         f"{place.detector} scores it {number(place.score)}, as high as or higher than "
-        f"{place.percentile:.0f} % of the familiar pictures; the alarm is set at "
+        f"{place.share_below} of the familiar pictures; the alarm is set at "
         f"{number(place.threshold)}."
     )
     if place.outside:

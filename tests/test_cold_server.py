@@ -1,0 +1,54 @@
+"""The first visit of a new server, in a real browser: it may go to any page's address."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser import at_rest, installed, served, started
+from playwright.sync_api import Browser, expect, sync_playwright
+
+LOGIN = """
+[auth]
+redirect_uri = "http://127.0.0.1:1/oauth2callback"
+cookie_secret = "not a secret of anybody"
+client_id = "id"
+client_secret = "secret"
+server_metadata_url = "http://127.0.0.1:1/.well-known/openid-configuration"
+"""
+
+pytestmark = pytest.mark.slow
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        path = installed(playwright)
+        if path is None:
+            pytest.skip("no Chromium here: run python tests/browser.py --ensure")
+        with started(playwright, path) as one:
+            yield one
+
+
+@pytest.mark.parametrize(("path", "heading"), [("image-sets", "Image sets"), ("", "What does")])
+def test_a_page_is_drawn_with_the_apps_own_navigation(path, heading, browser, tmp_path):
+    with served(tmp_path / "home") as server:
+        page = browser.new_page()
+        page.goto(f"{server.address}/{path}")
+        expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_contain_text(heading)
+        at_rest(page)
+        expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Understand")
+        expect(page.get_by_role("dialog")).to_have_count(0)  # "Page not found"
+        page.close()
+
+
+def test_a_pages_address_meets_the_login(browser, tmp_path):
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text(LOGIN)
+    with served(tmp_path / "home", STREAMLIT_SECRETS_FILES=str(secrets)) as server:
+        page = browser.new_page()
+        page.goto(f"{server.address}/results?run=demo")
+        expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        at_rest(page)
+        expect(page.locator("body")).to_contain_text("Please log in")
+        expect(page.get_by_test_id("stSidebarNav")).to_have_count(0)
+        page.close()
