@@ -5,6 +5,7 @@ import streamlit as st
 from gsc_core import charts, charts_threshold
 from gsc_core.charts_threshold import ThresholdFigures
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.workspace import decision_words, decisions, runs
 from gsc_core.workspace.decisions import Decision
@@ -87,14 +88,14 @@ def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int)
     with left.container(border=True, height="stretch"):
         st.metric(
             "Familiar pictures that pass",
-            f"{words.in_1000(found.known.share)} of 1,000",
+            f"{in_1000(found.known.share)} of 1,000",
             help="True positive rate: the share of ID test images at or below the threshold.",
         )
         st.markdown(plain(words.familiar_sentence(found)))
     with right.container(border=True, height="stretch"):
         st.metric(
             "Strangers that pass unnoticed",
-            f"{words.in_1000(found.strangers_share)} of 1,000",
+            f"{in_1000(found.strangers_share)} of 1,000",
             help="False positive rate: the share of OOD images at or below the threshold.",
         )
         st.markdown(plain(words.strangers_sentence(found)))

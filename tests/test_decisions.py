@@ -134,6 +134,8 @@ def test_counts_are_said_of_1000():
     said = words.strangers_sentence(found)
     assert "300 would pass, the mean of 3 sets" in said
     assert "fewest from a (100), most from b (500)" in said
+    said = words.strangers_sentence(effect_of((951, 1000), a=(0, 10), b=(0, 20)))
+    assert said == "Of 1,000 strangers 0 would pass, the same from each of 2 sets."
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,10 @@ def test_an_interval_is_not_rounded_to_none_or_all():
     assert counts.between(0.928, 0.968) == "928 to 968"
 
 
-def basis(run: StoredRun, known: tuple[int, int], detector="msp", rule=KeepId(share=0.9)) -> str:
+KEEP_90 = KeepId(share=0.9)
+
+
+def basis(run: StoredRun, known: tuple[int, int], detector="msp", rule=KEEP_90) -> str:
     made = Decision(detector=detector, rule=rule, value=0.0)
     return words.basis_sentence(run, made, effect_of(known, a=(1, 2)))
 

@@ -17,7 +17,9 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.workspace.disagreement import MOST, disagreements
 from gsc_core.workspace.gallery import class_name, ordered, picture_path, pictures
+from gsc_core.workspace.judged import Place
 from gsc_core.workspace.runs import StoredRun, load_run
+from pages.parts.explanation_view import told_apart
 
 
 def frame(run: StoredRun) -> pd.DataFrame:
@@ -249,3 +251,25 @@ def test_the_demo_settings_name_every_role(tmp_path):
     assert pictures(stored, [0])[0].path.is_relative_to(tmp_path / "c")
     assert pictures(stored, [60])[0].path.is_relative_to(tmp_path / "i")
     assert isinstance(pictures(stored, [300])[0].path, Path)
+
+
+@pytest.mark.parametrize(
+    ("percentile", "said"),
+    [(0, "0 %"), (0.2, "less than 1 %"), (87.6, "88 %"), (99.8, "more than 99 %"), (100, "100 %")],
+)
+def test_a_place_is_not_rounded_to_all_or_none(percentile, said):
+    """One of 480 familiar pictures scores higher: that is not 100 %."""
+    assert Place(detector="x", score=0, percentile=percentile, threshold=None).share_below == said
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "said"),
+    [
+        (1.5, 1.2, ("1.5", "1.2")),
+        (1.22412, 1.22409, ("1.22412", "1.22409")),
+        (-0.99996, -0.99991, ("−1", "−0.9999")),
+        (2.0, 2.0, ("2", "2")),
+    ],
+)
+def test_a_score_and_its_threshold_are_told_with_digits_that_part_them(score, threshold, said):
+    assert told_apart(score, threshold) == said

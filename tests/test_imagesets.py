@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import zipfile
 from pathlib import Path
 
@@ -377,6 +378,22 @@ def test_a_damaged_specification_of_a_run_hinders_nobody(home, damage):
     queue.submit(Kind.EXPLAIN, "a look", "run1", {"row": 1})
     assert imagesets.runs_with(stored) == []
     imagesets.delete_set(stored.id)
+
+
+def test_a_full_disk_costs_no_upload(home):
+    """A limit on the size of files is refused as a full disk is."""
+    stored = add_upload([("a.zip", packed(MIXED))], name="a", role="id")
+    job = queue.latest(stored.id)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(GscError, match="disk is full"):
+            TASKS[job.kind](job, lambda _: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in (home / "imagesets" / stored.id).iterdir()] == ["upload"]
+    work()
+    assert image_set(stored.id).readiness is Readiness.READY
 
 
 def test_with_a_set_go_its_jobs(home):

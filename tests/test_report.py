@@ -58,6 +58,39 @@ def hostile_run(home: Path) -> StoredRun:
     return load_run(folder)
 
 
+def test_detectors_that_point_the_wrong_way_stand_last_whatever_they_measure(home):
+    run = load_run(
+        write_run(home / "demo", detectors={"msp": 0.3, "energy": 3.0}, inverted=["energy"])
+    )
+    found = report_of(run, decisions.default(run)).detectors
+    assert [row.name for row in found] == ["msp", "energy"] == run.ranked()
+    assert found[0].fpr95.value > found[1].fpr95.value  # it does best, by these strangers alone
+
+
+def test_the_end_labels_of_the_histogram_are_the_inner_edges_of_the_end_bars(home):
+    run = load_run(write_run(home / "demo"))
+    report = report_of(run, decisions.decide(run, "energy", KeepId(share=0.9)), images=False)
+    bars = report.histogram
+    said = re.findall(r">([≤≥]) ([−\d.]+)</text>", to_html(report))
+    known = run.scores("energy")["id"]
+    for sign, number in said:
+        end = float(number.replace("−", "-"))
+        beyond = np.mean(known <= end) if sign == "≤" else np.mean(known >= end)
+        assert bars.familiar.shares[0 if sign == "≤" else -1] == pytest.approx(beyond, abs=1e-2)
+        width = (bars.high - bars.low) / len(bars.familiar.shares)
+        edge = bars.low + width if sign == "≤" else bars.high - width
+        assert end == pytest.approx(edge, rel=1e-3)
+    assert said
+
+
+def test_the_threshold_that_is_printed_judges_as_the_one_that_was_found(home):
+    """1.224 for 1.22396 would let another picture pass: the printed one is the very score."""
+    run = load_run(write_run(home / "demo", n=20_000))
+    decision = decisions.decide(run, "energy", KeepId(share=0.9))
+    said = re.search(r"at most <b>(.+?)</b>", to_html(report_of(run, decision, images=False)))
+    assert np.float32(said[1].replace("−", "-")) == np.float32(decision.value)
+
+
 class Elements(HTMLParser):
     """Every element with its attributes, and all text."""
 
@@ -166,7 +199,7 @@ def test_limits_name_what_is_wrong(home):
     assert "points the wrong way" in limits
     assert "Only 1 kind of strangers" in limits
     assert "smallest set (x) has 40 pictures" in limits
-    assert "2 pictures could not be read and 4 were there twice" in limits
+    assert "left out: 2 that could not be read and 4 that were there twice" in limits
     assert "no labels" in limits
     assert "did best" not in limits
     assert "did best of 4" in " ".join(report_of(run, decisions.default(run)).limits)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gsc_core.errors import ImageError
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -39,6 +39,6 @@ def folder_written_aside(into: Path) -> Iterator[Path]:
 
 
 def _sentence(into: Path, error: OSError) -> str:
-    if error.errno in _DISK_FULL:
+    if error.errno in DISK_FULL:
         return f"The disk is full: make room beside {into} and try again."
     return f"{into} cannot be written: {error.strerror or error}."

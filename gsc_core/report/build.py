@@ -112,7 +112,7 @@ def _detectors(run: StoredRun) -> Iterable[model.DetectorRow]:
     """The mean rows, the best first, those that point the wrong way last."""
     means = (run.row(name) for name in run.ranked())
     for row in (row for row in means if row is not None):
-        notes = ["points the wrong way"] if row.detector in run.inverted else []
+        notes = ["backwards: points the wrong way"] if row.detector in run.inverted else []
         if run.directions.get(row.detector) == "turned":
             notes.append("direction turned")
         yield model.DetectorRow(

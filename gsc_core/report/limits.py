@@ -71,8 +71,8 @@ def _left_out(run: StoredRun) -> str:
     if not broken + doubled:
         return ""
     return (
-        f"{broken:,} pictures could not be read and {doubled:,} were there twice: they were left "
-        "out."
+        f"Pictures left out: {broken:,} that could not be read and {doubled:,} that were there "
+        "twice."
     )
 
 

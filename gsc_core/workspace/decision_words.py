@@ -62,10 +62,12 @@ def strangers_sentence(found: Effect) -> str:
         )
     least = min(sets, key=lambda name: sets[name].share)
     most = max(sets, key=lambda name: sets[name].share)
+    mean = f"Of 1,000 strangers {in_1000(found.strangers_share)} would pass"
+    if sets[least].share == sets[most].share:
+        return f"{mean}, the same from each of {len(sets)} sets."
     return (
-        f"Of 1,000 strangers {in_1000(found.strangers_share)} would pass, the mean of "
-        f"{len(sets)} sets: fewest from {least} ({in_1000(sets[least].share)}), most from "
-        f"{most} ({in_1000(sets[most].share)})."
+        f"{mean}, the mean of {len(sets)} sets: fewest from {least} "
+        f"({in_1000(sets[least].share)}), most from {most} ({in_1000(sets[most].share)})."
     )
 
 

@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
 from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
-from gsc_core.images.aside import folder_written_aside
+from gsc_core.images.aside import DISK_FULL, folder_written_aside
 from gsc_core.images.surrogates import write_surrogates
 from gsc_core.spec import RESERVED
 from gsc_core.workspace import queue, set_tables
@@ -141,8 +141,8 @@ def delete_set(set_id: str) -> None:
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `SET` job: unpack, read and list the pictures; see `tasks`.
 
-    What cannot be used is refused: the record says why, and the files are removed. After a kill it
-    starts again from what was uploaded.
+    What cannot be used is refused: the record says why, and the files are removed. After a kill, or
+    when the disk was full (GscError), it starts again from what was uploaded.
     """
     _do(job, lambda stored: _pictures(stored, _told(on_progress, "reading the pictures")))
 
@@ -164,6 +164,8 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
         images = read(stored)
         set_tables.write(stored, images)
     except GscError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
+            raise  # it says nothing about the set: what was uploaded is kept for another try
         shutil.rmtree(own, ignore_errors=True)
         _change(stored.id, readiness=Readiness.REFUSED, sentence=str(error))
         return

@@ -91,26 +91,30 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             bind="query-params",
             help="auto takes a graphics card when there is one.",
         )
+        # Floats: Streamlit fails on an infinity in the address where it wants an integer.
         seed = middle.number_input(
             "Seed",
-            min_value=0,
-            max_value=2**31 - 1,
-            value=0,
-            step=1,
+            min_value=0.0,
+            max_value=2.0**31 - 1,
+            value=0.0,
+            step=1.0,
+            format="%.0f",
             key="audit_seed",
             bind="query-params",
             help="Of everything random, such as which pictures are set apart.",
         )
         batch_size = right.number_input(
             "Batch size",
-            min_value=1,
-            max_value=4096,
+            min_value=1.0,
+            max_value=4096.0,
             value=None,
-            step=1,
+            step=1.0,
+            format="%.0f",
             placeholder="auto",
             key="audit_batch",
             help="Pictures at a time. auto takes 8 on a processor and 64 on a graphics card.",
             bind="query-params",
         )
     chosen = None if usual is not None and split == facts.splits[usual].name else split
-    return {"split": chosen, "device": device, "seed": seed, "batch_size": batch_size}
+    batch = None if batch_size is None else round(batch_size)
+    return {"split": chosen, "device": device, "seed": round(seed), "batch_size": batch}

@@ -82,12 +82,13 @@ def _widget(knob: Knob, key: str) -> Any:
     whole = isinstance(knob.default, int)
     if knob.low == 0 and knob.high == 1 and knob.default >= _FINE:
         return st.slider(min_value=0.0, max_value=1.0, value=knob.default, step=0.01, **about)
-    kind: type[int] | type[float] = int if whole else float
-    return st.number_input(
-        min_value=None if knob.low is None else kind(knob.low),
-        max_value=None if knob.high is None else kind(knob.high),
-        value=knob.default,
-        step=1 if whole else max(knob.default / 10, 1e-7),
-        format="%d" if whole else "%g",
+    # A float even where it is whole: Streamlit fails on an infinity in the address for an integer.
+    value = st.number_input(
+        min_value=None if knob.low is None else float(knob.low),
+        max_value=None if knob.high is None else float(knob.high),
+        value=float(knob.default),
+        step=1.0 if whole else max(knob.default / 10, 1e-7),
+        format="%.0f" if whole else "%g",
         **about,
     )
+    return round(value) if whole and value is not None else value

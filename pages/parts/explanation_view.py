@@ -139,9 +139,19 @@ def neighbours(run: StoredRun, found: Judged) -> None:
     picture_grid(tiles)
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 3) -> str:
     """Three digits, with a real minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def told_apart(score: float, threshold: float) -> tuple[str, str]:
+    """Two numbers with three digits, or as many more as it takes to see which is the higher."""
+    texts = number(score), number(threshold)
+    for digits in range(4, 10):
+        if texts[0] != texts[1] or score == threshold:
+            break
+        texts = number(score, digits), number(threshold, digits)
+    return texts
 
 
 def _in_words(told: Explanation) -> str:

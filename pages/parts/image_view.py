@@ -7,7 +7,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.images.thumbnails import thumbnail
-from gsc_core.workspace import explanations, gallery, verdicts
+from gsc_core.workspace import explanations, gallery, queue, verdicts
 from gsc_core.workspace.explanations import StoredExplanation
 from gsc_core.workspace.gallery import RunPicture
 from gsc_core.workspace.judged import Place
@@ -18,6 +18,7 @@ from pages.parts.explanation_view import (
     number,
     picture_seen,
     places_table,
+    told_apart,
     why,
 )
 from pages.parts.gallery_order import order, set_name
@@ -126,12 +127,16 @@ def _headline(picture: RunPicture, place: Place) -> str:
 
 
 def _reason(place: Place) -> str:
-    above = f"{place.detector} scores it {number(place.score)}, as high as or higher than "
-    above += f"{place.share_below} of the familiar pictures"
+    above = f"as high as or higher than {place.share_below} of the familiar pictures"
     if place.threshold is None:
-        return f"{above}; there are too few calibration pictures to set an alarm."
+        score = number(place.score)
+        return (
+            f"{place.detector} scores it {score}, {above}; there are too few calibration pictures "
+            "to set an alarm."
+        )
+    score, threshold = told_apart(place.score, place.threshold)
     side = "above" if place.outside else "not above"
-    return f"{above}, and {side} the threshold of {number(place.threshold)}."
+    return f"{place.detector} scores it {score}, {above}, and {side} the threshold of {threshold}."
 
 
 def _set(picture: RunPicture) -> str:
@@ -182,5 +187,6 @@ def _progress(run: StoredRun, picture: RunPicture, detector: str) -> None:
         job = explanations.asked(run.id, picture.row, detector)
     st.session_state[mark] = True
     if job is not None:
-        st.caption("Looking inside the network; the first picture takes some ten seconds.")
+        if job.state in queue.WAITING:
+            st.caption("Looking inside the network; the first picture takes some ten seconds.")
         job_progress(job.id, "images_job")

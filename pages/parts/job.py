@@ -91,7 +91,8 @@ def _running(job: Job) -> str:
     if job.rate and job.total > 1:
         if not job.phase.startswith(_MEASURING):  # counts settings, not pictures
             facts.append(f"{_figure(job.rate)} images a second")
-        facts.append(f"about {duration(_left(job) / job.rate)} left")
+        of = "" if job.images_total else " of this step"
+        facts.append(f"about {duration(_left(job) / job.rate)} left{of}")
     if job.attempts > 1:
         began = "went on from what was finished" if job.kind in _RESUMED else "started anew"
         facts.append(f"attempt {job.attempts}: it {began}")

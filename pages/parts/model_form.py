@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from gsc_core.classifier import Preprocessing, architectures
 from gsc_core.errors import GscError
 from gsc_core.workspace import models
 from gsc_core.workspace.database import StoredModel
-from pages.parts.once import again, once
+from pages.parts.once import once, uploaded
 from pages.parts.preprocessing_form import preprocessing_form
 from pages.parts.text import plain
 
@@ -45,8 +46,6 @@ def add_form() -> None:
             class_names = _class_names("model")
         if st.button("Add model", key="model_add", type="primary", disabled=not fits):
             _add(file, name, architecture, preprocessing, class_names)
-        else:
-            again("model_add")
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
                 "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
@@ -77,7 +76,7 @@ def revise_form(stored: StoredModel) -> None:
 
 
 def _add(
-    file: BinaryIO | None,
+    file: UploadedFile | None,
     name: str | None,
     architecture: str | None,
     preprocessing: Preprocessing | None,
@@ -98,7 +97,7 @@ def _add(
         ).id
 
     try:
-        st.query_params["model"] = once("model_add", add)
+        st.query_params["model"] = once("model_add", add, of=uploaded(file))
     except GscError as error:
         st.error(plain(str(error)))
         return

@@ -10,7 +10,7 @@ from gsc_core.errors import GscError
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.database import StoredSet
 from gsc_core.workspace.server_folders import VARIABLE, image_root
-from pages.parts.once import again, once
+from pages.parts.once import again, once, uploaded
 from pages.parts.set_words import ROLE_MEANINGS, ROLE_NAMES
 from pages.parts.text import plain
 
@@ -55,12 +55,11 @@ def _upload(role: str) -> None:
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, file) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
-    if not st.button("Add set", key="set_add", type="primary"):
-        again("set_add")
-    elif not streams:
-        st.error("There are no pictures yet: choose a ZIP, or wait until it is uploaded.")
-    else:
-        _add(lambda: imagesets.add_upload(streams, name=name, role=role))
+    if st.button("Add set", key="set_add", type="primary"):
+        if not files:
+            st.error("There are no pictures yet: choose some, or wait until they are uploaded.")
+        else:
+            _add(lambda: imagesets.add_upload(streams, name=name, role=role), uploaded(*files))
     if image_root() is None:
         st.caption(
             f"Too many to upload? An operator can allow a folder of this server: set {VARIABLE} "
@@ -79,7 +78,7 @@ def _server_folder(role: str) -> None:
     )
     name = _name(Path(folder).name if folder else "")
     if st.button("Add set", key="set_add", type="primary", disabled=folder is None):
-        _add(lambda: imagesets.add_folder(folder or "", name=name, role=role))
+        _add(lambda: imagesets.add_folder(folder or "", name=name, role=role), str(folder))
     else:
         again("set_add")
 
@@ -100,10 +99,10 @@ def _name(suggested: str) -> str:
     return (typed or "").strip() or suggested
 
 
-def _add(add: Callable[[], StoredSet]) -> None:
+def _add(add: Callable[[], StoredSet], of: str) -> None:
     try:
         with st.spinner("Storing the pictures…"):
-            set_id = once("set_add", lambda: add().id)
+            set_id = once("set_add", lambda: add().id, of=of)
     except GscError as error:
         st.error(plain(str(error)))
         return

@@ -5,15 +5,15 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.images import PICTURE_SUFFIXES
 from gsc_core.workspace import explanations, queue
-from gsc_core.workspace.database import Job, Kind
+from gsc_core.workspace.database import Job, Kind, State
 from gsc_core.workspace.explanations import Tried
 from gsc_core.workspace.runs import StoredRun
 from pages.parts.explanation_view import (
     channels,
     neighbours,
-    number,
     picture_seen,
     places_table,
+    told_apart,
     why,
 )
 from pages.parts.job import job_progress
@@ -43,8 +43,12 @@ def try_one(run: StoredRun) -> None:
     found = explanations.tried(run.id, asked)
     if found is not None:
         _answer(run, found)
-    elif (job := _job(run, asked)) is not None:
-        st.caption("Looking at it; the first picture takes some ten seconds.")
+    elif (job := _job(run, asked)) is not None and job.state is State.FAILED:
+        st.error(plain(job.error or "It failed."))
+        st.caption("Drop another picture, or the same one once it is mended.")
+    elif job is not None:
+        if job.state in queue.WAITING:
+            st.caption("Looking at it; the first picture takes some ten seconds.")
         job_progress(job.id, "try_job")
     else:
         st.info("That picture is not kept any more: drop it again.")
@@ -86,10 +90,11 @@ def _verdict(found: Tried) -> None:
     if place is None or place.threshold is None:
         st.warning("Undecided: the deciding detector has no score or no threshold for it.")
         return
+    score, threshold = told_apart(place.score, place.threshold)
     reason = (
-        f"{place.detector} scores it {number(place.score)}, as high as or higher than "
+        f"{place.detector} scores it {score}, as high as or higher than "
         f"{place.share_below} of the familiar pictures; the alarm is set at "
-        f"{number(place.threshold)}."
+        f"{threshold}."
     )
     if place.outside:
         st.error(f"**Outside** what this model knows. {plain(reason)}", icon=":material/block:")
