@@ -98,7 +98,7 @@ class Reopened:
         return Seen(pixels, represent(self.network, images, needs))
 
     def score(self, picture: Picture) -> dict[str, float]:
-        """Outlier scores by detector, as `scores.parquet` has them.
+        """Outlier scores by detector, as `scores.parquet` has them of test pictures.
 
         A detector that gives no number for this picture is left out.
         """

@@ -29,7 +29,7 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import CATALOGUE, Detector, Fit, Need, catalogue, find
 from gsc_core.errors import Excused, SpecError
 from gsc_core.evaluation.intervals import evaluate
-from gsc_core.images import surrogates_of
+from gsc_core.images import ImageFile, ImageSet, surrogates_of
 from gsc_core.results import measure
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores
@@ -198,7 +198,11 @@ def test_the_surrogate_auroc_again_by_the_module(
     """Surrogates of the first quarter of the calibration pictures, against all of them."""
     calibration = rows[rows["role"] == "calibration"]
     files = [path_of(stage, row) for _, row in calibration.iterrows()]
-    made = [pixels for _, _, pixels in surrogates_of(files[: len(files) // 4], seed=0)]
+    first = [
+        ImageFile(path, row["file"], row["sha256"])
+        for path, (_, row) in zip(files, calibration.iterrows(), strict=True)
+    ][: len(files) // 4]
+    made = [pixels for _, _, pixels in surrogates_of(ImageSet("first", tuple(first)), seed=0)]
     with torch.no_grad():
         ours = model()(torch.cat([read_with_pillow(file) for file in files]))
         theirs = model()((torch.stack(made).float() / 255 - MEAN) / STD)

@@ -50,8 +50,9 @@ def kept(detector_name: str, seed: int, in_sample: bool) -> float:
     """Share of fresh images at or below the threshold that keeps 90 % of calibration images."""
     known = calibration(seed=seed)
     detector = find(detector_name)()
-    scores = held_out_scores(detector, known)
-    assert scores is not None
+    held_out = held_out_scores(detector, known)
+    assert held_out is not None
+    scores = held_out.images
     detector.fit(known)
     if in_sample:
         scores = detector.score(Representation(known.logits, known.features))
@@ -78,13 +79,25 @@ def test_scores_of_what_was_learned_from_do_not():
 
 def test_knn_looks_among_the_other_parts_alone():
     known = calibration()
-    scores = held_out_scores(find("knn").configured({"k": 3}), known)
+    scores = held_out_scores(find("knn").configured({"k": 3}), known).images
     part_of = parts(known.labels).numpy()
     unit = torch.nn.functional.normalize(known.features.double(), dim=1).numpy()
     for i in range(N):
         others = unit[part_of != part_of[i]]
         third = np.sort(np.linalg.norm(others - unit[i], axis=1))[2]
         assert float(scores[i]) == pytest.approx(third, abs=1e-5)
+
+
+def test_a_surrogate_is_scored_without_its_source():
+    """Copies of the images stand for surrogates: none may find itself."""
+    known = calibration()
+    sources = torch.randperm(N, generator=torch.Generator().manual_seed(3))[:30]
+    copies = Representation(known.logits[sources], known.features[sources])
+    known = replace(known, surrogates=copies)
+    found = held_out_scores(find("knn").configured({"k": 1}), known, sources)
+    assert torch.allclose(found.surrogates, found.images[sources], atol=1e-6)
+    assert bool((found.surrogates > 0.01).all())
+    assert held_out_scores(find("knn")(), known).surrogates is None
 
 
 def test_parts_spread_each_label_evenly():

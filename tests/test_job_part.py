@@ -126,3 +126,38 @@ def test_a_lost_job_and_a_damaged_index_are_sentences() -> None:
     assert "no longer there" in words(shown("gone"))
     (home() / "workspace.db").write_bytes(b"nothing of use" * 100)
     assert "damaged" in words(shown("gone"))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_what_a_cancelled_job_keeps_is_said_as_it_is(kind: Kind) -> None:
+    job = queue.submit(kind, "A job", "run", {})
+    queue.claim(kind.lane, 1)
+    queue.cancel(job.id)
+    running = words(shown(job.id))
+    queue.end(job.id, State.CANCELLED)
+    for said in (running, words(shown(job.id))):
+        assert ("goes on from there" in said) == (kind in (Kind.AUDIT, Kind.DEMO))
+        assert ("start anew" in said) == (kind not in (Kind.AUDIT, Kind.DEMO))
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("scoring Night-Fog", "Judging the strangers of Night-Fog: 1 of 9"),
+        ("scoring A at B", "Judging the strangers of A at B: 1 of 9"),
+        (
+            "calibrating at layer4.1",
+            "Learning what familiar pictures look like, at layer layer4.1: 1 of 9",
+        ),
+        ("measuring layer4", "Measuring each setting at layer layer4: 1 of 9"),
+        ("measuring its speed", "Measuring its speed: 1 of 9"),
+    ],
+)
+def test_phases_are_plain_words_and_names_stay_as_they_are(phase: str, said: str) -> None:
+    job = queue.submit(Kind.ABLATION, "An ablation", "run", {})
+    queue.claim(Lane.AUDIT, 1)
+    queue.report(job.id, Status(phase, 1, 9, 1, 4.0))
+    app = shown(job.id)
+    assert bar(app)[1].replace("\N{WORD JOINER}", "") == said
+    assert "about 2 s left of this step" in words(app)
+    assert ("images a second" in words(app)) == (not phase.startswith("measuring"))

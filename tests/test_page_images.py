@@ -147,6 +147,15 @@ def test_an_address_brings_the_choices_back_and_each_picture_keeps_them(home):
             assert "images_set=noise" in link.proto.query_string
 
 
+@pytest.mark.parametrize("query", [{}, {"image": "60"}])
+def test_empty_choices_in_the_address_are_the_usual_ones(home, query):
+    write_run(home / "runs/demo")
+    junk = dict.fromkeys(("images_view", "images_order", "images_side", "images_set"), "")
+    app = opened("images", **junk, **query)
+    assert not app.exception
+    assert "The pictures of this audit" in words(app) or query
+
+
 def test_a_set_aside_calibration_can_be_looked_at(home):
     run = runs.load_run(write_run(home / "runs/demo"))
     app = opened("images")
@@ -434,6 +443,9 @@ def test_what_is_no_picture_is_a_sentence(run, content):
     assert not app.exception
     assert len(app.error) == 1
     assert "x.png" in words(app)
+    assert "Looking at it" not in words(app)
+    assert "Drop another picture" in words(app)
+    assert not [button for button in app.button if button.key == "try_job_retry"]
 
 
 @pytest.mark.parametrize("asked", ["0" * 12, "../..", EVIL])

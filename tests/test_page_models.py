@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+import streamlit as st
 from opened_page import opened, words
 from small_audit import save_program
 from streamlit.testing.v1 import AppTest
@@ -73,7 +74,7 @@ def test_an_empty_page_says_what_to_do():
     for key in ("model_file", "model_architecture", "model_class_names", "model_add"):
         assert app.get_by_key(key) is not None
     app.button(key="model_add").click().run()
-    assert "Choose a model file first" in app.error[0].value
+    assert "wait until it is uploaded" in app.error[0].value
 
 
 def test_an_upload_becomes_progress_and_then_facts(program):
@@ -101,6 +102,17 @@ def test_an_upload_becomes_progress_and_then_facts(program):
     with session() as db:
         db.add(StoredSet(name="s", role="id", folder=""))
     assert "Next: audit this model" in labels(app.run())
+
+
+def test_two_presses_add_one_model(program, monkeypatch):
+    app = opened("models")
+    app.file_uploader(key="model_file").upload("small.pt2", program).run()
+    monkeypatch.setattr(st, "rerun", st.stop)
+    for _ in range(2):  # the second press comes before the reader is led away
+        app.query_params.clear()
+        app.button(key="model_add").click().run()
+    assert not app.exception
+    assert len(models.list_models()) == 1
 
 
 def parameters():

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from filled_workspace import SETS, fill, work_off
 from opened_page import opened, words
 from streamlit.testing.v1 import AppTest
@@ -113,6 +114,29 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
     assert (job.title, job.images_total) == ("small on photos", 130 + 40)
     again = opened("new_audit")
     assert again.text_input(key="audit_title").placeholder == "small on photos (2)"
+
+
+def test_two_presses_start_one_audit_and_a_later_press_another(home, monkeypatch):
+    app = opened("new_audit")
+    with monkeypatch.context() as patch:
+        led = []
+        patch.setattr(st, "switch_page", lambda _, query_params: led.append(query_params["run"]))
+        for _ in range(2):  # the second press comes before the reader is led away
+            app.button(key="audit_start").click().run()
+        assert led == [submitted().subject] * 2
+    app.run()
+    app.button(key="audit_start").click().run()
+    assert len(queue.jobs(kinds=(Kind.AUDIT,))) == 2
+
+
+@pytest.mark.parametrize("junk", ["inf", "-1e999", "nan", "", "x" * 4000, "[]", "7.5"])
+def test_junk_in_the_address_is_no_error(home, junk):
+    keys = ("audit_seed", "audit_batch", "knob_gsc_seed", "audit_share", "audit_model")
+    more = ("audit_ood_sets", "audit_detectors", "audit_split", "audit_device", "audit_title")
+    app = opened("new_audit", **dict.fromkeys((*keys, *more), junk))
+    assert not app.exception
+    assert app.slider(key="audit_share").value == (7 if junk == "7.5" else 50)
+    assert app.number_input(key="audit_seed").value == (7.5 if junk == "7.5" else 0)
 
 
 def test_every_choice_reaches_the_job(home):

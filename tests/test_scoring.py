@@ -367,7 +367,7 @@ def test_each_calibration_image_goes_through_the_network_once(small: World, many
     assert 44 <= made <= 50  # as many as the sample, but for the rest of a division
     assert sorted(image.name for image in done.images) == sorted(image.name for image in images)
     assert not done.broken and done.sample == 50
-    assert steps[-1] == ("scoring surrogate outliers", made, made) or steps[-1][1] == steps[-1][2]
+    assert ("scoring surrogate outliers", made, made) in steps
     assert ("calibrating", 50, 50) in steps
 
 
@@ -396,7 +396,7 @@ def test_fitted_on_a_bounded_sample_or_on_all(small: World, many: ImageSet) -> N
     energy = -truth.double().logsumexp(1)
     torch.testing.assert_close(done.scores.outlier["energy"].double(), energy, rtol=0, atol=1e-4)
     direct = represent(small.network, normal(done.images), EVERYTHING)
-    for detector in scorer.detectors:
+    for detector in (d for d in scorer.detectors if d.name != "react"):  # see test_held_out.py
         torch.testing.assert_close(
             done.scores.outlier[detector.name], detector.score(direct).float(), rtol=1e-3, atol=1e-4
         )

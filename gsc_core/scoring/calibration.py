@@ -8,16 +8,17 @@ images, so their scores of calibration images are made by fits without the image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
+from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.errors import ImageError
-from gsc_core.images import SURROGATES, Broken, ImageFile, surrogates_of
-from gsc_core.scoring.held_out import held_out_scores
+from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogates_of
+from gsc_core.scoring.held_out import HeldOut, held_out_scores
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
@@ -78,7 +79,7 @@ def calibrate(
         raise ImageError("None of the calibration images can be read; check the folder.")
     sample = Representation.cat(sampled)
     files = tuple(done)
-    strangers = _surrogates(scorer, files, seed, pace)
+    strangers, sources = _surrogates(scorer, files, seed, pace)
 
     def known(representation: Representation) -> Calibration:
         found = torch.tensor([label_of[image.name] for image in done], device=scorer.network.device)
@@ -104,25 +105,23 @@ def calibrate(
     calibration = known(everything)
     pace.step("fitting the detectors", 0, 1)
     learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
-    unseen = {d.name: held_out_scores(d, calibration) for d in learning}
+    unseen = {d.name: held_out_scores(d, calibration, sources) for d in learning}
     scorer.fit(_not_reading_maps(scorer), calibration)
-    late = Scores.cat(scored(everything, _not_reading_maps))
-    apart = {n: s for n, s in unseen.items() if s is not None and n in late.outlier}
-    scores = _beside(Scores.cat(streamed), replace(late, outlier=late.outlier | apart))
+    late = scored(everything, _not_reading_maps)
+    far = [] if strangers is None else scored(strangers, lambda scorer: scorer.detectors)
+    apart = {n: h for n, h in unseen.items() if h is not None and n in late[0].outlier}
     return Calibrated(
         images=tuple(done),
         broken=tuple(broken),
-        scores=scores,
+        scores=_with(_beside(Scores.cat(streamed), Scores.cat(late)), apart, "images"),
         sample=len(sample),
-        surrogates=None
-        if strangers is None
-        else Scores.cat(scored(strangers, lambda scorer: scorer.detectors)),
+        surrogates=_with(Scores.cat(far), apart, "surrogates") if far else None,
         calibration=replace(
             calibration,
             sample=_without_pixels(sample),
             surrogates=None if strangers is None else _without_pixels(strangers),
         ),
-        in_sample=tuple(name for name in unseen if name in late.outlier and name not in apart),
+        in_sample=tuple(n for n in unseen if n in late[0].outlier and n not in apart),
     )
 
 
@@ -153,19 +152,25 @@ def _sample_size(scorer: Scorer) -> int:
 
 def _surrogates(
     scorer: Scorer, files: Sequence[ImageFile], seed: int, pace: Pace
-) -> Representation | None:
-    """One pass over surrogate outliers of the sample, as many as it has images."""
+) -> tuple[Representation | None, Tensor | None]:
+    """One pass over surrogate outliers of the sample, as many as it has images.
+
+    Also which of `files` each was made from.
+    """
     if len(files) < 2:
-        return None
-    some = [image.path for image in files[: max(2, len(files) // len(SURROGATES))]]
+        return None, None
+    some = ImageSet("calibration", tuple(files[: max(2, len(files) // len(SURROGATES))]))
+    at = {image.name: index for index, image in enumerate(some.images)}
     total = len(some) * len(SURROGATES)
     parts: list[Representation] = []
-    made = (scorer.preprocessing.resize_crop(p) for _, _, p in surrogates_of(some, seed=seed))
+    sources: list[int] = []
+    made = surrogates_of(some, seed=seed)
     while batch := list(islice(made, pace.batch_size)):
-        parts.append(scorer.represent(torch.stack(batch)))
-        done = min(len(parts) * pace.batch_size, total)
-        pace.step("scoring surrogate outliers", done, total)
-    return Representation.cat(parts)
+        pixels = [scorer.preprocessing.resize_crop(picture) for _, _, picture in batch]
+        parts.append(scorer.represent(torch.stack(pixels)))
+        sources += [at[name] for name, _, _ in batch]
+        pace.step("scoring surrogate outliers", len(sources), total)
+    return Representation.cat(parts), torch.tensor(sources, device=scorer.network.device)
 
 
 def _reading_maps(scorer: Scorer) -> list[Detector]:
@@ -186,6 +191,13 @@ def _without_pixels(representation: Representation) -> Representation:
 
 def _slices(n: int, size: int) -> Iterable[slice]:
     return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _with(scores: Scores, held_out: Mapping[str, HeldOut], of: str) -> Scores:
+    """The scores, with those of a held-out fit in place of the ones in sample."""
+    found = {name: getattr(held, of) for name, held in held_out.items()}
+    better = {n: s for n, s in found.items() if s is not None and n in scores.outlier}
+    return replace(scores, outlier=scores.outlier | better)
 
 
 def _beside(a: Scores, b: Scores) -> Scores:

@@ -5,11 +5,14 @@ their scores would flag far more of the other familiar images than it promises (
 images than dimensions: all of them). So each part of the calibration images is scored by a detector
 fitted on the other parts: cross-conformal prediction (Vovk 2015, Annals of Mathematics and
 Artificial Intelligence 74). It errs on the side of keeping: a fit on fewer images is a worse one.
+
+A surrogate outlier goes with the image it was made from: to a detector that learned from that one
+it is more familiar than a stranger should be.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,15 +23,28 @@ PARTS = 5
 _AT_ONCE = 512  # images
 
 
-def held_out_scores(detector: Detector, calibration: Calibration) -> Tensor | None:
-    """Outlier scores `[N]` of the calibration images, each by a detector fitted without it.
+@dataclass(frozen=True)
+class HeldOut:
+    """Outlier scores of the calibration images `[N]` and of the surrogates `[S]`, if any."""
 
-    `detector` reads no more than logits and features, and is left as it is. None when some parts
-    are too few to fit it on, or it gives no number.
+    images: Tensor
+    surrogates: Tensor | None
+
+
+def held_out_scores(
+    detector: Detector, calibration: Calibration, sources: Tensor | None = None
+) -> HeldOut | None:
+    """Score each calibration image, and each surrogate, by a detector fitted without the image.
+
+    `sources [S]` tells which calibration image a surrogate was made from; of two that are mixed,
+    the first. `detector` reads no more than logits and features, and is left as it is. None when
+    some parts are too few to fit it on, or it gives no number.
     """
     everything = Representation(calibration.logits, calibration.features)
     part_of = parts(calibration.labels)
-    scores = torch.empty(len(everything))
+    strangers = calibration.surrogates if sources is not None else None
+    ours = torch.empty(len(everything))
+    theirs = None if strangers is None else torch.empty(len(strangers))
     for part in range(PARTS):
         apart = part_of == part
         if not bool(apart.any()):
@@ -38,10 +54,17 @@ def held_out_scores(detector: Detector, calibration: Calibration) -> Tensor | No
             fresh.fit(_only(calibration, ~apart))
         except Excused:
             return None
-        unseen = everything[apart]
-        chunks = [unseen[at : at + _AT_ONCE] for at in range(0, len(unseen), _AT_ONCE)]
-        scores[apart.cpu()] = torch.cat([fresh.score(chunk) for chunk in chunks]).float().cpu()
-    return scores if bool(scores.isfinite().all()) else None
+        ours[apart.cpu()] = _scores(fresh, everything[apart])
+        if strangers is not None and theirs is not None and sources is not None:
+            made_of_these = apart[sources]
+            theirs[made_of_these.cpu()] = _scores(fresh, strangers[made_of_these])
+    finite = all(bool(s.isfinite().all()) for s in (ours, theirs) if s is not None)
+    return HeldOut(ours, theirs) if finite else None
+
+
+def _scores(detector: Detector, batch: Representation) -> Tensor:
+    chunks = [batch[at : at + _AT_ONCE] for at in range(0, len(batch), _AT_ONCE)]
+    return torch.cat([torch.empty(0), *(detector.score(chunk).float().cpu() for chunk in chunks)])
 
 
 def parts(labels: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def _queued(job: Job) -> str:
 
 def _running(job: Job) -> str:
     if job.cancel:
-        return f"Ending after the step at hand. {_kept(job)}"
+        return f"Ending after the batch at hand. {_kept(job)}"
     facts = [f"Running for {duration(time.time() - job.started)}"] if job.started else []
     if job.rate and job.total > 1:
         if not job.phase.startswith(_MEASURING):  # counts settings, not pictures
