@@ -48,20 +48,29 @@ def _basis(run: StoredRun) -> None:
         after = [f"{1000 * s:.0f} after {name}" for name, s in run.id_accuracy_after.items()]
         text += f"; with the short-circuit applied {', '.join(after)}." if after else "."
         st.markdown(plain(text))
-    counts = {name: images.model_dump() for name, images in run.images.items()}
-    st.dataframe(
-        pd.DataFrame.from_dict(counts, orient="index").rename_axis("Set"),
-        key="results_counts",
-        alt="How many pictures of each set were scored, broken and doubled.",
-        column_config={
-            "scored": "Scored",
-            "broken": "Broken",
-            "duplicates": st.column_config.NumberColumn(
-                "Doubled", help="Pictures with the very bytes of another: scored once."
-            ),
-        },
-    )
-    with st.expander("Settings and provenance", key="results_basis"):
+    _counts(run)
+
+
+@st.fragment
+def _counts(run: StoredRun) -> None:
+    """How many pictures, by which settings; drawn when opened."""
+    title = "Pictures, settings and provenance"
+    with st.expander(title, key="results_basis", on_change="rerun", bind="query-params") as section:
+        if not section.open:
+            return
+        counts = {name: images.model_dump() for name, images in run.images.items()}
+        st.dataframe(
+            pd.DataFrame.from_dict(counts, orient="index").rename_axis("Set"),
+            key="results_counts",
+            alt="How many pictures of each set were scored, broken and doubled.",
+            column_config={
+                "scored": "Scored",
+                "broken": "Broken",
+                "duplicates": st.column_config.NumberColumn(
+                    "Doubled", help="Pictures with the very bytes of another: scored once."
+                ),
+            },
+        )
         st.json({"settings": run.settings, "provenance": run.provenance}, expanded=False)
 
 

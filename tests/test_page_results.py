@@ -15,6 +15,9 @@ from gsc_core.workspace.disagreement import disagreements
 from gsc_core.workspace.runs import load_run
 from pages.parts.intervals import styled
 
+OPEN = {"results_disagreement": "true", "results_basis": "true"}
+"""The address with the sections open that are drawn only then."""
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
@@ -102,7 +105,7 @@ def test_who_wins_where_is_told_for_each_set(home):
 
 def test_disagreements_are_counted_and_their_pictures_lead_on(home):
     folder = with_pictures(home / "demo")
-    app = opened("results")
+    app = opened("results", **OPEN)
     assert not app.exception
     assert app.selectbox(key="results_gsc").value == "gsc"
     assert app.selectbox(key="results_baseline").value == "energy"
@@ -118,7 +121,7 @@ def test_disagreements_are_counted_and_their_pictures_lead_on(home):
 
 def test_each_group_shows_its_own_pictures(home):
     folder = with_pictures(home / "demo")
-    app = opened("results")
+    app = opened("results", **OPEN)
     for i, group in enumerate(disagreements(load_run(folder), "gsc", "energy")):
         app.radio(key="results_group").set_value(i).run()
         assert not app.exception
@@ -130,11 +133,11 @@ def test_lost_pictures_and_lost_scores_are_sentences(home):
     folder = with_pictures(home / "demo")
     for file in (folder / "sets").rglob("*.png"):
         file.unlink()
-    app = opened("results")
+    app = opened("results", **OPEN)
     assert not app.exception
     assert not app.get("image")
     (folder / "scores.parquet").unlink()
-    app = opened("results")
+    app = opened("results", **OPEN)
     assert not app.exception
     assert len(app.dataframe[0].value) == len(DETECTORS)
     assert not app.radio
@@ -145,18 +148,27 @@ def test_detectors_that_agree_and_a_detector_alone(home):
     table = pd.read_parquet(home / "demo/scores.parquet")
     table["energy"] = 2 * table["gsc"]
     table.to_parquet(home / "demo/scores.parquet", index=False)
-    app = opened("results")
+    app = opened("results", **OPEN)
     assert "They agree on every picture" in words(app)
     write_run(home / "alone", detectors={"gsc": 1.0})
-    app = opened("results", run="alone")
+    app = opened("results", **OPEN, run="alone")
     assert not app.exception
     assert "disagree" not in words(app)
+
+
+def test_what_is_folded_up_is_not_computed(home):
+    with_pictures(home / "demo")
+    app = opened("results")
+    assert not app.exception
+    assert not app.get("image")
+    titles = [section.label for section in app.expander]
+    assert any("disagree" in title for title in titles)
 
 
 def test_without_gsc_any_two_detectors_are_compared(home):
     with_pictures(home / "demo")
     write_run(home / "other", detectors={"energy": 1.0, "msp": 0.3})
-    app = opened("results", run="other")
+    app = opened("results", **OPEN, run="other")
     assert not app.exception
     assert app.selectbox(key="results_gsc").value == "energy"
     assert app.selectbox(key="results_baseline").value == "msp"
@@ -165,7 +177,7 @@ def test_without_gsc_any_two_detectors_are_compared(home):
 def test_hostile_classes_and_files_stay_text_in_the_gallery(home):
     evil = "<img src=x onerror=alert(1)> [x](http://e.example) :red[y] $z$"
     with_pictures(home / "demo", class_names=[evil] * 12)
-    app = opened("results")
+    app = opened("results", **OPEN)
     assert not app.exception
     captions = [
         link.proto.label for link in app.get("page_link") if "image=" in link.proto.query_string
@@ -178,7 +190,7 @@ def test_hostile_classes_and_files_stay_text_in_the_gallery(home):
 
 def test_what_it_rests_on_gives_accuracy_before_and_after(home):
     write_run(home / "demo")
-    app = opened("results")
+    app = opened("results", **OPEN)
     assert "Of 1,000 familiar pictures the classifier names 953 right" in words(app)
     assert "948 after gsc" in words(app)
     counts = next(table.value for table in app.dataframe if "scored" in table.value.columns)

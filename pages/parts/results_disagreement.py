@@ -14,10 +14,17 @@ from pages.parts.text import plain
 
 @st.fragment
 def gallery(run: StoredRun) -> None:
-    """Choose two detectors and see where they differ; redraws alone."""
+    """Choose two detectors and see where they differ; drawn when opened, redraws alone."""
     if len(run.detectors) < 2:
         return
-    st.subheader("Where two detectors disagree", anchor=False)
+    title = "**Where two detectors disagree**: the pictures that one flags and the other lets pass"
+    key = "results_disagreement"
+    with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
+        if section.open:
+            _compare(run)
+
+
+def _compare(run: StoredRun) -> None:
     ours, theirs = _pair(run)
     left, right = st.columns(2)
     one = left.selectbox("One detector", ours, key="results_gsc")
