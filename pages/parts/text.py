@@ -10,7 +10,9 @@ def plain(text: str) -> str:
     printable = "".join(c if c.isprintable() or c in _NO_BREAK else " " for c in text)
     escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable)
     # Links, :icons: and arrows are found after escapes are read; a word joiner breaks them up.
-    return re.sub(r"(?<=\S)(\\[:@>]|\\\.(?=\S))", "\N{WORD JOINER}\\1", escaped)
+    # A figure such as 0.5 stays whole.
+    dot = r"(?<!\d)\\\.(?=\S)|\\\.(?=[^\s\d])"
+    return re.sub(rf"(?<=\S)(\\[:@>]|{dot})", "\N{WORD JOINER}\\1", escaped)
 
 
 def duration(seconds: float) -> str:
