@@ -15,7 +15,7 @@ test: .venv/tested-with
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tests/browser.py --ensure
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
