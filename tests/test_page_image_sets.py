@@ -92,6 +92,17 @@ def test_one_set_with_labels_what_was_left_out_and_its_pictures():
     assert alts(app) == ["all/dog/1.png, 24 × 16 pixels"]
 
 
+def test_the_page_of_the_first_set_leads_on_to_the_second():
+    stored = added()
+    app = opened("image_sets", set=stored.id)
+    missing = "ood" if stored.role == "id" else "id"
+    app.button(key="set_next").click().run()
+    assert not app.exception
+    assert "set" not in app.query_params
+    assert app.radio(key="set_role").value == missing
+    assert app.get("file_uploader")
+
+
 def test_many_pictures_are_paged():
     stored = added({f"{i:03}.png": png(i) for i in range(100)})
     app = opened("image_sets", set=stored.id)

@@ -45,13 +45,24 @@ def next_step(stored: list[StoredSet]) -> None:
     """Say which kind of pictures is missing, or where to go on."""
     there = {each.role for each in stored if each.readiness is not Readiness.REFUSED}
     if missing := [role for role in ("id", "ood") if role not in there]:
-        st.info(f"Still missing: {ROLE_NAMES[missing[0]].lower()}.", icon=":material/flag:")
+        wanted = ROLE_NAMES[missing[0]].lower()
+        st.info(f"Still missing: {wanted}.", icon=":material/flag:")
+        if "set" in st.query_params:  # on the page of one set, where the form is not
+            st.button(
+                f"Add {wanted}", key="set_next", type="primary", on_click=_add, args=(missing[0],)
+            )
     else:
         st.page_link(
             links.to("new-audit"),
             label="Next: start an audit with these",
             icon=":material/play_arrow:",
         )
+
+
+def _add(role: str) -> None:
+    """Leave this set for the form, which then asks for pictures of that role."""
+    st.query_params.pop("set", None)
+    st.session_state["set_role"] = role
 
 
 def progress(stored: StoredSet) -> None:
