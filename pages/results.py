@@ -30,7 +30,9 @@ def render() -> None:
 
 
 def _doubts(run: StoredRun) -> None:
-    """Detectors that are not to be trusted, and those that are missing, by name."""
+    """What is not to be trusted, and the detectors that are missing, by name."""
+    if assumed := runs.assumption(run):
+        st.warning(plain(assumed))
     if run.inverted:
         names = ", ".join(sorted(run.inverted))
         verb = "points" if len(run.inverted) == 1 else "point"

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -370,6 +371,8 @@ def test_ctrl_c_and_the_same_command_again(
         text=True,
         env=environment,
         bufsize=1,
+        # pytest-xdist's workers ignore SIGINT, and what they start would too
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         assert process.stderr is not None
         lines = []

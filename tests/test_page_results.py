@@ -156,6 +156,14 @@ def test_detectors_that_agree_and_a_detector_alone(home):
     assert "disagree" not in words(app)
 
 
+def test_an_assumed_preprocessing_is_a_warning(home):
+    settings = {"preprocessing": {"resize": 256, "source": "assumed"}}
+    write_run(home / "assumed", settings=settings)
+    write_run(home / "given", settings={"preprocessing": {"resize": 256, "source": "given"}})
+    assert "was assumed" in opened("results", run="assumed").warning[0].value
+    assert "was assumed" not in words(opened("results", run="given"))
+
+
 def test_what_is_folded_up_is_not_computed(home):
     with_pictures(home / "demo")
     app = opened("results")

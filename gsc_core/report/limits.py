@@ -1,7 +1,7 @@
 """What an audit does not say: the sentences that stand second in every report."""
 
 from gsc_core.evaluation.thresholds import Effect
-from gsc_core.workspace import decision_words
+from gsc_core.workspace import decision_words, runs
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
 
@@ -13,6 +13,7 @@ def limits_of(run: StoredRun, decision: Decision, found: Effect) -> tuple[str, .
     """One sentence for each limit that holds for this run, the gravest first."""
     sentences = (
         _backwards(run, decision),
+        runs.assumption(run),
         decision_words.learned(decision, run),
         _strangers(run),
         _few(found),

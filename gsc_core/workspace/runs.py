@@ -280,6 +280,17 @@ def answer(run: StoredRun) -> str:
     )
 
 
+def assumption(run: StoredRun) -> str | None:
+    """The warning when nobody said how the classifier wants its pictures; else None."""
+    preprocessing = run.settings.get("preprocessing")
+    if not isinstance(preprocessing, Mapping) or preprocessing.get("source") != "assumed":
+        return None
+    return (
+        "How this classifier wants its pictures prepared was assumed, as is usual for ImageNet: if "
+        "that is wrong, so are all figures here. Say what is right on the Models page."
+    )
+
+
 def doubt(run: StoredRun) -> str:
     """How sure the answer is and what it rests on: the interval, the hardest set, the images."""
     best = run.best()
