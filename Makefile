@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export GSC_HOME ?= .gsc
+DEMO := $(GSC_HOME)/runs/demo
 
 .PHONY: run test format clean
 
 run: .venv/installed
-	@test -e $(GSC_HOME)/runs/demo/calibration.safetensors || $(BIN)/gsc demo
+	@test -e $(DEMO)/metrics.json -a -e $(DEMO)/calibration.safetensors || $(BIN)/gsc demo
 	$(BIN)/streamlit run app.py
 
 test: .venv/tested-with
