@@ -11,7 +11,7 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.detectors import Detector, find
 
 RESERVED = ("id", "calibration", "mean")
-_MOST_LETTERS, _MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
+MOST_LETTERS, MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
 
 
 class DetectorSpec(BaseModel):
@@ -65,10 +65,10 @@ class AuditSpec(BaseModel):
     @classmethod
     def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
         for name in ood:
-            fits = 0 < len(name) <= _MOST_LETTERS and name.isprintable()
-            if name in RESERVED or not fits or len(name.encode()) > _MOST_BYTES:
+            fits = 0 < len(name) <= MOST_LETTERS and name.isprintable()
+            if name in RESERVED or not fits or len(name.encode()) > MOST_BYTES:
                 raise ValueError(
-                    f"An OOD set cannot be named {name!r}: take 1 to {_MOST_LETTERS} letters "
-                    f"({_MOST_BYTES} bytes), and not {', '.join(RESERVED)}"
+                    f"An OOD set cannot be named {name!r}: take 1 to {MOST_LETTERS} letters "
+                    f"({MOST_BYTES} bytes), and not {', '.join(RESERVED)}"
                 )
         return ood

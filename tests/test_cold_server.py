@@ -1,10 +1,8 @@
 """The first visit of a new server, in a real browser: it may go to any page's address."""
 
-from collections.abc import Iterator
-
 import pytest
-from browser import at_rest, installed, served, started
-from playwright.sync_api import Browser, expect, sync_playwright
+from browser import at_rest, served
+from playwright.sync_api import expect
 
 LOGIN = """
 [auth]
@@ -17,16 +15,6 @@ server_metadata_url = "http://127.0.0.1:1/.well-known/openid-configuration"
 
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=60_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = installed(playwright)
-        if path is None:
-            pytest.skip("no Chromium here: run python tests/browser.py --ensure")
-        with started(playwright, path) as one:
-            yield one
 
 
 @pytest.mark.parametrize(("path", "heading"), [("image-sets", "Image sets"), ("", "What does")])

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser import at_rest, installed, leaves_the_machine, served, started
+from browser import at_rest, leaves_the_machine, served
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from gsc_core.demo import render_demo
 
@@ -95,16 +95,6 @@ class Visit:
         self.page.wait_for_url("**/image-sets?set=*")
         expect(self.page.get_by_role("heading", name="Pictures", exact=True)).to_be_visible()
         return self.page.url.partition("set=")[2]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = installed(playwright)
-        if path is None:
-            pytest.skip("no Chromium here: run python tests/browser.py --ensure")
-        with started(playwright, path) as one:
-            yield one
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from stored_run import write_run
 
 from gsc_core.evaluation.thresholds import KeepId, Youden
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
-from gsc_core.report.table import harmless
 from gsc_core.workspace import decisions
+from gsc_core.workspace.cells import harmless
 from gsc_core.workspace.runs import StoredRun, load_run
 
 FILE = "<img src=x onerror=alert(1)>.png"
@@ -242,17 +242,6 @@ def test_csv_has_every_score_and_no_formula(home):
 def test_no_cell_begins_like_a_formula(start, kind):
     text = pa.array([start + "1", "a" + start], pa.string()).cast(kind)
     assert harmless(text).to_pylist() == ["'" + start + "1", "a" + start]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        options = {"args": ["--no-sandbox", "--disable-gpu"]}
-        if Path("/usr/bin/chromium").exists():
-            options["executable_path"] = "/usr/bin/chromium"
-        opened = playwright.chromium.launch(**options)
-        yield opened
-        opened.close()
 
 
 def shown(browser: Browser, file: Path, page: str) -> tuple[Page, list[str]]:

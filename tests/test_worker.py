@@ -23,7 +23,7 @@ from gsc_core.errors import GscError
 from gsc_core.scoring.chunks import CHUNK_IMAGES
 from gsc_core.spec import AuditSpec, DetectorSpec
 from gsc_core.workspace import audits, keeper, lane_lock, limits, queue
-from gsc_core.workspace.database import Job, Kind, Lane, State, session
+from gsc_core.workspace.database import ENDED, Job, Kind, Lane, State, session
 from gsc_core.workspace.home import home
 from gsc_core.workspace.job_log import log_file
 from gsc_core.workspace.reporter import Reporter
@@ -542,7 +542,7 @@ def test_an_audit_whose_worker_is_killed_goes_on_from_its_last_chunk(
 
     begun: list[subprocess.Popen[bytes]] = []
     until(lambda: begun or begun.extend(keeper.ensure_workers()))
-    until(lambda: now(job).state in queue.ENDED)
+    until(lambda: now(job).state in ENDED)
     begun[0].terminate()
     assert (now(job).state, now(job).error, now(job).attempts) == (State.DONE, None, 2)
     assert f"scoring noise, {kept * CHUNK_IMAGES} of {STRANGERS}" in log_file(job).read_text()

@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from gsc_core.workspace import gallery
+from gsc_core.workspace.cells import harmless
 from gsc_core.workspace.runs import StoredRun
 
-_LIVE = "\\A([=+\\-@\t\r\n＝＋－＠])"  # how a cell begins that spreadsheets compute; full width too
 _BOM = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
@@ -36,12 +36,6 @@ def scores_csv(run: StoredRun) -> bytes:
     file = io.BytesIO()
     pa_csv.write_csv(pa.table(list(columns.values()), names=names), file)
     return _BOM + file.getvalue()
-
-
-def harmless(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Text in which no cell begins like a formula."""
-    text = text.cast(pa.large_string())  # however the file stores it
-    return pc.replace_substring_regex(text, _LIVE, r"'\1")
 
 
 def _class_names(run: StoredRun, column: str) -> pa.Array:

@@ -70,13 +70,16 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """How far a job is; the last three are the end of it."""
+    """How far a job is."""
 
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+ENDED = (State.DONE, State.FAILED, State.CANCELLED)
 
 
 class StoredModel(SQLModel, table=True):

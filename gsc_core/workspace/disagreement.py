@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.thresholds import keep_id
+from gsc_core.workspace import decisions
 from gsc_core.workspace.runs import StoredRun
 from gsc_core.workspace.score_table import Rows
 
-KEEP = 0.95  # share of the calibration images that both detectors let through
 MOST = 12
 
 
@@ -51,7 +51,7 @@ def disagreements(run: StoredRun, one: str, other: str) -> tuple[Disagreement, .
 
 
 def _flags(run: StoredRun, detector: str) -> NDArray[np.bool_]:
-    threshold = np.float64(keep_id(run.calibration_scores(detector), KEEP))
+    threshold = np.float64(keep_id(run.calibration_scores(detector), decisions.KEEP))
     return np.asarray(run.column(detector) > threshold)
 
 

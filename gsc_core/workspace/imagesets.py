@@ -17,7 +17,7 @@ from gsc_core.errors import GscError
 from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
 from gsc_core.images.aside import DISK_FULL, folder_written_aside
 from gsc_core.images.surrogates import write_surrogates
-from gsc_core.spec import RESERVED
+from gsc_core.spec import MOST_BYTES, MOST_LETTERS, RESERVED
 from gsc_core.workspace import queue, set_tables
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredSet, new_id, session
 from gsc_core.workspace.leftovers import GONE
@@ -28,7 +28,6 @@ from gsc_core.workspace.uses import jobs_with_set, runs_with
 
 ROLES = ("id", "ood", "calibration")
 MOST_SURROGATES = 1000  # pictures that stand-ins are made from
-_MOST_LETTERS, _MOST_BYTES = 60, 100
 _READING = (Kind.SET, Kind.SURROGATES)
 _UPLOAD, _PICTURES = "upload", "pictures"
 
@@ -241,8 +240,8 @@ def _free(name: str, ending: str) -> str:
 
 def _cut(name: str, ending: int) -> str:
     """So much of a name as leaves room for an ending of that many ASCII letters."""
-    letters = name[: _MOST_LETTERS - ending].encode()
-    return letters[: _MOST_BYTES - ending].decode(errors="ignore")
+    letters = name[: MOST_LETTERS - ending].encode()
+    return letters[: MOST_BYTES - ending].decode(errors="ignore")
 
 
 def _change(set_id: str, **values: Any) -> None:
@@ -258,10 +257,10 @@ def _checked(name: str, role: str, own_id: str | None = None) -> str:
     name = name.strip()
     if role not in ROLES:
         raise GscError(f"A set is for one of {', '.join(ROLES)}: choose one.")
-    fits = 0 < len(name) <= _MOST_LETTERS and len(name.encode("utf-8", "replace")) <= _MOST_BYTES
+    fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
     if not fits or not name.isprintable() or name in RESERVED:
         raise GscError(
-            f"A set needs a name of 1 to {_MOST_LETTERS} printable letters, and not "
+            f"A set needs a name of 1 to {MOST_LETTERS} printable letters, and not "
             f"{' or '.join(RESERVED)}: choose another."
         )
     same = (each for each in list_sets(role) if each.name == name and each.id != own_id)

@@ -8,14 +8,13 @@ from pathlib import Path
 from sqlalchemy import delete
 from sqlmodel import col
 
-from gsc_core.workspace.database import Job, Lane, State, session
+from gsc_core.workspace.database import ENDED, Job, Lane, session
 from gsc_core.workspace.home import home
 
 GONE = ".deleted-"  # how the name of a folder begins that is being deleted
 _PART = ".part-"  # and of one that is not whole yet; see `gsc_core.images.aside`
 _DAY = 86_400.0
 _LOGS = 30 * _DAY
-_ENDED = (State.DONE, State.FAILED, State.CANCELLED)
 
 
 def tidy() -> None:
@@ -35,7 +34,7 @@ def tidy() -> None:
             with suppress(OSError):
                 log.unlink()
     with session() as db:
-        old = col(Job.lane) == Lane.EXPLAIN, col(Job.state).in_(_ENDED)
+        old = col(Job.lane) == Lane.EXPLAIN, col(Job.state).in_(ENDED)
         db.exec(delete(Job).where(*old, col(Job.finished) < now - _DAY))
 
 

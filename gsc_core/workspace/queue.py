@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import col, select
 
-from gsc_core.workspace.database import Job, Kind, Lane, State, session
+from gsc_core.workspace.database import ENDED, Job, Kind, Lane, State, session
 
-ENDED = (State.DONE, State.FAILED, State.CANCELLED)
 WAITING = (State.QUEUED, State.RUNNING)
 MOST_ATTEMPTS = 3
 

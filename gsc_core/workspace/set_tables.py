@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from gsc_core.errors import GscError
 from gsc_core.images import ImageFile, ImageSet
 from gsc_core.scoring.chunks import written_aside
+from gsc_core.workspace.cells import harmless
 from gsc_core.workspace.database import StoredSet
 from gsc_core.workspace.home import home
 
@@ -106,8 +107,9 @@ def left_out_csv(stored: StoredSet) -> bytes:
     lines = io.StringIO()
     writer = csv.writer(lines)
     writer.writerow(("file", "why it is left out"))
-    for row in left_out(stored):
-        writer.writerow(_harmless(row[column]) for column in ("name", "why"))
+    table = _read(stored, LEFT_OUT_FILE, ["name", "why"])
+    columns = (harmless(table[column]).to_pylist() for column in table.column_names)
+    writer.writerows(zip(*columns, strict=True))
     return lines.getvalue().encode("utf-8-sig")
 
 
@@ -130,10 +132,6 @@ def images_of(stored: StoredSet) -> ImageSet:
     rows = _read(stored, MEMBERS_FILE, ["name", "sha256", "label"]).to_pylist()
     folder = Path(stored.folder)
     return ImageSet(stored.name, tuple(_file(folder, row) for row in rows))
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _file(folder: Path, row: dict[str, str]) -> ImageFile:
