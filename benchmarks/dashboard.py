@@ -32,9 +32,9 @@ import pyarrow.parquet as pq
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, sync_playwright
 from streamlit.testing.v1 import AppTest
 
+from gsc_core.audit import SCORES_FILE
 from gsc_core.evaluation.intervals import evaluate
 from gsc_core.workspace.runs import METRICS_FILE
-from gsc_core.workspace.score_table import SCORES_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ("energy", "msp", "maxlogit", "react", "knn", "vim", "she", "rmd")

@@ -34,7 +34,8 @@ from gsc_core.spec import AuditSpec, DetectorSpec
 
 CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
-_OF_ONE_RESULT = ("metrics.json", "scores.parquet", CALIBRATION_FILE, CHANNELS_FILE)
+SCORES_FILE = "scores.parquet"
+_OF_ONE_RESULT = ("metrics.json", SCORES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
 _WRITTEN = (*_OF_ONE_RESULT, "chunks", "unpacked")
 
 
@@ -105,7 +106,7 @@ def run_audit(
         score_set(scorer, images, labels, store, pace)
 
     step("measuring", 0, 1)
-    broken, table = _join(calibrated, labels, sets, store, out / "scores.parquet")
+    broken, table = _join(calibrated, labels, sets, store, out / SCORES_FILE)
     _require_detectors(scorer)
     document = {
         **measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed),

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from gsc_core import charts
 from gsc_core.ablation import Ablation
-from gsc_core.ablation.grid import CURVE, REFERENCE
+from gsc_core.ablation.gain import Verdict, gain
+from gsc_core.ablation.grid import CURVE, LAYER, REFERENCE
 
 METRICS: Mapping[str, str] = {
     "fpr95": "Share of strangers that pass (FPR95)",
@@ -33,6 +34,14 @@ _COLOURS = {
 }
 _SYMBOLS = {"gradient": "circle", "attribution": "diamond", "activation": "square", "random": "x"}
 _DASHES = {"element": "dash", "channel": "solid"}
+_ITSELF, _SURE, _UNSURE = "the setting itself", "differs from it", "no sure difference"
+_CHANGED = "one thing changed"  # in an ablation that did not measure differences
+_KINDS: Mapping[str, Mapping[str, object]] = {
+    _ITSELF: {"symbol": "diamond", "size": 10, "color": charts.OOD_COLOURS[0]},
+    _SURE: {"symbol": "circle", "size": 8, "color": charts.OOD_COLOURS[1]},
+    _UNSURE: {"symbol": "circle-open", "size": 8, "color": charts.OOD_COLOURS[1]},
+    _CHANGED: {"symbol": "circle", "size": 8, "color": charts.OOD_COLOURS[1]},
+}
 _ROW, _CURVES_HEIGHT = 24, 560  # pixels
 
 
@@ -62,20 +71,19 @@ def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") ->
 def factors(
     ablation: Ablation, base: str, metric: str, depth: str = "deep", ood_set: str = "mean"
 ) -> go.Figure:
-    """A dot with its interval for each level of each factor; the base is filled."""
-    rows = _levels(ablation, base, depth, ood_set)
+    """A dot with its interval for each level of each factor, and how sure it differs.
+
+    The base is a diamond. A row that differs from it on the same pictures beyond doubt is a filled
+    dot, another one a hollow dot.
+    """
+    ticks, points = _laid_out(_levels(ablation, base, depth, ood_set))
     own = ablation.base(base, depth, ood_set)
-    ticks, points = _laid_out(rows)
-    is_own = [own is not None and row["detector"] == own["detector"] for _, row in points]
-    if own is not None:  # both directions read the same scores
-        is_own = [
-            a and row["direction"] == own["direction"] and row["layer"] == own["layer"]
-            for a, (_, row) in zip(is_own, points, strict=True)
-        ]
+    kinds = [_kind(row, own, metric) for _, row in points]
     figure = go.Figure()
-    kinds = ((True, "diamond", "the setting itself"), (False, "circle", "one thing changed"))
-    for wanted, symbol, name in kinds:
-        chosen = [point for point, a in zip(points, is_own, strict=True) if a is wanted]
+    for kind, marker in _KINDS.items():
+        chosen = [point for point, its in zip(points, kinds, strict=True) if its == kind]
+        if not chosen:
+            continue
         figure.add_scatter(
             x=[round(float(row[metric]), 4) for _, row in chosen],
             y=[at for at, _ in chosen],
@@ -88,14 +96,11 @@ def factors(
                 "width": 3,
             },
             text=[_level(row) for _, row in chosen],
+            customdata=[_against(row, kind, metric) for _, row in chosen],
             mode="markers",
-            name=name,
-            marker={
-                "symbol": symbol,
-                "size": 10 if wanted else 8,
-                "color": charts.OOD_COLOURS[0 if wanted else 1],
-            },
-            hovertemplate="%{text}: %{x:.1%}<extra></extra>",
+            name=kind,
+            marker=marker,
+            hovertemplate="%{text}: %{x:.1%}<br>%{customdata}<extra></extra>",
         )
     _reference_line(figure, ablation, metric, ood_set, across=False)
     figure.update_layout(height=136 + _ROW * len(ticks))
@@ -139,15 +144,31 @@ def steadiness(ablation: Ablation, where: str) -> go.Figure:
 
 def _levels(ablation: Ablation, base: str, depth: str, ood_set: str) -> list[pd.Series]:
     """The rows of the factor chart in order, the layers last."""
-    rows = ablation.rows(ood_set, base=base, depth=depth)
-    shown = [row for _, row in rows.iterrows() if row["factor"] in FACTORS]
-    where = {"base": base, "factor": "direction", "level": "learned"}
-    for _, row in ablation.rows(ood_set, **where).iterrows():
-        at = row.copy()
-        at["factor"], at["level"] = "layer", f"{row['depth']}: {row['layer']}"
-        shown.append(at)
-    order = list(FACTORS)
-    return sorted(shown, key=lambda row: order.index(row["factor"]))
+    of_layer = ablation.rows(ood_set, base=base, depth=depth)
+    rows = pd.concat([of_layer, ablation.rows(ood_set, base=base, factor=LAYER)])
+    shown = [
+        row for _, row in rows[~rows.index.duplicated()].iterrows() if row["factor"] in FACTORS
+    ]
+    return sorted(shown, key=lambda row: list(FACTORS).index(row["factor"]))
+
+
+def _kind(row: pd.Series, own: pd.Series | None, metric: str) -> str:
+    """Which of `_KINDS` a row is."""
+    same = ("detector", "direction", "layer")  # both directions read the same scores
+    if own is not None and all(row[column] == own[column] for column in same):
+        return _ITSELF
+    found = gain(row, metric)
+    if found is None:
+        return _CHANGED
+    return _UNSURE if found.verdict is Verdict.SAME else _SURE
+
+
+def _against(row: pd.Series, kind: str, metric: str) -> str:
+    """What hovering says of a row beside the one it is compared with."""
+    found = gain(row, metric)
+    if found is None or kind == _ITSELF:
+        return kind
+    return charts.label(f"{found.points()} than {row['against']} at {row['against_layer']}")
 
 
 def _laid_out(
@@ -165,6 +186,8 @@ def _laid_out(
 
 
 def _level(row: pd.Series) -> str:
+    if row["factor"] == LAYER:
+        return charts.label(f"{row['level']}: {row['layer']}")
     return charts.label(LEVELS.get(str(row["level"]), str(row["level"])))
 
 

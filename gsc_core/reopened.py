@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from gsc_core.audit import CALIBRATION_FILE, CHANNELS_FILE, Progress
+from gsc_core.audit import CALIBRATION_FILE, CHANNELS_FILE, SCORES_FILE, Progress
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors import Detector, Need, Representation, find
+from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.ensemble import Ensemble, with_parts
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import SpecError
 from gsc_core.explanation import ChannelNormals, Explanation, explain
@@ -109,14 +113,20 @@ class Reopened:
     def gsc(self, name: str = GSC.name, k: float | None = None) -> GSC:
         """The audit's GSC detector of that name, with another share `k` where one is given.
 
-        Where the audit had none of that name it is the usual one, with the published direction.
+        Of `gsc-auto` it is the one that was chosen. Where the audit had none of that name, or the
+        chosen cuts elsewhere, it is the usual one, with the published direction.
         Raises SpecError when `name` is no such detector, or no layer of the network can be cut.
         """
         if self.network.split is None:
             raise SpecError("No layer of this network can be cut in two, so GSC explains nothing.")
         detector = self.detectors.get(name)
-        if detector is None and issubclass(kind := find(name), GSC):
+        if isinstance(detector, AutoGSC):
+            at_split = detector.chosen_.layer == "split"
+            detector = detector.cut_ if at_split else None
+        kind = find(name)
+        if detector is None and kind.explains:
             # its direction, all that the audit could have taught it, changes no explanation
+            kind = kind if issubclass(kind, GSC) else GSC
             detector = kind.configured({"direction": "published"}).fit(self.kept.calibration)
         if not isinstance(detector, GSC):
             raise SpecError(f"{name} short-circuits nothing, so choose a GSC detector to explain.")
@@ -164,7 +174,8 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
     file has changed since; CheckpointError when it cannot be loaded any more.
     """
     on_progress(Progress("opening the model", 0, 1))
-    spec, excused, sha256 = _stored(folder)
+    spec, document = _stored(folder)
+    excused, sha256 = frozenset(document["excused"]), str(document["provenance"]["model_sha256"])
     classifier = load_classifier(spec.model)
     if classifier.sha256 != sha256:
         raise SpecError(
@@ -174,18 +185,21 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
     network = Network(classifier.program, spec.split, device_of(spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     kept = load(folder / CALIBRATION_FILE, network)
-    detectors = [each.build() for each in spec.detectors if each.name not in excused]
+    chosen = document.get("chosen", {})
+    asked = [each.build() for each in spec.detectors if each.name not in excused]
+    detectors = _as_chosen(with_parts(_as_chosen(asked, chosen)), chosen)
     scorer = Scorer(network, classifier.preprocessing, detectors)
-    fit_again(scorer, kept.calibration)
+    fit_again(scorer, kept.calibration, _calibration_scores(folder, scorer.ensembles))
     return Reopened(folder, spec, classifier, scorer, kept, _normals(folder))
 
 
-def _stored(folder: Path) -> tuple[AuditSpec, frozenset[str], str]:
-    """The specification, who was excused, and the digest of the model."""
+def _stored(folder: Path) -> tuple[AuditSpec, dict[str, Any]]:
+    """The specification and the document of what came out."""
     try:
         spec = AuditSpec.model_validate_json((folder / "spec.json").read_bytes())
         document = json.loads((folder / "metrics.json").read_bytes())
-        return spec, frozenset(document["excused"]), str(document["provenance"]["model_sha256"])
+        document["excused"], document["provenance"]["model_sha256"]
+        return spec, document
     except FileNotFoundError as error:
         raise SpecError(f"{folder.name} holds no finished audit: run it first.") from error
     except (OSError, ValidationError, ValueError, KeyError, TypeError) as error:
@@ -193,6 +207,27 @@ def _stored(folder: Path) -> tuple[AuditSpec, frozenset[str], str]:
             f"The result of {folder.name} is damaged (spec.json or metrics.json): run the audit "
             "again."
         ) from error
+
+
+def _as_chosen(detectors: Sequence[Detector], chosen: Mapping[str, Any]) -> list[Detector]:
+    """The same detectors with the settings that they chose in the audit."""
+    return [
+        type(each).configured(each.settings() | chosen.get(each.name, {})) for each in detectors
+    ]
+
+
+def _calibration_scores(folder: Path, ensembles: Sequence[Ensemble]) -> dict[str, Tensor]:
+    """What the parts of ensembles gave to calibration images in the audit, `[N]` by detector."""
+    names = sorted({part.name for ensemble in ensembles for part in ensemble.required()})
+    if not names:
+        return {}
+    try:
+        with (folder / SCORES_FILE).open("rb") as file:
+            table = pq.ParquetFile(file).read(columns=["role", *names])
+    except (OSError, pa.ArrowException) as error:
+        raise SpecError(f"{SCORES_FILE} of this run is damaged: run the audit again.") from error
+    rows = table.filter(pc.equal(table["role"], "calibration"))
+    return {name: torch.from_numpy(rows[name].to_numpy()) for name in names}
 
 
 def _normals(folder: Path) -> ChannelNormals | None:

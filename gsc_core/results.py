@@ -16,6 +16,8 @@ import torch
 
 from gsc_core import __version__
 from gsc_core.detectors import Detector
+from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.gsc import GSC
 from gsc_core.evaluation.intervals import MEAN, Interval, evaluate
 from gsc_core.evaluation.metrics import metrics
@@ -35,7 +37,8 @@ def measure(
 
     `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
     made of calibration images, score lower than ID images (AUROC under 0.5). Calibration scores of
-    the detectors `in_sample` are of images these have learned from.
+    the detectors `in_sample` are of images these have learned from. `chosen` has the settings that
+    detectors chose, `selections` and `partners` what they chose from.
     """
     results: list[dict[str, Any]] = []
     surrogates: dict[str, float] = {}
@@ -63,6 +66,21 @@ def measure(
         "inverted": inverted,
         "in_sample": list(calibrated.in_sample),
         "surrogate_auroc": surrogates,
+        "chosen": {
+            detector.name: detector.frozen()
+            for detector in detectors
+            if detector.frozen() != detector.settings()
+        },
+        "selections": {
+            detector.name: detector.selection_.model_dump()
+            for detector in detectors
+            if isinstance(detector, AutoGSC) and detector.selection_ is not None
+        },
+        "partners": {
+            detector.name: detector.losses_
+            for detector in detectors
+            if isinstance(detector, AutoEnsemble) and detector.losses_
+        },
         "directions": {
             detector.name: "turned" if detector.turned_ else "as published"
             for detector in detectors

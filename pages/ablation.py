@@ -3,7 +3,8 @@
 import streamlit as st
 
 from gsc_core.ablation import Ablation
-from gsc_core.ablation.findings import Finding, Verdict, answer, findings
+from gsc_core.ablation.findings import OUTDATED, Finding, answer, findings
+from gsc_core.ablation.gain import Verdict
 from gsc_core.errors import GscError
 from gsc_core.workspace import ablations, queue
 from gsc_core.workspace.database import Kind
@@ -34,8 +35,11 @@ def render() -> None:
         _not_yet(run)
         return
     st.caption(f"**Ablation** · {plain(_subject(found))}")
-    st.header(plain(answer(found)), anchor=False)
-    _say(findings(found))
+    if found.outdated:
+        st.warning(plain(OUTDATED))
+    else:
+        st.header(plain(answer(found)), anchor=False)
+        _say(findings(found))
     factors(run.id, found)
     paper(found)
     gradients(found)
@@ -145,7 +149,7 @@ def _basis(run: StoredRun, found: Ablation) -> None:
             query_params={"run": run.id},
         )
     if not _at_work(run):
-        with st.expander("Run it again", key="ablation_again"):
+        with st.expander("Run it again", expanded=found.outdated, key="ablation_again"):
             st.caption("After the audit was repeated, or the product was updated.")
             _start(run, "Start again")
 

@@ -12,22 +12,24 @@ import pytest
 from small_audit import PREPROCESS, write_stage
 
 from gsc_core import charts_ablation
-from gsc_core.ablation import Ablation, ablate, layers_of, read_ablation, trials
+from gsc_core.ablation import (
+    Ablation,
+    ablate,
+    layers_of,
+    read_ablation,
+    trials,
+    write_ablation,
+)
 from gsc_core.ablation.comparison import paper_table
 from gsc_core.ablation.consistency import SetConsistency
-from gsc_core.ablation.findings import (
-    Verdict,
-    answer,
-    compare,
-    document,
-    findings,
-    premise,
-)
-from gsc_core.ablation.grid import PAPER_ROWS, Layer
+from gsc_core.ablation.findings import OUTDATED, answer, document, findings, premise, sentences
+from gsc_core.ablation.gain import Gain, Verdict, gain
+from gsc_core.ablation.grid import FULL_METHOD, PAPER_ROWS, Layer
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.split import Split
 from gsc_core.errors import GscError, SpecError
+from gsc_core.evaluation.paired import Resampling, difference
 from gsc_core.scoring import loading
 
 LAYERS = ("first", "block")
@@ -119,6 +121,92 @@ def test_the_references_are_the_detectors_of_the_catalogue(
     for audited in run_audit(spec, tmp_path).document["results"]:
         row = found.row(audited["ood_set"], base="reference", detector=audited["detector"])
         assert [row[m] for m in METRICS] == pytest.approx([audited[m] for m in METRICS], abs=1e-6)
+
+
+def scores_of(folder: Path, *detectors: str) -> dict[str, dict[str, dict[str, float]]]:
+    """An audit's test scores by set, detector and picture."""
+    table = pd.read_parquet(folder / "scores.parquet")
+    table = table[table["set"].isin(["id", "noise", "faint"])].set_index("sha256")
+    return {s: {d: rows[d].to_dict() for d in detectors} for s, rows in table.groupby("set")}
+
+
+def test_a_difference_is_that_of_two_audited_detectors_on_the_same_pictures(
+    found: Ablation, stage: Path, tmp_path: Path
+) -> None:
+    """The images are drawn in another order here, so the ends agree but for the luck of it."""
+    better = {"share": 0.05, "granularity": "channel", "ranking": "attribution",
+              "reading": "residual_logit"}  # fmt: skip
+    detectors = (DetectorSpec(name="gsc", settings=better), DetectorSpec(name="energy"))
+    run_audit(spec_of(stage, *detectors, split="block"), tmp_path)
+    by_set = scores_of(tmp_path, "gsc", "energy")
+    pictures = {name: sorted(each["gsc"]) for name, each in by_set.items()}
+    sizes = {name: len(each) for name, each in pictures.items() if name != "id"}
+    resampling = Resampling(len(pictures["id"]), sizes, 4000, 1)
+
+    def measured(detector: str):
+        ordered = {s: [each[detector][p] for p in pictures[s]] for s, each in by_set.items()}
+        return resampling.measure(ordered.pop("id"), ordered)
+
+    wanted = difference(measured("energy"), measured("gsc"))
+    for ood_set, by_metric in wanted.items():
+        row = found.row(ood_set, base="reference", detector="energy")
+        assert (row["against"], row["against_layer"]) == ("the better setting", "block")
+        for metric, interval in by_metric.items():
+            assert row[f"{metric}_difference"] == pytest.approx(interval.value, abs=1e-6)
+            ends = (row[f"{metric}_difference_low"], row[f"{metric}_difference_high"])
+            assert ends == pytest.approx((interval.low, interval.high), abs=0.05)
+    assert any(interval["fpr95"].value for interval in wanted.values()), "or this compares zeros"
+
+
+PARTNERS = [
+    ({"base": "better", "factor": "share", "level": "20 %", "depth": "shallow"},
+     {"base": "better", "factor": "direction", "level": "learned", "depth": "shallow"}),
+    ({"base": "published", "factor": "curve", "level": "channel, random", "depth": "deep"},
+     {"base": "published", "factor": "direction", "level": "learned", "depth": "deep"}),
+    ({"base": "better", "factor": "layer", "level": "shallow"},
+     {"base": "better", "factor": "layer", "level": "deep"}),
+    ({"factor": "paper", "level": "Shallow layer"}, {"factor": "paper", "level": FULL_METHOD}),
+    ({"factor": "paper", "level": "Top 50 %"}, {"factor": "paper", "level": FULL_METHOD}),
+    ({"factor": "paper", "level": "No short-circuit: GradNorm"},
+     {"factor": "paper", "level": FULL_METHOD}),
+    ({"factor": "paper", "level": FULL_METHOD}, {"base": "reference", "detector": "msp"}),
+    ({"base": "reference", "detector": "gradnorm"},
+     {"base": "better", "factor": "direction", "level": "learned", "depth": "deep"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("where", "partner"), PARTNERS)
+def test_a_row_is_compared_with_its_partner(where, partner, found: Ablation) -> None:
+    for ood_set in ("mean", "noise", "faint"):
+        other = found.row(ood_set, **partner)
+        for _, row in found.rows(ood_set, **where).iterrows():
+            assert row["against_layer"] == other["layer"]
+            for metric in METRICS:
+                value = row[f"{metric}_difference"]
+                assert value == pytest.approx(row[metric] - other[metric], abs=1e-12)
+                assert row[f"{metric}_difference_low"] <= value <= row[f"{metric}_difference_high"]
+
+
+def test_a_setting_differs_from_itself_by_nothing_and_paired_is_surer(found: Ablation) -> None:
+    own = found.table[(found.table["factor"] == "direction") & (found.table["level"] == "learned")]
+    ends = [f"{m}_difference{end}" for m in METRICS for end in ("", "_low", "_high")]
+    assert (own[ends] == 0).all(axis=None)
+    rows = found.rows(factor="curve")
+    paired = rows["auroc_difference_high"] - rows["auroc_difference_low"]
+    apart = rows["auroc_high"] - rows["auroc_low"]
+    assert paired.mean() < apart.mean() * 2**0.5, "two intervals of this width, were they apart"
+
+
+def test_every_part_of_the_method_is_named_in_the_frame(found: Ablation) -> None:
+    levels = found.rows(base="published", depth="deep").groupby("factor")["level"].agg(set)
+    assert {"0 %", "5 %", "20 %", "50 %"} <= levels["share"]
+    assert levels["update"] == {"first order", "computed again"}
+    assert levels["granularity"] == {"element", "channel"}
+    assert levels["ranking"] == {"gradient", "attribution", "activation", "random"}
+    assert {"drop of softmax", "residual logit", "energy left"} <= levels["reading"]
+    assert set(found.rows(base="published", factor="layer")["level"]) == {"deep", "shallow"}
+    assert set(found.rows(factor="paper")["level"]) == set(PAPER_ROWS)
+    assert not found.table["against"].isna().any()
 
 
 @pytest.mark.parametrize("depth", ["shallow", "deep"])
@@ -237,17 +325,62 @@ def test_the_shallow_layer_lies_two_blocks_before_the_deep_one() -> None:
 # --- what it says ----------------------------------------------------------------------------
 
 
-def row(value: float, low: float, high: float) -> pd.Series:
-    return pd.Series({"fpr95": value, "fpr95_low": low, "fpr95_high": high})
+@pytest.mark.parametrize(
+    ("low", "value", "high", "verdict", "counts", "points"),
+    [
+        (0.0104, 0.031, 0.052, Verdict.HELPS, "31 fewer (between 10 and 52)",
+         "3.1 points better (between 1.0 and 5.2)"),
+        (-0.052, -0.031, -0.0104, Verdict.HURTS, "31 more (between 10 and 52)",
+         "3.1 points worse (between 1.0 and 5.2)"),
+        (-0.021, 0.01, 0.04, Verdict.SAME, "10 fewer (between 21 more and 40 fewer)",
+         "1.0 points better (between 2.1 worse and 4.0 better)"),
+        (-0.04, -0.01, 0.021, Verdict.SAME, "10 more (between 21 fewer and 40 more)",
+         "1.0 points worse (between 2.1 better and 4.0 worse)"),
+        (0.0, 0.02, 0.05, Verdict.SAME, "20 fewer (between 0 and 50)",
+         "2.0 points better (between 0.0 and 5.0)"),
+    ],
+)  # fmt: skip
+def test_a_gain_counts_where_all_of_its_interval_does(
+    low, value, high, verdict, counts, points
+) -> None:
+    ends = {"": value, "_low": low, "_high": high}
+    row = pd.Series({f"auroc_difference{end}": each for end, each in ends.items()})
+    found = gain(row, "auroc")
+    assert (found.verdict, found.fewer(), found.points()) == (verdict, counts, points)
+    assert found.turned().turned() == found
+    # Less FPR95 is better.
+    fewer = {"": -value, "_low": -high, "_high": -low}
+    row = pd.Series({f"fpr95_difference{end}": each for end, each in fewer.items()})
+    assert gain(row) == found
 
 
-def test_a_difference_counts_beyond_the_doubt_of_both() -> None:
-    assert compare(row(0.2, 0.1, 0.3), row(0.5, 0.4, 0.6)) is Verdict.HELPS
-    assert compare(row(0.5, 0.4, 0.6), row(0.2, 0.1, 0.3)) is Verdict.HURTS
-    assert compare(row(0.2, 0.1, 0.5), row(0.45, 0.4, 0.6)) is Verdict.SAME
-    assert compare(row(0.2, 0.2, 0.2), row(0.2, 0.2, 0.2)) is Verdict.SAME
-    assert compare(row(0.2, 0.1, 0.3), row(0.345, 0.245, 0.5)) is Verdict.HELPS  # > √2 · 0.1
-    assert compare(row(0.2, 0.1, 0.3), row(0.335, 0.235, 0.5)) is Verdict.SAME
+def test_a_gain_of_nothing_has_no_sign_and_one_in_a_table_has() -> None:
+    nothing = Gain(0.0, -0.02, 0.02).turned()
+    assert nothing.points() == "0.0 points better (between 2.0 worse and 2.0 better)"
+    assert nothing.signed() == "+0.0 (−2.0 to +2.0)"
+    assert Gain(0.031, -0.0001, 0.052).signed() == "+3.1 (−0.0 to +5.2)", "0 is inside"
+
+
+def test_no_gain_is_known_of_a_row_without_a_partner() -> None:
+    ends = ("", "_low", "_high")
+    assert gain(pd.Series({f"fpr95_difference{end}": float("nan") for end in ends})) is None
+    assert gain(pd.Series({"fpr95": 0.5})) is None and gain(None) is None
+
+
+def test_an_ablation_of_before_differences_opens_and_asks_to_be_measured_again(
+    found: Ablation, tmp_path: Path
+) -> None:
+    newer = [c for c in found.table if "difference" in c or "against" in c]
+    rows = found.table["factor"] != "layer"
+    write_ablation(replace(found, table=found.table[rows].drop(columns=newer)), tmp_path)
+    old = read_ablation(tmp_path)
+    assert old.outdated and not found.outdated
+    assert answer(old) == OUTDATED and "measure it again" in OUTDATED
+    assert findings(old) == []
+    assert sentences(old)[0] == OUTDATED
+    assert len(paper_table(old)) == len(PAPER_ROWS)
+    figure = charts_ablation.factors(old, "better", "fpr95")
+    assert [line.name for line in figure.data] == ["the setting itself", "one thing changed"]
 
 
 def changed(found: Ablation, where: dict[str, str], **values: float) -> Ablation:
@@ -262,21 +395,33 @@ def changed(found: Ablation, where: dict[str, str], **values: float) -> Ablation
 BARE = {"base": "reference"}
 
 
+def differing(value: float, low: float, high: float) -> dict[str, float]:
+    ends = {"": value, "_low": low, "_high": high}
+    return {f"fpr95_difference{end}": each for end, each in ends.items()}
+
+
 @pytest.mark.parametrize(
-    ("bare", "said"), [(0.999, "helps on"), (0.0, "hurts"), (None, "no sure difference")]
+    ("bare", "doubt", "said", "told"),
+    [
+        (0.9, 0.1, "helps on this model", "500 fewer (between 400 and 600)"),
+        (0.1, 0.1, "hurts on this model", "300 more (between 200 and 400)"),
+        (0.41, 0.1, "makes no sure difference", "10 fewer (between 90 more and 110 fewer)"),
+        (0.41, 0.005, "helps on this model", "10 fewer (between 5 and 15)"),
+    ],
 )
-def test_the_answer_compares_the_better_setting_with_nothing_cut(
-    bare: float | None, said: str, found: Ablation
+def test_the_answer_judges_the_better_setting_against_nothing_cut_by_their_difference(
+    bare: float, doubt: float, said: str, told: str, found: Ablation
 ) -> None:
-    cut = {"base": "better", "depth": "deep"}
-    altered = changed(found, cut, fpr95=0.4, fpr95_low=0.3, fpr95_high=0.5)
-    value = 0.41 if bare is None else bare
-    altered = changed(altered, BARE, fpr95=value, fpr95_low=value, fpr95_high=value)
-    assert said in answer(altered)
-    counts = "0" if value == 0 else str(round(1000 * value))
-    assert f"400 of 1,000 strangers pass with it, {counts} of 1,000 at best without" in answer(
-        altered
+    """However wide each interval is alone."""
+    wide = {"fpr95_low": 0.0, "fpr95_high": 1.0}
+    altered = changed(found, {"base": "better", "depth": "deep"}, fpr95=0.4, **wide)
+    apart = bare - 0.4
+    altered = changed(
+        altered, BARE, fpr95=bare, **wide, **differing(apart, apart - doubt, apart + doubt)
     )
+    text = answer(altered)
+    counts = f"400 of 1,000 strangers pass with it, {1000 * bare:.0f} of 1,000 at best without"
+    assert text.startswith(f"The short-circuit {said}") and f"{counts}, {told}." in text
 
 
 def test_a_backwards_direction_is_said(found: Ablation) -> None:
@@ -285,11 +430,12 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
     assert any("direction is right here" in each.sentence for each in findings(low))
     high = changed(
         low, {**where, "level": "published"},
-        fpr95=0.98, fpr95_low=0.97, fpr95_high=0.99, backwards=True,
+        fpr95=0.98, fpr95_low=0.97, fpr95_high=0.99, backwards=True, **differing(0.68, 0.6, 0.7),
     )  # fmt: skip
     (told,) = (each for each in findings(high) if "backwards here" in each.sentence)
     assert told.verdict is Verdict.HELPS
-    assert "980 of 1,000 strangers pass; turned, 300 of 1,000" in told.sentence
+    counts = "980 of 1,000 strangers pass; turned, 300 of 1,000, 680 fewer (between 600 and 700)"
+    assert counts in told.sentence
 
 
 def test_every_part_is_spoken_of_once(found: Ablation) -> None:
@@ -346,8 +492,11 @@ def test_the_premise_cannot_be_seen_where_all_is_linear(found: Ablation) -> None
 
 def test_the_papers_rows_are_those_of_the_table(found: Ablation) -> None:
     table = paper_table(found).set_index("row")
-    assert list(table.index[:-1]) == list(PAPER_ROWS)
-    full = table.loc["Full method: 20 %, deep"]
+    assert list(table.index) == list(PAPER_ROWS)
+    full = table.loc[FULL_METHOD]
+    assert full["gain"] is None, "it is not compared with itself"
+    row = found.row(factor="paper", level="Top 5 %")
+    assert table.loc["Top 5 %", "gain"] == gain(row)
     published = found.row(base="published", factor="direction", level="published", depth="deep")
     learned = found.base("published")
     assert full["fpr95"] == published["fpr95"] and full["fpr95_learned"] == learned["fpr95"]
@@ -382,12 +531,21 @@ def test_curves_have_a_line_for_each_way_to_choose(found: Ablation) -> None:
 @pytest.mark.parametrize("base", ["better", "published"])
 def test_dots_show_every_level_and_mark_the_base(base: str, found: Ablation) -> None:
     figure = charts_ablation.factors(found, base, "auroc")
-    own, others = figure.data
     wanted = found.rows(base=base, depth="deep")
     wanted = wanted[~wanted["factor"].isin(["curve", "paper"])]
-    assert len(own.x) + len(others.x) == len(wanted) + 2, "and both layers"
+    by_name = {line.name: line for line in figure.data}
+    assert sum(len(line.x) for line in figure.data) == len(wanted) + 1, "and the shallow layer"
+    own = by_name["the setting itself"]
     assert set(own.x) == {round(float(found.base(base)["auroc"]), 4)}
     assert len(own.x) == 8, "each factor has one level that is the base"
+    ends = wanted[["auroc_difference_low", "auroc_difference_high"]].to_numpy()
+    sure = sum(low > 0 or high < 0 for low, high in ends)
+    shallow = gain(found.row(base=base, factor="layer", level="shallow"), "auroc")
+    sure += shallow.verdict is not Verdict.SAME
+    assert len(by_name["differs from it"].x) == sure
+    assert "points better (between" in "".join(
+        text for line in figure.data for text in line.customdata
+    )
     assert len(figure.to_json()) < 30_000
 
 

@@ -49,7 +49,29 @@ def test_replicates_equal_metrics_of_the_images_drawn():
         for name, spread in each.items():
             got = found[name][metric]
             assert got.value == pytest.approx(exact[name])
-            assert (got.low, got.high) == pytest.approx(tuple(np.quantile(spread, [0.1, 0.9])))
+            low, high = np.quantile(spread, [0.1, 0.9])
+            if metric in ("fpr95", "fpr95_ood_positive"):
+                least, most = widest(metric, name, exact, len(known), 60)
+                low, high = min(low, least), max(high, most)
+            assert (got.low, got.high) == pytest.approx((low, high))
+
+
+def widest(metric, name, shares, n, m):
+    """What an 80 % interval must at least reach: exact bounds, by scipy; of a mean by hand."""
+    images = m if metric == "fpr95" else n
+    if name != "mean":
+        exact = bounds(shares[name], images, 0.8)
+        return exact.low, exact.high
+    ends = {each: bounds(shares[each], images, 0.8) for each in ("near", "far")}
+    below = [shares[each] - end.low for each, end in ends.items()]
+    above = [end.high - shares[each] for each, end in ends.items()]
+    if metric == "fpr95":  # other images in each set
+        return shares[name] - np.hypot(*below) / 2, shares[name] + np.hypot(*above) / 2
+    return shares[name] - sum(below) / 2, shares[name] + sum(above) / 2
+
+
+def bounds(share, images, level=0.95):
+    return binomtest(round(share * images), images).proportion_ci(level, method="exact")
 
 
 def test_a_draw_has_as_many_images_and_is_multinomial():
@@ -112,21 +134,47 @@ def test_a_perfect_detector_is_not_certain():
     rng = np.random.default_rng(0)
     known = rng.normal(0, 1, 300)
     found = evaluate(known, {"x": rng.normal(50, 1, 200), "y": rng.normal(90, 1, 500)}, repeats=20)
-    none_of = {"x": 200, "y": 500, "mean": 400}
-    for name, images in none_of.items():
-        exact = binomtest(0, images).proportion_ci(0.95, method="exact")
+    most = {name: bounds(0, images).high for name, images in {"x": 200, "y": 500}.items()}
+    most["mean"] = np.hypot(most["x"], most["y"]) / 2
+    for name, high in most.items():
         fpr = found[name]["fpr95"]
-        assert (fpr.value, fpr.low, fpr.high) == pytest.approx((0, exact.low, exact.high))
-    exact = binomtest(0, 300).proportion_ci(0.95, method="exact")
-    assert found["x"]["fpr95_ood_positive"].high == pytest.approx(exact.high)
+        assert (fpr.value, fpr.low, fpr.high) == pytest.approx((0, 0, high))
+    assert most["mean"] > bounds(0, 700).high, "no more sure than of one set of all the images"
+    for name in most:  # the same familiar images for both sets: the mean is no surer
+        assert found[name]["fpr95_ood_positive"].high == pytest.approx(bounds(0, 300).high)
     auroc = found["x"]["auroc"]
     assert (auroc.value, auroc.low, auroc.high) == (1, 1, 1)
 
 
 def test_a_detector_that_lets_all_through_is_not_certain_either():
     fpr = evaluate([1.0] * 40, {"x": [0.0] * 60}, repeats=10)["x"]["fpr95"]
-    exact = binomtest(60, 60).proportion_ci(0.95, method="exact")
-    assert (fpr.value, fpr.low, fpr.high) == pytest.approx((1, exact.low, 1))
+    assert (fpr.value, fpr.low, fpr.high) == pytest.approx((1, bounds(1, 60).low, 1))
+
+
+def test_the_mean_of_none_and_all_is_not_certain():
+    found = evaluate([1.0] * 40, {"none": [2.0] * 100, "all": [0.0] * 100}, repeats=10)
+    half = bounds(0, 100).high / 2
+    mean = found["mean"]["fpr95"]
+    assert (mean.value, mean.low, mean.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.003, 0.9995), (0.017, 1.0), (0.0, 0.005, 0.01), (0.01, 0.4), (0.3, 0.7)]
+)
+def test_the_mean_covers_rare_and_common_shares_as_often_as_it_says(shares):
+    """ID all at 0 keeps the threshold there, so a set's FPR95 is a binomial share of 120 images."""
+    trials, rng = 400, np.random.default_rng(3)
+    names = [f"s{i}" for i in range(len(shares))]
+    hits = dict.fromkeys([*names, "mean"], 0)
+    truth = dict(zip(hits, [*shares, np.mean(shares)], strict=True))
+    for trial in range(trials):
+        ood = {n: np.where(rng.random(120) < truth[n], -1.0, 1.0) for n in names}
+        found = evaluate([0.0] * 50, ood, repeats=100, seed=trial)
+        for name, value in truth.items():
+            fpr = found[name]["fpr95"]
+            hits[name] += fpr.low - 1e-12 <= value <= fpr.high + 1e-12
+    least = binom.ppf(0.0005, trials, 0.95)  # it may be more: exact bounds are cautious
+    assert all(count >= least for count in hits.values()), hits
 
 
 @pytest.mark.parametrize(

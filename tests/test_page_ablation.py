@@ -13,7 +13,8 @@ from stored_run import write_run
 
 from gsc_core import cli
 from gsc_core.ablation import Ablation, ablate, read_ablation, write_ablation
-from gsc_core.ablation.findings import answer
+from gsc_core.ablation.findings import OUTDATED, answer
+from gsc_core.ablation.gain import gain
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
@@ -166,6 +167,32 @@ def test_measure_base_and_set_change_the_charts(after: Path) -> None:
         before = now
     assert sum(map(len, before)) < 100_000
     assert "Higher is better" in words(app)
+
+
+def test_differences_are_read_beside_what_they_are_to(after: Path) -> None:
+    found = read_ablation(after)
+    app = opened("ablation", run="done")
+    tables = [each.value for each in app.dataframe]
+    (compared,) = (each for each in tables if each.index.name == "For comparison")
+    energy = compared.loc["no short-circuit: energy", "Points better"]
+    assert energy == gain(found.row(base="reference", detector="energy")).signed()
+    assert compared.loc["GSC, the better setting", "Points better"] == "–"
+    (paper,) = (each for each in tables if "In the paper" in each.columns)
+    told = paper.set_index("Row of the paper")["Points better"]
+    assert told["Top 5 %"] == gain(found.row(factor="paper", level="Top 5 %")).signed()
+    assert "A filled dot differs" in words(app)
+
+
+def test_one_of_before_differences_were_measured_asks_to_be_measured_again(after: Path) -> None:
+    found = read_ablation(after)
+    newer = [c for c in found.table if "difference" in c or "against" in c]
+    write_ablation(Ablation(found.table.drop(columns=newer), found.facts), after)
+    app = opened("ablation", run="done")
+    assert not app.exception
+    assert OUTDATED in words(app) and "A filled dot" not in words(app)
+    assert not app.header, "no answer is given that was not measured"
+    assert "ablation_start" in [button.key for button in app.button]
+    assert len(app.get("plotly_chart")) == 4
 
 
 def test_names_of_users_are_shown_as_they_are(after: Path) -> None:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import pandas as pd
 
-from gsc_core.ablation.grid import REFERENCE
+from gsc_core.ablation.gain import Gain, Verdict, gain
+from gsc_core.ablation.grid import BETTER, FULL_METHOD, LAYER, PAPER, PUBLISHED, REFERENCE
 from gsc_core.ablation.table import Ablation
 from gsc_core.evaluation.counts import in_1000
 
-BETTER, PUBLISHED = "better", "published"
 LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
-
-
-class Verdict(StrEnum):
-    """Whether a part of the method lets fewer strangers through on this model."""
-
-    HELPS = "helps"
-    HURTS = "hurts"
-    SAME = "no difference"
+OUTDATED = (
+    "This ablation is of an older version, which did not compare settings picture by picture: "
+    "measure it again to read what helps and what hurts."
+)
 
 
 @dataclass(frozen=True)
@@ -35,31 +29,24 @@ class Finding:
     sentence: str
 
 
-def compare(row: pd.Series, other: pd.Series) -> Verdict:
-    """Whether `row` lets fewer strangers through than `other`, beyond their doubt.
-
-    The interval of the difference is had from the two (Zou and Donner, 2008). That both rows judge
-    the same pictures would narrow it, so this errs on the side of no difference.
-    """
-    lower, upper = (row, other) if row["fpr95"] < other["fpr95"] else (other, row)
-    doubt = math.hypot(lower["fpr95_high"] - lower["fpr95"], upper["fpr95"] - upper["fpr95_low"])
-    if upper["fpr95"] - lower["fpr95"] <= doubt:
-        return Verdict.SAME
-    return Verdict.HELPS if lower is row else Verdict.HURTS
-
-
 def answer(ablation: Ablation) -> str:
     """The whole ablation in one sentence: does a short-circuit help on this model?"""
-    bare, cut = best_without(ablation), ablation.base(BETTER)
-    if bare is None or cut is None:
+    if ablation.outdated:
+        return OUTDATED
+    bare, cut = best_without(ablation), ablation.base(BETTER.name)
+    without = gain(bare)
+    if bare is None or cut is None or without is None:
         return "The settings that could run on this model are below."
-    counts = f"{passing(cut)} strangers pass with it, {passing(bare)} at best without"
-    match compare(cut, bare):
-        case Verdict.HELPS:
-            return f"The short-circuit helps on this model: {counts}."
-        case Verdict.HURTS:
-            return f"The short-circuit hurts on this model: {counts}."
-    return f"The short-circuit makes no sure difference on this model: {counts}."
+    cutting = without.turned()
+    told = {
+        Verdict.HELPS: "helps on this model",
+        Verdict.HURTS: "hurts on this model",
+        Verdict.SAME: "makes no sure difference on this model",
+    }[cutting.verdict]
+    return (
+        f"The short-circuit {told}: {passing(cut)} strangers pass with it, {passing(bare)} at best "
+        f"without, {cutting.fewer()}."
+    )
 
 
 def best_without(ablation: Ablation) -> pd.Series | None:
@@ -71,6 +58,8 @@ def best_without(ablation: Ablation) -> pd.Series | None:
 
 def findings(ablation: Ablation) -> list[Finding]:
     """What helps and what hurts, the most important first; what could not run is left out."""
+    if ablation.outdated:
+        return []
     return [
         *_published(ablation),
         *_direction(ablation),
@@ -141,19 +130,22 @@ def passing(row: pd.Series) -> str:
 
 
 def _published(ablation: Ablation) -> Iterator[Finding]:
-    row = ablation.row(base=PUBLISHED, factor="direction", level="published", depth="deep")
+    row = ablation.row(factor=PAPER, level=FULL_METHOD)
     bare = ablation.row(base=REFERENCE, detector="msp")
-    if row is None or bare is None:
+    found = gain(row)
+    if row is None or bare is None or found is None:
         return
     told = f"{passing(row)} strangers pass, against {passing(bare)} by the softmax alone"
-    yield Finding(compare(row, bare), f"As published (top 20 % of the values): {told}.")
+    text = f"As published (top 20 % of the values): {told}, {found.fewer()}."
+    yield Finding(found.verdict, text)
 
 
 def _direction(ablation: Ablation) -> Iterator[Finding]:
-    where = {"base": PUBLISHED, "factor": "direction", "depth": "deep"}
+    where = {"base": PUBLISHED.name, "factor": "direction", "depth": "deep"}
     learned = ablation.row(level="learned", **where)
     published = ablation.row(level="published", **where)
-    if learned is None or published is None:
+    found = gain(published)
+    if learned is None or published is None or found is None:
         return
     if not published["backwards"]:
         yield Finding(
@@ -162,90 +154,101 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
             "confidence than familiar pictures.",
         )
         return
-    helps = compare(learned, published)
-    told = f"{passing(published)} strangers pass; turned, {passing(learned)}"
+    turning = found.turned()
+    told = f"{passing(published)} strangers pass; turned, {passing(learned)}, {turning.fewer()}"
     text = "Keeping the published direction is backwards here"
-    if helps is not Verdict.HELPS:
+    if turning.verdict is not Verdict.HELPS:
         text = "Stand-ins for strangers say that the published direction is backwards"
-    yield Finding(helps, f"{text}: {told}.")
+    yield Finding(turning.verdict, f"{text}: {told}.")
 
 
 def _share(ablation: Ablation) -> Iterator[Finding]:
-    rows = ablation.rows(base=BETTER, factor="share", depth="deep")
-    if len(rows) < 2:
+    """The best and worst are picked afterwards; what is judged is the base against no cut."""
+    rows = ablation.rows(base=BETTER.name, factor="share", depth="deep")
+    uncut = rows[rows["share"] == 0]
+    without = None if uncut.empty else gain(uncut.iloc[0])
+    if without is None:
         return
+    cutting = without.turned()
     ordered = rows.sort_values("fpr95", kind="stable")
     best, worst = ordered.iloc[0], ordered.iloc[-1]
-    told = (
-        f"best with {best['level']} of the channels cut ({passing(best)} pass), "
-        f"worst with {worst['level']} ({passing(worst)} pass)"
+    yield Finding(
+        cutting.verdict,
+        f"How much to cut: best with {best['level']} of the channels cut ({passing(best)} pass), "
+        f"worst with {worst['level']} ({passing(worst)} pass). "
+        f"Against no cut, {100 * BETTER.settings['share']:g} %: {cutting.fewer()}.",
     )
-    none = rows[rows["share"] == 0]
-    verdict = compare(best, none.iloc[0]) if len(none) else Verdict.SAME
-    yield Finding(verdict, f"How much to cut: {told}.")
 
 
 def _layer(ablation: Ablation) -> Iterator[Finding]:
-    deep, shallow = ablation.base(BETTER), ablation.base(BETTER, "shallow")
-    if deep is None or shallow is None:
+    deep = ablation.base(BETTER.name)
+    shallow = ablation.row(base=BETTER.name, factor=LAYER, depth="shallow")
+    found = gain(shallow)
+    if deep is None or shallow is None or found is None:
         return
-    verdict = compare(deep, shallow)
     told = {
         Verdict.HELPS: "The deep layer is the better one",
         Verdict.HURTS: "The shallow layer is the better one",
         Verdict.SAME: "Deep or shallow layer: no sure difference",
-    }[verdict]
-    yield Finding(
-        verdict,
-        f"{told}: {passing(deep)} pass at {deep['layer']}, {passing(shallow)} at "
-        f"{shallow['layer']}.",
+    }
+    yield _judged(
+        found.turned(),
+        told,
+        f"{passing(deep)} pass at {deep['layer']}, {passing(shallow)} at {shallow['layer']}",
     )
 
 
 def _update(ablation: Ablation) -> Iterator[Finding]:
     layers = {layer.name: layer for layer in ablation.facts.layers}
-    where = {"base": BETTER, "factor": "update", "depth": "deep"}
+    where = {"base": BETTER.name, "factor": "update", "depth": "deep"}
     quick = ablation.row(level="first order", **where)
     exact = ablation.row(level="computed again", **where)
-    if quick is None or exact is None:
+    found = gain(exact)
+    if quick is None or exact is None or found is None:
         return
     if layers[quick["layer"]].linear:
         text = "The first-order estimate is exact: all after the deep layer is linear."
         yield Finding(Verdict.SAME, text)
         return
-    verdict = compare(quick, exact)
     told = {
         Verdict.HELPS: "lets fewer strangers through than",
         Verdict.HURTS: "costs something against",
         Verdict.SAME: "does as well as",
-    }[verdict]
-    yield Finding(
-        verdict,
-        f"The first-order estimate {told} computing the logits again: {passing(quick)} pass, "
-        f"{passing(exact)} computed again.",
+    }
+    yield _judged(
+        found.turned(),
+        {
+            key: f"The first-order estimate {t} computing the logits again"
+            for key, t in told.items()
+        },
+        f"{passing(quick)} pass, {passing(exact)} computed again",
     )
 
 
 def _ranking(ablation: Ablation) -> Iterator[Finding]:
-    where = {"base": BETTER, "factor": "ranking", "depth": "deep"}
+    where = {"base": BETTER.name, "factor": "ranking", "depth": "deep"}
     best = ablation.row(level="attribution", **where)
     control = ablation.row(level="random", **where)
-    if best is None or control is None:
+    found = gain(control)
+    if best is None or control is None or found is None:
         return
-    verdict = compare(best, control)
-    counts = f"{passing(best)} pass by attribution, {passing(control)} at random"
     told = {
         Verdict.HELPS: "Choosing the channels by what the prediction leans on matters",
         Verdict.HURTS: "Channels taken at random do better than the chosen ones",
         Verdict.SAME: "Channels taken at random do as well as the chosen ones",
-    }[verdict]
-    yield Finding(verdict, f"{told}: {counts}.")
+    }
+    counts = f"{passing(best)} pass by attribution, {passing(control)} at random"
+    yield _judged(found.turned(), told, counts)
+
+
+def _judged(found: Gain, told: Mapping[Verdict, str], counts: str) -> Finding:
+    return Finding(found.verdict, f"{told[found.verdict]}: {counts}, {found.fewer()}.")
 
 
 def _accuracy(ablation: Ablation) -> Iterator[Finding]:
     """What is left of the classifier where the cut feature is used for the answer as well."""
     whole = ablation.facts.id_accuracy
-    better, published = ablation.base(BETTER), ablation.base(PUBLISHED)
+    better, published = ablation.base(BETTER.name), ablation.base(PUBLISHED.name)
     if whole is None or better is None or published is None:
         return
     counts = [round(1000 * float(row["id_accuracy_after"])) for row in (better, published)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gsc_core.classifier.split import Split, choose, default_split
@@ -29,7 +29,7 @@ REFERENCES: Mapping[str, str] = {
     "maxlogit": "no short-circuit: largest logit",
     "msp": "no short-circuit: max softmax",
 }
-CURVE, PAPER, REFERENCE = "curve", "paper", "reference"
+CURVE, LAYER, PAPER, REFERENCE = "curve", "layer", "paper", "reference"
 
 
 @dataclass(frozen=True)
@@ -45,33 +45,34 @@ class Base:
         return GSC.configured({**self.settings, **changes}).settings()
 
 
-BASES = (
-    Base(
-        "published",
-        "the published setting: top 20 % of the values by gradient, drop of softmax",
-        {"share": 0.2, "granularity": "element", "ranking": "gradient", "reading": "drop"},
-    ),
-    Base(
-        "better",
-        "a setting that did better elsewhere: 5 % of the channels by attribution, residual logit",
-        {
-            "share": 0.05,
-            "granularity": "channel",
-            "ranking": "attribution",
-            "reading": "residual_logit",
-        },
-    ),
+PUBLISHED = Base(
+    "published",
+    "the published setting: top 20 % of the values by gradient, drop of softmax",
+    {"share": 0.2, "granularity": "element", "ranking": "gradient", "reading": "drop"},
 )
-PAPER_ROWS: Mapping[str, tuple[str, Settings]] = {
-    "Full method: 20 %, deep": ("deep", {}),
+BETTER = Base(
+    "better",
+    "a setting that did better elsewhere: 5 % of the channels by attribution, residual logit",
+    {
+        "share": 0.05,
+        "granularity": "channel",
+        "ranking": "attribution",
+        "reading": "residual_logit",
+    },
+)
+BASES = (PUBLISHED, BETTER)
+FULL_METHOD = "Full method: 20 %, deep"
+PAPER_ROWS: Mapping[str, tuple[str, Settings | None]] = {
+    FULL_METHOD: ("deep", {}),
     "Logits computed again": ("deep", {"update": "exact"}),
     "Top 5 %": ("deep", {"share": 0.05}),
     "Top 50 %": ("deep", {"share": 0.5}),
     "Shallow layer": ("shallow", {}),
+    "No short-circuit: GradNorm": ("deep", None),
 }
 """Rows of the paper's ablation with the layer and what differs from the published setting.
 
-The row without the short-circuit is GradNorm, among the references.
+None is the row without the short-circuit, which is the detector GradNorm.
 """
 
 
@@ -94,7 +95,9 @@ class Layer:
 class Trial:
     """One row of the ablation: this level of this factor around this base.
 
-    settings are all knobs of the GSC detector; None for a reference, which is `detector`.
+    settings are all knobs of the GSC detector; None for a reference, which is `detector`. against
+    is the row it is compared with, None for itself: at the same layer, or `across` the layers at
+    the deep one.
     """
 
     base: str
@@ -102,6 +105,13 @@ class Trial:
     level: str
     detector: str
     settings: Settings | None = field(default=None, hash=False)
+    against: Trial | None = None
+    across: bool = False
+
+    @property
+    def title(self) -> str:
+        """What a row that is compared with this one says it is compared with."""
+        return self.level if self.factor in (PAPER, REFERENCE) else f"the {self.base} setting"
 
     @property
     def published_direction(self) -> bool:
@@ -130,24 +140,46 @@ def layers_of(found: list[Split], deep: str | None, names: Sequence[str] | None)
 def trials(layer: Layer) -> list[Trial]:
     """Every row for a layer; rows of one setting share its detector.
 
-    The full curves over k and the references are measured at the deep layer alone.
+    The full curves over k and the references are measured at the deep layer alone. A row is
+    compared with its base at its own layer; the base at another layer with itself at the deep one;
+    references with the better base; rows of the paper with its full method, and that with the
+    softmax whose drop it reads.
     """
     rows: list[Trial] = []
     for base in BASES:
+        own = _itself(base)
+        rows.append(replace(own, factor=LAYER, level=layer.depth, against=own, across=True))
         rows += [
-            _trial(base, factor, level, changes) for factor, level, changes in _one_at_a_time()
+            _trial(base, factor, level, changes, own) for factor, level, changes in _one_at_a_time()
         ]
         if layer.depth == "deep":
-            rows += [_trial(base, CURVE, level, changes) for level, changes in _curves()]
-    published = BASES[0]
-    rows += [
-        _trial(published, PAPER, level, {**changes, "direction": "published"})
-        for level, (depth, changes) in PAPER_ROWS.items()
-        if depth == layer.depth
-    ]
+            rows += [_trial(base, CURVE, level, changes, own) for level, changes in _curves()]
+    rows += [row for row, depth in _of_paper() if depth == layer.depth]
     if layer.depth == "deep":
-        rows += [Trial(REFERENCE, REFERENCE, name, key) for key, name in REFERENCES.items()]
+        rows += [replace(row, against=_itself(BETTER)) for row in _references().values()]
     return rows
+
+
+def _itself(base: Base) -> Trial:
+    return _trial(base, "direction", "learned", {"direction": "learned"})
+
+
+def _references() -> dict[str, Trial]:
+    return {key: Trial(REFERENCE, REFERENCE, name, key) for key, name in REFERENCES.items()}
+
+
+def _of_paper() -> Iterator[tuple[Trial, str]]:
+    """The rows of the paper's ablation, all in the published direction, each with its depth."""
+    published = {"direction": "published"}
+    full = _trial(PUBLISHED, PAPER, FULL_METHOD, published, _references()["msp"])
+    for level, (depth, changes) in PAPER_ROWS.items():
+        if level == FULL_METHOD:
+            yield full, depth
+        elif changes is None:
+            yield Trial(PUBLISHED.name, PAPER, level, "gradnorm", against=full), depth
+        else:
+            row = _trial(PUBLISHED, PAPER, level, {**changes, **published}, full)
+            yield replace(row, across=True), depth
 
 
 def _one_at_a_time() -> Iterator[tuple[str, str, Settings]]:
@@ -176,9 +208,11 @@ def _curves() -> Iterator[tuple[str, Settings]]:
                 yield f"{granularity}, {ranking}", {**what, "share": share}
 
 
-def _trial(base: Base, factor: str, level: str, changes: Settings) -> Trial:
+def _trial(
+    base: Base, factor: str, level: str, changes: Settings, against: Trial | None = None
+) -> Trial:
     settings = base.gsc(changes)
-    return Trial(base.name, factor, level, _name(base, settings), settings)
+    return Trial(base.name, factor, level, _name(base, settings), settings, against)
 
 
 def _name(base: Base, settings: Settings) -> str:

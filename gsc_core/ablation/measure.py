@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from gsc_core.ablation.grid import Layer, Trial
-from gsc_core.evaluation.intervals import MEAN, Intervals, evaluate
-from gsc_core.evaluation.metrics import metrics
+from gsc_core.evaluation.intervals import MEAN, Interval, at_least
+from gsc_core.evaluation.metrics import Floats, metrics
+from gsc_core.evaluation.paired import COMPARED, Resampled, Resampling, difference
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores
 
-SHOWN = ("fpr95", "auroc")
 _SETTINGS = (
     "share",
     "granularity",
@@ -27,6 +28,14 @@ _SETTINGS = (
     "confidence",
     "direction",
 )
+
+
+class Key(NamedTuple):
+    """What is measured; `backwards` takes a learned direction back to the published one."""
+
+    layer: str
+    detector: str
+    backwards: bool
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,21 @@ class Measured:
     def id_accuracy(self) -> float | None:
         """Share of labelled ID images named correctly by the untouched network."""
         return self._accuracy(self.scores["id"].predicted)
+
+    def ran(self, trial: Trial) -> bool:
+        """Whether the trial's detector could score every set."""
+        return all(trial.detector in scores.outlier for scores in self.scores.values())
+
+    def key(self, trial: Trial) -> Key:
+        """What a trial measures; the same for trials whose scores are the same."""
+        backwards = trial.published_direction and self.turned.get(trial.detector, False)
+        return Key(self.layer.name, trial.detector, backwards)
+
+    def scores_of(self, key: Key) -> tuple[Floats, dict[str, Floats]]:
+        """Outlier scores `[N]` of ID and `[M]` of each OOD set."""
+        sign = -1 if key.backwards else 1
+        scores = {n: sign * each.outlier[key.detector].numpy() for n, each in self.scores.items()}
+        return scores.pop("id"), scores
 
     def accuracy_after(self, detector: str) -> float | None:
         """The same after the detector's short-circuit; None without one or without labels."""
@@ -71,21 +95,22 @@ class Measured:
 
 
 def rows_of(
-    measured: Measured, repeats: int, seed: int, step: Callable[[str, int, int], None]
+    layers: Sequence[Measured], repeats: int, seed: int, step: Callable[[str, int, int], None]
 ) -> list[dict[str, Any]]:
-    """A row for each trial and OOD set (and their mean); trials that could not run are left out."""
-    found: dict[tuple[str, bool], Intervals] = {}
-    rows: list[dict[str, Any]] = []
-    for at, trial in enumerate(measured.trials):
-        if any(trial.detector not in scores.outlier for scores in measured.scores.values()):
-            continue
-        against = trial.published_direction and measured.turned[trial.detector]
-        key = (trial.detector, against)
-        if key not in found:
-            found[key] = _evaluated(measured, trial.detector, against, repeats, seed)
-            step(f"measuring {measured.layer.name}", at, len(measured.trials))
-        rows += _rows(measured, trial, against, found[key])
-    return rows
+    """A row for each trial and OOD set (and their mean); trials that could not run are left out.
+
+    All layers scored the same images in the same order. These are drawn once for all rows, so that
+    a row's difference to the one it is compared with counts what both find hard only once.
+    """
+    found = _measure(layers, repeats, seed, step)
+    deep = next(measured for measured in layers if measured.layer.depth == "deep")
+    return [
+        row
+        for measured in layers
+        for trial in measured.trials
+        if measured.ran(trial)
+        for row in _rows(measured, trial, deep if trial.across else measured, found)
+    ]
 
 
 def rank_correlation(rows: Sequence[Mapping[str, Any]]) -> float | None:
@@ -99,19 +124,29 @@ def rank_correlation(rows: Sequence[Mapping[str, Any]]) -> float | None:
     return float(pairs["surrogate_auroc"].corr(pairs["auroc"], method="spearman"))
 
 
-def _evaluated(
-    measured: Measured, detector: str, against: bool, repeats: int, seed: int
-) -> Intervals:
-    """Metrics with intervals; `against` takes a learned direction back to the published one."""
-    sign = -1 if against else 1
-    ood = {name: sign * each.outlier[detector].numpy() for name, each in measured.scores.items()}
-    return evaluate(ood.pop("id"), ood, repeats, seed)
+def _measure(
+    layers: Sequence[Measured], repeats: int, seed: int, step: Callable[[str, int, int], None]
+) -> dict[Key, Resampled]:
+    """Every measurement of the trials that could run, each made once and on the same draws."""
+    images = {name: len(scores.predicted) for name, scores in layers[0].scores.items()}
+    resampling = Resampling(images.pop("id"), images, repeats, seed)
+    found: dict[Key, Resampled] = {}
+    for measured in layers:
+        for at, trial in enumerate(measured.trials):
+            key = measured.key(trial)
+            if key not in found and measured.ran(trial):
+                found[key] = resampling.measure(*measured.scores_of(key))
+                step(f"measuring {measured.layer.name}", at, len(measured.trials))
+    return found
 
 
 def _rows(
-    measured: Measured, trial: Trial, against: bool, found: Intervals
+    measured: Measured, trial: Trial, there: Measured, found: Mapping[Key, Resampled]
 ) -> Iterator[dict[str, Any]]:
-    settings = trial.settings or {}
+    """The rows of a trial, compared with its partner at the layer of `there`."""
+    settings, key = trial.settings or {}, measured.key(trial)
+    partner = trial.against or trial
+    theirs = found.get(there.key(partner))
     about = {
         "layer": measured.layer.name,
         "depth": measured.layer.depth,
@@ -120,15 +155,29 @@ def _rows(
         "level": trial.level,
         "detector": trial.detector,
         **{name: settings.get(name) for name in _SETTINGS},
-        "turned": measured.turned.get(trial.detector, False) and not against,
-        "backwards": against,
+        "turned": measured.turned.get(trial.detector, False) and not key.backwards,
+        "backwards": key.backwards,
         "id_accuracy_after": measured.accuracy_after(trial.detector),
         "surrogate_auroc": measured.surrogate_auroc(trial.detector),
+        "against": partner.title if theirs else None,
+        "against_layer": there.layer.name if theirs else None,
     }
-    for ood_set, intervals in found.items():
-        row = {**about, "ood_set": ood_set}
-        for metric in SHOWN:
-            interval = intervals[metric]
-            low, high = min(interval.low, interval.value), max(interval.high, interval.value)
-            row |= {metric: interval.value, f"{metric}_low": low, f"{metric}_high": high}
+    for figures in _figures(found[key], theirs):
+        yield about | figures
+
+
+def _figures(ours: Resampled, theirs: Resampled | None) -> Iterator[dict[str, Any]]:
+    """The measures of each OOD set, and their differences to another row (NaN where it is not)."""
+    own = ours.intervals()
+    apart = difference(ours, theirs) if theirs else {}
+    unknown = Interval(math.nan, math.nan, math.nan)
+    for ood_set, intervals in own.items():
+        row: dict[str, Any] = {"ood_set": ood_set}
+        for metric in COMPARED:
+            row |= _columns(metric, at_least(intervals[metric], 0, 0))
+            row |= _columns(f"{metric}_difference", apart.get(ood_set, {}).get(metric, unknown))
         yield row
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -83,11 +83,9 @@ def ablate(
     shutil.rmtree(out / "ablation-unpacked", ignore_errors=True)
 
     step("measuring", 0, 1)
-    tables = [rows_of(run.measured(), REPEATS, spec.seed, step) for run in runs]
-    ablation = Ablation(
-        pd.DataFrame([row for table in tables for row in table]),
-        _facts(spec, classifier, runs, sets, used, started, tables),
-    )
+    rows = rows_of([run.measured() for run in runs], REPEATS, spec.seed, step)
+    facts = _facts(spec, classifier, runs, sets, used, started, rows)
+    ablation = Ablation(pd.DataFrame(rows), facts)
     write_ablation(ablation, out)
     return ablation
 
@@ -202,7 +200,7 @@ def _facts(
     sets: Apart,
     used: Mapping[str, Sequence[ImageFile]],
     started: float,
-    tables: Sequence[Sequence[Mapping[str, object]]],
+    rows: Sequence[Mapping[str, object]],
 ) -> Facts:
     around, steady = _where_gradients_vary(runs), []
     for where, by_set in around.steady.items():
@@ -220,7 +218,7 @@ def _facts(
         consistency=tuple(steady),
         consistency_layer=around.layer.name,
         id_accuracy=runs[-1].measured().id_accuracy,
-        surrogate_correlation=rank_correlation([row for table in tables for row in table]),
+        surrogate_correlation=rank_correlation(rows),
         excused={
             f"{name} at {run.layer.name}": reason
             for run in runs

@@ -69,12 +69,19 @@ class Ablation:
 
     table: a row for each (layer, base, factor, level, OOD set); `ood_set` is `"mean"` for their
     average. Shares in 0..1: `fpr95` and `auroc` with `_low` and `_high`, `id_accuracy_after`.
-    `turned` tells that surrogate outliers turned the direction, `surrogate_auroc` how the setting
-    does on them.
+    `fpr95_difference` and `auroc_difference`, with `_low` and `_high`, are the row's less those of
+    the row `against` at `against_layer`, on the same images: its base, or what `grid.trials` says;
+    NaN where that could not run. `turned` tells that surrogate outliers turned the direction,
+    `surrogate_auroc` how the setting does on them.
     """
 
     table: pd.DataFrame
     facts: Facts
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it was kept by a version that did not measure differences."""
+        return "fpr95_difference" not in self.table
 
     @property
     def ood_sets(self) -> tuple[str, ...]:

@@ -98,7 +98,8 @@ class Calibration:
     Logits and features of all N calibration images are kept; feature maps, gradients and images
     only for a bounded `sample` of them and for `surrogates` made from that sample.
 
-    `labels [N]` is −1 where unknown.
+    `labels [N]` is −1 where unknown. `surrogates` come in turn: each kind, then the next picture.
+    `step` is told how far a long fit is, as (phase, done, total), and may raise to stop it.
     """
 
     network: Network
@@ -107,6 +108,7 @@ class Calibration:
     labels: Tensor
     sample: Representation
     surrogates: Representation | None = None
+    step: Callable[[str, int, int], None] = lambda phase, done, total: None
 
     @property
     def linear(self) -> Linear:
@@ -191,6 +193,7 @@ class Detector(ABC):
     needs: ClassVar[Need] = Need.LOGITS
     fitted_with: ClassVar[Fit] = Fit.NOTHING
     extra_passes: ClassVar[float] = 0.0  # forward-pass equivalents beyond the shared one
+    explains: ClassVar[bool] = False  # whether it short-circuits channels that can be shown
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn from calibration images; raises Excused where model or images do not allow it."""
@@ -216,6 +219,10 @@ class Detector(ABC):
     def settings(self) -> dict[str, Any]:
         """The value of every knob."""
         return {item.name: getattr(self, item.name) for item in self.knobs()}
+
+    def frozen(self) -> dict[str, Any]:
+        """The settings with which another one, fitted alike, has nothing left to choose."""
+        return self.settings()
 
     @classmethod
     def configured(cls, values: Mapping[str, Any]) -> Self:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 
+from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Detector
 from gsc_core.detectors.dice import DICE
+from gsc_core.detectors.ensemble import AutoEnsemble, Ensemble, ensemble_of
 from gsc_core.detectors.fdbd import FDBD
 from gsc_core.detectors.gradnorm import GradNorm
 from gsc_core.detectors.gsc import GSC, PublishedGSC
@@ -18,6 +20,8 @@ from gsc_core.detectors.odin import ODIN
 from gsc_core.errors import SpecError
 
 CATALOGUE: tuple[type[Detector], ...] = (
+    AutoGSC,
+    AutoEnsemble,
     GSC,
     PublishedGSC,
     MSP,
@@ -47,12 +51,24 @@ CATALOGUE: tuple[type[Detector], ...] = (
 
 
 def find(name: str) -> type[Detector]:
-    """The detector of that name; raises SpecError with the nearest names."""
+    """The detector of that name, or of several with `+` between: the mean of their ranks.
+
+    Raises SpecError with the nearest names.
+    """
+    if "+" in name:
+        return _ensemble(name)
     known = {detector.name: detector for detector in CATALOGUE}
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4) or list(known)
     raise SpecError(f"There is no detector {name!r}; the nearest: {', '.join(near)}.")
+
+
+def _ensemble(name: str) -> type[Detector]:
+    parts = [find(part.strip()) for part in name.split("+")]
+    if len(set(parts)) < len(parts) or any(issubclass(part, Ensemble) for part in parts):
+        raise SpecError(f"{name!r} must name different single detectors with + between.")
+    return ensemble_of(parts)
 
 
 def parse_detectors(text: str) -> list[Detector]:

@@ -26,6 +26,7 @@ from gsc_core.detectors.base import (
     Representation,
     knob,
 )
+from gsc_core.detectors.separation import separation
 
 _MIN_TO_LEARN = 10  # a direction or a percentile from fewer images is chance
 
@@ -129,6 +130,7 @@ class GSC(Detector):
         2025,
         "https://arxiv.org/abs/2507.01417",
     )
+    explains: ClassVar[bool] = True
     needs: ClassVar[Need] = Need.LOGITS | Need.FEATURE_MAP | Need.GRADIENT
     fitted_with: ClassVar[Fit] = Fit.IMAGES | Fit.SURROGATES
 
@@ -138,8 +140,7 @@ class GSC(Detector):
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn the truncation levels and the direction from calibration images."""
-        if calibration.network.split is None:
-            raise Excused("no layer of this network can be cut in two")
+        self._require_cut(calibration.network)
         self.network_, self.turned_ = calibration.network, False
         if self.intervention == "truncate":
             self.caps_ = self._learn_caps(calibration)
@@ -154,7 +155,7 @@ class GSC(Detector):
 
     def mask(self, batch: Representation) -> Tensor:
         """The short-circuited coordinates: a boolean tensor that broadcasts to the feature map."""
-        feature, gradient = _of_split(batch)
+        feature, gradient = self.at(batch)
         if self.granularity == "element":
             ranking = rank(feature.flatten(1), gradient.flatten(1), self.ranking, self.seed)
             k = count(self.share, ranking.shape[1])
@@ -162,20 +163,20 @@ class GSC(Detector):
         ranking = self.channel_ranking(batch)
         chosen = select(ranking, count(self.share, ranking.shape[1]))
         shape = [1] * feature.ndim
-        shape[0], shape[self._channel] = chosen.shape
+        shape[0], shape[self.channel] = chosen.shape
         return chosen.view(shape)
 
     def channel_ranking(self, batch: Representation) -> Tensor:
         """How much the prediction leans on each channel, `[B,C]`: sums over positions first."""
-        feature, gradient = _of_split(batch)
-        positions = [d for d in range(1, feature.ndim) if d != self._channel]
+        feature, gradient = self.at(batch)
+        positions = [d for d in range(1, feature.ndim) if d != self.channel]
         if self.ranking == "attribution":  # a channel's whole contribution to the predicted logit
             return (gradient * feature).sum(positions).abs()
         return rank(feature.sum(positions), gradient.sum(positions), self.ranking, self.seed)
 
     def change(self, batch: Representation) -> Tensor:
         """`h' − h`: what the short-circuit does to the feature, in its shape."""
-        feature, _ = _of_split(batch)
+        feature, _ = self.at(batch)
         mask = self.mask(batch)
         if self.intervention == "zero":
             return torch.where(mask, -feature, torch.zeros_like(feature))
@@ -186,19 +187,31 @@ class GSC(Detector):
         """Logit `[B]` of the class predicted before, after: first order is `y_c + <g, h' − h>`."""
         if self.update == "exact":
             return self.logits_after(batch).gather(1, batch.predicted[:, None])[:, 0]
-        _, gradient = _of_split(batch)
+        _, gradient = self.at(batch)
         moved = (gradient * self.change(batch)).flatten(1).sum(dim=1)
         return batch.logits.amax(dim=1) + moved
 
     def logits_after(self, batch: Representation) -> Tensor:
         """All logits `[B,K]` after the short-circuit, by the chosen update."""
         network, split = self._fitted()
-        feature, _ = _of_split(batch)
-        change = self.change(batch)
-        if self.update == "exact" or split.linear:
-            with torch.no_grad():  # for a linear head both updates are the same numbers
-                return network.head(feature + change)
-        return batch.logits + network.first_order(feature, change)[1]
+        if self.update == "exact" or split.linear:  # for a linear head both are the same numbers
+            return self.after(batch)[0]
+        feature, _ = self.at(batch)
+        return batch.logits + network.first_order(feature, self.change(batch))[1]
+
+    def after(self, batch: Representation) -> tuple[Tensor, Tensor | None]:
+        """Logits `[B,K]` and pooled features `[B,D]` computed again from the cut feature.
+
+        The features are None where the network does not end in a linear layer.
+        """
+        feature, _ = self.at(batch)
+        with torch.no_grad():
+            return self._fitted()[0].head_and_features(feature + self.change(batch))
+
+    def at(self, batch: Representation) -> tuple[Tensor, Tensor]:
+        """The feature that is cut and the gradient of the predicted logit there, in one shape."""
+        assert batch.feature_map is not None and batch.gradient is not None
+        return batch.feature_map, batch.gradient
 
     def _published_score(self, batch: Representation) -> Tensor:
         if self.reading == "residual_logit":
@@ -217,17 +230,17 @@ class GSC(Detector):
 
     def _learn_caps(self, calibration: Calibration) -> Tensor:
         """Per channel, the value under which `percentile` of the calibration values lie."""
-        feature, _ = _of_split(calibration.sample)
+        feature, _ = self.at(calibration.sample)
         if len(feature) < _MIN_TO_LEARN:
             raise Excused(
                 f"needs at least {_MIN_TO_LEARN} calibration images to learn where to truncate; "
                 f"there are {len(feature)}"
             )
-        values = feature.movedim(self._channel, 0).flatten(1)  # [C, N·positions]
+        values = feature.movedim(self.channel, 0).flatten(1)  # [C, N·positions]
         k = max(1, math.ceil(self.percentile * values.shape[1]))
         caps = values.kthvalue(k, dim=1).values
         shape = [1] * feature.ndim
-        shape[self._channel] = -1
+        shape[self.channel] = -1
         return caps.view(shape)
 
     def _learn_direction(self, calibration: Calibration) -> bool:
@@ -239,21 +252,23 @@ class GSC(Detector):
                 f"needs at least {_MIN_TO_LEARN} calibration images to learn its direction; "
                 f"there are {found}"
             )
-        ours = self._published_score(calibration.sample).double()
-        theirs = self._published_score(strangers).double().sort().values
-        # Mann-Whitney: how many surrogates score below, and at most as high as, each image
-        below = torch.searchsorted(theirs, ours, right=False)
-        up_to = torch.searchsorted(theirs, ours, right=True)
-        won = 1 - (below + up_to).double().mean() / (2 * len(theirs))
-        return bool(won < 0.5)
+        ours, theirs = map(self._published_score, (calibration.sample, strangers))
+        return separation(ours, theirs).auroc < 0.5
 
     def _fitted(self) -> tuple[Network, Split]:
         assert self.network_ is not None and self.network_.split is not None, "fit() comes first"
         return self.network_, self.network_.split
 
     @property
-    def _channel(self) -> int:
+    def channel(self) -> int:
+        """Index of the channel axis in the batched feature."""
         return self._fitted()[1].channel
+
+    @staticmethod
+    def _require_cut(network: Network) -> None:
+        """Raise Excused where there is no feature to cut."""
+        if network.split is None:
+            raise Excused("no layer of this network can be cut in two")
 
 
 @dataclass(eq=False)
@@ -272,8 +287,3 @@ class PublishedGSC(GSC):
         "The published method with its published direction, which can be backwards on a real model."
     )
     fitted_with: ClassVar[Fit] = Fit.IMAGES
-
-
-def _of_split(batch: Representation) -> tuple[Tensor, Tensor]:
-    assert batch.feature_map is not None and batch.gradient is not None
-    return batch.feature_map, batch.gradient

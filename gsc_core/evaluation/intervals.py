@@ -5,11 +5,12 @@ of how often each rank was picked, and `metrics.measure` reads a whole block of 
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import betaincinv
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import METRICS, Counts, Floats, checked, measure, tally
@@ -34,6 +35,7 @@ class Interval:
 
 
 Intervals = dict[str, dict[str, Interval]]
+"""Of each OOD set and of `"mean"`, by metric."""
 
 
 def evaluate(
@@ -57,10 +59,11 @@ def evaluate(
     measured on the observed counts and taken off. The sampling error itself is larger: 0.35
     points at 20,000 images.
 
-    A metric that is exactly 0 or 1 on the observed images resamples to itself. For the two FPRs the
-    interval is then widened to the exact binomial bound (Clopper and Pearson, 1934) for so many
-    images: none of 200 strangers let through still allows 1.8 %. The other metrics have no such
-    bound and keep an interval without width.
+    Rare events resample too narrowly, and those that never happened to no doubt at all. So the
+    interval of an FPR is never narrower than the exact binomial one for so many images, nor that of
+    the mean FPR than what these make of a mean: none of 200 strangers let through still allows
+    1.8 %, and half of that beside a set of which all are. The other metrics have no such bound: a
+    perfect AUROC keeps an interval without width.
 
     Raises GscError for empty or non-finite scores, no OOD set, a set named "mean", fewer than two
     repeats or a level outside 0..1.
@@ -78,18 +81,71 @@ def evaluate(
     for name, counts in ood_counts.items():
         spread[name] += values[name] - _stack(id_counts, counts)
 
-    values[MEAN] = np.mean(list(values.values()), axis=0)
-    spread[MEAN] = np.mean(list(spread.values()), axis=0)
-    trials = {name: len(scores) for name, scores in strangers.items()}
-    # Equal shares of each set count in the mean, so the smallest set limits what it can say.
-    trials[MEAN] = len(trials) * min(trials.values())
-    found = {}
-    for name, value in values.items():
-        intervals = _intervals(value, spread[name], level)
-        images = {"fpr95": trials[name], "fpr95_ood_positive": len(known)}
-        widened = {m: _at_least_binomial(intervals[m], n, level) for m, n in images.items()}
-        found[name] = intervals | widened
+    images = {name: len(scores) for name, scores in strangers.items()}
+    return summary(values, spread, len(known), images, level)
+
+
+def summary(
+    values: Mapping[str, Floats],
+    spread: Mapping[str, Floats],
+    known: int,
+    strangers: Mapping[str, int],
+    level: float,
+) -> Intervals:
+    """Intervals from the metrics `[6]` of each OOD set and from its replicates `[repeats, 6]`.
+
+    `known` and `strangers` are numbers of images; see `evaluate`.
+    """
+    values, spread, sets = with_mean(values), with_mean(spread), list(values)
+    found = {name: _percentiles(values[name], spread[name], level) for name in values}
+    # Strangers of different sets are different images; the familiar ones are the same for all.
+    of_strangers, of_known = [strangers[name] for name in sets], [known] * len(sets)
+    for metric, images, of_mean in (
+        ("fpr95", of_strangers, doubt_of_mean),
+        ("fpr95_ood_positive", of_known, np.mean),
+    ):
+        doubt = exact_doubt([found[name][metric].value for name in sets], images, level)
+        for name, below, above in zip(sets, *doubt, strict=True):
+            found[name][metric] = at_least(found[name][metric], below, above)
+        below, above = (float(of_mean(side)) for side in doubt)
+        found[MEAN][metric] = at_least(found[MEAN][metric], below, above)
     return found
+
+
+def with_mean(by_set: Mapping[str, Floats]) -> dict[str, Floats]:
+    """An array for each OOD set, and their mean, in which each set weighs the same."""
+    return {**by_set, MEAN: np.mean(list(by_set.values()), axis=0)}
+
+
+def exact_doubt(
+    shares: Sequence[float], images: Sequence[int], level: float
+) -> tuple[Floats, Floats]:
+    """How far the exact bounds of shares `[K]` of so many images lie below and above them.
+
+    The bounds are those of Clopper and Pearson (1934), right for any count, none and all included.
+    """
+    share, total, tail = np.asarray(shares), np.asarray(images), (1 - level) / 2
+    count = np.rint(share * total)
+    # No count has no lower bound but 0, a full one no upper bound but 1: the formula has neither.
+    low = betaincinv(np.maximum(count, 1), total - count + 1, tail)
+    high = betaincinv(count + 1, np.maximum(total - count, 1), 1 - tail)
+    below, above = np.where(count > 0, share - low, 0), np.where(count < total, high - share, 0)
+    return below, above
+
+
+def doubt_of_mean(doubt: Floats) -> float:
+    """The doubt of a mean of independent shares from theirs `[K]` (Zou and Donner, 2008)."""
+    return float(np.linalg.norm(doubt)) / len(doubt)
+
+
+def at_least(interval: Interval, below: float, above: float) -> Interval:
+    """The interval, widened where it reaches less far from its value than these."""
+    value = interval.value
+    return replace(
+        interval,
+        low=min(interval.low, float(value - below)),
+        high=max(interval.high, float(value + above)),
+    )
 
 
 def _replicates(
@@ -143,7 +199,7 @@ def _stack(known: Counts, strange: Counts) -> Floats:
     return np.stack([found[name] for name in METRICS], axis=-1)
 
 
-def _intervals(values: Floats, spread: Floats, level: float) -> dict[str, Interval]:
+def _percentiles(values: Floats, spread: Floats, level: float) -> dict[str, Interval]:
     """Percentile intervals of `spread` `[repeats, 6]` around `values` `[6]`."""
     tail = (1 - level) / 2
     low, high = np.quantile(np.clip(spread, 0, 1), [tail, 1 - tail], axis=0)
@@ -151,13 +207,3 @@ def _intervals(values: Floats, spread: Floats, level: float) -> dict[str, Interv
         name: Interval(float(values[i]), float(low[i]), float(high[i]))
         for i, name in enumerate(METRICS)
     }
-
-
-def _at_least_binomial(interval: Interval, images: int, level: float) -> Interval:
-    """The interval of a share of 0 or 1, where resampling sees no doubt, from its image count."""
-    bound = ((1 - level) / 2) ** (1 / images)
-    if interval.value == 0:
-        return replace(interval, high=max(interval.high, 1 - bound))
-    if interval.value == 1:
-        return replace(interval, low=min(interval.low, bound))
-    return interval

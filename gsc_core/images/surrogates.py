@@ -113,6 +113,24 @@ def surrogates_of(
         yield image.name, kind.name, surrogate
 
 
+def surrogates_of_tensor(
+    pictures: torch.Tensor, kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
+) -> torch.Tensor:
+    """One surrogate of each kind from each picture: uint8 `[N,3,H,W]` to `[N·kinds,3,H,W]`.
+
+    Each picture is mixed with the one before it, the first with the last, so shuffle them first.
+    Raises ImageError when a kind needs two pictures and there are fewer.
+    """
+    if len(pictures) < 2 and any(kind.needs_other for kind in kinds):
+        raise ImageError("Blends of two pictures need two pictures: give more.")
+    made = [
+        kind.make(picture, pictures[at - 1], _generator(seed, kind, str(at)))
+        for at, picture in enumerate(pictures)
+        for kind in kinds
+    ]
+    return torch.stack(made)
+
+
 def write_surrogates(
     images: ImageSet,
     into: Path,
@@ -151,7 +169,7 @@ def _made(
             if kind.needs_other and (before is None or before[0] is image):
                 raise ImageError(f"{kind.name} needs two pictures that can be decoded: give more.")
             other = before[1] if before else pixels
-            yield image, kind, kind.make(pixels, other, _generator(seed, kind, image))
+            yield image, kind, kind.make(pixels, other, _generator(seed, kind, image.name))
         before = now
 
 
@@ -162,9 +180,9 @@ def _decoded(image: ImageFile) -> tuple[ImageFile, torch.Tensor] | None:
         return None
 
 
-def _generator(seed: int, kind: Surrogate, image: ImageFile) -> torch.Generator:
+def _generator(seed: int, kind: Surrogate, picture: str) -> torch.Generator:
     """Seed by picture and kind, so that one picture more or less changes no other's surrogates."""
-    digest = hashlib.sha256(f"{seed}\n{kind.name}\n{image.name}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\n{kind.name}\n{picture}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 

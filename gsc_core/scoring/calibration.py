@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
 from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogates_of
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
@@ -90,6 +91,7 @@ def calibrate(
             found,
             sample,
             strangers,
+            pace.step,
         )
 
     def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
@@ -108,25 +110,35 @@ def calibrate(
     unseen = {d.name: held_out_scores(d, calibration, sources) for d in learning}
     scorer.fit(_not_reading_maps(scorer), calibration)
     late = scored(everything, _not_reading_maps)
-    far = [] if strangers is None else scored(strangers, lambda scorer: scorer.detectors)
+    far = [] if strangers is None else scored(strangers, _single)
     apart = {n: h for n, h in unseen.items() if h is not None and n in late[0].outlier}
+    scores = _with(_beside(Scores.cat(streamed), Scores.cat(late)), apart, "images")
+    surrogates = _with(Scores.cat(far), apart, "surrogates") if far else None
+    scorer.learn(scores.outlier, None if surrogates is None else surrogates.outlier)
+    in_sample = [n for n in unseen if n in late[0].outlier and n not in apart]
+    in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
     return Calibrated(
         images=tuple(done),
         broken=tuple(broken),
-        scores=_with(_beside(Scores.cat(streamed), Scores.cat(late)), apart, "images"),
+        scores=_combined(scores, scorer),
         sample=len(sample),
-        surrogates=_with(Scores.cat(far), apart, "surrogates") if far else None,
+        surrogates=None if surrogates is None else _combined(surrogates, scorer),
         calibration=replace(
             calibration,
             sample=_without_pixels(sample),
             surrogates=None if strangers is None else _without_pixels(strangers),
         ),
-        in_sample=tuple(n for n in unseen if n in late[0].outlier and n not in apart),
+        in_sample=tuple(in_sample),
     )
 
 
-def fit_again(scorer: Scorer, calibration: Calibration) -> None:
-    """Fit `scorer`'s detectors as `calibrate` did that left this calibration."""
+def fit_again(
+    scorer: Scorer, calibration: Calibration, scores: Mapping[str, Tensor] | None = None
+) -> None:
+    """Fit `scorer`'s detectors as `calibrate` did that left this calibration.
+
+    `scores` are those it gave to the calibration images, by detector: ensembles learn from them.
+    """
     n = len(calibration.sample)
     features = calibration.features
     of_sample = replace(
@@ -137,6 +149,7 @@ def fit_again(scorer: Scorer, calibration: Calibration) -> None:
     )
     scorer.fit(_reading_maps(scorer), of_sample)
     scorer.fit(_not_reading_maps(scorer), calibration)
+    scorer.learn(scores or {}, None)
 
 
 def _sample_size(scorer: Scorer) -> int:
@@ -173,12 +186,16 @@ def _surrogates(
     return Representation.cat(parts), torch.tensor(sources, device=scorer.network.device)
 
 
+def _single(scorer: Scorer) -> list[Detector]:
+    return [d for d in scorer.detectors if not isinstance(d, Ensemble)]
+
+
 def _reading_maps(scorer: Scorer) -> list[Detector]:
-    return [d for d in scorer.detectors if d.needs & _WHOLE]
+    return [d for d in _single(scorer) if d.needs & _WHOLE]
 
 
 def _not_reading_maps(scorer: Scorer) -> list[Detector]:
-    return [d for d in scorer.detectors if not d.needs & _WHOLE]
+    return [d for d in _single(scorer) if not d.needs & _WHOLE]
 
 
 def _slim(representation: Representation) -> Representation:
@@ -198,6 +215,12 @@ def _with(scores: Scores, held_out: Mapping[str, HeldOut], of: str) -> Scores:
     found = {name: getattr(held, of) for name, held in held_out.items()}
     better = {n: s for n, s in found.items() if s is not None and n in scores.outlier}
     return replace(scores, outlier=scores.outlier | better)
+
+
+def _combined(scores: Scores, scorer: Scorer) -> Scores:
+    """The scores, with those of the ensembles beside their parts'."""
+    combined = {e.name: e.combine(scores.outlier).float() for e in scorer.ensembles}
+    return replace(scores, outlier=scores.outlier | combined)
 
 
 def _beside(a: Scores, b: Scores) -> Scores:

@@ -6,7 +6,7 @@ progress, only numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Excused, Need, Representation
+from gsc_core.detectors.ensemble import Ensemble, with_parts
 from gsc_core.scoring.onepass import represent
 
 NOT_A_NUMBER = "gave a score that is not a number on some images"
@@ -54,7 +55,8 @@ class Scorer:
     """Detectors over one network.
 
     Attributes:
-        detectors: those still in; `excused` has the reason of each that was left out.
+        detectors: those still in, and the parts of ensembles before these; `excused` has the reason
+            of each that was left out.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Scorer:
     ) -> None:
         self.network = network
         self.preprocessing = preprocessing
-        self.detectors = list(detectors)
+        self.detectors = with_parts(detectors)
         self.excused: dict[str, str] = {}
         self._pieces = 1
 
@@ -97,6 +99,20 @@ class Scorer:
             except Excused as reason:
                 self.excuse(detector.name, str(reason))
 
+    def learn(self, known: Mapping[str, Tensor], strangers: Mapping[str, Tensor] | None) -> None:
+        """Let ensembles learn from their parts' scores of calibration images and surrogates."""
+        for detector in self.ensembles:
+            try:
+                detector.join(d for d in self.detectors if not isinstance(d, Ensemble))
+                detector.learn(known, strangers)
+            except Excused as reason:
+                self.excuse(detector.name, str(reason))
+
+    @property
+    def ensembles(self) -> list[Ensemble]:
+        """The detectors that combine others."""
+        return [each for each in self.detectors if isinstance(each, Ensemble)]
+
     def excuse(self, name: str, reason: str) -> None:
         """Leave a detector out from here on."""
         self.excused[name] = reason
@@ -117,7 +133,13 @@ class Scorer:
         outlier: dict[str, Tensor] = {}
         predicted_after: dict[str, Tensor] = {}
         for detector in self.detectors if detectors is None else detectors:
-            scores = detector.score(batch).float().cpu()
+            if not isinstance(detector, Ensemble):
+                scores = detector.score(batch).float().cpu()
+            elif all(part.name in outlier for part in detector.parts_):
+                scores = detector.combine(outlier).float()  # the parts come before it
+            else:
+                self.excuse(detector.name, f"has a part that {NOT_A_NUMBER}")
+                continue
             if not bool(scores.isfinite().all()):
                 self.excuse(detector.name, NOT_A_NUMBER)
                 continue

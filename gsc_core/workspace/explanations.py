@@ -43,7 +43,7 @@ class Tried(Judged):
 
 def explainers(run: StoredRun) -> tuple[str, ...]:
     """The detectors that can explain a picture: the run's GSC ones, else the usual one."""
-    own = tuple(name for name in run.detectors if issubclass(find(name), GSC))
+    own = tuple(name for name in run.detectors if find(name).explains)
     return own or (GSC.name,)
 
 

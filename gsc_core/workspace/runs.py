@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gsc_core.audit import SCORES_FILE
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import between, in_1000
 from gsc_core.evaluation.intervals import MEAN, Interval
@@ -22,7 +23,6 @@ from gsc_core.evaluation.metrics import METRICS, Floats
 from gsc_core.workspace import queue, score_table
 from gsc_core.workspace.database import Kind
 from gsc_core.workspace.home import home
-from gsc_core.workspace.score_table import SCORES_FILE
 
 DEMO_RUN = "demo"
 DEMO_TITLE = "Demo: road signs"

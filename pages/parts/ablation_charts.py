@@ -1,5 +1,7 @@
 """The figures of an ablation: factors and curves, the paper's rows, how steady gradients are."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -8,6 +10,8 @@ from gsc_core import charts_ablation
 from gsc_core.ablation import BASES, Ablation
 from gsc_core.ablation.comparison import paper_table, reference_rows
 from gsc_core.ablation.findings import premise
+from gsc_core.ablation.gain import Gain, gain
+from gsc_core.ablation.grid import REFERENCE
 from pages.parts.text import plain
 
 METRICS = {"fpr95": "Strangers that pass", "auroc": "Told apart"}
@@ -59,6 +63,12 @@ def factors(run_id: str, found: Ablation) -> None:
             config=_CONFIG,
             alt=f"{METRICS[metric]}, with its interval, for each level of each factor.",
         )
+        if not found.outdated:
+            st.caption(
+                "A filled dot differs from the setting itself beyond doubt, a hollow one does not: "
+                "both judge the same pictures, so this is surer than whether their lines overlap. "
+                "Point at a dot to read by how much."
+            )
     with right:
         st.plotly_chart(
             _curves(run_id, found, found.facts.seconds, base, metric, ood_set),
@@ -71,17 +81,27 @@ def factors(run_id: str, found: Ablation) -> None:
             "random is the control that any other line must beat. Dotted in both charts: energy, "
             "with nothing cut."
         )
-        _references(found, metric, ood_set)
+    _references(found, metric, ood_set)
 
 
 def _references(found: Ablation, metric: str, ood_set: str) -> None:
     """What other readings of the same pass do without any short-circuit, beside both settings."""
     rows = reference_rows(found, ood_set)
-    shown = pd.DataFrame({METRICS[metric]: _percent(rows, metric), "95 %": _interval(rows, metric)})
+    gains = [gain(row, metric) if row["base"] == REFERENCE else None for _, row in rows.iterrows()]
+    shown = pd.DataFrame(
+        {
+            METRICS[metric]: _percent(rows, metric),
+            "95 %": _interval(rows, metric),
+            "Points better": _points(gains),
+        }
+    )
     st.dataframe(
         shown.set_index(rows["name"].rename("For comparison")),
         key="ablation_references",
         alt="Detectors without a short-circuit, and both settings with it.",
+        column_config={
+            "Points better": st.column_config.TextColumn(help=_points_help("the better setting"))
+        },
     )
 
 
@@ -94,19 +114,26 @@ def paper(found: Ablation) -> None:
             "Row of the paper": table["row"],
             "In the paper": "not at hand",
             "Here, as published": _percent(table, "fpr95"),
-            "95 % interval": _interval(table, "fpr95"),
+            "95 %": _interval(table, "fpr95"),
+            "Points better": _points(table["gain"]),
             "AUROC": _percent(table, "auroc"),
             "Direction": table["backwards"].map({True: "backwards", False: "right"}),
-            "Here, direction learned": _percent(table, "fpr95_learned"),
+            "Learned": _percent(table, "fpr95_learned"),
         }
     )
-    shown.loc[shown.index[-1], ["Direction", "Here, direction learned"]] = "–"
+    shown.loc[shown.index[-1], ["Direction", "Learned"]] = "–"
     st.dataframe(
-        shown.fillna("could not run"),
+        shown.fillna("not measured"),
         hide_index=True,
         key="ablation_paper",
         alt="The rows of the paper's ablation with the share of strangers that pass here.",
         column_config={
+            "Points better": st.column_config.TextColumn(
+                help=_points_help("the full method, in the share of strangers that pass")
+            ),
+            "Learned": st.column_config.TextColumn(
+                help="Strangers that pass when the direction is learned on stand-ins for them."
+            ),
             "Direction": st.column_config.TextColumn(
                 help="Backwards: stand-ins for strangers lose less confidence than familiar "
                 "pictures, the other way round than published."
@@ -184,3 +211,15 @@ def _interval(table: pd.DataFrame, metric: str) -> pd.Series:
     ends = (_percent(table, f"{metric}_{end}").str.removesuffix(" %") for end in ("low", "high"))
     low, high = ends
     return low + " to " + high
+
+
+def _points(gains: Iterable[Gain | None]) -> list[str]:
+    """By how much a row is better or worse, in points; a dash where it is compared with nothing."""
+    return [found.signed() if isinstance(found, Gain) else "–" for found in gains]
+
+
+def _points_help(than: str) -> str:
+    return (
+        f"Percentage points by which the row is better than {than}; below 0 it is worse. With the "
+        "95 % interval, both judged on the same pictures: they surely differ where it leaves out 0."
+    )

@@ -1,0 +1,162 @@
+"""How well our detectors and pytorch-ood's tell OOD pictures, on the same images and models.
+
+    python -m benchmarks.quality --out docs/benchmark.md
+
+Five divisions of the ID pictures into a calibration and a test half. The ImageNet models need
+`imagenet-sample` and `textures` under `--data`, and the packages of requirements-dev.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks.quality.document import Measured, document
+from benchmarks.quality.measure import measure
+from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
+from gsc_core.audit import Progress
+from gsc_core.detectors import Detector, parse_detectors
+from gsc_core.errors import GscError, SpecError
+from gsc_core.results import versions
+from gsc_core.scoring.loading import Pace
+from gsc_core.spec import RESERVED
+from gsc_core.terminal import shown_progress
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCH = 8  # fits the cache of a CPU
+
+
+def main(arguments: Sequence[str]) -> int:
+    chosen = options(arguments)
+    started = time.perf_counter()
+    try:
+        names = [name.strip() for name in chosen.models.split(",") if name.strip()]
+        found = run(names, chosen)
+    except GscError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    about = surroundings(arguments, time.perf_counter() - started)
+    text = document(found, about)
+    if chosen.json:
+        chosen.json.write_text(as_json(found, about), encoding="utf-8")
+    if chosen.out:
+        chosen.out.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", default=",".join(MODELS), help="of %(default)s")
+    parser.add_argument("--detectors", default="all", help="ours, as for gsc audit")
+    parser.add_argument("--splits", type=int, default=5, help="divisions of the ID pictures")
+    parser.add_argument("--images", type=int, help="at most so many of each OOD set, for a trial")
+    parser.add_argument(
+        "--quick", action="store_true", help="without the detectors that go back to the pixels"
+    )
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument(
+        "--ood", action="append", default=[], metavar="NAME=DIR", help="a further OOD set, repeated"
+    )
+    parser.add_argument("--json", type=Path, help="write the raw figures here")
+    parser.add_argument("--out", type=Path, help="write the document here; else it is printed")
+    return parser.parse_args(arguments)
+
+
+def run(names: Sequence[str], chosen: argparse.Namespace) -> list[Measured]:
+    def make() -> Sequence[Detector]:
+        return parse_detectors(chosen.detectors)
+
+    make()  # what is wrong with the names should not be told after an hour
+    if chosen.splits < 1 or not names:
+        raise SpecError("Give at least one model and one split.")
+    with TemporaryDirectory() as folder, shown_progress() as show:
+        sources = Sources(chosen.data, further_sets(chosen.ood), Path(folder), chosen.images)
+        subjects = [subject(name, sources) for name in names]
+
+        def of(name: str) -> Pace:
+            return Pace(BATCH, 2, lambda what, done, n: show(Progress(f"{name}: {what}", done, n)))
+
+        return [
+            measure(each, make, chosen.splits, of(each.name), quick=chosen.quick)
+            for each in subjects
+        ]
+
+
+def further_sets(items: Sequence[str]) -> dict[str, Path]:
+    """`NAME=DIR` items; raises SpecError for one that is not, or a name that is taken."""
+    found: dict[str, Path] = {}
+    for item in items:
+        name, equals, folder = item.partition("=")
+        if not (name and equals and folder) or name in {*found, *RESERVED, TEXTURES}:
+            raise SpecError(f"--ood {item!r} must be NAME=DIR, with a name of its own.")
+        found[name] = Path(folder)
+    return found
+
+
+def surroundings(arguments: Sequence[str], seconds: float) -> dict[str, str]:
+    """What was run, where and when."""
+    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return {
+        "Commit": (git("rev-parse", "HEAD") or "unknown") + changed,
+        "Command": f"`{shlex.join(['python', '-m', 'benchmarks.quality', *arguments])}`",
+        "Machine": f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores used",
+        "Versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        "Finished": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, after {seconds / 60:.0f} minutes",
+    }
+
+
+def git(*arguments: str) -> str:
+    """What git answers; nothing where there is no repository."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def processor() -> str:
+    """Name of the processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def as_json(found: Sequence[Measured], about: Mapping[str, str]) -> str:
+    """The raw figures: every split of every detector on every set."""
+    models: dict[str, dict[str, Any]] = {
+        each.name: {
+            "pictures": each.pictures,
+            "rows": each.frame.to_dict("records"),
+            "id_accuracy": asdict(each.accuracy),
+            "correlations": [[over, n, asdict(rho)] for over, n, rho in each.correlations],
+            "absent": [[*key, why] for key, why in each.absent.items()],
+            "seconds": each.seconds,
+        }
+        for each in found
+    }
+    return json.dumps({"about": about, "models": models}, indent=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,155 @@
+"""One model, measured: every detector on every division of its ID pictures."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.quality.document import Measured
+from benchmarks.quality.onepass import Division
+from benchmarks.quality.ours import Bench, Floats, Make, of_pixels, rank_correlation
+from benchmarks.quality.peers import PEERS, on_division, on_pixels
+from benchmarks.quality.subjects import Subject
+from benchmarks.quality.table import OURS, THEIRS, Estimate, Key, t_interval
+from gsc_core.evaluation.intervals import MEAN
+from gsc_core.evaluation.metrics import metrics
+from gsc_core.scoring.loading import Pace
+
+METRICS = ("fpr95", "fpr95_ood_positive", "auroc")
+
+
+@dataclass
+class _Record:
+    """What the divisions gave so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    after: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
+    correlations: dict[str, list[tuple[int, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    absent: dict[Key, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Add the time of a part."""
+        start = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - start
+
+    def add(self, scores: Mapping[str, Mapping[str, Floats]], whose: str, split: int) -> None:
+        """The metrics of a division: by detector, the scores of each set."""
+        for name, by_set in scores.items():
+            self.rows += _rows(by_set, {"detector": name, "whose": whose, "split": split})
+
+    def cannot(self, absent: Mapping[str, str], whose: str) -> None:
+        """Why some detectors have no scores."""
+        self.absent |= {(name, whose): why for name, why in absent.items()}
+
+    def correlate(self, over: str, number: int, rho: float | None) -> None:
+        """A rank correlation, if there is one."""
+        if rho is not None:
+            self.correlations[over].append((number, rho))
+
+
+def measure(
+    subject: Subject, make: Make, splits: int, pace: Pace, *, quick: bool = False
+) -> Measured:
+    """Measure our detectors, freshly made by `make` for each split, and pytorch-ood's.
+
+    `quick` leaves out what goes back to the pixels, which takes most of the time. Raises GscError
+    for what the user can mend.
+    """
+    record = _Record()
+    with record.timed("decoding and one pass"):
+        bench = Bench(subject, pace)
+    whole = _on_pixels(bench, make, record, quick)
+    divisions = [Division.of(subject, bench.shown, seed) for seed in range(splits)]
+    for division in divisions:
+        _divided(bench, make, division, record)
+        for whose, scores in whole.items():
+            record.add(_of_rows(scores, division), whose, division.seed)
+    with record.timed("grid of settings"):  # minutes, so in one division
+        record.correlate("settings of GSC, first split", *bench.correlation(divisions[0]))
+    return Measured(
+        name=subject.name,
+        title=subject.title,
+        split=None if bench.network.split is None else bench.network.split.name,
+        pictures={"id": len(subject.known)} | {n: len(s) for n, s in subject.ood.items()},
+        frame=_everywhere(record.rows, splits),
+        passes={(peer.name, THEIRS): peer.passes for peer in PEERS}
+        | {(each.name, OURS): each.extra_passes for each in make()},
+        accuracy=t_interval([bench.id_accuracy(division) for division in divisions]),
+        after={key: t_interval(values) for key, values in record.after.items()},
+        correlations=[_correlation(over, each) for over, each in record.correlations.items()],
+        absent=record.absent,
+        seconds=dict(record.seconds),
+    )
+
+
+def _on_pixels(
+    bench: Bench, make: Make, record: _Record, quick: bool
+) -> dict[str, dict[str, Floats]]:
+    """Scores of all pictures, by whose detectors, of those that go back to the pixels."""
+    ours = of_pixels(make())
+    if quick:
+        left_out = [(each.name, OURS) for each in ours]
+        left_out += [(peer.name, THEIRS) for peer in PEERS if peer.reading is None]
+        record.absent |= dict.fromkeys(left_out, "left out by --quick")
+        return {}
+    with record.timed("ours on pixels"):
+        scores = bench.on_pixels(ours)
+    with record.timed("pytorch-ood on pixels"):
+        theirs, absent = on_pixels(bench)
+    record.cannot(absent, THEIRS)
+    return {OURS: scores, THEIRS: theirs}
+
+
+def _divided(bench: Bench, make: Make, division: Division, record: _Record) -> None:
+    """One division by the detectors that read the shared pass."""
+    slow = [each.name for each in of_pixels(make())]
+    with record.timed("ours on the pass"):
+        judged = bench.judge(make, division, without=slow)
+    record.add(judged.scores, OURS, division.seed)
+    record.cannot(judged.absent, OURS)
+    record.correlate("detectors", len(judged.surrogate_auroc), rank_correlation(judged))
+    for name, accuracy in judged.after.items():
+        record.after[name, OURS].append(accuracy)
+    with record.timed("pytorch-ood on the pass"):
+        scores, absent = on_division(bench, division)
+    record.add(scores, THEIRS, division.seed)
+    record.cannot(absent, THEIRS)
+
+
+def _rows(by_set: Mapping[str, Floats], about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A row for each OOD set, and one for their mean."""
+    known = by_set["id"]
+    found = {name: metrics(known, each) for name, each in by_set.items() if name != "id"}
+    for name, each in found.items():
+        yield {**about, "ood_set": name, **{m: getattr(each, m) for m in METRICS}}
+    means = {m: float(np.mean([getattr(each, m) for each in found.values()])) for m in METRICS}
+    yield {**about, "ood_set": MEAN, **means}
+
+
+def _of_rows(whole: Mapping[str, Floats], division: Division) -> dict[str, Mapping[str, Floats]]:
+    """Scores of all pictures, parted into the sets of a division."""
+    rows = {name: each.numpy() for name, each in division.test.items()}
+    return {name: {at: scores[of] for at, of in rows.items()} for name, scores in whole.items()}
+
+
+def _everywhere(rows: list[dict[str, Any]], splits: int) -> pd.DataFrame:
+    """The rows of detectors that ran on every split: a mean over fewer would be another thing."""
+    frame = pd.DataFrame(rows)
+    counts = frame.groupby(["detector", "whose"])["split"].transform("nunique")
+    return frame[counts == splits].reset_index(drop=True)
+
+
+def _correlation(over: str, found: list[tuple[int, float]]) -> tuple[str, int, Estimate]:
+    return over, max(number for number, _ in found), t_interval([rho for _, rho in found])

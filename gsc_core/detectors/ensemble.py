@@ -1,0 +1,179 @@
+"""Several detectors as one: the mean of where each ranks an image among calibration images.
+
+Ranks need no common scale: 0.97 means stranger than 97 % of the familiar images, whatever the
+detector. The parts are detectors of the same audit, so a combination costs no pass of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from gsc_core.detectors.auto import AUTO, AutoGSC
+from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
+from gsc_core.detectors.fdbd import FDBD
+from gsc_core.detectors.library import GEN, Energy
+from gsc_core.detectors.library_features import KNN, NCI, NNGuide, ViM
+from gsc_core.detectors.library_shaping import SCALE, VRA, ReAct
+from gsc_core.detectors.mahalanobis import Mahalanobis
+from gsc_core.detectors.msp import MSP
+from gsc_core.detectors.separation import separation
+
+Columns = Mapping[str, Tensor]
+"""Outlier scores by the detector's name."""
+
+
+@dataclass(eq=False)
+class Ensemble(Detector):
+    """Mean calibration rank, 0 to 1, of its parts; higher = more likely OOD.
+
+    An audit scores the parts anyway: it lets the ensemble `learn` from their columns and `combine`
+    them. By itself `fit` makes parts of its own.
+    """
+
+    parts: ClassVar[tuple[type[Detector], ...]]
+
+    parts_: tuple[Detector, ...] = field(default=(), init=False, repr=False)
+    ranks_: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def fit(self, calibration: Calibration) -> Self:
+        """Fit the parts, and learn ranks from their scores of the calibration's sample."""
+        fitted: list[Detector] = []
+        for part in self.required():
+            try:
+                fitted.append(part().fit(calibration))
+            except Excused:
+                continue
+        sample, far = calibration.sample, calibration.surrogates
+        self.join(fitted)
+        self.learn(
+            {part.name: part.score(sample) for part in fitted},
+            None if far is None else {part.name: part.score(far) for part in fitted},
+        )
+        return self
+
+    def required(self) -> tuple[type[Detector], ...]:
+        """The detectors that must be scored beside it."""
+        return self.parts
+
+    def join(self, detectors: Iterable[Detector]) -> None:
+        """Take the parts from fitted detectors; raises Excused where one is missing."""
+        there = {detector.name: detector for detector in detectors}
+        for part in self.required():
+            if part.name not in there:
+                raise Excused(f"needs {part.name}, which cannot run here")
+        self.parts_ = tuple(there[part.name] for part in self.required())
+
+    def learn(self, known: Columns, strangers: Columns | None) -> None:
+        """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed."""
+        self.ranks_ = {part.name: known[part.name].double().sort().values for part in self.parts_}
+
+    def combine(self, columns: Columns) -> Tensor:
+        """Scores `[B]` from those of the parts, `[B]` each; ties count half."""
+        return torch.stack([_rank(r, columns[name]) for name, r in self.ranks_.items()]).mean(dim=0)
+
+    def score(self, batch: Representation) -> Tensor:
+        """Outlier scores `[B]`; higher = more likely OOD."""
+        return self.combine({part.name: part.score(batch) for part in self.parts_})
+
+
+def ensemble_of(parts: Sequence[type[Detector]]) -> type[Ensemble]:
+    """The ensemble of these detectors, named after them with `+` between."""
+    names = "+".join(part.name for part in parts)
+    about = f"Mean rank of {' and '.join(part.title for part in parts)}."
+    needs, fitted_with = _union(parts)
+    content = {"name": names, "title": names, "about": about, "parts": tuple(parts)}
+    return type(names, (Ensemble,), {**content, "needs": needs, "fitted_with": fitted_with})
+
+
+PANEL = (Energy, MSP, GEN, ReAct, VRA, SCALE, KNN, NNGuide, ViM, FDBD, NCI, Mahalanobis)
+"""Who may be the partner of `gsc-auto`: cheap, and of different kinds."""
+
+
+@dataclass(eq=False)
+class AutoEnsemble(Ensemble):
+    """`gsc-auto` with the one of the panel that tells surrogate outliers best by itself."""
+
+    partner: str = knob(
+        AUTO,
+        "who is beside gsc-auto; auto: the best on surrogate outliers",
+        choices=(AUTO, *(part.name for part in PANEL)),
+    )
+
+    name: ClassVar[str] = "auto-ensemble"
+    title: ClassVar[str] = "GSC that sets itself, with a partner"
+    about: ClassVar[str] = (
+        "Mean rank of gsc-auto and the established detector that tells stand-ins for strange "
+        "pictures best; the detectors to choose from are scored beside it."
+    )
+    parts: ClassVar[tuple[type[Detector], ...]] = (AutoGSC, *PANEL)
+    needs: ClassVar[Need]
+    fitted_with: ClassVar[Fit]
+
+    losses_: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+
+    def required(self) -> tuple[type[Detector], ...]:
+        """`gsc-auto` and the partner, or the whole panel while that is open."""
+        if self.partner == AUTO:
+            return self.parts
+        return AutoGSC, next(part for part in PANEL if part.name == self.partner)
+
+    def join(self, detectors: Iterable[Detector]) -> None:
+        """As in `Ensemble`; while the partner is open, one of the panel is enough."""
+        found = {detector.name: detector for detector in detectors}
+        if self.partner != AUTO:
+            super().join(found.values())
+            return
+        if AutoGSC.name not in found or not any(part.name in found for part in PANEL):
+            raise Excused("needs gsc-auto and a partner for it, and they cannot run here")
+        self.parts_ = tuple(found[part.name] for part in self.parts if part.name in found)
+
+    def learn(self, known: Columns, strangers: Columns | None) -> None:
+        """Choose the partner where that is open, and learn the ranks."""
+        if self.partner == AUTO:
+            if strangers is None:
+                raise Excused("needs surrogate outliers to choose a partner on")
+            self.losses_ = {
+                part.name: separation(known[part.name], strangers[part.name]).loss
+                for part in self.parts_
+                if part.name != AutoGSC.name
+            }
+            chosen = AutoGSC.name, min(self.losses_, key=self.losses_.__getitem__)
+            self.parts_ = tuple(part for part in self.parts_ if part.name in chosen)
+        super().learn(known, strangers)
+
+    def frozen(self) -> dict[str, Any]:
+        """The settings with which another one has the same partner."""
+        return {"partner": self.parts_[1].name}
+
+
+def _union(parts: Sequence[type[Detector]]) -> tuple[Need, Fit]:
+    needs, fitted_with = Need.LOGITS, Fit.NOTHING
+    for part in parts:
+        needs, fitted_with = needs | part.needs, fitted_with | part.fitted_with
+    return needs, fitted_with
+
+
+AutoEnsemble.needs, AutoEnsemble.fitted_with = _union(AutoEnsemble.parts)
+
+
+def with_parts(detectors: Sequence[Detector]) -> list[Detector]:
+    """The detectors, and what ensembles among them need beside them, ensembles last."""
+    single = {each.name: each for each in detectors if not isinstance(each, Ensemble)}
+    ensembles = [each for each in detectors if isinstance(each, Ensemble)]
+    for ensemble in ensembles:
+        for part in ensemble.required():
+            single.setdefault(part.name, part())
+    return [*single.values(), *ensembles]
+
+
+def _rank(reference: Tensor, scores: Tensor) -> Tensor:
+    """Share of the sorted `reference [N]` below each score `[B]`, ties half."""
+    values = scores.to(reference)
+    below = torch.searchsorted(reference, values, right=False)
+    up_to = torch.searchsorted(reference, values, right=True)
+    return (below + up_to).double() / (2 * len(reference))

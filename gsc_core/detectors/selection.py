@@ -1,0 +1,178 @@
+"""Adaptive selection: the short-circuit that tells surrogate outliers best, with no OOD image seen.
+
+All candidates run on features that were computed once. The first round is on an eighth of the
+images, the better third goes on to half of them, and so on to all. To take the single winner is
+luck near the top, so each is judged by the mean of several readings (`read_out`), FPR95 and AUROC
+count alike, doing nothing is among the candidates, and of those that can hardly be told apart the
+simplest is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from gsc_core.classifier.network import Linear
+from gsc_core.detectors.base import Calibration, Representation
+from gsc_core.detectors.gsc import GSC
+from gsc_core.detectors.read_out import Scale, readings
+from gsc_core.detectors.separation import Separation, separation
+from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
+from gsc_core.images import SURROGATES
+
+TIE = 0.005  # half a point of FPR95 and of AUROC together: the simpler of two is taken
+DOUBT = 0.05  # what the uncapped readings must be better by; 256 images tell no less
+_ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candidates goes on
+_FEWEST, _FEW = 24, 12  # images in a round, and candidates, below which all go on
+_AT_ONCE = 64  # images
+
+
+class Tried(BaseModel):
+    """A candidate with what it did on surrogate outliers, all figures 0 to 1.
+
+    capped: whether pooled features are cut off before they are read. by_kind: FPR95 and AUROC on
+    each kind of surrogate.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    short_circuit: ShortCircuit
+    capped: bool
+    fpr95: float
+    auroc: float
+    by_kind: dict[str, Separation]
+
+    @property
+    def loss(self) -> float:
+        """Both figures in one, lower is better."""
+        return Separation(self.fpr95, self.auroc).loss
+
+
+class Selection(BaseModel):
+    """What was chosen, and what it was chosen from.
+
+    nothing: the same readings without a short-circuit. tried: those that were seen on all `images`
+    and `surrogates`, best first; `dropped` others went out on a part of them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    chosen: Tried
+    nothing: Tried
+    tried: tuple[Tried, ...]
+    dropped: int
+    images: int
+    surrogates: int
+
+
+def select(
+    calibration: Calibration,
+    options: Sequence[ShortCircuit],
+    cuts: tuple[float, ...],
+    capped: bool | None = None,
+) -> Selection:
+    """Choose among `options` on the calibration's sample and surrogates, which must be there.
+
+    `cuts` are the levels at which pooled features are cut off; `capped` says whether the chosen
+    reads them so, None leaves that open. The same calibration always gives
+    the same choice. `calibration.step` is told of each candidate and may raise to stop.
+    """
+    assert calibration.surrogates is not None
+    ours, theirs = calibration.sample, calibration.surrogates
+    rounds = [part for part in _ROUNDS if min(len(ours), len(theirs)) // part >= _FEWEST]
+    trials = _Trials(calibration, cuts, _number(len(options), len(rounds)))
+    left = list(options)
+    for part in rounds:
+        few = ours[: len(ours) // part], theirs[: len(theirs) // part]
+        loss = {each: min(one.loss for one in trials(each, *few)) for each in left}
+        left = sorted(left, key=loss.__getitem__)[: _going_on(len(left))]
+    tried = [one for each in dict.fromkeys([*left, NOTHING]) for one in trials(each, ours, theirs)]
+    chosen = _chosen(
+        [one for one in tried if one.short_circuit in left and capped in (None, one.capped)]
+    )
+    return Selection(
+        chosen=chosen,
+        nothing=next(
+            one for one in tried if one.short_circuit == NOTHING and one.capped == chosen.capped
+        ),
+        tried=tuple(sorted(tried, key=lambda one: one.loss)),
+        dropped=len(options) - len(left),
+        images=len(ours),
+        surrogates=len(theirs),
+    )
+
+
+def _going_on(candidates: int) -> int:
+    """How many of them are in the next round."""
+    return min(candidates, max(_FEW, candidates // 3))
+
+
+def _number(candidates: int, rounds: int) -> int:
+    """How many trials that makes in all, with the one of doing nothing."""
+    return candidates + (_number(_going_on(candidates), rounds - 1) if rounds else 1)
+
+
+def _chosen(tried: Sequence[Tried]) -> Tried:
+    """Capped readings, unless others are clearly better; the simplest of those near the best."""
+    capped, plain = ([each for each in tried if each.capped is which] for which in (True, False))
+    group = capped or plain
+    if capped and min(e.loss for e in plain) < min(e.loss for e in capped) - DOUBT:
+        group = plain
+    least = min(each.loss for each in group)
+    near = [each for each in group if each.loss <= least + TIE]
+    return min(near, key=lambda each: (each.short_circuit.complexity, each.loss))
+
+
+class _Trials:
+    """Tries candidates on images that went through the body already."""
+
+    def __init__(self, calibration: Calibration, cuts: tuple[float, ...], total: int) -> None:
+        self.calibration, self.cuts = calibration, cuts
+        self.done, self.total = 0, total
+
+    def __call__(
+        self, option: ShortCircuit, ours: Representation, theirs: Representation
+    ) -> tuple[Tried, ...]:
+        """The candidate with each way to read it: features as they are, and cut off."""
+        detector = option.detector()
+        if detector is not None:
+            detector.fit(self.calibration)
+        known, strangers = (
+            read(batch, detector, self.calibration.network.linear, self.cuts)
+            for batch in (ours, theirs)
+        )
+        scale = Scale.of(known)
+        self.done += 1
+        self.calibration.step("choosing the short-circuit", min(self.done, self.total), self.total)
+        return tuple(
+            _tried(option, capped, scale.mean(known, capped), scale.mean(strangers, capped))
+            for capped in (False, True)[: 1 + (known.shape[1] > 2)]
+        )
+
+
+def read(
+    batch: Representation, detector: GSC | None, linear: Linear | None, cuts: tuple[float, ...]
+) -> Tensor:
+    """Readings `[B,2+2L]` after a fitted detector's short-circuit; as they are with None."""
+    parts = []
+    for start in range(0, len(batch), _AT_ONCE):
+        some = batch[start : start + _AT_ONCE]
+        left = (some.logits, some.features) if detector is None else detector.after(some)
+        parts.append(readings(*left, some.predicted, linear, cuts))
+    return torch.cat(parts)
+
+
+def _tried(option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor) -> Tried:
+    """With figures on each kind: surrogates come in turn, one of each kind from every picture."""
+    kinds = [kind.name for kind in SURROGATES] if len(theirs) % len(SURROGATES) == 0 else []
+    whole = separation(ours, theirs)
+    return Tried(
+        short_circuit=option,
+        capped=capped,
+        fpr95=whole.fpr95,
+        auroc=whole.auroc,
+        by_kind={name: separation(ours, theirs[at :: len(kinds)]) for at, name in enumerate(kinds)},
+    )
