@@ -21,7 +21,7 @@ from gsc_core.detectors.library_features import KNN, NCI, NNGuide, ViM
 from gsc_core.detectors.library_shaping import SCALE, VRA, ReAct
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.msp import MSP
-from gsc_core.detectors.separation import separation
+from gsc_core.detectors.separation import by_kind, loss
 
 Columns = Mapping[str, Tensor]
 """Outlier scores by the detector's name."""
@@ -96,7 +96,7 @@ PANEL = (Energy, MSP, GEN, ReAct, VRA, SCALE, KNN, NNGuide, ViM, FDBD, NCI, Maha
 
 @dataclass(eq=False)
 class AutoEnsemble(Ensemble):
-    """`gsc-auto` with the one of the panel that tells surrogate outliers best by itself."""
+    """`gsc-auto` with the one of the panel beside which it tells surrogate outliers best."""
 
     partner: str = knob(
         AUTO,
@@ -107,8 +107,8 @@ class AutoEnsemble(Ensemble):
     name: ClassVar[str] = "auto-ensemble"
     title: ClassVar[str] = "GSC that sets itself, with a partner"
     about: ClassVar[str] = (
-        "Mean rank of gsc-auto and the established detector that tells stand-ins for strange "
-        "pictures best; the detectors to choose from are scored beside it."
+        "Mean rank of gsc-auto and the established detector beside which it tells stand-ins for "
+        "strange pictures best; those to choose from are scored as well."
     )
     parts: ClassVar[tuple[type[Detector], ...]] = (AutoGSC, *PANEL)
     needs: ClassVar[Need]
@@ -137,14 +137,24 @@ class AutoEnsemble(Ensemble):
         if self.partner == AUTO:
             if strangers is None:
                 raise Excused("needs surrogate outliers to choose a partner on")
+            super().learn(known, strangers)
             self.losses_ = {
-                part.name: separation(known[part.name], strangers[part.name]).loss
+                part.name: self._loss(part.name, known, strangers)
                 for part in self.parts_
                 if part.name != AutoGSC.name
             }
             chosen = AutoGSC.name, min(self.losses_, key=self.losses_.__getitem__)
             self.parts_ = tuple(part for part in self.parts_ if part.name in chosen)
         super().learn(known, strangers)
+
+    def _loss(self, partner: str, known: Columns, strangers: Columns) -> float:
+        """How badly `gsc-auto` and this partner together tell surrogate outliers."""
+        of_auto, of_partner = self.ranks_[AutoGSC.name], self.ranks_[partner]
+        ours, theirs = (
+            _rank(of_auto, columns[AutoGSC.name]) + _rank(of_partner, columns[partner])
+            for columns in (known, strangers)
+        )
+        return loss(by_kind(ours, theirs))
 
     def frozen(self) -> dict[str, Any]:
         """The settings with which another one has the same partner."""

@@ -16,13 +16,13 @@ from gsc_core.classifier.network import Linear
 
 KEPT = (0.90, 0.95, 0.98)  # share of the calibration images' features under each level
 _MIDDLE_THIRDS = torch.tensor([0.16, 0.5, 0.84])  # a standard deviation either side, if normal
-_MOST_VALUES = 2**22  # of which a level is taken; of more, every so many
+_MOST_VALUES = 2**22  # of which a level is taken; of more, every so many images
 
 
 def levels(features: Tensor) -> tuple[float, ...]:
     """Where to cut off pooled features: so many of all values of `features [N,D]` lie below."""
-    values = features.flatten()
-    values = values[:: 1 + len(values) // _MOST_VALUES].sort().values
+    some = features[:: 1 + features.numel() // _MOST_VALUES]
+    values = some.flatten().sort().values
     return tuple(float(values[min(len(values) - 1, int(kept * len(values)))]) for kept in KEPT)
 
 

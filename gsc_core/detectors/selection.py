@@ -19,12 +19,11 @@ from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.read_out import Scale, readings
-from gsc_core.detectors.separation import Separation, separation
+from gsc_core.detectors.separation import Separation, by_kind, loss, separation
 from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
-from gsc_core.images import SURROGATES
 
-TIE = 0.005  # half a point of FPR95 and of AUROC together: the simpler of two is taken
-DOUBT = 0.05  # what the uncapped readings must be better by; 256 images tell no less
+TIE = 1.02  # times the least loss: below it the simplest is taken
+DOUBT = 1.2  # times better must uncapped readings be: 256 images can hardly tell less
 _ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candidates goes on
 _FEWEST, _FEW = 24, 12  # images in a round, and candidates, below which all go on
 _AT_ONCE = 64  # images
@@ -47,8 +46,8 @@ class Tried(BaseModel):
 
     @property
     def loss(self) -> float:
-        """Both figures in one, lower is better."""
-        return Separation(self.fpr95, self.auroc).loss
+        """What the choice is made by, lower is better."""
+        return loss(self.by_kind)
 
 
 class Selection(BaseModel):
@@ -87,8 +86,8 @@ def select(
     left = list(options)
     for part in rounds:
         few = ours[: len(ours) // part], theirs[: len(theirs) // part]
-        loss = {each: min(one.loss for one in trials(each, *few)) for each in left}
-        left = sorted(left, key=loss.__getitem__)[: _going_on(len(left))]
+        losses = {each: min(one.loss for one in trials(each, *few)) for each in left}
+        left = sorted(left, key=losses.__getitem__)[: _going_on(len(left))]
     tried = [one for each in dict.fromkeys([*left, NOTHING]) for one in trials(each, ours, theirs)]
     chosen = _chosen(
         [one for one in tried if one.short_circuit in left and capped in (None, one.capped)]
@@ -119,10 +118,10 @@ def _chosen(tried: Sequence[Tried]) -> Tried:
     """Capped readings, unless others are clearly better; the simplest of those near the best."""
     capped, plain = ([each for each in tried if each.capped is which] for which in (True, False))
     group = capped or plain
-    if capped and min(e.loss for e in plain) < min(e.loss for e in capped) - DOUBT:
+    if capped and DOUBT * min(e.loss for e in plain) < min(e.loss for e in capped):
         group = plain
     least = min(each.loss for each in group)
-    near = [each for each in group if each.loss <= least + TIE]
+    near = [each for each in group if each.loss <= TIE * least]
     return min(near, key=lambda each: (each.short_circuit.complexity, each.loss))
 
 
@@ -166,13 +165,11 @@ def read(
 
 
 def _tried(option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor) -> Tried:
-    """With figures on each kind: surrogates come in turn, one of each kind from every picture."""
-    kinds = [kind.name for kind in SURROGATES] if len(theirs) % len(SURROGATES) == 0 else []
     whole = separation(ours, theirs)
     return Tried(
         short_circuit=option,
         capped=capped,
         fpr95=whole.fpr95,
         auroc=whole.auroc,
-        by_kind={name: separation(ours, theirs[at :: len(kinds)]) for at, name in enumerate(kinds)},
+        by_kind=by_kind(ours, theirs),
     )
