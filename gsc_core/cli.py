@@ -6,26 +6,44 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
-from rich.text import Text
 
 from gsc_core import __version__
 from gsc_core.cli_options import (
     Architecture,
+    AsJson,
+    BatchSize,
+    Calibration,
     Checkpoint,
+    DetectorNames,
+    Device,
+    GscConfig,
+    IdSet,
+    Labels,
     Names,
+    OodSets,
     Preprocess,
     Pretrained,
+    Seed,
+    SplitName,
+    Threads,
     model_spec,
     named_folders,
     share_or_folder,
 )
-from gsc_core.errors import GscError
-from gsc_core.terminal import catalogue_row, console, print_result, shown_progress
+from gsc_core.errors import GscError, SpecError
+from gsc_core.terminal import (
+    catalogue_row,
+    print_catalogue,
+    print_result,
+    print_splits,
+    print_tuned,
+    shown_progress,
+    split_row,
+)
 
 app = typer.Typer(
     help="Learn what an image classifier does with pictures it was never meant to see.",
@@ -34,46 +52,34 @@ app = typer.Typer(
     add_completion=False,
 )
 _INTERRUPTED = 130
+_NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
 
 
 @app.command()
 def audit(
-    id_set: Annotated[
-        Path, typer.Option("--id", help="Pictures the model was made for: a folder or ZIP.")
-    ],
-    ood: Annotated[
-        list[str], typer.Option("--ood", help="NAME=DIR of strangers; may be given several times.")
-    ],
+    id_set: IdSet,
+    ood: OodSets,
     out: Annotated[Path, typer.Option("--out", help="The folder for the result.")],
     model: Checkpoint = None,
     arch: Architecture = None,
     pretrained: Pretrained = False,
     preprocess: Preprocess = None,
     class_names: Names = None,
-    calibration: Annotated[
-        str,
-        typer.Option(help="A folder of further ID pictures, or the share of --id to set apart."),
-    ] = "0.5",
-    labels: Annotated[
-        Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")
-    ] = None,
-    detectors: Annotated[
-        str, typer.Option(help="Names such as gsc,energy,knn:k=10, or all; see `gsc detectors`.")
-    ] = "all",
-    split: Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images at a time; else 8 on a CPU and 64 on a GPU.")
-    ] = None,
-    threads: Annotated[int, typer.Option(help="Threads that decode pictures.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole result as one JSON document.")
-    ] = False,
+    calibration: Calibration = "0.5",
+    labels: Labels = None,
+    detectors: DetectorNames = "all",
+    split: SplitName = None,
+    gsc_config: GscConfig = None,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    threads: Threads = 2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Score pictures the model knows and strangers, and tell how well each detector parts them."""
     from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
     from gsc_core.detectors import parse_detectors
+    from gsc_core.tuned import with_tuned
 
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
@@ -89,12 +95,55 @@ def audit(
         threads=threads,
         seed=seed,
     )
+    if gsc_config is not None:
+        spec = with_tuned(spec, gsc_config)
     with shown_progress() as on_progress:
         document = run_audit(spec, out, on_progress).document
+    _show(document, out, as_json)
+
+
+@app.command()
+def tune(
+    id_set: IdSet,
+    out: Annotated[Path, typer.Option("--out", help="The file to write, such as gsc.json.")],
+    model: Checkpoint = None,
+    arch: Architecture = None,
+    pretrained: Pretrained = False,
+    preprocess: Preprocess = None,
+    calibration: Calibration = "0.5",
+    split: SplitName = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers with commas, of which the best is taken.")
+    ] = None,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    threads: Threads = 2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the settings of gsc-auto from familiar pictures alone, for `audit --gsc-config`."""
+    from gsc_core.tuning import TuneSpec
+    from gsc_core.tuning import tune as choose
+
+    if split is not None and layers is not None:
+        raise SpecError("--split and --layers both name layers: give one of them.")
+    spec = TuneSpec(
+        model=model_spec(model, arch, pretrained, preprocess, None),
+        id=id_set,
+        calibration=share_or_folder(calibration),
+        split=split,
+        layers=() if layers is None else tuple(name.strip() for name in layers.split(",")),
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+        seed=seed,
+    )
+    with shown_progress() as on_progress:
+        tuned = choose(spec, out, on_progress)
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        sys.stdout.write(tuned.model_dump_json(indent=2) + "\n")
     else:
-        print_result(document, out)
+        print_tuned(tuned, out)
 
 
 @app.command()
@@ -102,7 +151,7 @@ def demo(
     out: Annotated[
         Path | None, typer.Option("--out", help="The folder for the result; else the workspace.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Audit the embedded road-sign classifier: no files needed."""
     from gsc_core.demo.audit import run_demo
@@ -113,10 +162,7 @@ def demo(
         result = run_demo(pictures_folder(), out or run_folder(DEMO_RUN), on_progress)
         if out is None:
             register(on_progress)
-    if as_json:
-        sys.stdout.write(json.dumps(result.document, indent=2) + "\n")
-    else:
-        print_result(result.document, result.folder)
+    _show(result.document, result.folder, as_json)
 
 
 @app.command()
@@ -129,7 +175,7 @@ def ablate(
         str | None,
         typer.Option(help="Layers from shallow to deep, with commas; else the audit's and one."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what each part of GSC brings on an audited model, one change at a time."""
     from gsc_core.ablation import ablate as measure
@@ -151,7 +197,7 @@ def ablate(
 
 @app.command("detectors")
 def list_detectors(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the detectors: what each reads, is fitted with, costs, and its settings."""
     from gsc_core.detectors import CATALOGUE
@@ -160,13 +206,7 @@ def list_detectors(
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
-    table = Table("name", "what it does", "reads", "fitted with", "extra passes", "settings")
-    for row in rows:
-        settings = "\n".join(f"{k['name']}={k['default']}" for k in row["settings"])
-        cells = (row["name"], f"{row['about']} ({row['paper']})", ", ".join(row["reads"]))
-        more = (", ".join(row["fitted_with"]) or "nothing", f"{row['extra_passes']:g}", settings)
-        table.add_row(*map(Text, (*cells, *more)))
-    console().print(table)
+    print_catalogue(rows)
 
 
 @app.command("splits")
@@ -175,7 +215,7 @@ def list_splits(
     arch: Architecture = None,
     pretrained: Pretrained = False,
     preprocess: Preprocess = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the layers at which GSC can cut a model, and the one it takes by default."""
     from gsc_core.classifier import load_classifier
@@ -183,25 +223,11 @@ def list_splits(
 
     found = splits(load_classifier(model_spec(model, arch, pretrained, preprocess, None)).program)
     default = default_split(found)
+    rows = [split_row(split, default) for split in found]
     if as_json:
-        rows = [
-            {
-                "name": split.name,
-                "shape": list(split.shape),
-                "linear_after": split.linear,
-                "also": list(split.aliases),
-                "default": split is default,
-            }
-            for split in found
-        ]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
-    table = Table("layer", "feature of one image", "after it", "")
-    for split in found:
-        after = "linear: one gradient a class" if split.linear else "not linear"
-        shape = " × ".join(map(str, split.shape))
-        table.add_row(*map(Text, (split.name, shape, after, "default" if split is default else "")))
-    console().print(table)
+    print_splits(rows)
 
 
 @app.command()
@@ -256,10 +282,18 @@ def main() -> None:
         _fail(f"{error.filename} cannot be used ({error.strerror}): check the path.")
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
-            sys.stderr.write(
-                "Stopped. Finished chunks are kept: the same command goes on from there.\n"
-            )
+            kept = "Finished chunks are kept: the same command goes on from there."
+            anew = _NOTHING_KEPT.intersection(sys.argv[1:2])
+            sys.stderr.write(f"Stopped. {'Nothing was written.' if anew else kept}\n")
         raise
+
+
+def _show(document: dict[str, Any], out: Path, as_json: bool) -> None:
+    """A finished audit, as it was asked for."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        print_result(document, out)
 
 
 def _first_of(error: ValidationError) -> str:

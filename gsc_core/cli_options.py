@@ -34,6 +34,40 @@ Names = Annotated[
     Path | None, typer.Option("--class-names", help="A .txt (a line each) or .json file.")
 ]
 
+IdSet = Annotated[
+    Path, typer.Option("--id", help="Pictures the model was made for: a folder or ZIP.")
+]
+Calibration = Annotated[
+    str,
+    typer.Option(help="A folder of further ID pictures, or the share of --id to set apart."),
+]
+OodSets = Annotated[
+    list[str], typer.Option("--ood", help="NAME=DIR of strangers; may be given several times.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")
+]
+DetectorNames = Annotated[
+    str,
+    typer.Option(
+        help="Names such as gsc-auto,knn:k=10,gsc-auto+react (the mean of their ranks), or all; "
+        "see `gsc detectors`."
+    ),
+]
+GscConfig = Annotated[
+    Path | None, typer.Option(help="A file of `gsc tune`, which sets gsc-auto and --split.")
+]
+SplitName = Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images at a time; else 8 on a CPU and 64 on a GPU.")
+]
+Threads = Annotated[int, typer.Option(help="Threads that decode pictures.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the whole result as one JSON document.")
+]
+
 
 def model_spec(
     checkpoint: Path | None,

@@ -186,8 +186,8 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
     on_progress(Progress("fitting the detectors", 0, 1))
     kept = load(folder / CALIBRATION_FILE, network)
     chosen = document.get("chosen", {})
-    asked = [each.build() for each in spec.detectors if each.name not in excused]
-    detectors = _as_chosen(with_parts(_as_chosen(asked, chosen)), chosen)
+    scored = with_parts([each.build() for each in spec.detectors])
+    detectors = _as_chosen([each for each in scored if each.name not in excused], chosen)
     scorer = Scorer(network, classifier.preprocessing, detectors)
     fit_again(scorer, kept.calibration, _calibration_scores(folder, scorer.ensembles))
     return Reopened(folder, spec, classifier, scorer, kept, _normals(folder))
@@ -227,7 +227,7 @@ def _calibration_scores(folder: Path, ensembles: Sequence[Ensemble]) -> dict[str
     except (OSError, pa.ArrowException) as error:
         raise SpecError(f"{SCORES_FILE} of this run is damaged: run the audit again.") from error
     rows = table.filter(pc.equal(table["role"], "calibration"))
-    return {name: torch.from_numpy(rows[name].to_numpy()) for name in names}
+    return {name: torch.tensor(rows[name].to_numpy()) for name in names}
 
 
 def _normals(folder: Path) -> ChannelNormals | None:

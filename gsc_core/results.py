@@ -72,7 +72,7 @@ def measure(
             if detector.frozen() != detector.settings()
         },
         "selections": {
-            detector.name: detector.selection_.model_dump()
+            detector.name: detector.selection_.model_dump(mode="json")
             for detector in detectors
             if isinstance(detector, AutoGSC) and detector.selection_ is not None
         },

@@ -16,7 +16,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
     from gsc_core.ablation import Ablation
+    from gsc_core.classifier.split import Split
     from gsc_core.detectors import Detector
+    from gsc_core.tuned import Tuned
 
 
 def console() -> Console:
@@ -60,7 +62,9 @@ def _plain_lines() -> Any:
 
 
 def print_result(document: dict[str, Any], out: Path) -> None:
-    """Print a finished audit: detectors best first, what was left out, accuracy, counts."""
+    """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
+    from gsc_core.workspace.selections import Choices  # noqa: PLC0415 - heavy
+
     rows = [row for row in document["results"] if row["ood_set"] == "mean"]
     sets = list(dict.fromkeys(row["ood_set"] for row in document["results"]))
     mean = "mean of the OOD sets" if len(sets) > 2 else sets[0]
@@ -72,6 +76,8 @@ def print_result(document: dict[str, Any], out: Path) -> None:
     show = console().print
     show(Text(f"Letting 95 % of familiar pictures through; {mean}."))
     show(table)
+    for chosen in Choices.of(document).sentences():
+        show(Text(chosen))
     for name, reason in document["excused"].items():
         show(Text(f"left out: {name}: {reason}"))
     if document["id_accuracy"] is not None:
@@ -127,6 +133,54 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     for name, reason in ablation.facts.excused.items():
         show(Text(f"left out: {name}: {reason}"))
     show(Text(f"Result: {folder}/ablation.parquet"))
+
+
+def print_tuned(tuned: Tuned, out: Path) -> None:
+    """Print what `gsc tune` chose, what came next, and how to use it."""
+    from gsc_core.workspace.selections import in_words, sentence  # noqa: PLC0415 - heavy
+
+    show = console().print
+    show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
+    table = Table("next best", "stand-ins let through (FPR95)", "AUROC")
+    for each in tuned.runners_up:
+        figures = map(_percent, (each.tried.fpr95, each.tried.auroc))
+        table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
+    show(table)
+    show(Text(f"Chosen on {tuned.images} familiar pictures and {tuned.surrogates} made of them."))
+    show(Text(f"Result: {out}, for gsc audit --gsc-config {out}"))
+
+
+def print_catalogue(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the detectors, each as `catalogue_row` has it."""
+    table = Table("name", "what it does", "reads", "fitted with", "extra passes", "settings")
+    for row in rows:
+        settings = "\n".join(f"{k['name']}={k['default']}" for k in row["settings"])
+        cells = (row["name"], f"{row['about']} ({row['paper']})", ", ".join(row["reads"]))
+        more = (", ".join(row["fitted_with"]) or "nothing", f"{row['extra_passes']:g}", settings)
+        table.add_row(*map(Text, (*cells, *more)))
+    console().print(table)
+
+
+def split_row(split: Split, default: Split | None) -> dict[str, Any]:
+    """A layer as `gsc splits --json` prints it."""
+    return {
+        "name": split.name,
+        "shape": list(split.shape),
+        "linear_after": split.linear,
+        "also": list(split.aliases),
+        "default": split is default,
+    }
+
+
+def print_splits(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the layers at which a network can be cut."""
+    table = Table("layer", "feature of one image", "after it", "")
+    for row in rows:
+        after = "linear: one gradient a class" if row["linear_after"] else "not linear"
+        shape = " × ".join(map(str, row["shape"]))
+        cells = (row["name"], shape, after, "default" if row["default"] else "")
+        table.add_row(*map(Text, cells))
+    console().print(table)
 
 
 def catalogue_row(detector: type[Detector]) -> dict[str, Any]:

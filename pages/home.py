@@ -5,6 +5,7 @@ from typing import Literal
 import streamlit as st
 
 from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import GscError
 from gsc_core.workspace.demo import submit_demo
 from gsc_core.workspace.history import RunEntry, history, verdict
@@ -16,6 +17,7 @@ from pages.parts.job import job_progress
 from pages.parts.text import plain
 
 RECENT = 5
+ESTABLISHED = [d for d in CATALOGUE if not (d.explains or issubclass(d, Ensemble))]
 
 
 def render() -> None:
@@ -24,7 +26,7 @@ def render() -> None:
     st.markdown(
         "A classifier gives a name to every picture, even to one that shows nothing it knows. "
         "GSC Audit shows it familiar pictures and strangers, and counts how many strangers would "
-        f"pass, by Gradient Short-Circuit and {len(CATALOGUE) - 2} other detectors. "
+        f"pass, by Gradient Short-Circuit and {len(ESTABLISHED)} established detectors. "
         "You get the answer in a sentence, the pictures behind it, and a threshold for the alarm.",
         width=860,
     )

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import GscError
 from gsc_core.spec import DetectorSpec
 from gsc_core.terminal import catalogue_row
@@ -143,7 +144,7 @@ def _catalogue() -> None:
 def _start(draft: Draft) -> None:
     st.subheader("What will happen", anchor=False)
     work = draft.work
-    names = [each.name for each in draft.detectors]
+    names = [each.name for each in with_parts([one.build() for one in draft.detectors])]
     seconds = audits.estimate(draft.facts.seconds_per_image, work, names)
     st.markdown(
         f"**About {duration(seconds)}** for {work.calibration + work.test:,} pictures and "

@@ -8,6 +8,7 @@ from gsc_core.workspace.runs import StoredRun
 from pages.parts import links
 from pages.parts.results_disagreement import gallery
 from pages.parts.results_scores import scores
+from pages.parts.results_selection import own_choices
 from pages.parts.results_table import table
 from pages.parts.run import chosen_run
 from pages.parts.text import plain
@@ -24,6 +25,7 @@ def render() -> None:
     _doubts(run)
     scores(run)
     table(run)
+    own_choices(run)
     gallery(run)
     _basis(run)
     _next(run)

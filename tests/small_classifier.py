@@ -1,5 +1,6 @@
 """A real, small classifier with pictures it knows and pictures it does not, for detector tests."""
 
+import math
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -46,6 +47,18 @@ class Convolutional(nn.Module):
         return self.block(x).mean(dim=(2, 3))
 
 
+class Flat(nn.Module):
+    """One linear map of the pixels: the pooled feature is the picture, and no layer can be cut."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.fc = nn.Linear(weight.shape[1], weight.shape[0])
+        self.fc.load_state_dict({"weight": weight, "bias": bias})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.flatten(1))
+
+
 def pictures(n: int, seed: int) -> tuple[Tensor, Tensor]:
     """`n` pictures `[n,3,12,12]` of a coloured patch in one of four corners; its corner."""
     generator = torch.Generator().manual_seed(seed)
@@ -79,6 +92,39 @@ def calibrate(network: Network, images: Tensor, labels: Tensor) -> Calibration:
     blends = (images + images.roll(1, dims=0)) / 2
     surrogates = represent(network, blends, EVERYTHING)
     return Calibration(network, sample.logits, sample.features, labels, sample, surrogates)
+
+
+def flat(weight: Tensor, bias: Tensor, ours: Tensor, theirs: Tensor) -> Calibration:
+    """Calibration of a `Flat` network on features `[N,432]`, with those of surrogate outliers."""
+    network = exported(Flat(weight, bias))
+    sample, far = (
+        represent(network, each.view(-1, 3, 12, 12), EVERYTHING) for each in (ours, theirs)
+    )
+    unknown = torch.full((len(ours),), -1)
+    return Calibration(network, sample.logits, sample.features, unknown, sample, far)
+
+
+def planted(n: int = 256, seed: int = 0) -> Calibration:
+    """A world in which one short-circuit of all tells surrogate outliers, and all others fail.
+
+    Five heavy weights pretend: they lift the strangers' logit to where the familiar images' is by
+    four honest weights. The five must go and the four must stay: 1 % of 432 by the gradient, set
+    to zero. A few familiar images have the five as well, so truncation leaves them. The other
+    features are strong and count for nothing, which misleads a ranking by activation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def features(honest: float, pretends: Tensor) -> Tensor:
+        x = 10 + 10 * torch.rand(n, 432, generator=generator)
+        x[:, :5] = pretends[:, None]
+        x[:, 5:9] = honest + 0.25 * torch.rand(n, 1, generator=generator)
+        return x
+
+    weight, bias = torch.zeros(CLASSES, 432), torch.full((CLASSES,), -10.0)
+    weight[0, :5], weight[0, 5:9], bias[0] = 2, 1, 0
+    few = torch.randperm(n, generator=generator) < math.ceil(0.06 * n)
+    ours = features(1.25, 0.4 * few)
+    return flat(weight, bias, ours, features(0.25, torch.full((n,), 0.4)))
 
 
 def with_linear(calibration: Calibration, linear: Linear) -> Calibration:

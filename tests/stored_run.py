@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gsc_core.evaluation.intervals import evaluate
+from gsc_core.images import SURROGATES
 
 SETS = {"unseen-signs": 0.9, "textures": 2.4, "noise": 4.0}
 DETECTORS = {"energy": 1.0, "msp": 0.7, "gsc": 1.2, "gsc-published": -0.6}
@@ -59,3 +60,27 @@ def write_run(
     scores.to_parquet(folder / "scores.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(stored | extra), encoding="utf-8")
     return folder
+
+
+def tried(layer, fpr95, auroc, *, capped=True, share=0.05) -> dict:
+    """What `metrics.json` has of one way to cut that was tried on stand-ins."""
+    cut = {"layer": layer, "granularity": "element", "ranking": "gradient", "share": 0.0}
+    if layer == "split":
+        cut |= {"granularity": "channel", "ranking": "attribution", "share": share}
+    kinds = {
+        kind.name: [min(1, fpr95 + i / 20), auroc - i / 50] for i, kind in enumerate(SURROGATES)
+    }
+    figures = {"fpr95": fpr95, "auroc": auroc, "by_kind": kinds}
+    return {"short_circuit": cut | {"intervention": "zero"}, "capped": capped, **figures}
+
+
+def own_choices(*, ways=30) -> dict:
+    """For `write_run`: a run in which gsc-auto cut channels at layer4, and a partner was chosen."""
+    chosen, nothing = tried("split", 0.24, 0.93), tried("none", 0.33, 0.9)
+    others = [tried("split", 0.25 + i / 200, 0.92, share=0.1 + i / 100) for i in range(ways)]
+    selection = {"chosen": chosen, "nothing": nothing, "tried": [chosen, *others, nothing]}
+    return {
+        "selections": {"gsc-auto": selection | {"dropped": 96, "images": 200, "surrogates": 200}},
+        "partners": {"auto-ensemble": {"energy": 0.4, "vra": 0.22}},
+        "settings": {"split": "layer4"},
+    }

@@ -340,6 +340,16 @@ def test_batch_size_and_threads_do_not_change_the_scores(
         np.testing.assert_allclose(other[name], rows[name], atol=2e-5 * scale, err_msg=name)
 
 
+def test_the_document_in_hand_is_the_one_on_disk(stage: Path, tmp_path: Path) -> None:
+    """What was chosen, and what from, is plain JSON too."""
+    spec = spec_of(stage, detectors=("auto-ensemble",))
+    told = run_audit(spec, tmp_path / "out").document
+    assert told == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert told["chosen"].keys() == {"gsc-auto", "auto-ensemble"}
+    assert told["selections"].keys() == {"gsc-auto"}
+    assert told["partners"].keys() == {"auto-ensemble"}
+
+
 # --- detectors that cannot ---------------------------------------------------------------------
 
 
@@ -453,6 +463,16 @@ def long_spec(folder: Path, *names: str) -> AuditSpec:
     return spec_of(folder, **sets, detectors=names)
 
 
+CHOOSING = ("auto-ensemble", "gsc-auto+react")
+
+
+@pytest.fixture(scope="module")
+def at_once(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, pd.DataFrame]:
+    """An audit of what chooses for itself, not stopped."""
+    out = tmp_path_factory.mktemp("at once")
+    return run_audit(spec_of(stage, detectors=CHOOSING), out).document, rows_of(out)
+
+
 def test_an_audit_goes_on_where_it_stopped(long_stage: Path, tmp_path: Path) -> None:
     spec = long_spec(long_stage, "energy", "gsc", "knn")
     document, seen = run_twice(spec, tmp_path / "out", lambda: None)
@@ -460,6 +480,33 @@ def test_an_audit_goes_on_where_it_stopped(long_stage: Path, tmp_path: Path) -> 
     at_once = run_audit(spec, tmp_path / "at once").document
     assert without_time(document) == without_time(at_once)
     assert not (tmp_path / "out" / "chunks").exists()
+
+
+@pytest.mark.parametrize(
+    ("phase", "done"),
+    [
+        ("calibrating", 8),
+        ("scoring surrogate outliers", 16),
+        ("choosing the short-circuit", 50),
+        ("fitting the detectors", 0),
+        ("scoring id", 12),
+        ("scoring noise", 30),
+        ("measuring", 0),
+    ],
+)
+def test_a_choice_is_the_same_after_a_stop(
+    phase: str, done: int, stage: Path, tmp_path: Path, at_once: tuple[dict, pd.DataFrame]
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.phase == phase and progress.done >= done:
+            raise Cancelled
+
+    spec, out = spec_of(stage, detectors=CHOOSING), tmp_path / "out"
+    with pytest.raises(Cancelled):
+        run_audit(spec, out, stop)
+    assert not (out / "metrics.json").exists()
+    assert without_time(run_audit(spec, out).document) == without_time(at_once[0])
+    pd.testing.assert_frame_equal(rows_of(out), at_once[1])
 
 
 def test_other_labels_are_not_mixed_with_old_chunks(long_stage: Path, tmp_path: Path) -> None:

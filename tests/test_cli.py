@@ -40,7 +40,7 @@ RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensor
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 PROGRESS = re.compile(
     r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|"
-    r"calibrating|scoring .+)( \d+/\d+)?"
+    r"choosing the short-circuit|calibrating|scoring .+)( \d+/\d+)?"
 )
 ROOT = Path(__file__).parents[1]
 
@@ -137,7 +137,10 @@ def check_document(document: dict, detectors: set[str], sets: set[str]) -> None:
     assert type(document["id_accuracy"]) is float
     assert 0 <= document["id_accuracy"] <= 1
     assert all(0 <= share <= 1 for share in document["id_accuracy_after"].values())
-    assert document["id_accuracy_after"].keys() == {"gsc", "gsc-published"} & scored
+    after = {"gsc", "gsc-published"} & scored
+    if document["chosen"].get("gsc-auto", {}).get("layer", "none") != "none":
+        after.add("gsc-auto")
+    assert document["id_accuracy_after"].keys() == after
     assert document["images"].keys() == {"id", "calibration", *sets}
     for counts in document["images"].values():
         assert counts.keys() == {"scored", "broken", "duplicates"}
@@ -187,6 +190,19 @@ def test_without_json_a_table_names_each_detector_and_what_was_left_out(
         assert any(f" {name} " in line and "inverted" in line for line in lines)
     assert "gsc-published" in document["inverted"]
     assert f"{100 * document['id_accuracy']:.1f} %" in ran.out
+
+
+def test_what_detectors_chose_is_told_after_the_table(stage: Path, tmp_path: Path) -> None:
+    ran = gsc(*audit(stage, tmp_path / "out", detectors="auto-ensemble", calibration="0.6"))
+    assert ran.code == 0, ran.err
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    text = " ".join(ran.out.split())
+    selection = document["selections"]["gsc-auto"]
+    passing = f"of 100 stand-ins for strangers {100 * selection['chosen']['fpr95']:.0f} pass"
+    assert text.index("gsc-auto chose: ") < text.index(passing) < text.index("Correct on familiar")
+    losses = document["partners"]["auto-ensemble"]
+    assert f"auto-ensemble took {min(losses, key=losses.get)} as its partner" in text
+    assert f"of {len(losses)} detectors" in text
 
 
 def test_zips_give_the_same_figures_as_folders_also_a_second_time(

@@ -48,7 +48,7 @@ LIBRARY: dict[str, Callable[[Small], Any]] = {
     "knn:k=1": lambda m: ood.KNN(m.pooled, k=1),
     "nnguide": lambda m: ood.NNGuide(m.pooled, m.fc, k=10),
     "nnguide:k=3": lambda m: ood.NNGuide(m.pooled, m.fc, k=3),
-    "vim": lambda m: ood.ViM(m.pooled, DIMENSIONS // 2, m.fc.weight, m.fc.bias),
+    "vim:d=2": lambda m: ood.ViM(m.pooled, 2, m.fc.weight, m.fc.bias),
     "vim:d=3": lambda m: ood.ViM(m.pooled, 3, m.fc.weight, m.fc.bias),
     "she": lambda m: ood.SHE(m.pooled, m.fc),
     "nci": lambda m: ood.NCI(m.pooled, m.fc),

@@ -42,8 +42,7 @@ from gsc_core.scoring.tensors import Colours, Reservoir
 PREPROCESSING = Preprocessing(resize=None, crop=12, mean=0.5 / 3, std=1 / 3)
 # the surrogate outliers they choose on are drawn by tensors here and by files in the audit
 CHOOSING = [d.name for d in CATALOGUE if Fit.SURROGATES in d.fitted_with and d is not GSC]
-# ViM's eigenvectors in float32 hang on the order of the images
-SAME = [d.name for d in CATALOGUE if d.name not in (*CHOOSING, "vim")]
+SAME = [d.name for d in CATALOGUE if d.name not in CHOOSING]
 
 
 def pixels_of(images: Tensor) -> Tensor:

@@ -72,6 +72,25 @@ def test_a_threshold_keeps_what_it_promises(name):
     assert SHARE - 0.03 < coverage < SHARE + 0.075
 
 
+def kept_by_ensemble(name: str, seed: int) -> float:
+    """The same of an ensemble, that has its ranks from scores of parts that were held out."""
+    known = calibration(seed=seed)
+    ensemble = find(name)()
+    apart = {part.name: held_out_scores(part(), known).images for part in ensemble.required()}
+    ensemble.join(part().fit(known) for part in ensemble.required())
+    ensemble.learn(apart, None)
+    scores = ensemble.combine(apart)
+    features, _ = drawn(400, seed + 1000)
+    fresh = ensemble.score(Representation(known.linear(features), features))
+    return float((fresh.numpy() <= keep_id(scores.numpy(), SHARE)).mean())
+
+
+@pytest.mark.parametrize("name", ["knn+mahalanobis", "vim+knn+rmd"])
+def test_the_threshold_of_an_ensemble_keeps_it_too(name):
+    coverage = np.mean([kept_by_ensemble(name, seed) for seed in range(20)])
+    assert SHARE - 0.03 < coverage < SHARE + 0.075
+
+
 def test_scores_of_what_was_learned_from_do_not():
     """The reason for all this: with ViM nearly every fresh image would be flagged."""
     assert np.mean([kept("vim", seed, in_sample=True) for seed in range(5)]) < 0.6

@@ -1,6 +1,6 @@
 """The layout of the project and the direction of its imports, read from every module's syntax.
 
-    pages → workspace | charts | report → reopened | ablation → audit → results
+    pages → workspace | charts | report → reopened | ablation | tuning → audit → results
           → scoring | evaluation | explanation → detectors → classifier | images → errors
 
 The command line and the demo's audit are on top of `gsc_core`; nothing below knows what is above.
@@ -29,8 +29,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"gsc_core.scoring", "gsc_core.evaluation", "gsc_core.explanation"},
             {"gsc_core.results", "gsc_core.spec"},
             {"gsc_core.inputs"},
-            {"gsc_core.audit"},
-            {"gsc_core.demo.audit", "gsc_core.reopened", "gsc_core.ablation"},
+            {"gsc_core.audit", "gsc_core.tuned"},
+            {"gsc_core.demo.audit", "gsc_core.reopened", "gsc_core.ablation", "gsc_core.tuning"},
             {"gsc_core.workspace", "gsc_core.charts"},
             {
                 "gsc_core.report",

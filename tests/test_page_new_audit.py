@@ -12,10 +12,11 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.demo import DEMO_WEIGHTS
 from gsc_core.detectors import CATALOGUE, GSC
+from gsc_core.detectors.ensemble import PANEL
 from gsc_core.spec import AuditSpec
 from gsc_core.workspace import imagesets, models, queue
-from gsc_core.workspace.audits import QUICK
 from gsc_core.workspace.database import Job, Kind, StoredSet, session
+from pages.parts.audit_detectors import BEST, USUAL
 
 TITLES = {each.name: each.title for each in CATALOGUE}
 
@@ -97,7 +98,7 @@ def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
 def test_a_press_on_start_asks_for_what_is_shown(home):
     app = opened("new_audit")
     assert not app.exception
-    assert "130 pictures and 6 detectors" in words(app)
+    assert "130 pictures and 7 detectors" in words(app)
     assert "40 familiar pictures teach" in words(app)
     app.button(key="audit_start").click().run()
     assert not app.exception
@@ -108,7 +109,7 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
     assert spec.model == models.spec_of(model)
     assert (spec.id, spec.calibration) == (folders["photos"], 0.5)
     assert set(spec.ood.values()) <= {folders["noise"], folders["faint"]}
-    assert tuple(each.name for each in spec.detectors) == QUICK
+    assert tuple(each.name for each in spec.detectors) == USUAL
     assert not any(each.settings for each in spec.detectors)
     assert (spec.split, spec.device, spec.batch_size, spec.seed) == (None, "auto", None, 0)
     assert (job.title, job.images_total) == ("small on photos", 130 + 40)
@@ -190,10 +191,34 @@ def test_all_and_quick_and_the_price_of_further_passes(home):
     quick = seconds(app)
     app.button(key="audit_all").click().run()
     assert app.multiselect(key="audit_detectors").value == list(TITLES)
-    assert "24 detectors" in words(app)
+    assert f"{len(TITLES)} detectors" in words(app)
     assert seconds(app) >= quick
     app.button(key="audit_quick").click().run()
-    assert tuple(app.multiselect(key="audit_detectors").value) == QUICK
+    assert tuple(app.multiselect(key="audit_detectors").value) == USUAL
+
+
+def test_gsc_that_sets_itself_is_recommended_and_what_is_set_of_it_reaches_the_job(home):
+    app = opened("new_audit")
+    picked = app.multiselect(key="audit_detectors")
+    assert picked.value[0] == "gsc-auto"
+    assert [label for label in picked.options if "recommended" in label] == [
+        f"{TITLES['gsc-auto']} (recommended)"
+    ]
+    assert app.slider(key="knob_gsc_auto_share").value == 0
+    app.slider(key="knob_gsc_auto_share").set_value(0.05)
+    app.selectbox(key="knob_gsc_auto_layer").select("split").run()
+    app.button(key="audit_start").click().run()
+    settings = {each.name: each.settings for each in asked().detectors}
+    assert settings["gsc-auto"] == {"layer": "split", "share": 0.05}
+
+
+def test_a_partner_brings_those_who_could_be_it(home):
+    app = opened("new_audit")
+    app.button(key="audit_best").click().run()
+    assert tuple(app.multiselect(key="audit_detectors").value) == BEST
+    beside = {part.name for part in PANEL} | set(BEST)
+    assert f"130 pictures and {len(beside)} detectors" in words(app)
+    assert f"The {len(PANEL)} detectors that could be the partner" in words(app)
 
 
 def test_the_catalogue_says_what_each_detector_costs(home):

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from opened_page import opened, words
 from PIL import Image
-from stored_run import DETECTORS, SETS, write_run
+from stored_run import DETECTORS, SETS, own_choices, write_run
 
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.workspace.disagreement import disagreements
 from gsc_core.workspace.runs import load_run
 from pages.parts.intervals import styled
 
-OPEN = {"results_disagreement": "true", "results_basis": "true"}
+OPEN = {"results_disagreement": "true", "results_basis": "true", "results_selection": "true"}
 """The address with the sections open that are drawn only then."""
 
 
@@ -194,6 +194,57 @@ def test_hostile_classes_and_files_stay_text_in_the_gallery(home):
     assert all("img" in caption for caption in captions)
     for caption in captions:
         assert not re.search(r"(?<!\\)[<\[$]", caption), caption
+
+
+def test_how_detectors_set_themselves_is_told_with_what_they_tried(home):
+    write_run(home / "demo", **own_choices())
+    app = opened("results", **OPEN)
+    assert not app.exception
+    text = words(app)
+    assert "gsc-auto chose: 5 % of the channels at layer4 by attribution, set to zero" in text
+    assert "of 100 stand-ins for strangers 24 pass, without the short-circuit 33" in text
+    assert "auto-ensemble took vra as its partner: of 2 detectors" in text
+    assert "Of 200 of the familiar calibration pictures 200 stand-ins were made" in text
+    assert "best of 32 ways" in text
+    assert "96 fell behind" in text
+    (table,) = (
+        each.value for each in app.dataframe if "Mistakes" in each.value and "mix" in each.value
+    )
+    assert list(table["Chosen"][:2]) == ["✓", ""]
+    assert list(table["Where"]) == ["layer4"] * 10 + ["no short-circuit"]
+    assert list(table.iloc[0][["all", "zoom", "mix"]]) == pytest.approx([24, 24, 39])
+    app.segmented_control(key="selection_measure_gsc-auto").set_value("auroc").run()
+    (table,) = (each.value for each in app.dataframe if "mix" in each.value)
+    assert list(table.iloc[0][["all", "zoom", "mix"]]) == pytest.approx([93, 93, 87])
+    (panel,) = (
+        each.value for each in app.dataframe if list(each.value) == ["Detector", "Mistakes"]
+    )
+    assert list(panel["Detector"]) == ["vra", "energy"]
+    assert list(panel["Mistakes"]) == pytest.approx([11, 20])
+
+
+def test_nothing_is_said_of_choices_where_none_was_made(home):
+    write_run(home / "demo")
+    app = opened("results", **OPEN)
+    assert not [each for each in app.expander if "set " in each.label]
+
+
+def test_choices_that_are_damaged_are_a_sentence_and_hostile_names_stay_names(home):
+    write_run(home / "demo", selections={"gsc-auto": {"chosen": 3}})
+    app = opened("results", **OPEN)
+    assert not app.exception
+    assert "How detectors of run" in words(app)
+    assert len(app.dataframe) > 1
+    evil = "<b> [x](http://e.example) :red[y]"
+    found = own_choices()
+    found["settings"]["split"] = evil
+    found["partners"] = {evil: {evil: 0.1, "msp": 0.2}}
+    write_run(home / "evil", **found)
+    app = opened("results", run="evil", **OPEN)
+    assert not app.exception
+    said = [each.value for each in app.markdown if "layer" in each.value or "partner" in each.value]
+    assert len(said) == 2
+    assert not [each for each in said if re.search(r"(?<!\\)[<\[]", each)]
 
 
 def test_what_it_rests_on_gives_accuracy_before_and_after(home):

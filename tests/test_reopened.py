@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from sklearn.metrics import roc_auc_score
 from small_audit import PREPROCESS, model, read_with_pillow, save_program, write_stage
 
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.reopened import Reopened, reopen
 
@@ -73,7 +77,7 @@ def assert_same_scores(opened: Reopened, stage: Path, rows: pd.DataFrame, every:
     Those of calibration pictures are stored as of fits that left the picture out.
     """
     rows = rows[rows["role"] != "calibration"]
-    columns = [name for name in rows.columns if name in {d.name for d in CATALOGUE}]
+    columns = [n for n in rows.columns if rows[n].dtype == np.float32 and n != "confidence"]
     scale = rows[columns].abs().max()
     for _, row in rows.iloc[::every].iterrows():
         scores = opened.score(path_of(stage, row))
@@ -154,6 +158,117 @@ def test_a_score_that_is_no_number_is_left_out_once(
         patched.setattr(energy, "score", lambda batch: torch.full((len(batch),), torch.nan))
         assert "energy" not in opened.score(path)
     assert "energy" in opened.score(path)
+
+
+# --- what was chosen ---------------------------------------------------------------------------
+
+AT_SPLIT = DetectorSpec(name="gsc-auto", settings={"layer": "split"})
+POOLED = DetectorSpec(name="gsc-auto", settings={"layer": "pooled"})
+ON_AUTO = (DetectorSpec(name="auto-ensemble"), DetectorSpec(name="gsc-auto+react"))
+
+
+@pytest.fixture(scope="module")
+def choosing(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One audit of what chooses for itself, and of what is built on that."""
+    spec = spec_of(stage, detectors=(*ON_AUTO, AT_SPLIT))
+    return run_audit(spec, tmp_path_factory.mktemp("choosing")).folder
+
+
+def document_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_what_chose_scores_again_as_it_did(choosing: Path, stage: Path) -> None:
+    """Every row, the panel's too, to a ten thousandth of a standard deviation."""
+    opened, rows = reopen(choosing), rows_of(choosing)
+    names = {row["detector"] for row in document_of(choosing)["results"]}
+    assert {"gsc-auto", "auto-ensemble", "gsc-auto+react", "knn", "energy"} <= names
+    assert names == set(opened.detectors)
+    for _, row in rows[rows["role"] != "calibration"].iloc[::7].iterrows():
+        scores = opened.score(path_of(stage, row))
+        assert scores.keys() == names
+        for name in names:
+            assert scores[name] == pytest.approx(row[name], abs=1e-4 * float(rows[name].std())), (
+                name
+            )
+
+
+def test_nothing_is_chosen_again(choosing: Path) -> None:
+    """Fitted with the stored choice there is no search, and no surrogate is needed."""
+    opened, chosen = reopen(choosing), document_of(choosing)["chosen"]
+    assert chosen.keys() == {"gsc-auto", "auto-ensemble"}
+    for name, settings in chosen.items():
+        assert opened.detectors[name].settings() == opened.detectors[name].frozen() == settings
+    automatic, pair = opened.detectors["gsc-auto"], opened.detectors["auto-ensemble"]
+    assert isinstance(automatic, AutoGSC) and automatic.selection_ is None
+    assert isinstance(pair, AutoEnsemble) and not pair.losses_
+    phases: list[str] = []
+    known = replace(opened.kept.calibration, step=lambda phase, *_: phases.append(phase))
+    again = AutoGSC.configured(chosen["gsc-auto"]).fit(replace(known, surrogates=None))
+    assert phases == []
+    assert torch.equal(again.score(known.sample), automatic.score(known.sample))
+    AutoGSC.configured(AT_SPLIT.settings).fit(known)
+    assert set(phases) == {"choosing the short-circuit"}, "else this would see nothing"
+
+
+def test_the_selection_again_from_what_is_kept(choosing: Path) -> None:
+    """Chosen and all that was tried, to the last digit that JSON keeps; of these no better one."""
+    opened, document = reopen(choosing), document_of(choosing)
+    again = AutoGSC.configured(AT_SPLIT.settings).fit(opened.kept.calibration)
+    assert again.selection_ is not None
+    told = document["selections"]["gsc-auto"]
+    assert told == again.selection_.model_dump(mode="json")
+    cut = {**told["chosen"]["short_circuit"], "cap": "yes" if told["chosen"]["capped"] else "no"}
+    assert document["chosen"]["gsc-auto"] == cut == again.frozen()
+    assert cut["layer"] == "split"
+    assert told["chosen"] in told["tried"] and told["nothing"] in told["tried"]
+    assert told["images"] == len(opened.kept.calibration.sample)
+
+
+def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
+    """FPR95 and AUROC of the chosen one by scikit-learn, from a detector that only cuts so."""
+    opened, document = reopen(choosing), document_of(choosing)
+    known = opened.kept.calibration
+    assert known.surrogates is not None
+    chosen = AutoGSC.configured(document["chosen"]["gsc-auto"]).fit(known)
+    ours, theirs = (chosen.score(each).numpy() for each in (known.sample, known.surrogates))
+    is_far = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
+    told = document["selections"]["gsc-auto"]["chosen"]
+    assert told["auroc"] == pytest.approx(roc_auc_score(is_far, np.r_[ours, theirs]), abs=1e-6)
+    threshold = min(t for t in ours if np.mean(ours <= t) >= 0.95)
+    assert told["fpr95"] == pytest.approx(np.mean(theirs <= threshold), abs=1e-9)
+    for at, name in enumerate(told["by_kind"]):
+        far = theirs[at :: len(told["by_kind"])]
+        fpr95 = told["by_kind"][name][0]
+        assert fpr95 == pytest.approx(np.mean(far <= threshold), abs=1e-9)
+
+
+def test_the_explanation_is_of_the_chosen_cut_where_it_cuts_at_the_split(
+    choosing: Path, stage: Path, tmp_path: Path
+) -> None:
+    picture = next((stage / "faint").iterdir())
+    opened, cut = reopen(choosing), document_of(choosing)["chosen"]["gsc-auto"]
+    settings = opened.explain(picture, "gsc-auto").settings
+    assert {name: settings[name] for name in cut if name in settings} == {
+        name: value for name, value in cut.items() if name in settings
+    }
+    assert {"ranking", "share", "intervention", "granularity"} <= settings.keys()
+    assert (settings["share"], settings["ranking"]) != (0.2, "gradient"), "not the usual one"
+    elsewhere = run_audit(spec_of(stage, detectors=(POOLED,)), tmp_path / "out").folder
+    assert document_of(elsewhere)["chosen"]["gsc-auto"]["layer"] == "pooled"
+    usual = reopen(elsewhere).explain(picture, "gsc-auto").settings
+    assert usual == opened.explain(picture, "gsc").settings
+
+
+def test_a_run_from_before_anything_was_chosen_opens(stage: Path, tmp_path: Path) -> None:
+    names = ("gsc", "energy", "knn")
+    spec = spec_of(stage, detectors=tuple(DetectorSpec(name=name) for name in names))
+    folder = run_audit(spec, tmp_path / "out").folder
+    document = document_of(folder)
+    for later in ("chosen", "selections", "partners"):
+        del document[later]
+    (folder / "metrics.json").write_text(json.dumps(document))
+    assert_same_scores(reopen(folder), stage, rows_of(folder), every=20)
 
 
 # --- what is kept ------------------------------------------------------------------------------

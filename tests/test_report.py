@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
-from stored_run import write_run
+from stored_run import own_choices, write_run
 
 from gsc_core.evaluation.thresholds import KeepId, Youden
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
@@ -137,6 +137,23 @@ def test_it_says_what_the_run_says(home):
         assert limit in text
     assert text.index(report.verdict) < text.index(report.limits[0]) < text.index("in counts")
     assert f"{report.decision.familiar.passed:,} of 200" in text
+
+
+def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):
+    choices = own_choices()
+    choices["settings"]["split"] = SET
+    run = load_run(write_run(home / "demo", **choices))
+    report = report_of(run, decisions.current(run), images=False)
+    page = to_html(report)
+    text = " ".join(Elements(page).text.split())
+    assert "no stranger was seen for it" in text
+    assert f"5 % of the channels at {SET} by attribution" in text
+    assert "24 pass, without the short-circuit 33" in text
+    assert "auto-ensemble took vra" in text
+    assert "<script" not in page
+    assert Report.model_validate_json(report.model_dump_json()) == report
+    before = load_run(write_run(home / "before"))
+    assert "set themselves" not in to_html(report_of(before, decisions.current(before)))
 
 
 def test_json_reads_back_as_the_same_report(home):

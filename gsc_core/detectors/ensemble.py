@@ -154,7 +154,7 @@ class AutoEnsemble(Ensemble):
             _rank(of_auto, columns[AutoGSC.name]) + _rank(of_partner, columns[partner])
             for columns in (known, strangers)
         )
-        return loss(by_kind(ours, theirs))
+        return loss(by_kind(ours.float(), theirs.float()))  # sums that are equal tie in float32
 
     def frozen(self) -> dict[str, Any]:
         """The settings with which another one has the same partner."""
@@ -169,6 +169,7 @@ def _union(parts: Sequence[type[Detector]]) -> tuple[Need, Fit]:
 
 
 AutoEnsemble.needs, AutoEnsemble.fitted_with = _union(AutoEnsemble.parts)
+AutoEnsemble.fitted_with &= ~Fit.LABELS  # without labels, who needs them is no candidate
 
 
 def with_parts(detectors: Sequence[Detector]) -> list[Detector]:

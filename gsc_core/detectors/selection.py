@@ -118,7 +118,7 @@ def _chosen(tried: Sequence[Tried]) -> Tried:
     """Capped readings, unless others are clearly better; the simplest of those near the best."""
     capped, plain = ([each for each in tried if each.capped is which] for which in (True, False))
     group = capped or plain
-    if capped and DOUBT * min(e.loss for e in plain) < min(e.loss for e in capped):
+    if capped and plain and DOUBT * min(e.loss for e in plain) < min(e.loss for e in capped):
         group = plain
     least = min(each.loss for each in group)
     near = [each for each in group if each.loss <= TIE * least]

@@ -19,7 +19,7 @@ from gsc_core.images.thumbnails import thumbnail
 from gsc_core.report import model
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
-from gsc_core.workspace import decision_words, decisions, gallery, runs
+from gsc_core.workspace import decision_words, decisions, gallery, runs, selections
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.gallery import RunPicture
 from gsc_core.workspace.runs import StoredRun
@@ -52,6 +52,7 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
         accuracy=run.id_accuracy,
         accuracy_after=run.id_accuracy_after,
         detectors=tuple(_detectors(run)),
+        own_choices=tuple(_own_choices(run)),
         excused=run.excused,
         histogram=_histogram(known, drawn),
         roc=tuple(_roc(known, name, strange) for name, strange in drawn.items()),
@@ -121,6 +122,17 @@ def _detectors(run: StoredRun) -> Iterable[model.DetectorRow]:
             auroc=_figure(row.metrics["auroc"]),
             notes=tuple(notes),
         )
+
+
+def _own_choices(run: StoredRun) -> Iterable[str]:
+    """How detectors set themselves, and what that was not done on."""
+    chosen = selections.choices(run).sentences()
+    if chosen:
+        yield (
+            "Some detectors set themselves, on familiar calibration pictures and on stand-ins for "
+            "strangers that are made of these; no stranger was seen for it."
+        )
+        yield from chosen
 
 
 def _figure(interval: Interval) -> model.Figure:

@@ -121,7 +121,7 @@ class Term(_Part):
 
 
 class Report(_Part):
-    """Everything a report says about one run."""
+    """Everything a report says about one run; `own_choices` is how detectors set themselves."""
 
     format: Literal["gsc-audit-report"] = "gsc-audit-report"
     version: Literal[1] = 1
@@ -135,6 +135,7 @@ class Report(_Part):
     accuracy: float | None
     accuracy_after: Mapping[str, float]
     detectors: tuple[DetectorRow, ...]
+    own_choices: tuple[str, ...] = ()
     excused: Mapping[str, str]
     histogram: Histogram
     roc: tuple[RocLine, ...]

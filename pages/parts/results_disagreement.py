@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import GscError
 from gsc_core.workspace import runs
 from gsc_core.workspace.disagreement import MOST, Disagreement, disagreements
@@ -10,6 +11,9 @@ from gsc_core.workspace.runs import StoredRun
 from pages.parts.pictures import Tile, picture_grid
 from pages.parts.run import load
 from pages.parts.text import plain
+
+OURS = ("gsc", AutoEnsemble.name)
+"""How the names of detectors begin that short-circuit."""
 
 
 @st.fragment
@@ -61,7 +65,7 @@ def _disagreements(path: str, version: int, one: str, other: str) -> tuple[Disag
 def _pair(run: StoredRun) -> tuple[list[str], list[str]]:
     """GSC detectors and the others, the best first; when one kind is missing, all of them."""
     ranked = run.ranked()
-    ours = [name for name in ranked if name.startswith("gsc")]
+    ours = [name for name in ranked if name.startswith(OURS)]
     theirs = [name for name in ranked if name not in ours]
     return ours or ranked, theirs
 

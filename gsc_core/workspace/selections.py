@@ -1,0 +1,169 @@
+"""How the detectors of an audit set themselves: what they chose and from what, in words and tables.
+
+All figures are on stand-ins for strangers made of calibration pictures; no stranger was seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from gsc_core.detectors.selection import Selection, Tried
+from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
+from gsc_core.errors import GscError
+from gsc_core.workspace import runs
+from gsc_core.workspace.runs import StoredRun
+
+Measure = Literal["fpr95", "auroc"]
+MOST_SHOWN = 10
+ALL = "all"
+
+
+class Choices(BaseModel):
+    """What an audit's detectors chose by themselves; empty where they did not, and in older runs.
+
+    selections: what was chosen and from what, by detector. partners: by ensemble, the loss of each
+    detector that could be the partner.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    selections: dict[str, Selection] = {}
+    partners: dict[str, dict[str, float]] = {}
+    split: str | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Choices:
+        """From what `metrics.json` holds. Raises ValidationError when it has another form."""
+        split = document.get("settings", {}).get("split")
+        fields = {name: document.get(name, {}) for name in ("selections", "partners")}
+        return cls.model_validate({**fields, "split": split})
+
+    def sentences(self) -> list[str]:
+        """One for each detector that chose."""
+        chosen = [
+            sentence(name, each.chosen, each.nothing, self.split)
+            for name, each in self.selections.items()
+        ]
+        return chosen + [
+            partner_sentence(name, each) for name, each in self.partners.items() if each
+        ]
+
+
+def choices(run: StoredRun) -> Choices:
+    """What the detectors of a stored run chose. Raises GscError when that is damaged."""
+    return _read(run.path, runs.version(run.path))
+
+
+@lru_cache(maxsize=16)
+def _read(folder: Path, version: int) -> Choices:
+    try:
+        return Choices.of(json.loads((folder / runs.METRICS_FILE).read_bytes()))
+    except (OSError, ValueError, AttributeError) as error:  # ValidationError is a ValueError
+        raise GscError(
+            f'How detectors of run "{folder.name}" set themselves cannot be read '
+            f"({runs.METRICS_FILE}): run the audit again."
+        ) from error
+
+
+def sentence(name: str, chosen: Tried, nothing: Tried, split: str | None) -> str:
+    """What was chosen, and what it brings on stand-ins."""
+    if chosen.short_circuit == NOTHING:
+        return (
+            f"{name} chose: {in_words(chosen, split)}; of 100 stand-ins for strangers "
+            f"{_of_100(chosen.fpr95)} pass, and no cut did clearly better."
+        )
+    return (
+        f"{name} chose: {in_words(chosen, split)}; of 100 stand-ins for strangers "
+        f"{_of_100(chosen.fpr95)} pass, without the short-circuit {_of_100(nothing.fpr95)}."
+    )
+
+
+def partner_sentence(name: str, losses: Mapping[str, float]) -> str:
+    """Whom an ensemble took as its partner."""
+    best = min(losses, key=losses.__getitem__)
+    if len(losses) == 1:
+        return f"{name} took {best} as its partner: no other could run here."
+    return (
+        f"{name} took {best} as its partner: of {len(losses)} detectors it is the one beside which "
+        "gsc-auto tells the same stand-ins best."
+    )
+
+
+def in_words(tried: Tried, split: str | None) -> str:
+    """Such as `2 % of the channels at layer4 by gradient, set to zero`."""
+    cut = tried.short_circuit
+    if cut == NOTHING:
+        told = "no short-circuit"
+    else:
+        where = "the pooled feature" if cut.layer == "pooled" else split
+        how = "set to zero" if cut.intervention == "zero" else "cut at a usual value"
+        told = f"{_percent(cut.share)} of the {_what(cut)} at {where} by {cut.ranking}, {how}"
+    return f"{told}, strong features capped" if tried.capped else told
+
+
+def table(selection: Selection, split: str | None, measure: Measure) -> pd.DataFrame:
+    """The best that were tried, what was chosen and what cuts nothing among them; percent.
+
+    Mistakes are what it is chosen by, as in `panel`. The figure on all stand-ins and on each kind
+    of them stands last.
+    """
+    shown = list(selection.tried[:MOST_SHOWN])
+    shown += [each for each in (selection.chosen, selection.nothing) if each not in shown]
+    kinds = [kind for kind in selection.chosen.by_kind if all(kind in e.by_kind for e in shown)]
+    rows = [
+        {
+            "Chosen": "✓" if each == selection.chosen else "",
+            **_columns(each, split),
+            "Mistakes": 50 * each.loss,
+            ALL: 100 * getattr(each, measure),
+            **{kind: 100 * getattr(each.by_kind[kind], measure) for kind in kinds},
+        }
+        for each in shown
+    ]
+    return pd.DataFrame(rows)
+
+
+def panel(losses: Mapping[str, float]) -> pd.DataFrame:
+    """Who could be the partner, the best first, with the mistakes of the two together, percent.
+
+    Mistakes are the mean of FPR95 and 1 − AUROC, and of these the geometric mean over the kinds of
+    stand-ins.
+    """
+    ranked = sorted(losses.items(), key=lambda pair: pair[1])
+    return pd.DataFrame([{"Detector": name, "Mistakes": 50 * loss} for name, loss in ranked])
+
+
+def _columns(tried: Tried, split: str | None) -> dict[str, str]:
+    cut = tried.short_circuit
+    features = {"Features": "capped" if tried.capped else "plain"}
+    if cut == NOTHING:
+        return {"Where": "no short-circuit", "What": "", "By": "", "How": "", **features}
+    return {
+        "Where": "pooled feature" if cut.layer == "pooled" else str(split),
+        "What": f"{_percent(cut.share)} of {_what(cut)}",
+        "By": cut.ranking,
+        "How": "zero" if cut.intervention == "zero" else "cut off",
+        **features,
+    }
+
+
+def _what(cut: ShortCircuit) -> str:
+    return "channels" if cut.granularity == "channel" else "values"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def _of_100(share: float) -> str:
+    """A share as a count in 100; a rare event is not rounded to none, nor to all."""
+    if 0 < share <= 0.005:
+        return "fewer than 1"
+    return "more than 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
