@@ -171,6 +171,14 @@ def test_a_score_is_the_mean_of_standardised_readings() -> None:
     np.testing.assert_allclose(detector.score(known), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_levels_are_those_of_all_calibration_images() -> None:
+    """Not of the bounded sample alone, and not where there is nothing to cap."""
+    c = world().calibration
+    small = replace(c, sample=c.sample[:40], surrogates=c.surrogates[:40])
+    assert AutoGSC().fit(small).cuts_ == levels(c.features) != levels(small.sample.features)
+    assert AutoGSC().fit(convolutional()[1]).cuts_ == ()
+
+
 def test_fitting_again_gives_the_same() -> None:
     detector, known, _ = found()
     before, chosen = detector.score(known), detector.selection_
