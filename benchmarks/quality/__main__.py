@@ -17,9 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +33,7 @@ from benchmarks.quality.document import Measured, document
 from benchmarks.quality.measure import measure
 from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
 from gsc_core.audit import Progress
-from gsc_core.detectors import Detector, parse_detectors
+from gsc_core.detectors import parse_detectors
 from gsc_core.errors import GscError, SpecError
 from gsc_core.results import versions
 from gsc_core.scoring.loading import Pace
@@ -70,6 +73,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", default=",".join(MODELS), help="of %(default)s")
     parser.add_argument("--detectors", default="all", help="ours, as for gsc audit")
     parser.add_argument("--splits", type=int, default=5, help="divisions of the ID pictures")
+    parser.add_argument("--jobs", type=int, default=1, help="models at a time, each in a process")
     parser.add_argument("--images", type=int, help="at most so many of each OOD set, for a trial")
     parser.add_argument(
         "--quick", action="store_true", help="without the detectors that go back to the pixels"
@@ -84,23 +88,25 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(names: Sequence[str], chosen: argparse.Namespace) -> list[Measured]:
-    def make() -> Sequence[Detector]:
-        return parse_detectors(chosen.detectors)
-
-    make()  # what is wrong with the names should not be told after an hour
+    parse_detectors(chosen.detectors)  # what is wrong should not be told after an hour
     if chosen.splits < 1 or not names:
         raise SpecError("Give at least one model and one split.")
-    with TemporaryDirectory() as folder, shown_progress() as show:
+    with TemporaryDirectory() as folder:
         sources = Sources(chosen.data, further_sets(chosen.ood), Path(folder), chosen.images)
-        subjects = [subject(name, sources) for name in names]
+        if chosen.jobs == 1:
+            return [measured(name, sources, chosen) for name in names]
+        with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
+            waiting = [pool.submit(measured, name, sources, chosen) for name in names]
+            return [each.result() for each in waiting]
 
-        def of(name: str) -> Pace:
-            return Pace(BATCH, 2, lambda what, done, n: show(Progress(f"{name}: {what}", done, n)))
 
-        return [
-            measure(each, make, chosen.splits, of(each.name), quick=chosen.quick)
-            for each in subjects
-        ]
+def measured(name: str, sources: Sources, chosen: argparse.Namespace) -> Measured:
+    """One model, from its pictures to its figures."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // chosen.jobs))
+    with shown_progress() as show:
+        pace = Pace(BATCH, 2, lambda what, done, n: show(Progress(f"{name}: {what}", done, n)))
+        detectors = partial(parse_detectors, chosen.detectors)
+        return measure(subject(name, sources), detectors, chosen.splits, pace, quick=chosen.quick)
 
 
 def further_sets(items: Sequence[str]) -> dict[str, Path]:

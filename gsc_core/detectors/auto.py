@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import (
     Calibration,
     Detector,
@@ -19,7 +18,7 @@ from gsc_core.detectors.base import (
     knob,
 )
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.read_out import Scale, levels
+from gsc_core.detectors.read_out import ReadOut, Scale
 from gsc_core.detectors.selection import Selection, read, select
 from gsc_core.detectors.short_circuit import NOTHING, RANKINGS, ShortCircuit, candidates
 
@@ -78,34 +77,32 @@ class AutoGSC(Detector):
     chosen_: ShortCircuit = field(default=NOTHING, init=False, repr=False)
     cut_: GSC | None = field(default=None, init=False, repr=False)
     capped_: bool = field(default=True, init=False, repr=False)
-    linear_: Linear | None = field(default=None, init=False, repr=False)
-    cuts_: tuple[float, ...] = field(default=(), init=False, repr=False)
+    read_out_: ReadOut = field(default=ReadOut(None), init=False, repr=False)
     scale_: Scale | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
         """Choose what is left open, and learn the levels and the scale of the readings."""
-        features, self.selection_ = calibration.features, None
-        self.linear_ = calibration.network.linear
-        self.cuts_ = () if features is None or self.linear_ is None else levels(features)
+        self.selection_ = None
+        self.read_out_ = ReadOut.of(calibration.network.linear, calibration.features)
         options = self._options(calibration)
-        self.chosen_, self.capped_ = options[0], self.cap == "yes" and bool(self.cuts_)
-        if len(options) > 1 or (self.cap == AUTO and self.cuts_):
+        self.chosen_, self.capped_ = options[0], self.cap == "yes" and self.read_out_.caps
+        if len(options) > 1 or (self.cap == AUTO and self.read_out_.caps):
             self._require_surrogates(calibration)
             capped = None if self.cap == AUTO else self.capped_
-            self.selection_ = select(calibration, options, self.cuts_, capped)
+            self.selection_ = select(calibration, options, self.read_out_, capped)
             best = self.selection_.chosen
             self.chosen_, self.capped_ = best.short_circuit, best.capped
         self.cut_ = self.chosen_.detector()
         if self.cut_ is not None:
             self.cut_.fit(calibration)
-        self.scale_ = Scale.of(read(calibration.sample, self.cut_, self.linear_, self.cuts_))
+        self.scale_ = Scale.of(read(calibration.sample, self.cut_, self.read_out_))
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
         assert self.scale_ is not None, "fit() comes first"
-        found = read(batch, self.cut_, self.linear_, self.cuts_)
-        return self.scale_.mean(found, self.capped_).detach()
+        found = read(batch, self.cut_, self.read_out_)
+        return self.scale_.mean(found, self.read_out_.columns(self.capped_)).detach()
 
     def logits_after(self, batch: Representation) -> Tensor | None:
         """Logits `[B,K]` after the short-circuit; None where nothing is cut."""
@@ -128,8 +125,9 @@ class AutoGSC(Detector):
         return list(found)
 
     def _require_surrogates(self, calibration: Calibration) -> None:
-        far, n = calibration.surrogates, len(calibration.sample)
-        if far is None or min(n, len(far)) < _MIN_TO_CHOOSE:
+        far = calibration.surrogates
+        n = 0 if far is None else min(len(calibration.sample), len(far))
+        if n < _MIN_TO_CHOOSE:
             raise Excused(
                 f"needs at least {_MIN_TO_CHOOSE} calibration images to choose on; there are {n}"
             )

@@ -1,13 +1,16 @@
 """From what a short-circuit leaves to one score: the mean of several readings.
 
-Which single reading is best depends on the outliers, and surrogate outliers tell it badly. So the
-logit that is left of the predicted class and the energy count alike, each with the pooled features
-cut off at several levels as ReAct does (NeurIPS 2021, arXiv 2111.12797), since no level suits all.
+Which single reading is best depends on the outliers, and surrogate outliers tell it badly. So three
+count alike: the logit that is left of the predicted class, the energy, and the margin of that logit
+over the others for a feature of its length, as fDBD reads it (ICML 2024, arXiv 2312.11536). Each is
+taken with the pooled features cut off at several levels, as ReAct does (NeurIPS 2021,
+arXiv 2111.12797), since no level suits all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -19,31 +22,73 @@ _MIDDLE_THIRDS = torch.tensor([0.16, 0.5, 0.84])  # a standard deviation either 
 _MOST_VALUES = 2**22  # of which a level is taken; of more, every so many images
 
 
+@dataclass(frozen=True)
+class ReadOut:
+    """What the readings need to know of the network and of calibration images.
+
+    linear: the last linear map, None where the network does not end in one; then `cuts` and
+    `centres` are empty. cuts: the levels at which pooled features are cut off, the first infinite.
+    centres: the mean pooled feature `[D]` under each.
+    """
+
+    linear: Linear | None
+    cuts: tuple[float, ...] = ()
+    centres: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, linear: Linear | None, features: Tensor | None) -> Self:
+        """From the pooled features `[N,D]` of calibration images."""
+        if linear is None or features is None:
+            return cls(linear)
+        cuts = (float("inf"), *levels(features))
+        return cls(linear, cuts, tuple(features.clamp(max=cut).mean(dim=0) for cut in cuts))
+
+    @property
+    def caps(self) -> bool:
+        """Whether features can be cut off before they are read."""
+        return len(self.cuts) > 1
+
+    def __call__(self, logits: Tensor, features: Tensor | None, predicted: Tensor) -> Tensor:
+        """Readings `[B,R]` after a short-circuit, each higher = more likely OOD.
+
+        `logits [B,K]` and `features [B,D]` are what it left, `predicted [B]` the class before it.
+        Three for each level, or without a linear map residual logit and energy alone.
+        """
+        if self.linear is None or features is None:
+            return torch.stack(_of_logits(logits, predicted), dim=1)
+        found: list[Tensor] = []
+        for cut, centre in zip(self.cuts, self.centres, strict=True):
+            cut_off = features.clamp(max=cut)
+            left = self.linear(cut_off)
+            residual, energy = _of_logits(left, predicted)
+            length = (cut_off - centre).norm(dim=1).clamp(min=1e-12)
+            found += [residual, energy, (residual + left.mean(dim=1)) / length]
+        return torch.stack(found, dim=1)
+
+    def columns(self, capped: bool, judging: bool = False) -> list[int]:
+        """Which readings are averaged: with features cut off, or as they are.
+
+        To judge a short-circuit by its stand-ins the margin stays out: it hides there, more than on
+        strangers, that too much was cut.
+        """
+        if self.linear is None or not self.cuts:
+            return [0, 1]
+        levels = range(1, len(self.cuts)) if capped else range(1)
+        return [_EACH * at + each for at in levels for each in range(_EACH - judging)]
+
+
+_EACH = 3  # readings at a level, the margin last
+
+
+def _of_logits(logits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
+    return -logits.gather(1, predicted[:, None])[:, 0], -logits.logsumexp(dim=1)
+
+
 def levels(features: Tensor) -> tuple[float, ...]:
     """Where to cut off pooled features: so many of all values of `features [N,D]` lie below."""
     some = features[:: 1 + features.numel() // _MOST_VALUES]
     values = some.flatten().sort().values
     return tuple(float(values[min(len(values) - 1, int(kept * len(values)))]) for kept in KEPT)
-
-
-def readings(
-    logits: Tensor,
-    features: Tensor | None,
-    predicted: Tensor,
-    linear: Linear | None,
-    cuts: tuple[float, ...],
-) -> Tensor:
-    """Readings `[B,2+2L]` after a short-circuit, each higher = more likely OOD.
-
-    `logits [B,K]` and `features [B,D]` are what it left, `predicted [B]` the class before it. Two
-    readings, residual logit and energy, as the features are, then two for each of the L `cuts`;
-    none of these where the network does not end in a linear map.
-    """
-    left = [logits]
-    if linear is not None and features is not None:
-        left += [linear(features.clamp(max=cut)) for cut in cuts]
-    pairs = ((-y.gather(1, predicted[:, None])[:, 0], -y.logsumexp(dim=1)) for y in left)
-    return torch.stack([each for pair in pairs for each in pair], dim=1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +104,6 @@ class Scale:
         low, middle, high = sample.quantile(_MIDDLE_THIRDS.to(sample), dim=0)
         return cls(middle, ((high - low) / 2).clamp(min=1e-9))
 
-    def mean(self, readings: Tensor, capped: bool) -> Tensor:
-        """One score `[B]` of readings `[B,R]`: with the features cut off, or as they are."""
-        standard = (readings - self.middle) / self.spread
-        return (standard[:, 2:] if capped else standard[:, :2]).mean(dim=1)
+    def mean(self, readings: Tensor, columns: list[int]) -> Tensor:
+        """One score `[B]` of some columns of the readings `[B,R]`."""
+        return ((readings - self.middle) / self.spread)[:, columns].mean(dim=1)

@@ -15,10 +15,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.read_out import Scale, readings
+from gsc_core.detectors.read_out import ReadOut, Scale
 from gsc_core.detectors.separation import Separation, by_kind, loss, separation
 from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
 
@@ -27,6 +26,7 @@ DOUBT = 1.2  # times better must uncapped readings be: 256 images can hardly tel
 _ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candidates goes on
 _FEWEST, _FEW = 24, 12  # images in a round, and candidates, below which all go on
 _AT_ONCE = 64  # images
+_PHASE = "choosing the short-circuit"
 
 
 class Tried(BaseModel):
@@ -70,27 +70,28 @@ class Selection(BaseModel):
 def select(
     calibration: Calibration,
     options: Sequence[ShortCircuit],
-    cuts: tuple[float, ...],
+    read_out: ReadOut,
     capped: bool | None = None,
 ) -> Selection:
     """Choose among `options` on the calibration's sample and surrogates, which must be there.
 
-    `cuts` are the levels at which pooled features are cut off; `capped` says whether the chosen
-    reads them so, None leaves that open. The same calibration always gives
-    the same choice. `calibration.step` is told of each candidate and may raise to stop.
+    `capped` says whether the chosen reads pooled features cut off, None leaves that open. The same
+    calibration always gives the same choice. `calibration.step` is told of each candidate and may
+    raise to stop.
     """
     assert calibration.surrogates is not None
     ours, theirs = calibration.sample, calibration.surrogates
     rounds = [part for part in _ROUNDS if min(len(ours), len(theirs)) // part >= _FEWEST]
-    trials = _Trials(calibration, cuts, _number(len(options), len(rounds)))
+    trials = _Trials(calibration, read_out, _number(len(options), len(rounds)))
     left = list(options)
     for part in rounds:
         few = ours[: len(ours) // part], theirs[: len(theirs) // part]
         losses = {each: min(one.loss for one in trials(each, *few)) for each in left}
         left = sorted(left, key=losses.__getitem__)[: _going_on(len(left))]
     tried = [one for each in dict.fromkeys([*left, NOTHING]) for one in trials(each, ours, theirs)]
+    calibration.step(_PHASE, trials.total, trials.total)
     chosen = _chosen(
-        [one for one in tried if one.short_circuit in left and capped in (None, one.capped)]
+        [one for one in tried if one.short_circuit in options and capped in (None, one.capped)]
     )
     return Selection(
         chosen=chosen,
@@ -98,7 +99,7 @@ def select(
             one for one in tried if one.short_circuit == NOTHING and one.capped == chosen.capped
         ),
         tried=tuple(sorted(tried, key=lambda one: one.loss)),
-        dropped=len(options) - len(left),
+        dropped=len(set(options) - {one.short_circuit for one in tried}),
         images=len(ours),
         surrogates=len(theirs),
     )
@@ -128,8 +129,8 @@ def _chosen(tried: Sequence[Tried]) -> Tried:
 class _Trials:
     """Tries candidates on images that went through the body already."""
 
-    def __init__(self, calibration: Calibration, cuts: tuple[float, ...], total: int) -> None:
-        self.calibration, self.cuts = calibration, cuts
+    def __init__(self, calibration: Calibration, read_out: ReadOut, total: int) -> None:
+        self.calibration, self.read_out = calibration, read_out
         self.done, self.total = 0, total
 
     def __call__(
@@ -139,28 +140,24 @@ class _Trials:
         detector = option.detector()
         if detector is not None:
             detector.fit(self.calibration)
-        known, strangers = (
-            read(batch, detector, self.calibration.network.linear, self.cuts)
-            for batch in (ours, theirs)
-        )
+        known, strangers = (read(batch, detector, self.read_out) for batch in (ours, theirs))
         scale = Scale.of(known)
         self.done += 1
-        self.calibration.step("choosing the short-circuit", min(self.done, self.total), self.total)
+        self.calibration.step(_PHASE, self.done, self.total)
         return tuple(
-            _tried(option, capped, scale.mean(known, capped), scale.mean(strangers, capped))
-            for capped in (False, True)[: 1 + (known.shape[1] > 2)]
+            _tried(option, capped, scale.mean(known, columns), scale.mean(strangers, columns))
+            for capped in (False, True)[: 1 + self.read_out.caps]
+            for columns in [self.read_out.columns(capped, judging=True)]
         )
 
 
-def read(
-    batch: Representation, detector: GSC | None, linear: Linear | None, cuts: tuple[float, ...]
-) -> Tensor:
-    """Readings `[B,2+2L]` after a fitted detector's short-circuit; as they are with None."""
+def read(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
+    """Readings `[B,R]` after a fitted detector's short-circuit; as they are with None."""
     parts = []
     for start in range(0, len(batch), _AT_ONCE):
         some = batch[start : start + _AT_ONCE]
         left = (some.logits, some.features) if detector is None else detector.after(some)
-        parts.append(readings(*left, some.predicted, linear, cuts))
+        parts.append(read_out(*left, some.predicted))
     return torch.cat(parts)
 
 
