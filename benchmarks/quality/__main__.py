@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,18 +30,14 @@ from typing import Any
 import torch
 
 from benchmarks.quality.document import Measured, document
-from benchmarks.quality.measure import measure
-from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
-from gsc_core.audit import Progress
+from benchmarks.quality.measure import Asked, measured
+from benchmarks.quality.subjects import MODELS, TEXTURES, Sources
 from gsc_core.detectors import parse_detectors
 from gsc_core.errors import GscError, SpecError
 from gsc_core.results import versions
-from gsc_core.scoring.loading import Pace
 from gsc_core.spec import RESERVED
-from gsc_core.terminal import shown_progress
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = 8  # fits the cache of a CPU
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -93,20 +89,11 @@ def run(names: Sequence[str], chosen: argparse.Namespace) -> list[Measured]:
         raise SpecError("Give at least one model and one split.")
     with TemporaryDirectory() as folder:
         sources = Sources(chosen.data, further_sets(chosen.ood), Path(folder), chosen.images)
+        asked = Asked(chosen.detectors, chosen.splits, chosen.quick, chosen.jobs)
         if chosen.jobs == 1:
-            return [measured(name, sources, chosen) for name in names]
+            return [measured(name, sources, asked) for name in names]
         with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
-            waiting = [pool.submit(measured, name, sources, chosen) for name in names]
-            return [each.result() for each in waiting]
-
-
-def measured(name: str, sources: Sources, chosen: argparse.Namespace) -> Measured:
-    """One model, from its pictures to its figures."""
-    torch.set_num_threads(max(1, torch.get_num_threads() // chosen.jobs))
-    with shown_progress() as show:
-        pace = Pace(BATCH, 2, lambda what, done, n: show(Progress(f"{name}: {what}", done, n)))
-        detectors = partial(parse_detectors, chosen.detectors)
-        return measure(subject(name, sources), detectors, chosen.splits, pace, quick=chosen.quick)
+            return list(pool.map(measured, names, repeat(sources), repeat(asked)))
 
 
 def further_sets(items: Sequence[str]) -> dict[str, Path]:

@@ -7,21 +7,27 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmarks.quality.document import Measured
 from benchmarks.quality.onepass import Division
 from benchmarks.quality.ours import Bench, Floats, Make, of_pixels, rank_correlation
 from benchmarks.quality.peers import PEERS, on_division, on_pixels
-from benchmarks.quality.subjects import Subject
+from benchmarks.quality.subjects import Sources, Subject, subject
 from benchmarks.quality.table import OURS, THEIRS, Estimate, Key, t_interval
+from gsc_core.audit import Progress
+from gsc_core.detectors import parse_detectors
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.scoring.loading import Pace
+from gsc_core.terminal import shown_progress
 
+BATCH = 8  # fits the cache of a CPU
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc")
 
 
@@ -57,6 +63,25 @@ class _Record:
         """A rank correlation, if there is one."""
         if rho is not None:
             self.correlations[over].append((number, rho))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured of each model: our detectors, how many splits, how many models at a time."""
+
+    detectors: str
+    splits: int
+    quick: bool
+    jobs: int = 1
+
+
+def measured(name: str, sources: Sources, asked: Asked) -> Measured:
+    """One model, from its pictures to its figures; in a process of its own where several run."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // asked.jobs))
+    make = partial(parse_detectors, asked.detectors)
+    with shown_progress() as show:
+        pace = Pace(BATCH, 2, lambda what, done, n: show(Progress(f"{name}: {what}", done, n)))
+        return measure(subject(name, sources), make, asked.splits, pace, quick=asked.quick)
 
 
 def measure(
