@@ -34,6 +34,7 @@ from gsc_core.detectors import GSC, Calibration, Detector, Representation
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.library import Energy
 from gsc_core.detectors.read_out import levels
+from gsc_core.detectors.selection import select
 from gsc_core.detectors.short_circuit import NOTHING, candidates
 from gsc_core.errors import Excused
 from gsc_core.evaluation.metrics import metrics
@@ -139,7 +140,7 @@ def test_logits_after_are_those_of_the_cut_feature() -> None:
     cut = known.features.clone()
     cut[:, :5] = 0  # the five heavy weights
     after = detector.logits_after(known)
-    assert torch.allclose(after, detector.linear_(cut), atol=1e-4)
+    assert torch.allclose(after, detector.read_out_.linear(cut), atol=1e-4)
     assert not torch.allclose(after, known.logits, atol=0.1)
 
 
@@ -154,8 +155,10 @@ def test_a_score_is_the_mean_of_standardised_readings() -> None:
     """The whole detector by numpy, from the features to the score, levels and all."""
     detector, known, _ = found()
     calibration = planted()
-    weight, bias = (t.double().numpy() for t in (detector.linear_.weight, detector.linear_.bias))
+    linear = calibration.network.linear
+    weight, bias = linear.weight.double().numpy(), linear.bias.double().numpy()
     cuts = levels(calibration.features) if detector.capped_ else (np.inf,)
+    usual = calibration.features.double().numpy()
 
     def read(features: Tensor) -> np.ndarray:
         x = features.double().numpy().copy()
@@ -164,6 +167,10 @@ def test_a_score_is_the_mean_of_standardised_readings() -> None:
         for cut in cuts:
             y = np.minimum(x, cut) @ weight.T + bias
             rows += [-y[:, 0], -np.log(np.exp(y).sum(axis=1))]  # class 0 is predicted throughout
+            length = np.linalg.norm(
+                np.minimum(x, cut) - np.minimum(usual, cut).mean(axis=0), axis=1
+            )
+            rows.append((y.mean(axis=1) - y[:, 0]) / length)
         return np.stack(rows, axis=1)
 
     low, middle, high = np.quantile(read(calibration.sample.features), [0.16, 0.5, 0.84], axis=0)
@@ -175,8 +182,9 @@ def test_levels_are_those_of_all_calibration_images() -> None:
     """Not of the bounded sample alone, and not where there is nothing to cap."""
     c = world().calibration
     small = replace(c, sample=c.sample[:40], surrogates=c.surrogates[:40])
-    assert AutoGSC().fit(small).cuts_ == levels(c.features) != levels(small.sample.features)
-    assert AutoGSC().fit(convolutional()[1]).cuts_ == ()
+    found = AutoGSC().fit(small).read_out_.cuts
+    assert found == (np.inf, *levels(c.features)) != (np.inf, *levels(small.sample.features))
+    assert AutoGSC().fit(convolutional()[1]).read_out_.cuts == ()
 
 
 def test_fitting_again_gives_the_same() -> None:
@@ -273,13 +281,16 @@ def test_doing_nothing_can_be_asked_for() -> None:
         replace(w.calibration, surrogates=None, step=refuse)
     )
     assert detector.cut_ is None and detector.selection_ is None
-    logits, c = w.known.logits, w.calibration.logits
+    linear, usual = w.calibration.network.linear, w.calibration.features.mean(dim=0)
 
-    def read(y: Tensor) -> np.ndarray:
-        return np.stack([-y.max(dim=1).values.numpy(), -y.logsumexp(dim=1).numpy()], axis=1)
+    def read(batch: Representation) -> np.ndarray:
+        y, length = batch.logits, (batch.features - usual).norm(dim=1)
+        margin = (y.mean(dim=1) - y.amax(dim=1)) / length
+        return np.stack([-y.amax(dim=1), -y.logsumexp(dim=1), margin], axis=1)
 
-    low, middle, high = np.quantile(read(c), [0.16, 0.5, 0.84], axis=0)
-    expected = ((read(logits) - middle) / ((high - low) / 2)).mean(axis=1)
+    assert torch.allclose(linear(w.known.features), w.known.logits, atol=1e-4)
+    low, middle, high = np.quantile(read(w.calibration.sample), [0.16, 0.5, 0.84], axis=0)
+    expected = ((read(w.known) - middle) / ((high - low) / 2)).mean(axis=1)
     np.testing.assert_allclose(detector.score(w.known), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -400,5 +411,6 @@ def test_what_tells_surrogates_tells_real_strangers() -> None:
         for cap in ("yes", "no"):
             detector = AutoGSC.configured({**option.model_dump(), "cap": cap}).fit(calibration)
             on_strangers.append(mean_loss(detector, known, strange))
-            on_surrogates.append(mean_loss(detector, calibration.sample, [calibration.surrogates]))
+            judged = select(calibration, [option], detector.read_out_, capped=cap == "yes")
+            on_surrogates.append(judged.chosen.loss)
     assert spearmanr(on_surrogates, on_strangers).statistic > 0.5
