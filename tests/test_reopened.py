@@ -21,6 +21,7 @@ from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_dem
 from gsc_core.detectors import CATALOGUE
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import AutoEnsemble
+from gsc_core.detectors.selection import read
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.reopened import Reopened, reopen
 
@@ -226,12 +227,14 @@ def test_the_selection_again_from_what_is_kept(choosing: Path) -> None:
 
 
 def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
-    """FPR95 and AUROC of the chosen one by scikit-learn, from a detector that only cuts so."""
+    """FPR95 and AUROC of the chosen one by scikit-learn, by the readings it was judged by."""
     opened, document = reopen(choosing), document_of(choosing)
     known = opened.kept.calibration
     assert known.surrogates is not None
     chosen = AutoGSC.configured(document["chosen"]["gsc-auto"]).fit(known)
-    ours, theirs = (chosen.score(each).numpy() for each in (known.sample, known.surrogates))
+    both = (read(each, chosen.cut_, chosen.read_out_) for each in (known.sample, known.surrogates))
+    columns = chosen.read_out_.columns(chosen.capped_, judging=True)
+    ours, theirs = (chosen.scale_.mean(each, columns).numpy() for each in both)
     is_far = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
     told = document["selections"]["gsc-auto"]["chosen"]
     assert told["auroc"] == pytest.approx(roc_auc_score(is_far, np.r_[ours, theirs]), abs=1e-6)

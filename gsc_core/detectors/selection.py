@@ -30,7 +30,7 @@ _PHASE = "choosing the short-circuit"
 
 
 class Tried(BaseModel):
-    """A candidate with what it did on surrogate outliers, all figures 0 to 1.
+    """A candidate with what it did on surrogate outliers, by the readings it is judged by: 0 to 1.
 
     capped: whether pooled features are cut off before they are read. by_kind: FPR95 and AUROC on
     each kind of surrogate.
