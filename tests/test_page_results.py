@@ -220,7 +220,7 @@ def test_how_detectors_set_themselves_is_told_with_what_they_tried(home):
         each.value for each in app.dataframe if list(each.value) == ["Detector", "Mistakes"]
     )
     assert list(panel["Detector"]) == ["vra", "energy"]
-    assert list(panel["Mistakes"]) == pytest.approx([11, 20])
+    assert list(panel["Mistakes"]) == pytest.approx([8.5, 17.5])
 
 
 def test_nothing_is_said_of_choices_where_none_was_made(home):

@@ -31,7 +31,7 @@ import torch
 
 from benchmarks.quality.document import Measured, document
 from benchmarks.quality.measure import Asked, measured
-from benchmarks.quality.subjects import MODELS, TEXTURES, Sources
+from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
 from gsc_core.detectors import parse_detectors
 from gsc_core.errors import GscError, SpecError
 from gsc_core.results import versions
@@ -84,11 +84,13 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(names: Sequence[str], chosen: argparse.Namespace) -> list[Measured]:
-    parse_detectors(chosen.detectors)  # what is wrong should not be told after an hour
+    parse_detectors(chosen.detectors)
     if chosen.splits < 1 or not names:
         raise SpecError("Give at least one model and one split.")
     with TemporaryDirectory() as folder:
         sources = Sources(chosen.data, further_sets(chosen.ood), Path(folder), chosen.images)
+        for name in names:  # what is missing should not be told after an hour
+            subject(name, sources)
         asked = Asked(chosen.detectors, chosen.splits, chosen.quick, chosen.jobs)
         if chosen.jobs == 1:
             return [measured(name, sources, asked) for name in names]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gsc_core.images import SURROGATES
 
-_UNSURE = 0.05  # what a kind of surrogate, 64 images of the usual 256, cannot tell from 0
+UNSURE = 0.05  # what a kind of surrogate, 64 images of the usual 256, cannot tell from 0
 
 
 class Separation(NamedTuple):
@@ -53,5 +53,5 @@ def loss(kinds: Mapping[str, Separation]) -> float:
     So each kind counts in proportion: to halve what passes of an easy kind is worth as much as to
     halve it of a hard one. What a kind cannot tell from 0 is added to each.
     """
-    each = (found.fpr95 + 1 - found.auroc + _UNSURE for found in kinds.values())
+    each = (found.fpr95 + 1 - found.auroc + UNSURE for found in kinds.values())
     return statistics.geometric_mean(each)
