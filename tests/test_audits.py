@@ -145,6 +145,7 @@ def test_the_estimate_grows_with_all_that_costs():
     assert estimate(0.04, work, QUICK) - usual == pytest.approx(0.02 * 1.1 * work.total)
     assert estimate(0.02, Workload.of(600, [300], 0.5), QUICK) > usual
     assert estimate(0.02, work, [*QUICK, "vim"]) > usual
+    assert estimate(0.02, work, [*QUICK, "gsc-auto"]) > usual + 1  # it searches
     odin = next(each for each in CATALOGUE if each.name == "odin")
     more = estimate(0.02, work, [*QUICK, "odin"]) - estimate(0.02, work, [*QUICK, "vim"])
     assert more == pytest.approx(odin.extra_passes * 0.02 * work.total)
@@ -375,6 +376,7 @@ def test_the_demo_runs_from_nothing_with_an_answer(home):
     demo.perform(job, seen.append)
     assert seen[0].phase == "drawing road signs"
     counted = {each.phase: each.total for each in seen if each.total > 1}
+    assert counted.pop("choosing the short-circuit") > 100  # candidates, no images
     assert sum(counted.values()) == job.images_total
     (entry,) = history()
     said = verdict(entry)

@@ -32,7 +32,8 @@ class Ensemble(Detector):
     """Mean calibration rank, 0 to 1, of its parts; higher = more likely OOD.
 
     An audit scores the parts anyway: it lets the ensemble `learn` from their columns and `combine`
-    them. By itself `fit` makes parts of its own.
+    them. By itself `fit` makes parts of its own, and ranks by scores of images that these have
+    learned from: for a detector that keeps single images, such as KNN, that flags too much.
     """
 
     parts: ClassVar[tuple[type[Detector], ...]]

@@ -12,6 +12,8 @@ from pydantic_core import PydanticSerializationError
 from gsc_core.audit import Progress, run_audit
 from gsc_core.classifier import ModelSpec
 from gsc_core.detectors import find
+from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import SpecError
 from gsc_core.spec import AuditSpec, DetectorSpec
 from gsc_core.workspace import queue, runs
@@ -26,6 +28,7 @@ _SURROGATES = 256  # stand-ins are made from at most as many calibration picture
 # Measured on two CPU cores with EfficientNet-Lite0 and the demo.
 _START = 8.0  # seconds to start a worker and open the model
 _DECODE = 0.005  # seconds to decode a picture, on two threads
+_SEARCH = 2.5  # passes of each stand-in that a detector's setting itself costs
 _MEASURE = 0.02  # seconds for the intervals of one detector on one set
 
 
@@ -55,11 +58,14 @@ def estimate(seconds_per_image: float, work: Workload, detectors: Sequence[str])
     """About how many seconds an audit takes.
 
     `seconds_per_image` is one forward pass as measured on this machine (`ModelFacts`). The one pass
-    with its gradient costs a tenth more; each detector adds its extra passes.
+    with its gradient costs a tenth more; each detector adds its extra passes, and one that sets
+    itself the search.
     """
+    search = any(issubclass(find(name), AutoGSC | AutoEnsemble) for name in detectors)
+    searching = _SEARCH * seconds_per_image * min(work.calibration, _SURROGATES) * search
     passes = 1.1 + sum(find(name).extra_passes for name in detectors)
     measuring = _MEASURE * len(detectors) * (1 + work.ood_sets)
-    return _START + work.total * (seconds_per_image * passes + _DECODE) + measuring
+    return _START + work.total * (seconds_per_image * passes + _DECODE) + measuring + searching
 
 
 def specification(
