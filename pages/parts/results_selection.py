@@ -91,8 +91,8 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     percent = {
         kind: st.column_config.NumberColumn(
             kind,
-            format="%.1f",
-            width=58,
+            format="%.0f",
+            width=52,
             help=f"{word} on stand-ins of this kind: {about.get(kind, kind)}.",
         )
         for kind in after
@@ -117,7 +117,7 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
         ),
         "Mistakes": st.column_config.NumberColumn(format="%.1f", width=72, help=MISTAKES),
         ALL: st.column_config.NumberColumn(
-            word, format="%.0f", width=62, help=f"{word} on all stand-ins together, percent."
+            word, format="%.0f", width=56, help=f"{word} on all stand-ins together, percent."
         ),
         **percent,
     }
