@@ -174,8 +174,7 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
     file has changed since; CheckpointError when it cannot be loaded any more.
     """
     on_progress(Progress("opening the model", 0, 1))
-    spec, document = _stored(folder)
-    excused, sha256 = frozenset(document["excused"]), str(document["provenance"]["model_sha256"])
+    spec, excused, sha256, chosen = _stored(folder)
     classifier = load_classifier(spec.model)
     if classifier.sha256 != sha256:
         raise SpecError(
@@ -185,7 +184,6 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
     network = Network(classifier.program, spec.split, device_of(spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     kept = load(folder / CALIBRATION_FILE, network)
-    chosen = document.get("chosen", {})
     scored = with_parts([each.build() for each in spec.detectors])
     detectors = _as_chosen([each for each in scored if each.name not in excused], chosen)
     scorer = Scorer(network, classifier.preprocessing, detectors)
@@ -193,13 +191,13 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
     return Reopened(folder, spec, classifier, scorer, kept, _normals(folder))
 
 
-def _stored(folder: Path) -> tuple[AuditSpec, dict[str, Any]]:
-    """The specification and the document of what came out."""
+def _stored(folder: Path) -> tuple[AuditSpec, frozenset[str], str, dict[str, Any]]:
+    """The specification, who was excused, the digest of the model, and what detectors chose."""
     try:
         spec = AuditSpec.model_validate_json((folder / "spec.json").read_bytes())
         document = json.loads((folder / "metrics.json").read_bytes())
-        document["excused"], document["provenance"]["model_sha256"]
-        return spec, document
+        excused, sha256 = document["excused"], document["provenance"]["model_sha256"]
+        return spec, frozenset(excused), str(sha256), document.get("chosen", {})
     except FileNotFoundError as error:
         raise SpecError(f"{folder.name} holds no finished audit: run it first.") from error
     except (OSError, ValidationError, ValueError, KeyError, TypeError) as error:

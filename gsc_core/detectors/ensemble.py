@@ -21,7 +21,7 @@ from gsc_core.detectors.library_features import KNN, NCI, NNGuide, ViM
 from gsc_core.detectors.library_shaping import SCALE, VRA, ReAct
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.msp import MSP
-from gsc_core.detectors.separation import by_kind, loss
+from gsc_core.detectors.separation import by_kind, loss, rank
 
 Columns = Mapping[str, Tensor]
 """Outlier scores by the detector's name."""
@@ -75,7 +75,7 @@ class Ensemble(Detector):
 
     def combine(self, columns: Columns) -> Tensor:
         """Scores `[B]` from those of the parts, `[B]` each; ties count half."""
-        return torch.stack([_rank(r, columns[name]) for name, r in self.ranks_.items()]).mean(dim=0)
+        return torch.stack([rank(r, columns[name]) for name, r in self.ranks_.items()]).mean(dim=0)
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
@@ -152,7 +152,7 @@ class AutoEnsemble(Ensemble):
         """How badly `gsc-auto` and this partner together tell surrogate outliers."""
         of_auto, of_partner = self.ranks_[AutoGSC.name], self.ranks_[partner]
         ours, theirs = (
-            _rank(of_auto, columns[AutoGSC.name]) + _rank(of_partner, columns[partner])
+            rank(of_auto, columns[AutoGSC.name]) + rank(of_partner, columns[partner])
             for columns in (known, strangers)
         )
         return loss(by_kind(ours.float(), theirs.float()))  # sums that are equal tie in float32
@@ -181,11 +181,3 @@ def with_parts(detectors: Sequence[Detector]) -> list[Detector]:
         for part in ensemble.required():
             single.setdefault(part.name, part())
     return [*single.values(), *ensembles]
-
-
-def _rank(reference: Tensor, scores: Tensor) -> Tensor:
-    """Share of the sorted `reference [N]` below each score `[B]`, ties half."""
-    values = scores.to(reference)
-    below = torch.searchsorted(reference, values, right=False)
-    up_to = torch.searchsorted(reference, values, right=True)
-    return (below + up_to).double() / (2 * len(reference))

@@ -39,7 +39,7 @@ class ReadOut:
     def of(cls, linear: Linear | None, features: Tensor | None) -> Self:
         """From the pooled features `[N,D]` of calibration images."""
         if linear is None or features is None:
-            return cls(linear)
+            return cls(None)
         cuts = (float("inf"), *levels(features))
         return cls(linear, cuts, tuple(features.clamp(max=cut).mean(dim=0) for cut in cuts))
 

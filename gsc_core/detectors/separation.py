@@ -29,11 +29,17 @@ def separation(ours: Tensor, theirs: Tensor) -> Separation:
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
     known, strangers = ours.double().sort().values, theirs.double().contiguous()
-    below = torch.searchsorted(known, strangers, right=False)
-    up_to = torch.searchsorted(known, strangers, right=True)
-    auroc = (below + up_to).double().mean() / (2 * len(known))
+    auroc = rank(known, strangers).mean()
     threshold = known[math.ceil(0.95 * len(known)) - 1]
     return Separation(float((strangers <= threshold).double().mean()), float(auroc))
+
+
+def rank(reference: Tensor, scores: Tensor) -> Tensor:
+    """Share `[B]` of the sorted `reference [N]` below each of `scores [B]`, ties half."""
+    values = scores.to(reference)
+    below = torch.searchsorted(reference, values, right=False)
+    up_to = torch.searchsorted(reference, values, right=True)
+    return (below + up_to).double() / (2 * len(reference))
 
 
 def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
