@@ -548,6 +548,7 @@ few_values = st.lists(st.integers(-4, 4), min_size=10, max_size=30)
 @example([1] * 10, [2] * 10)
 @example([2] * 10, [1] * 10)
 @example([0, 1] * 5, [0, 1] * 6)
+@example([0] * 5 + [1] * 6 + [2], [0, 0, 0, 1, 0, 1, 1, 0, 1, 2, 1, 1])  # just 0.5
 def test_the_direction_turns_exactly_when_surrogates_score_lower(
     known: list[int], strange: list[int]
 ) -> None:

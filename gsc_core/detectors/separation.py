@@ -29,17 +29,21 @@ def separation(ours: Tensor, theirs: Tensor) -> Separation:
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
     known, strangers = ours.double().sort().values, theirs.double().contiguous()
-    auroc = rank(known, strangers).mean()
+    auroc = int(_twice_below(known, strangers).sum()) / (2 * len(known) * len(strangers))
     threshold = known[math.ceil(0.95 * len(known)) - 1]
-    return Separation(float((strangers <= threshold).double().mean()), float(auroc))
+    return Separation(float((strangers <= threshold).double().mean()), auroc)
 
 
 def rank(reference: Tensor, scores: Tensor) -> Tensor:
     """Share `[B]` of the sorted `reference [N]` below each of `scores [B]`, ties half."""
+    return _twice_below(reference, scores).double() / (2 * len(reference))
+
+
+def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
+    """A whole number each, so that sums are exact and even scores give an AUROC of just 0.5."""
     values = scores.to(reference)
     below = torch.searchsorted(reference, values, right=False)
-    up_to = torch.searchsorted(reference, values, right=True)
-    return (below + up_to).double() / (2 * len(reference))
+    return below + torch.searchsorted(reference, values, right=True)
 
 
 def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
