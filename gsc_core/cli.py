@@ -34,6 +34,10 @@ from gsc_core.cli_options import (
     named_folders,
     share_or_folder,
 )
+from gsc_core.commands.export import export
+from gsc_core.commands.gate import gate
+from gsc_core.commands.report import report
+from gsc_core.commands.watch import watch
 from gsc_core.errors import GscError, SpecError
 from gsc_core.terminal import (
     catalogue_row,
@@ -193,6 +197,10 @@ def ablate(
         sys.stdout.write(json.dumps(document(found), indent=2, allow_nan=False) + "\n")
     else:
         print_ablation(found, sentences(found), folder)
+
+
+for command in (gate, report, export, watch):
+    app.command()(command)
 
 
 @app.command("detectors")

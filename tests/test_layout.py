@@ -1,6 +1,7 @@
 """The layout of the project and the direction of its imports, read from every module's syntax.
 
-    pages → workspace | charts | report → reopened | ablation | tuning → audit → results
+    pages | commands → report → gate → workspace | charts → deploy → reopened | ablation | tuning
+          → audit → results
           → scoring | evaluation | explanation → detectors → classifier | images → errors
 
 The command line and the demo's audit are on top of `gsc_core`; nothing below knows what is above.
@@ -31,7 +32,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"gsc_core.inputs"},
             {"gsc_core.audit", "gsc_core.tuned"},
             {"gsc_core.demo.audit", "gsc_core.reopened", "gsc_core.ablation", "gsc_core.tuning"},
+            {"gsc_core.deploy"},
             {"gsc_core.workspace", "gsc_core.charts"},
+            {"gsc_core.gate"},
             {
                 "gsc_core.report",
                 "gsc_core.charts_threshold",
@@ -39,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "gsc_core.charts_image",
             },
             {"gsc_core.terminal", "gsc_core.cli_options", "pages.parts"},
-            {"pages"},
+            {"pages", "gsc_core.commands"},
             {"gsc_core.cli", "app"},
             {"gsc_core.__main__"},
         ],

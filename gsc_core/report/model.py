@@ -83,8 +83,41 @@ class RocLine(_Part):
     points: tuple[tuple[float, float], ...]
 
 
+class Channel(_Part):
+    """A short-circuited channel of one picture.
+
+    `removed` is what cutting it took from the predicted class's logit; `usual` are the bounds
+    (5 % and 95 % of calibration pictures) of its contribution, None where none were kept.
+    """
+
+    index: int
+    contribution: float
+    removed: float
+    usual: tuple[float, float] | None
+
+
+class Explained(_Part):
+    """What the short-circuit does to one picture.
+
+    `heat` is a data URL of the picture with the places laid over it, None with a reason in
+    `no_heat`. Shares are of the class predicted before.
+    """
+
+    detector: str
+    heat: str | None
+    no_heat: str | None
+    channels: tuple[Channel, ...]
+    channels_cut: int
+    channel_count: int
+    confidence_before: float
+    confidence_after: float
+
+
 class Picture(_Part):
-    """One picture of the test; `thumbnail` is a data URL, None when left out or lost."""
+    """One picture of the test; `thumbnail` is a data URL, None when left out or lost.
+
+    `explained` is None until somebody asked for the channels.
+    """
 
     file: str
     set: str
@@ -93,6 +126,7 @@ class Picture(_Part):
     confidence: float
     score: float
     thumbnail: str | None
+    explained: Explained | None = None
 
 
 class PictureGroup(_Part):
@@ -113,6 +147,49 @@ class SetTested(_Part):
     sha256: str | None
 
 
+class ClassRow(_Part):
+    """What the threshold does to pictures seen as one class; None where there are none."""
+
+    name: str
+    familiar: Counted | None
+    strangers: Counted | None
+
+
+class Refusing(_Part):
+    """Selective classification: what is gained by refusing what is flagged.
+
+    accuracy: of all labelled familiar pictures; accuracy_passing: of those that pass, with its
+    95 % interval. kept: share that passes. area: under the risk-coverage curve, low is good.
+    points: (share kept, share of these that is named wrongly).
+    """
+
+    accuracy: float
+    accuracy_passing: float
+    low: float
+    high: float
+    kept: float
+    area: float
+    points: tuple[tuple[float, float], ...]
+
+
+class GateRule(_Part):
+    """One limit of the release policy, its figure and what came of it."""
+
+    title: str
+    limit: str
+    figure: str
+    outcome: Literal["pass", "fail", "not enough data"]
+    because: str
+
+
+class Gate(_Part):
+    """The verdict by the release policy that was agreed beforehand."""
+
+    outcome: Literal["pass", "fail", "not enough data"]
+    sentence: str
+    rules: tuple[GateRule, ...]
+
+
 class Term(_Part):
     """A word and what it means."""
 
@@ -124,14 +201,17 @@ class Report(_Part):
     """Everything a report says about one run; `own_choices` is how detectors set themselves."""
 
     format: Literal["gsc-audit-report"] = "gsc-audit-report"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run: str
     title: str
     subject: str
     made: datetime
     verdict: str
     limits: tuple[str, ...]
+    gate: Gate | None = None
     decision: Decided
+    classes: tuple[ClassRow, ...] = ()
+    refusing: Refusing | None = None
     accuracy: float | None
     accuracy_after: Mapping[str, float]
     detectors: tuple[DetectorRow, ...]

@@ -60,13 +60,16 @@ class Kind(StrEnum):
     SURROGATES = "surrogates"
     EXPLAIN = "explain"
     TRY = "try"
+    TELLING = "telling"
+    EXPORT = "export"
 
     @property
     def lane(self) -> Lane:
         """Audits take the device in turn; what a person waits for goes past them."""
         if self in (Kind.AUDIT, Kind.DEMO, Kind.ABLATION):
             return Lane.AUDIT
-        return Lane.EXPLAIN if self in (Kind.EXPLAIN, Kind.TRY) else Lane.PREPARE
+        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.TELLING, Kind.EXPORT)
+        return Lane.EXPLAIN if self in waited_for else Lane.PREPARE
 
 
 class State(StrEnum):

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Mapping
 
 from gsc_core.audit import Progress
-from gsc_core.workspace import ablations, audits, demo, explanations, imagesets, models
+from gsc_core.workspace import (
+    ablations,
+    audits,
+    demo,
+    explanations,
+    exports,
+    imagesets,
+    models,
+    telling,
+)
 from gsc_core.workspace.database import Job, Kind
 
 Task = Callable[[Job, Callable[[Progress], None]], None]
@@ -19,4 +28,6 @@ TASKS: Mapping[Kind, Task] = {
     Kind.SURROGATES: imagesets.make_surrogates,
     Kind.EXPLAIN: explanations.perform,
     Kind.TRY: explanations.try_one,
+    Kind.TELLING: telling.perform,
+    Kind.EXPORT: exports.perform,
 }

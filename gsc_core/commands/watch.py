@@ -1,0 +1,6 @@
+"""`gsc watch`."""
+
+
+def watch() -> None:
+    """Say whether more new pictures are outside than calibration promised."""
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The release gate: limits that were agreed beforehand, and whether a run keeps them."""
