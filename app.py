@@ -38,6 +38,7 @@ def main() -> None:
             _page("thresholds", "Thresholds"),
             _page("ablation", "Ablation"),
             _page("report", "Report"),
+            _page("deploy", "Deploy"),
         ],
     }
     inside = access.entered()
