@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from gsc_core.workspace.keeper import keep_workers
-from pages.parts import access
+from pages.parts import access, shared_report
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
 ICON = (
@@ -26,7 +26,6 @@ LOGO = (
 def main() -> None:
     """Set up the page, let the visitor in and hand over to the one that the address names."""
     st.set_page_config(page_title="GSC Audit", page_icon=ICON, layout="wide")
-    st.logo(LOGO, size="large")
     # A new page is one file and one line here.
     pages = {
         "": [_page("home", "Home", default=True)],
@@ -41,6 +40,11 @@ def main() -> None:
             _page("deploy", "Deploy"),
         ],
     }
+    if "share" in st.query_params:  # this visitor has an address instead of an account
+        st.navigation(pages, position="hidden")  # makes the address a page's; none of them is run
+        shared_report.show(st.query_params["share"])
+        return
+    st.logo(LOGO, size="large")
     inside = access.entered()
     chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
     if inside:

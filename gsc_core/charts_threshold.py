@@ -1,4 +1,4 @@
-"""A threshold among the scores: a histogram with a line, a ROC curve with a point.
+"""A threshold among the scores: a histogram with a line, ROC and risk-coverage with a point.
 
 The figures are drawn once for a detector; a step of the threshold only moves the mark (`marked`).
 """
@@ -12,12 +12,14 @@ import plotly.graph_objects as go
 
 from gsc_core import charts
 from gsc_core.charts import Floats, SetColours
+from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import Effect
 
 BINS = 80
 POINTS = 240  # thresholds along the curve, from each of the two groups
 STEPS = 500  # of a slider over the scores
 HEIGHT = 340
+PASSING = "%{x:.1%} of strangers and %{y:.1%} of familiar pictures pass"
 MARK = "#9A5BC8"
 """Violet: in no set's palette, and readable on white and on dark pages."""
 
@@ -64,16 +66,40 @@ def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure
             x=at, y=1, yref="y domain", yanchor="bottom", text=text, showarrow=False,
             xanchor=anchor, xshift=side, font={"color": MARK},
         )  # fmt: skip
-    point = go.Scatter(
-        x=[found.strangers_share],
-        y=[found.known.share],
-        mode="markers",
-        name="This threshold",
-        marker={"color": MARK, "size": 14, "line": {"color": "white", "width": 2}},
-        hovertemplate="%{x:.1%} of strangers and %{y:.1%} of familiar pictures pass",
-    )
-    roc.add_trace(point)
+    roc.add_trace(_point(found.strangers_share, found.known.share, PASSING))
     return histogram, roc
+
+
+def refusing(found: Selective) -> go.Figure:
+    """The risk-coverage curve with a point at the threshold and the line of refusing at random."""
+    wrong = 1 - found.accuracy
+    said = "%{x:.1%} pass, and %{y:.1%} of these are named wrongly"
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1],
+        y=[wrong, wrong],
+        mode="lines",
+        name="Refusing at random",
+        line={"color": charts.ID_COLOUR, "dash": "dash", "width": 1.5},
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=found.coverage.astype(np.float32),
+        y=found.risk.astype(np.float32),
+        mode="lines",
+        name="Refusing the strangest",
+        line={"color": charts.OOD_COLOURS[1], "width": 2},
+        hovertemplate=said,
+    )
+    figure.add_trace(_point(found.kept, 1 - found.passing, said))
+    figure.update_layout(height=HEIGHT)
+    figure.update_xaxes(
+        title_text="Share of familiar pictures that pass", tickformat=".0%", range=[0, 1.02]
+    )
+    figure.update_yaxes(
+        title_text="Share of these named wrongly", tickformat=".1~%", rangemode="tozero", nticks=5
+    )
+    return _dressed(figure)
 
 
 def passing(scores: Floats, thresholds: Floats) -> Floats:
@@ -89,6 +115,19 @@ def mean_roc(known: Floats, strangers: Mapping[str, Floats]) -> tuple[Floats, Fl
     thresholds = np.unique(np.concatenate([np.quantile(known, steps, method="inverted_cdf"), ood]))
     fpr = np.mean([passing(scores, thresholds) for scores in strangers.values()], axis=0)
     return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], passing(known, thresholds)])
+
+
+def _point(x: float, y: float, said: str) -> go.Scatter:
+    """Where the threshold is on a curve."""
+    return go.Scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        name="This threshold",
+        cliponaxis=False,
+        marker={"color": MARK, "size": 14, "line": {"color": "white", "width": 2}},
+        hovertemplate=said,
+    )
 
 
 def _histogram(
@@ -113,7 +152,7 @@ def _histogram(
     figure.update_yaxes(tickformat=".0%", title_text="Share of pictures", nticks=5)
     figure.update_xaxes(charts.score_axis(edges))
     figure.update_xaxes(title_text="Outlier score (higher = stranger)")
-    return _dressed(figure)
+    return _dressed(figure, right=64)  # "flagged" stands beside a line at the very end
 
 
 def _roc(
@@ -127,7 +166,7 @@ def _roc(
         name=name,
         mode="lines",
         line=dict(line),
-        hovertemplate="%{x:.1%} of strangers and %{y:.1%} of familiar pictures pass",
+        hovertemplate=PASSING,
     )
     figure.update_layout(height=HEIGHT)
     percent = {"tickformat": ".0%", "range": [-0.02, 1.02]}
@@ -149,11 +188,11 @@ def _slider(known: Floats, strangers: Mapping[str, Floats]) -> tuple[float, floa
     return float(np.floor(low / step) * step), float(np.ceil(high / step) * step), step
 
 
-def _dressed(figure: go.Figure) -> go.Figure:
+def _dressed(figure: go.Figure, right: int = 16) -> go.Figure:
     """The house's look, with room on top for what is passed and flagged: the legend goes below."""
     charts.dressed(figure)
     return figure.update_layout(
-        margin={"l": 64, "r": 16, "t": 28, "b": 96},
+        margin={"l": 64, "r": right, "t": 28, "b": 96},
         legend={"y": -0.24, "yanchor": "top"},
         showlegend=True,
     )

@@ -166,8 +166,12 @@ class Reopened:
         return picture if isinstance(picture, Seen) else self.look(picture)
 
 
-def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: None) -> Reopened:
-    """Open the finished audit in a run folder.
+def reopen(
+    folder: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    device: str | None = None,
+) -> Reopened:
+    """Open the finished audit in a run folder, on its own `device` or another.
 
     Detectors that were excused stay out. `on_progress` may raise to stop. Raises SpecError when the
     folder holds no finished audit, or one made before calibrations were kept, and when the model's
@@ -181,7 +185,7 @@ def reopen(folder: Path, on_progress: Callable[[Progress], None] = lambda _: Non
             f"The model file {classifier.source} has changed since this audit: put the audited one "
             "back, or run the audit again."
         )
-    network = Network(classifier.program, spec.split, device_of(spec.device))
+    network = Network(classifier.program, spec.split, device_of(device or spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     kept = load(folder / CALIBRATION_FILE, network)
     scored = with_parts([each.build() for each in spec.detectors])

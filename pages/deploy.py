@@ -1,8 +1,42 @@
-"""Take the detector with you: export it as one file."""
+"""Take the detector with you: one file with the classifier, the detector and the alarm."""
+
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.workspace import exports
+from pages.parts.deploy_made import example, shelf, watch
+from pages.parts.deploy_order import order
+from pages.parts.run import chosen_run
+from pages.parts.text import plain
+
+WHAT = """\
+One file with everything in it: how a picture is prepared, the classifier, the detector and its
+alarm. It needs PyTorch and nothing else, not even this program. For each picture that goes in, it
+tells:
+
+- **What it is**: the classifier's answer, unchanged.
+- **How strange it is**: its outlier score, and how many of 100 familiar pictures are no stranger.
+- **Whether to trust that**: flagged, or let through, by the threshold you set.
+"""
 
 
 def render() -> None:
     """Show the run that the address asks for."""
+    run = chosen_run("deploy")
+    if run is None:
+        return
+    st.header("Take the detector with you", anchor=False)
+    st.markdown(WHAT)
+    try:
+        order(run)
+        made = exports.exports(run)
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
+    shelf(run, made)
+    if made:
+        example(made[0])
+    watch()
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

@@ -1,18 +1,39 @@
-"""A page for a colleague: preview and download."""
+"""A page for a colleague: preview, download, share."""
 
 from functools import partial
+from typing import NamedTuple
 
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.gate import stored
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
-from gsc_core.workspace import decision_words, decisions, runs
+from gsc_core.report.pdf import to_pdf
+from gsc_core.report.schema import report_json
+from gsc_core.workspace import decision_words, decisions, runs, telling
+from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
 from pages.parts import links
+from pages.parts.job import job_progress
+from pages.parts.report_share import share
 from pages.parts.run import chosen_run, load
 from pages.parts.text import plain
 
 HEIGHT = 900
+
+
+class Asked(NamedTuple):
+    """Which report: all that it is made of, as versions, so that it is made anew when one changes.
+
+    `lacking` is how many pictures have no short-circuited channels yet.
+    """
+
+    path: str
+    version: int
+    decision: int
+    policy: int
+    lacking: int
+    images: bool
 
 
 def render() -> None:
@@ -40,16 +61,53 @@ def _preview(run: StoredRun) -> None:
 
 
 def _report_of(run: StoredRun) -> None:
+    decision = decisions.current(run)
     images = st.toggle(
         "With pictures",
         value=True,
         key="report_images",
         bind="query-params",
-        help="Without them the report holds no thumbnail and no file name: for confidential data.",
+        help="Without them no download holds a thumbnail or a file name: for confidential data.",
     )
-    key = (str(run.path), runs.version(run.path), decisions.version(run.id))
-    page = _html(*key, images)
-    name = f"gsc-audit-{run.id}"
+    lacking = len(telling.missing(run, decision)) if images else 0
+    if lacking:
+        _channels(run, decision, lacking)
+    versions = (runs.version(run.path), decisions.version(run.id), stored.version())
+    asked = Asked(str(run.path), *versions, lacking, images)
+    page = _html(asked)
+    _downloads(asked, page, f"gsc-audit-{run.id}")
+    share(run, page)
+    st.iframe(framed(page, HEIGHT - 16), height=HEIGHT, alt="Preview of the report")
+
+
+def _channels(run: StoredRun, decision: Decision, lacking: int) -> None:
+    """Offer what the report lacks; while a worker makes it, how far it is."""
+    job = telling.asked(run, decision)
+    if job is not None:
+        job_progress(job.id, "report_job")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Add the short-circuited channels",
+            key="report_channels",
+            help="What the network leaned on in each picture, and where in the picture that was.",
+            on_click=_ask,
+            args=(run, decision),
+        )
+        st.caption(
+            f"They are missing for {lacking} of the most telling pictures: some ten seconds.",
+            width="content",
+        )
+
+
+def _ask(run: StoredRun, decision: Decision) -> None:
+    try:
+        telling.ask(run, decision)
+    except GscError as error:
+        st.toast(plain(str(error)))
+
+
+def _downloads(asked: Asked, page: str, name: str) -> None:
     # A download redraws nothing: that would withdraw the files the other buttons still offer.
     with st.container(horizontal=True):
         st.download_button(
@@ -63,46 +121,61 @@ def _report_of(run: StoredRun) -> None:
             icon=":material/download:",
         )
         st.download_button(
+            "Report (PDF)",
+            partial(as_pdf, asked),
+            file_name=f"{name}.pdf",
+            mime="application/pdf",
+            key="report_pdf",
+            on_click="ignore",
+            help="The same on paper.",
+        )
+        st.download_button(
             "Figures (JSON)",
-            partial(as_json, *key, images),
+            partial(as_json, asked),
             file_name=f"{name}.json",
             mime="application/json",
             key="report_json",
             on_click="ignore",
             help="The same content for a program.",
         )
+        names = "the file names and " if asked.images else ""
         st.download_button(
             "Scores (CSV)",
-            partial(as_csv, *key[:2]),
+            partial(as_csv, asked),
             file_name=f"{name}-scores.csv",
             mime="text/csv",
             key="report_csv",
             on_click="ignore",
-            help="One row a picture, with every detector's outlier score and the file names.",
+            help=f"One row a picture, with {names}every detector's outlier score.",
         )
-    st.iframe(framed(page, HEIGHT - 16), height=HEIGHT, alt="Preview of the report")
 
 
 @st.cache_data(max_entries=16, show_spinner="Writing the report…")
-def _report(path: str, version: int, decision_version: int, images: bool) -> Report:
-    run = load(path, version)
-    return report_of(run, decisions.current(run), images=images)
+def _report(asked: Asked) -> Report:
+    run = load(asked.path, asked.version)
+    return report_of(run, decisions.current(run), images=asked.images)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _html(path: str, version: int, decision_version: int, images: bool) -> str:
-    return to_html(_report(path, version, decision_version, images))
+def _html(asked: Asked) -> str:
+    return to_html(_report(asked))
 
 
-def as_json(path: str, version: int, decision_version: int, images: bool) -> str:
+@st.cache_data(max_entries=4, show_spinner=False)
+def as_pdf(asked: Asked) -> bytes:
+    """The report on paper; made when somebody asks for it."""
+    return to_pdf(_report(asked))
+
+
+def as_json(asked: Asked) -> str:
     """The report as data; made when somebody asks for it."""
-    return _report(path, version, decision_version, images).model_dump_json(indent=1)
+    return report_json(_report(asked))
 
 
 @st.cache_data(max_entries=2, show_spinner=False)
-def as_csv(path: str, version: int) -> bytes:
+def as_csv(asked: Asked) -> bytes:
     """All scores, for a spreadsheet; made when somebody asks for them."""
-    return scores_csv(load(path, version))
+    return scores_csv(load(asked.path, asked.version), files=asked.images)
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

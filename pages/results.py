@@ -7,6 +7,7 @@ from gsc_core.workspace import runs
 from gsc_core.workspace.runs import StoredRun
 from pages.parts import links
 from pages.parts.results_disagreement import gallery
+from pages.parts.results_gate import release_gate
 from pages.parts.results_scores import scores
 from pages.parts.results_selection import own_choices
 from pages.parts.results_table import table
@@ -22,6 +23,7 @@ def render() -> None:
     st.caption(f"**GSC Audit** · {plain(runs.subject(run))}")
     st.header(plain(runs.answer(run)), anchor=False)
     st.markdown(plain(runs.doubt(run)))
+    release_gate(run)
     _doubts(run)
     scores(run)
     table(run)

@@ -1,5 +1,7 @@
 """Where to set the alarm: rule, slider, histogram line, ROC point and counts move together."""
 
+import math
+
 import streamlit as st
 
 from gsc_core import charts, charts_threshold
@@ -7,7 +9,13 @@ from gsc_core.charts_threshold import ThresholdFigures
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
-from gsc_core.workspace import decision_words, decisions, runs
+from gsc_core.workspace import (
+    decision_doubts,
+    decision_outcomes,
+    decision_words,
+    decisions,
+    runs,
+)
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
 from pages.parts import links, threshold_controls
@@ -15,7 +23,8 @@ from pages.parts.run import chosen_run, load
 from pages.parts.text import plain
 from pages.parts.threshold_controls import Start
 from pages.parts.threshold_pictures import nearest
-from pages.parts.threshold_table import sets_table
+from pages.parts.threshold_refusing import refusing
+from pages.parts.threshold_table import classes_table, sets_table
 
 ALL_SETS = "All sets, each weighing the same"
 REFUSED = "threshold_refused"  # why the last decision could not be kept
@@ -50,7 +59,7 @@ def _workbench(run: StoredRun) -> None:
     threshold_controls.begin(start)
     detector = threshold_controls.detector(start)
     try:
-        drawn = _drawn(str(run.path), runs.version(run.path), detector, None)
+        drawn = _drawn(str(run.path), runs.version(run.path), detector)
         decision = threshold_controls.decision(start, detector, drawn)
         found = decisions.effect_of(run, decision)
         calibration = len(run.calibration_scores(detector))
@@ -66,16 +75,20 @@ def _workbench(run: StoredRun) -> None:
         st.warning(plain(warning))
     _counts(run, decision, found, calibration)
     _keep(run, decision, stored)
-    _figures(run, detector, found)
+    _figures(run, decision, found)
     if len(run.ood_sets) > 1:
         sets_table(found)
+    classes_table(run, decision)
+    refusing(run, decision)
     nearest(run, decision)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the scores…")
-def _drawn(path: str, version: int, detector: str, ood_set: str | None) -> ThresholdFigures:
+def _drawn(
+    path: str, version: int, detector: str, ood_set: str | None = None, *, halved: bool = False
+) -> ThresholdFigures:
     run = load(path, version)
-    scores = run.scores(detector)
+    scores = decisions.tested_scores(run, detector, halved=halved)
     known = scores.pop("id")
     shown = scores if ood_set is None else {ood_set: scores[ood_set]}
     return charts_threshold.figures(known, shown, colours=charts.SetColours(run.ood_sets))
@@ -99,26 +112,26 @@ def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int)
             help="False positive rate: the share of OOD images at or below the threshold.",
         )
         st.markdown(plain(words.strangers_sentence(found)))
-    shortage = words.shortage(decision.rule, calibration)
-    if shortage is not None:
-        st.warning(plain(shortage))
-    else:
-        st.caption(plain(words.basis_sentence(run, decision, found)))
+    for sentence in decision_outcomes.outcome_sentences(decision.rule, found):
+        st.markdown(plain(sentence))
+    doubts = decision_doubts
+    if warning := words.shortage(decision.rule, calibration) or doubts.extreme(decision):
+        st.warning(plain(warning))
+        return
+    if warning := doubts.rough(run, decision):
+        st.warning(plain(warning))
+    st.caption(plain(words.basis_sentence(run, decision, found)))
 
 
 def _keep(run: StoredRun, decision: Decision, stored: Decision | None) -> None:
     """Store the decision, and say which one holds."""
-    same = stored is not None and (stored.detector, stored.rule, stored.value) == (
-        decision.detector,
-        decision.rule,
-        decision.value,
-    )
+    same = stored is not None and stored.model_copy(update={"chosen": None}) == decision
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Use this threshold",
             type="primary",
             key="threshold_save",
-            disabled=same or decision.value == float("inf"),
+            disabled=same or not math.isfinite(decision.value),
             help="Kept with the run: Images, Try one image and the report judge by it.",
             on_click=_store,
             args=(run.id, decision),
@@ -144,7 +157,7 @@ def _store(run_id: str, decision: Decision | None) -> None:
         st.session_state[REFUSED] = str(error)
 
 
-def _figures(run: StoredRun, detector: str, found: Effect) -> None:
+def _figures(run: StoredRun, decision: Decision, found: Effect) -> None:
     shown = None
     if len(run.ood_sets) > 1:
         shown = st.selectbox(
@@ -154,7 +167,9 @@ def _figures(run: StoredRun, detector: str, found: Effect) -> None:
             key="threshold_set",
             width=360,
         )
-    drawn = _drawn(str(run.path), runs.version(run.path), detector, shown)
+    # Drawn of the pictures that the counts are of, so that the point lies on the curve.
+    version, halved = runs.version(run.path), decision.halved
+    drawn = _drawn(str(run.path), version, decision.detector, shown, halved=halved)
     histogram, roc = charts_threshold.marked(drawn, found.only(shown))
     left, right = st.columns([3, 2])
     options = {"displayModeBar": False}

@@ -1,10 +1,16 @@
 """Who may come in: the login where one is configured, the warning where it is missing."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+import streamlit as st
 from opened_page import ROOT, words
+from streamlit import config
+from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
 
-from pages.parts.access import invited, listens_here_only
+from pages.parts.access import invited, listens_here_only, sharing
 
 PROVIDER = {
     "redirect_uri": "http://127.0.0.1:8501/oauth2callback",
@@ -19,6 +25,17 @@ PROVIDER = {
 def app(tmp_path, monkeypatch) -> AppTest:
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     return AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+
+
+@pytest.fixture
+def settings_file(tmp_path, monkeypatch) -> Iterator[Path]:
+    """The one file that Streamlit reads secrets from; it is not there yet."""
+    file = tmp_path / "secrets.toml"
+    monkeypatch.setattr(st, "secrets", Secrets())
+    before = config.get_option("secrets.files")
+    config.set_option("secrets.files", [str(file)])
+    yield file
+    config.set_option("secrets.files", before)
 
 
 def test_without_a_login_everyone_on_this_machine_is_in(app):
@@ -74,9 +91,47 @@ def test_only_loopback_is_this_machine_alone(address, here):
     assert listens_here_only(address) is here
 
 
-def test_listening_beyond_this_machine_warns(app, monkeypatch):
-    import streamlit as st  # noqa: PLC0415 - its options belong to this test
+@pytest.mark.parametrize(
+    "damaged",
+    [b'[auth]\nclient_id = "no end', b"[auth\n", b'[auth]\nclient_id = "\xff"'],
+    ids=["no end", "no bracket", "not utf-8"],
+)
+def test_settings_that_cannot_be_read_let_nobody_in(app, damaged, settings_file):
+    settings_file.write_bytes(damaged)
+    app.query_params["run"] = "demo"
+    app.run()
+    assert not app.exception
+    assert "secrets.toml) cannot be read, so nobody comes in" in app.error[0].value
+    assert not app.header
+    assert not app.button
+    assert not sharing()
 
+
+def test_no_settings_are_no_login_and_allow_sharing(app, settings_file):
+    assert not settings_file.exists()
+    app.run()
+    assert not app.error
+    assert app.header
+    assert sharing()
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("", True),
+        ("[gsc]\nallowed = []", True),
+        ("[gsc]\nshare = true", True),
+        ("[gsc]\nshare = false", False),
+        ('[gsc]\nshare = "false"', False),
+        ("[gsc]\nshare = 0", False),
+    ],
+)
+def test_only_the_settings_forbid_to_share(text, allowed, settings_file):
+    settings_file.write_text(text)
+    assert sharing() is allowed
+
+
+def test_listening_beyond_this_machine_warns(app, monkeypatch):
     monkeypatch.setattr(
         st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else None
     )

@@ -4,20 +4,29 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from stored_run import write_run
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation import counts
+from gsc_core.evaluation.selective import selective
 from gsc_core.evaluation.thresholds import (
+    F1,
     CatchOod,
+    Cost,
     Effect,
     KeepId,
     Passed,
     Typed,
     Youden,
+    catch_ood,
+    least_cost,
     promise,
 )
+from gsc_core.workspace import decision_doubts as doubts
+from gsc_core.workspace import decision_outcomes as outcomes
 from gsc_core.workspace import decision_words as words
 from gsc_core.workspace import decisions
 from gsc_core.workspace.decisions import Decision
@@ -78,6 +87,256 @@ def test_a_rule_that_needs_no_strangers_never_sees_them(home):
     rule = KeepId(share=0.9)
     mine, theirs = (decisions.decide(each, "energy", rule) for each in (run, other))
     assert mine.value == theirs.value
+
+
+def parted(run: StoredRun, detector: str) -> tuple[dict, dict]:
+    """By pandas: of each OOD set the half with the smaller digests, and the other half."""
+    table = pd.read_parquet(run.path / "scores.parquet")
+    setting, testing = {}, {}
+    for name, part in table[table.role == "ood"].groupby("set"):
+        ranked = part.sort_values("sha256")[detector].to_numpy(dtype=np.float64)
+        middle = len(ranked) // 2
+        setting[name], testing[name] = ranked[:middle], ranked[middle:]
+    return setting, testing
+
+
+@pytest.mark.parametrize("m", [4, 31, 120])
+def test_one_half_of_the_strangers_sets_a_threshold_and_the_other_tests_it(home, m):
+    run = stored_run(home, m=m)
+    setting, testing = parted(run, "energy")
+    assert {len(part) for part in setting.values()} == {m // 2}
+    rules = {
+        CatchOod(share=0.8): catch_ood(setting, 0.8),
+        Cost(miss=5, alarm=1, prevalence=0.3): least_cost(
+            run.calibration_scores("energy"), setting, 5, 1, 0.3
+        ),
+    }
+    for rule, value in rules.items():
+        made = decisions.decide(run, "energy", rule)
+        assert made.halved
+        assert made.value == value
+        found = decisions.effect_of(run, made)
+        assert found.known.total == 200
+        for name, scores in testing.items():
+            one = found.strangers[name]
+            assert (one.passed, one.total) == (np.sum(scores <= value), m - m // 2)
+    assert not decisions.decide(run, "energy", KeepId(share=0.9)).halved
+
+
+def test_the_testing_half_never_moves_the_threshold(home):
+    """Whatever those pictures score, the threshold is the same; so is it in another row order."""
+    run = stored_run(home)
+    path = run.path / "scores.parquet"
+    table = pd.read_parquet(path)
+    rules = [CatchOod(share=0.8), Youden(), F1(prevalence=0.2)]
+    before = [decisions.decide(run, "energy", rule).value for rule in rules]
+    testing = [
+        part.sort_values("sha256").index[len(part) // 2 :]
+        for _, part in table[table.role == "ood"].groupby("set")
+    ]
+    table.loc[np.concatenate(testing), "energy"] = np.float32(-50)
+    table.sample(frac=1, random_state=1).to_parquet(path, index=False)
+    again = load_run(run.path)
+    assert [decisions.decide(again, "energy", rule).value for rule in rules] == before
+    found = decisions.effect_of(again, decisions.decide(again, "energy", rules[0]))
+    assert found.strangers_share == 1
+
+
+def test_too_few_strangers_to_part_is_one_sentence(home):
+    run = stored_run(home, m=3)
+    with pytest.raises(GscError, match=r"too few pictures \(3\).*keep a share of familiar"):
+        decisions.decide(run, "energy", Youden())
+    assert decisions.decide(run, "energy", KeepId(share=0.9)).value < math.inf
+
+
+@pytest.mark.parametrize("digest", [None, "", "no digest at all", "abc"])
+def test_without_digests_nothing_is_parted(home, digest):
+    run = stored_run(home)
+    path = run.path / "scores.parquet"
+    table = pd.read_parquet(path)
+    if digest is None:
+        table = table.drop(columns="sha256")
+    else:
+        table.loc[3, "sha256"] = digest
+    table.to_parquet(path, index=False)
+    run = load_run(run.path)
+    with pytest.raises(GscError, match=r"scores\.parquet of run \"demo\" is damaged"):
+        decisions.decide(run, "energy", Youden())
+    assert decisions.decide(run, "energy", KeepId(share=0.9)).value < math.inf
+
+
+def test_a_decision_of_before_the_halves_is_read_and_told_of_all_strangers(home):
+    run = stored_run(home)
+    scores = run.scores("energy")
+    old = {"detector": "energy", "rule": {"name": "youden"}, "value": 0.5, "audited": None}
+    (run.path / "threshold.json").write_text(json.dumps(old))
+    stored = decisions.standing(run)
+    assert stored is not None
+    assert not stored.halved
+    found = decisions.effect_of(run, stored)
+    assert {one.total for one in found.strangers.values()} == {120}
+    assert found.strangers["noise"].passed == np.sum(scores["noise"] <= 0.5)
+    assert "very strangers" in words.basis_sentence(run, stored, found)
+    said = words.basis_sentence(run, decisions.decide(run, "energy", Youden()), found)
+    assert "one half of the strangers (180 pictures)" in said
+    assert "the other half (180)" in said
+
+
+@pytest.mark.parametrize("rule", [KeepId(share=0.8), CatchOod(share=0.7)])
+def test_each_class_has_its_own_counts(home, rule):
+    run = stored_run(home)
+    made = decisions.decide(run, "energy", rule)
+    table = pd.read_parquet(run.path / "scores.parquet")
+    tested = table[table.role != "calibration"]
+    if rule.needs_strangers:
+        kept = [
+            part.sort_values("sha256").iloc[len(part) // 2 :]
+            for _, part in tested[tested.role == "ood"].groupby("set")
+        ]
+        tested = pd.concat([tested[tested.role == "id"], *kept])
+    tested = tested.assign(passes=tested.energy.astype(float) <= made.value)
+    found = decisions.effect_by_class(run, made)
+    assert {one.name for one in found} == {f"class {i}" for i in range(12)}
+    for one in found:
+        part = tested[tested.predicted == int(one.name.removeprefix("class "))]
+        for role, shown in (("id", one.familiar), ("ood", one.strangers)):
+            passes = part[part.role == role].passes
+            assert (shown.passed, shown.total) == (passes.sum(), len(passes))
+            exact = binomtest(shown.passed, shown.total).proportion_ci(0.95, method="exact")
+            assert (shown.low, shown.high) == pytest.approx((exact.low, exact.high))
+    order = [(-one.strangers.passed, -one.familiar.flagged) for one in found]
+    assert order == sorted(order)
+
+
+def test_a_class_of_strangers_alone_has_no_familiar_counts(home):
+    run = stored_run(home)
+    path = run.path / "scores.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table.set == "noise", "predicted"] = 99
+    table.loc[table.predicted == 3, "predicted"] = 4
+    table.to_parquet(path, index=False)
+    run = load_run(run.path)
+    found = {one.name: one for one in decisions.effect_by_class(run, decisions.default(run))}
+    assert "class 3" not in found
+    assert found["class 99"].familiar is None
+    assert found["class 99"].strangers.total == 120
+    assert found["class 99"].lost == 0
+
+
+def test_what_refusing_gains_is_of_labelled_test_pictures(home):
+    run = stored_run(home)
+    path = run.path / "scores.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table.role != "ood", "predicted"] = table.label  # all right but every fourth
+    table.loc[table.index % 4 == 0, "predicted"] = 11
+    table.loc[table.index % 5 == 0, "label"] = -1
+    table.to_parquet(path, index=False)
+    run = load_run(run.path)
+    made = decisions.default(run)
+    known = table[(table.role == "id") & (table.label >= 0)]
+    right = (known.label == known.predicted).to_numpy()
+    found = decisions.selective_of(run, made)
+    assert found.total == len(known) == 160
+    scores = known[made.detector].to_numpy(dtype=np.float64)
+    assert found.area == selective(right, scores, made.value).area
+    assert found.passing == right[scores <= made.value].mean()
+    assert found.accuracy == right.mean()
+    assert decisions.selective_of(run, made.model_copy(update={"value": -99.0})) is None
+    table["label"] = -1
+    table.to_parquet(path, index=False)
+    assert decisions.selective_of(load_run(run.path), made) is None
+
+
+def test_refusing_in_words():
+    right = np.arange(1000) >= 60
+    scores = np.where(np.arange(1000) < 40, 1.0, 0.0)  # 40 of the 60 wrong ones are flagged
+    said = outcomes.refusing_sentence(selective(right, scores, 0.5))
+    assert "pass, 979 are named rightly (95 % interval 968 to 987), instead of 940" in said
+    assert "40 of 1,000 are refused" in said
+    nothing = outcomes.refusing_sentence(selective(right, scores, 1.0))
+    assert "940 are named rightly" in nothing
+    assert "as many as when no picture is refused; 0 of 1,000" in nothing
+    random = outcomes.area_sentence(selective(right, np.zeros(1000), 0))
+    assert "60 of 1,000 accepted ones named wrongly; refusing at random leaves 60." in random
+
+
+def test_what_a_rule_with_prevalence_leads_to():
+    found = effect_of((950, 1000), a=(200, 1000), b=(400, 1000))
+    (alarms,) = outcomes.outcome_sentences(F1(prevalence=0.1), found)
+    assert alarms == (
+        "Of 1,000 pictures with 100 strangers among them, expect 70 strangers and 45 familiar "
+        "pictures to be flagged, and 30 strangers to pass."
+    )
+    rare = Cost(miss=10, alarm=2, prevalence=0.0001)
+    alarms, costs = outcomes.outcome_sentences(rare, found)
+    assert alarms.startswith("Of 1,000,000 pictures with 100 strangers among them, expect 70 ")
+    # 30 missed at 10 and 5 % of 999,900 at 2
+    assert costs == (
+        "That costs 100,290, where a stranger that passes costs 10 and a familiar picture flagged "
+        "2; flagging nothing would cost 1,000, flagging everything 1,999,800."
+    )
+    assert outcomes.outcome_sentences(KeepId(share=0.9), found) == ()
+
+
+def test_every_rule_has_its_words():
+    said = {
+        "keep 95 % of familiar pictures": KeepId(share=0.95),
+        "catch 99.9 % of strangers": CatchOod(share=0.999),
+        "widest gap between familiar pictures and strangers": Youden(),
+        "best balance of strangers caught and alarms that are right (F1), expecting 1 stranger in "
+        "1,000 pictures": F1(prevalence=0.001),
+        "least cost, a stranger that passes being 2.5 times as bad as a familiar picture flagged, "
+        "expecting 10 strangers in 1,000 pictures": Cost(miss=5, alarm=2, prevalence=0.01),
+        "set by hand": Typed(value=1),
+    }
+    for text, rule in said.items():
+        assert words.rule_words(rule) == text
+    equal = words.rule_words(Cost(miss=2, alarm=2, prevalence=0.01))
+    assert "being as bad as" in equal
+
+
+def test_no_threshold_serves_some_costs(home):
+    run = stored_run(home)
+    cheap = Cost(miss=1e-6, alarm=1e6, prevalence=0.001)
+    dear = Cost(miss=1e9, alarm=1e-9, prevalence=0.999)
+    for detector, rule, value, said in (
+        ("gsc-published", cheap, math.inf, "nothing"),
+        ("gsc-published", dear, -math.inf, "every picture"),
+    ):
+        made = decisions.decide(run, detector, rule)
+        assert made.value == value
+        assert f"flagging {said}" in doubts.extreme(made)
+        with pytest.raises(GscError, match=f"would flag {said}"):
+            decisions.choose("demo", made)
+        decisions.effect_of(run, made)
+    assert doubts.extreme(decisions.decide(run, "energy", KeepId(share=0.999))) is None
+    assert doubts.extreme(decisions.decide(run, "energy", Youden())) is None
+
+
+def test_a_threshold_on_too_few_pictures_is_doubted(home):
+    run = stored_run(home)  # 50 to calibrate, 60 strangers of each set to set it with
+
+    def doubt(rule):
+        return doubts.rough(run, decisions.decide(run, "energy", rule))
+
+    assert doubt(KeepId(share=0.9)) is None
+    assert doubt(Youden()) is None
+    assert doubt(CatchOod(share=0.98)) is None  # 49 are enough
+    assert "takes 99 strangers of each set" in doubt(CatchOod(share=0.99))
+    assert doubt(F1(prevalence=0.02)) is None  # 49 familiar ones for each stranger
+    assert "takes 99 calibration pictures, and this run has 50" in doubt(F1(prevalence=0.01))
+    assert doubt(Cost(miss=10, alarm=1, prevalence=0.01)) is None
+    assert "90 strangers of each set" in doubt(Cost(miss=10, alarm=1, prevalence=0.9))
+    assert doubt(Typed(value=0)) is None
+    assert "None of the 50 calibration pictures" in doubt(Typed(value=99))
+    few = stored_run(home, "few", m=20)
+    said = doubts.rough(few, decisions.decide(few, "energy", Youden()))
+    assert "20 strangers of each set to set it with, and unseen-signs has 10" in said
+
+
+def test_a_detector_that_the_run_has_not_is_one_sentence(home):
+    with pytest.raises(GscError, match='no detector "gone": choose one of energy, msp'):
+        decisions.decide(stored_run(home), "gone", KeepId(share=0.9))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"detector": "energy"}', "\udcff"])

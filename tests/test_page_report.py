@@ -6,11 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+from filled_workspace import set_state, work_off
 from opened_page import opened, words
+from PIL import Image
+from small_audit import write_stage
 from stored_run import write_run
+from test_explanations import RUN, spec_of
 
+from gsc_core.audit import run_audit
+from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId
-from gsc_core.workspace import decisions
+from gsc_core.gate import stored
+from gsc_core.workspace import decisions, gallery, queue, telling
+from gsc_core.workspace.database import Kind, State
 from gsc_core.workspace.runs import load_run
 
 
@@ -25,12 +33,13 @@ def preview(app) -> str:
     return frame.proto.srcdoc
 
 
-def test_it_shows_the_report_and_three_downloads(home):
+def test_it_shows_the_report_and_four_downloads(home):
     write_run(home / "demo")
     app = opened("report", run="demo")
     assert not app.exception
     assert [button.key for button in app.get("download_button")] == [
         "report_html",
+        "report_pdf",
         "report_json",
         "report_csv",
     ]
@@ -45,8 +54,8 @@ def test_it_follows_the_decision_and_the_switch(home):
     first = preview(opened("report", run="demo"))
     decisions.choose("demo", decisions.decide(run, "msp", KeepId(share=0.8)))
     app = opened("report", run="demo")
-    assert "With the detector msp" not in first
-    assert "With the detector msp" in preview(app)
+    assert "alarm here is &lt;b&gt;Max softmax (msp)" not in first
+    assert "alarm here is &lt;b&gt;Max softmax (msp)" in preview(app)
     assert "msp at" in words(app)
     assert "Pictures that tell most" in preview(app)
     app.toggle(key="report_images").set_value(False).run()
@@ -55,19 +64,78 @@ def test_it_follows_the_decision_and_the_switch(home):
     assert ".png" not in preview(app)
 
 
-def test_json_and_csv_are_whole(home):
-    """What the two buttons hand out when they are pressed."""
+def test_it_follows_the_release_policy(home):
+    write_run(home / "demo")
+    assert "Within the release limits" not in preview(opened("report", run="demo"))
+    stored.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 1.0')
+    assert "Within the release limits" in preview(opened("report", run="demo"))
+    stored.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 0.0')
+    assert "Outside the release limits" in preview(opened("report", run="demo"))
+    (home.parent / "policy.toml").write_text("[[rule]")
+    app = opened("report", run="demo")
+    assert not app.exception
+    assert "policy.toml" in app.error[0].value.replace("\\", "").replace("\u2060", "")
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_what_is_made_when_asked_for_is_whole(home, images):
+    """What the buttons hand out when they are pressed."""
     from pages import report as page  # noqa: PLC0415 - the app's root is on the path by now
 
     folder = write_run(home / "demo", n=40, m=20)
     app = opened("report", run="demo")
     assert not app.exception
-    key = (str(folder), 0, 0)
-    document = json.loads(page.as_json(*key, True))
+    asked = page.Asked(str(folder), 0, 0, 0, 0, images)
+    document = json.loads(page.as_json(asked))
     assert document["format"] == "gsc-audit-report"
     assert document["decision"]["familiar"]["tested"] == 40
-    rows = list(csv.reader(io.StringIO(page.as_csv(*key[:2]).decode("utf-8-sig"))))
-    assert len(rows) == 1 + 50 + 40 + 3 * 20
+    assert page.as_pdf(asked).startswith(b"%PDF")
+    header, *rows = csv.reader(io.StringIO(page.as_csv(asked).decode("utf-8-sig")))
+    assert len(rows) == 50 + 40 + 3 * 20
+    assert ("file" in header) == images
+
+
+def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
+    """Asked for once, seen again after a refresh, and in the report when it is done."""
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
+    run_audit(spec_of(write_stage(tmp_path / "stage")), tmp_path / "home" / "runs" / RUN)
+    app = opened("report", run=RUN)
+    assert "missing for 12 of the most telling" in words(app)
+    assert "were not looked up" in preview(app)
+    app.button(key="report_channels").click().run()
+    assert not app.exception
+    (job,) = queue.jobs(kinds=(Kind.TELLING,))
+    again = opened("report", run=RUN)
+    assert "report_channels" not in [button.key for button in again.button]
+    assert "report_job_cancel" in [button.key for button in again.button]
+    assert "were not looked up" in preview(again), "the report is there all the while"
+    again.toggle(key="report_images").set_value(False).run()
+    assert "report_job_cancel" not in [button.key for button in again.button]
+    work_off()
+    assert queue.jobs(kinds=(Kind.TELLING,), states=(State.DONE,))[0].id == job.id
+    done = opened("report", run=RUN)
+    assert not done.exception
+    assert preview(done).count("the answer falls from") == 12
+    assert not {"report_channels", "report_job_cancel"} & {button.key for button in done.button}
+
+
+def test_a_job_that_failed_says_why_and_is_tried_again(home):
+    """Of an audit of which only scores and pictures are left."""
+    folder = write_run(home / "demo", n=10, m=10, sets={"x": 1.0})
+    run = load_run(folder)
+    for picture in gallery.pictures(run, run.rows_of(["id", "x"])):
+        picture.path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(picture.path)
+    opened("report", run="demo").button(key="report_channels").click().run()
+    (job,) = queue.jobs(kinds=(Kind.TELLING,))
+    with pytest.raises(GscError) as failed:
+        telling.perform(job, lambda _: None)
+    set_state(job, State.FAILED, error=str(failed.value))
+    app = opened("report", run="demo")
+    assert "run it first" in words(app) or "run the audit" in words(app)
+    app.button(key="report_job_retry").click().run()
+    assert not app.exception
+    assert queue.get(job.id).state is State.QUEUED
 
 
 @pytest.mark.parametrize("damage", ["scores", "decision", "gone"])

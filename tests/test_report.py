@@ -16,8 +16,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
 
-from gsc_core.evaluation.thresholds import KeepId, Youden
+from gsc_core.detectors import CATALOGUE
+from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Youden
+from gsc_core.gate import policy, stored
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
+from gsc_core.report.limits import NO_POLICY
+from gsc_core.report.naming import SPELT_OUT, called, title_of
 from gsc_core.workspace import decisions
 from gsc_core.workspace.cells import harmless
 from gsc_core.workspace.runs import StoredRun, load_run
@@ -27,6 +31,7 @@ CLASS = '=HYPERLINK("http://evil.example","x")'
 SET = "</script><script>alert(1)</script>"
 DETECTOR = "'\"><svg onload=alert(1)> \u202egnp"
 LIMIT = 2_000_000
+EXAMPLE = (Path(policy.__file__).with_name("example.toml")).read_bytes()
 
 
 @pytest.fixture
@@ -87,7 +92,7 @@ def test_the_threshold_that_is_printed_judges_as_the_one_that_was_found(home):
     """1.224 for 1.22396 would let another picture pass: the printed one is the very score."""
     run = load_run(write_run(home / "demo", n=20_000))
     decision = decisions.decide(run, "energy", KeepId(share=0.9))
-    said = re.search(r"at most <b>(.+?)</b>", to_html(report_of(run, decision, images=False)))
+    said = re.search(r"threshold, <b>(.+?)</b>", to_html(report_of(run, decision, images=False)))
     assert np.float32(said[1].replace("−", "-")) == np.float32(decision.value)
 
 
@@ -116,7 +121,7 @@ def test_it_says_what_the_run_says(home):
     assert report.decision.familiar.passed == np.sum(known <= decision.value)
     for one in report.decision.strangers:
         assert one.passed == np.sum(scores[one.name] <= decision.value)
-    said = re.search(r"energy, (\d+) of 1,000 strangers .* while (\d+) of 1,000", report.verdict)
+    said = re.search(r"Of 1,000 strangers, (\d+) would .* while (\d+) of 1,000", report.verdict)
     assert said is not None
     assert int(said[1]) == round(1000 * report.decision.strangers_share)
     assert int(said[2]) == round(1000 * np.mean(known <= decision.value))
@@ -131,12 +136,161 @@ def test_it_says_what_the_run_says(home):
     lowest = report.pictures[0].pictures[0]
     assert lowest.score == pytest.approx(min(values.min() for values in scores.values()))
 
-    text = " ".join(Elements(to_html(report)).text.split())
+    text = words_of(to_html(report))
     assert report.verdict in text
     for limit in report.limits:
         assert limit in text
-    assert text.index(report.verdict) < text.index(report.limits[0]) < text.index("in counts")
     assert f"{report.decision.familiar.passed:,} of 200" in text
+
+
+def words_of(page: str) -> str:
+    return " ".join(Elements(page).text.split())
+
+
+def first_page(page: str) -> str:
+    """What is read before the histograms."""
+    return words_of(page[page.index("<main>") : page.index("How far apart they are seen")])
+
+
+ORDER = (
+    "would pass unnoticed", "The limits of this audit", "What was tested",
+    "The decision, in counts", "The release limits, one by one",
+    "How far apart they are seen", "What every threshold would",
+    "What is gained by refusing", "Pictures that tell most", "Set by set, class by class",
+    "Every detector that was tried", "How it was done", "The words", "Where it comes from",
+)  # fmt: skip
+
+
+def test_the_answer_comes_first_and_its_limits_second(home):
+    run = load_run(write_run(home / "demo"))
+    stored.keep(EXAMPLE)
+    text = words_of(to_html(report_of(run, decisions.current(run))))
+    places = [text.index(words) for words in ORDER]
+    assert places == sorted(places)
+    assert "\N{REPLACEMENT CHARACTER}" not in text, "nothing of ours is unprintable"
+
+
+def test_no_detector_is_called_by_an_acronym_alone():
+    for detector in CATALOGUE:
+        assert not ACRONYM.findall(title_of(detector.name)), detector.name
+    assert set(SPELT_OUT) <= {detector.name for detector in CATALOGUE}
+    assert called("gsc-auto+react").endswith(", with Rectified activations (gsc-auto+react)")
+    assert called("energy") == "Energy"
+    assert called("of another version") == "of another version"
+
+
+ACRONYM = re.compile(r"(?<![(\w])[A-Z][A-Z0-9]+\b")
+"""Two capitals, or a capital and a digit, in a row; in brackets behind its words it is allowed."""
+
+
+@pytest.mark.parametrize("policy", [False, True], ids=["no policy", "policy"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        KeepId(share=0.95),
+        KeepId(share=0.9999),
+        Youden(),
+        F1(),
+        Cost(miss=9, alarm=1, prevalence=0.1),
+    ],
+    ids=str,
+)
+def test_the_first_page_has_no_bare_acronym(home, rule, policy):
+    """All of it that is ours: a run's own names are lower case here."""
+    names = [detector.name for detector in CATALOGUE]
+    if policy:
+        stored.keep(EXAMPLE)
+    folder = write_run(
+        home / "demo", n=60, m=30, sets={"x": 1.0, "y": 2.0}, detectors=dict.fromkeys(names, 1.0),
+        in_sample=names[:3], inverted=names[3:6], id_accuracy=None if policy else 0.9,
+        settings={"preprocessing": {"source": "assumed"}},
+    )  # fmt: skip
+    run = load_run(folder)
+    for name in names if isinstance(rule, Youden) else names[:8]:
+        page = to_html(report_of(run, decisions.decide(run, name, rule), images=False))
+        text = first_page(page)
+        assert called(name) in text
+        assert not ACRONYM.findall(text)
+
+
+def test_what_the_pattern_takes_for_an_acronym():
+    assert ACRONYM.findall("an AUROC of 1, FPR95, OOD.") == ["AUROC", "FPR95", "OOD"]
+    assert not ACRONYM.findall("told apart (AUROC), ImageNet, A picture, I")
+
+
+@pytest.mark.parametrize(("at_most", "said"), [(1.0, "pass"), (0.0, "fail")])
+def test_the_release_policy_speaks_first(home, at_most, said):
+    run = load_run(write_run(home / "demo"))
+    before = report_of(run, decisions.current(run))
+    assert before.gate is None
+    assert NO_POLICY in before.limits
+    stored.keep(f'[[rule]]\nmetric = "strangers_passing"\nat_most = {at_most}')
+    report = report_of(run, decisions.current(run))
+    assert report.gate is not None
+    assert report.gate.outcome == said == report.gate.rules[0].outcome
+    assert NO_POLICY not in report.limits
+    text = words_of(to_html(report))
+    assert text.index(report.gate.sentence) < text.index(report.verdict)
+    assert report.gate.rules[0].because in text
+
+
+def test_classes_and_refusing_are_counted_from_the_scores(home):
+    """Against a loop over the table, with a threshold that has no part in the test pictures."""
+    folder = write_run(home / "demo")
+    run, table = load_run(folder), pd.read_parquet(folder / "scores.parquet")
+    decision = decisions.decide(run, "energy", KeepId(share=0.8))
+    report = report_of(run, decision, images=False)
+    table["passes"] = table["energy"].astype(float) <= decision.value
+    assert len(report.classes) == 12
+    assert report.classes_more == 0
+    for row in report.classes:
+        seen = table[table["predicted"] == int(row.name.removeprefix("class "))]
+        for role, found in (("id", row.familiar), ("ood", row.strangers)):
+            mine = seen[seen["role"] == role]
+            assert (found.passed, found.tested) == (mine["passes"].sum(), len(mine))
+    unnoticed = [row.strangers.passed for row in report.classes]
+    assert unnoticed == sorted(unnoticed, reverse=True)
+    known = table[table["role"] == "id"]
+    right = known["label"] == known["predicted"]
+    refusing = report.refusing
+    assert refusing.accuracy == pytest.approx(right.mean())
+    assert refusing.accuracy_passing == pytest.approx(right[known["passes"]].mean())
+    assert refusing.kept == pytest.approx(known["passes"].mean())
+    assert [row.name for row in report.by_set] == list(run.ood_sets)
+
+
+def test_a_threshold_set_with_strangers_is_counted_on_the_others(home):
+    run = load_run(write_run(home / "demo"))
+    halved, whole = (
+        decisions.decide(run, "energy", rule) for rule in (Youden(), KeepId(share=0.9))
+    )
+    for decision, tested in ((halved, 60), (whole, 120)):
+        report = report_of(run, decision, images=False)
+        assert {one.tested for one in report.decision.strangers} == {tested}
+        assert report.decision.halved == decision.halved
+        assert ("beside the curves" in to_html(report)) == decision.halved
+
+
+def test_many_classes_are_cut_and_counted(home):
+    folder = write_run(home / "demo")
+    table = pd.read_parquet(folder / "scores.parquet")
+    table["predicted"] = np.arange(len(table)) % 100
+    table.to_parquet(folder / "scores.parquet", index=False)
+    run = load_run(folder)
+    report = report_of(run, decisions.current(run), images=False)
+    assert len(report.classes) == 20
+    assert report.classes_more == 80
+    assert "80 more are not listed" in words_of(to_html(report))
+
+
+def test_without_labels_there_is_no_refusing(home):
+    folder = write_run(home / "demo", id_accuracy=None)
+    table = pd.read_parquet(folder / "scores.parquet").assign(label=-1)
+    table.to_parquet(folder / "scores.parquet", index=False)
+    run = load_run(folder)
+    report = report_of(run, decisions.current(run))
+    assert report.refusing is None
+    assert "gained by refusing" not in to_html(report)
 
 
 def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):
@@ -161,7 +315,7 @@ def test_json_reads_back_as_the_same_report(home):
     report = report_of(run, decisions.current(run))
     again = Report.model_validate_json(report.model_dump_json())
     assert again == report
-    assert (again.format, again.version) == ("gsc-audit-report", 1)
+    assert (again.format, again.version) == ("gsc-audit-report", 2)
     few = decisions.decide(run, "energy", KeepId(share=0.999))
     endless = report_of(run, few)
     document = json.loads(endless.model_dump_json(), parse_constant=pytest.fail)
@@ -215,7 +369,7 @@ def test_limits_name_what_is_wrong(home):
     limits = " ".join(report_of(run, backwards).limits)
     assert "points the wrong way" in limits
     assert "Only 1 kind of strangers" in limits
-    assert "smallest set (x) has 40 pictures" in limits
+    assert "smallest set (x) 20 pictures were tested" in limits  # half set the threshold
     assert "left out: 2 that could not be read and 4 that were there twice" in limits
     assert "no labels" in limits
     assert "did best" not in limits
@@ -235,7 +389,8 @@ def test_hostile_names_make_no_elements(home):
     assert CLASS in elements.text
     assert FILE in elements.text
     assert "\u202e" not in page
-    assert "http://" not in re.sub(re.escape("http://evil.example"), "", page)
+    named = r"http://(evil\.example|www\.w3\.org/2000/svg)"  # one a class, one what SVG is called
+    assert "http://" not in re.sub(named, "", page)
 
 
 def test_csv_has_every_score_and_no_formula(home):
@@ -307,6 +462,7 @@ def test_a_report_is_readable_without_colours_of_its_own_choosing(home, tmp_path
             )
         )
         assert abs(ink - paper) > 150, media
+    tab.emulate_media(media="screen")
     tab.set_viewport_size({"width": 390, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     tab.close()

@@ -43,7 +43,7 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
 from gsc_core.classifier.gate_graph import Payloads, Program
-from gsc_core.classifier.gate_operators import PYTHON
+from gsc_core.classifier.gate_operators import CLASSIFIER, Contents
 from gsc_core.errors import CheckpointError
 
 RECIPE = (
@@ -62,7 +62,7 @@ _KNOWN = re.compile(
     r"|data/sample_inputs/model\.pt|extra/.{1,200}"
 )
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 9: 4, 10: 8, 11: 16, 12: 1, 13: 2}
-_ARITHMETIC = {operator.getitem, *(getattr(operator, name.split(".")[1]) for name in PYTHON)}
+_MODULES = {"_operator": operator, "torch": torch}
 _MAX_JSON = 64 * 2**20
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -74,18 +74,18 @@ def inspect(path: Path) -> None:
     Raises:
         CheckpointError: the file holds something that an exported image classifier does not need.
     """
-    _sanitised(path)
+    checked_copy(path)
 
 
-def open_program(path: Path) -> ExportedProgram:
-    """Open a `.pt2` file through the gate.
+def open_program(path: Path, contents: Contents = CLASSIFIER) -> ExportedProgram:
+    """Open a `.pt2` file of a kind of program through the gate.
 
     Only a copy made of the checked parts is given to `torch.export.load`.
 
     Raises:
         CheckpointError: the file does not pass the gate, or torch cannot read what passed.
     """
-    clean = _sanitised(path)
+    clean = checked_copy(path, contents)
     try:
         program = torch.export.load(clean)
     except Exception as error:  # a stranger's graph can make torch fail in any way
@@ -93,21 +93,27 @@ def open_program(path: Path) -> ExportedProgram:
             f"{path.name} passed the safety check, but torch {torch.__version__} cannot read it: "
             f"export it again with this version of torch."
         ) from error
+    arithmetic = {operator.getitem, *map(_function, contents.arithmetic)}
     for node in program.graph.nodes:
-        known = isinstance(node.target, OpOverload) or node.target in _ARITHMETIC
+        known = isinstance(node.target, OpOverload) or node.target in arithmetic
         if node.op == "call_function" and not known:
             raise _refused(path, f"calls {str(node.target)[:80]!r}, which is no operator")
     return program
 
 
-def _sanitised(path: Path) -> io.BytesIO:
-    """The archive again, from checked parts alone."""
+def _function(name: str) -> Any:
+    module, _, function = name.partition(".")
+    return getattr(_MODULES[module], function)
+
+
+def checked_copy(path: Path, contents: Contents = CLASSIFIER) -> io.BytesIO:
+    """The archive again, from checked parts alone; raises CheckpointError as `open_program`."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
-            program = _read(archive, members, _MODEL, Program, path)
-            weights = _read(archive, members, _WEIGHTS, Payloads, path)
-            constants = _read(archive, members, _CONSTANTS, Payloads, path)
+            program = _read(archive, members, _MODEL, Program, path, contents)
+            weights = _read(archive, members, _WEIGHTS, Payloads, path, contents)
+            constants = _read(archive, members, _CONSTANTS, Payloads, path, contents)
             tensors = _tensors(weights, "data/weights/", members, path)
             tensors |= _tensors(constants, "data/constants/", members, path)
             return _written(archive, program, weights, constants, tensors)
@@ -145,12 +151,13 @@ def _read(
     name: str,
     schema: type[_M],
     path: Path,
+    contents: Contents,
 ) -> _M:
     """One JSON member, checked against its schema."""
     if name not in members or members[name].file_size > _MAX_JSON:
         raise _refused(path, f"has no usable {name}")
     try:
-        return schema.model_validate(json.loads(archive.read(members[name])))
+        return schema.model_validate(json.loads(archive.read(members[name])), context=contents)
     except ValidationError as error:
         raise _refused(path, _reason(error)) from error
     except (ValueError, RecursionError) as error:

@@ -14,9 +14,15 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
-from gsc_core.classifier.gate_operators import ATEN, PYTHON
+from gsc_core.classifier.gate_operators import CLASSIFIER, Contents
 from gsc_core.classifier.gate_values import (
     Int,
     Name,
@@ -33,9 +39,16 @@ from gsc_core.classifier.gate_values import (
 )
 
 
-def _operator(name: str) -> str:
+def _allowed(info: ValidationInfo) -> Contents:
+    """What the program may hold: the context of the validation."""
+    allowed: Contents = info.context or CLASSIFIER
+    return allowed
+
+
+def _operator(name: str, info: ValidationInfo) -> str:
     known = re.fullmatch(r"torch\.ops\.aten\.([a-z0-9_]+)\.([A-Za-z][A-Za-z0-9_]*)", name)
-    if name in PYTHON or (known and known[1] in ATEN):
+    allowed = _allowed(info)
+    if name in allowed.arithmetic or (known and known[1] in allowed.operators):
         return name
     raise ValueError(f"calls {name[:80]!r}, which is not an operator that image classifiers need")
 
@@ -61,7 +74,7 @@ class Node(Strict):
 
     @model_validator(mode="after")
     def _arithmetic_on_numbers(self) -> Node:
-        if self.target in PYTHON:
+        if not self.target.startswith("torch.ops."):
             kinds = {kind for argument in self.inputs for kind in argument.arg.model_fields_set}
             if not kinds <= {"as_int", "as_float", "as_sym_int"}:
                 raise ValueError(f"calls {self.target} on something that is not a number")
@@ -143,17 +156,6 @@ class SchemaVersion(Strict):
     minor: Int
 
 
-def _pytree(*accepted: Any) -> AfterValidator:
-    """A pytree description is compared, never interpreted: its reader imports modules by name."""
-
-    def check(text: str) -> str:
-        if json.loads(text) not in accepted:
-            raise ValueError("takes or gives something else than one image batch and one tensor")
-        return text
-
-    return AfterValidator(check)
-
-
 _LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
 _NO_KEYWORDS = {"type": "builtins.dict", "context": "[]", "children_spec": []}
 
@@ -162,13 +164,29 @@ def _tuple(*children: dict[str, Any]) -> dict[str, Any]:
     return {"type": "builtins.tuple", "context": "null", "children_spec": list(children)}
 
 
+def _compared(text: str, accepted: Any) -> str:
+    """A pytree description is compared, never interpreted: its reader imports modules by name."""
+    if json.loads(text) != [1, accepted]:
+        raise ValueError("takes or gives something else than one image batch and one tensor")
+    return text
+
+
+def _takes_images(text: str) -> str:
+    return _compared(text, _tuple(_tuple(_LEAF), _NO_KEYWORDS))
+
+
+def _gives_tensors(text: str, info: ValidationInfo) -> str:
+    outputs = _allowed(info).outputs
+    return _compared(text, _LEAF if outputs == 1 else _tuple(*[_LEAF] * outputs))
+
+
 class CallSignature(Strict):
     """How the program is called."""
 
     inputs: list[Value]
     outputs: list[Value]
-    in_spec: Annotated[Text, _pytree([1, _tuple(_tuple(_LEAF), _NO_KEYWORDS)])]
-    out_spec: Annotated[Text, _pytree([1, _LEAF])]
+    in_spec: Annotated[Text, AfterValidator(_takes_images)]
+    out_spec: Annotated[Text, AfterValidator(_gives_tensors)]
     forward_arg_names: list[Name] | None = None
 
 

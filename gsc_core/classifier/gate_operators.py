@@ -5,7 +5,10 @@ A list of what is allowed, and not of what is forbidden, because the `aten` name
 internal kernels that do not check their arguments; and because torch adds operators. Taken from
 the Core ATen set, less random, uninitialised and backward ones, and from the exports of one or two
 models of each family in torchvision and timm. Names are without overload; `name_` means in place.
+A detector that was exported calls a few more; each checks its arguments and touches no file.
 """
+
+from dataclasses import dataclass
 
 _POINTWISE = """
 abs absolute acos acosh add addcdiv addcmul alpha_dropout asin asinh atan atan2 atanh
@@ -59,3 +62,20 @@ PYTHON = frozenset(
     for name in "add sub mul floordiv mod neg eq ne lt le gt ge".split()  # noqa: SIM905
 )
 """Arithmetic on the batch size."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a kind of program may hold: operators of aten, arithmetic on sizes, how many outputs."""
+
+    operators: frozenset[str]
+    arithmetic: frozenset[str]
+    outputs: int
+
+
+CLASSIFIER = Contents(ATEN, PYTHON, outputs=1)
+DETECTOR = Contents(
+    ATEN | {"_euclidean_dist", "nll_loss_forward"},
+    PYTHON | {"torch.sym_min", "torch.sym_max"},
+    outputs=4,
+)

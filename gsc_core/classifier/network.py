@@ -6,6 +6,7 @@ with hooks: the head is a function of the feature alone and can be run again wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,9 @@ class Network:
 
     def first_order(self, feature: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[B,K]` and their derivative along `change`, in one forward-mode pass."""
+        batch: Any = feature.shape[0]
+        if isinstance(batch, torch.SymInt):
+            return _by_two_gradients(self.head, feature.detach(), change)
         # the fused attention kernels have no forward-mode derivative
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             result = torch.func.jvp(self.head, (feature.detach(),), (change,))
@@ -101,6 +105,22 @@ class Network:
         """Logits `[B,K]` of preprocessed images; differentiable down to the pixels."""
         feature = images if self._body is None else self._body(images)
         return self.head(feature)
+
+
+def _by_two_gradients(
+    head: Callable[[Tensor], Tensor], feature: Tensor, change: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same numbers by the gradient of a gradient, to trace a graph for batches of any size.
+
+    The forward-mode rules of linear maps and norms would write the size of the batch into it.
+    """
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        leaf = feature.requires_grad_()
+        logits = head(leaf)
+        weights = torch.zeros_like(logits, requires_grad=True)
+        (back,) = torch.autograd.grad(logits, leaf, weights, create_graph=True)
+        (along,) = torch.autograd.grad(back, weights, change)
+    return logits.detach(), along
 
 
 def _on_device(program: ExportedProgram, device: torch.device) -> GraphModule:

@@ -1,6 +1,104 @@
 """`gsc export`."""
 
+from __future__ import annotations
 
-def export() -> None:
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from gsc_core.cli_options import AsJson
+from gsc_core.errors import SpecError
+from gsc_core.terminal import console, shown_progress
+
+if TYPE_CHECKING:
+    from gsc_core.deploy.export import Exported
+    from gsc_core.workspace.decisions import Decision
+    from gsc_core.workspace.runs import StoredRun
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
+    detector: Annotated[
+        str | None, typer.Option(help="Which of the run's detectors; else the one decided on.")
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="keep-id:0.95, catch-ood:0.9, youden, …; else the one decided on."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write; its card goes beside it.")] = Path(
+        "detector.pt2"
+    ),
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also write .onnx, without resizing and cropping.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Write a detector with its network and threshold as one file that needs torch alone."""
-    raise NotImplementedError
+    from gsc_core.deploy.card import spelled
+    from gsc_core.deploy.export import export_detector
+    from gsc_core.workspace import runs
+
+    folder = Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run)
+    stored = runs.load_run(folder)
+    decision = _decision(stored, detector, threshold)
+    with shown_progress() as on_progress:
+        written = export_detector(
+            folder,
+            decision.detector,
+            decision.value,
+            spelled(decision.rule),
+            out,
+            on_progress,
+            onnx=onnx,
+        )
+    if as_json:
+        sys.stdout.write(written.card.model_dump_json(indent=2) + "\n")
+    else:
+        _print(written)
+
+
+def _decision(run: StoredRun, detector: str | None, threshold: str | None) -> Decision:
+    """What was decided, as far as the options do not ask for something else."""
+    from gsc_core.evaluation.thresholds import KeepId, parse_rule
+    from gsc_core.workspace import decisions
+    from gsc_core.workspace.runs import is_kept
+
+    decided = decisions.current(run) if is_kept(run) else decisions.default(run)
+    name = detector or decided.detector
+    if name not in run.detectors:
+        why = f" ({run.excused[name]})" if name in run.excused else ""
+        raise SpecError(
+            f"This run has no detector {name!r}{why}: choose one of {', '.join(run.detectors)}."
+        )
+    if threshold is not None:
+        return decisions.decide(run, name, parse_rule(threshold))
+    if name == decided.detector:
+        return decided
+    return decisions.decide(run, name, KeepId(share=decisions.KEEP))
+
+
+def _print(written: Exported) -> None:
+    card, show = written.card, console().print
+    for path in filter(None, (written.program, written.card_path, written.onnx)):
+        size = path.stat().st_size
+        words = f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB"
+        show(Text(f"{path} ({words})"), soft_wrap=True)
+    show(
+        Text(
+            f"{card.detector}, threshold {card.threshold:.6g} ({card.rule}): flags "
+            f"{card.calibration_flagged} of the {card.calibration} calibration pictures."
+        )
+    )
+    found = card.agreement
+    show(
+        Text(
+            f"Read again and compared with the {found.against} of {found.pictures} pictures: the "
+            f"largest difference is {found.largest_difference:.2g}, "
+            f"{found.decided_otherwise} are decided otherwise."
+        )
+    )
+    show(Text("With torch alone:\n"))
+    sys.stdout.write(card.example.replace("detector.pt2", written.program.name))

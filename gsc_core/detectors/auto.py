@@ -19,7 +19,7 @@ from gsc_core.detectors.base import (
 )
 from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.read_out import ReadOut, Scale
-from gsc_core.detectors.selection import Selection, read, select
+from gsc_core.detectors.selection import Selection, read, read_at_once, select
 from gsc_core.detectors.short_circuit import NOTHING, RANKINGS, ShortCircuit, candidates
 
 AUTO = "auto"
@@ -101,7 +101,7 @@ class AutoGSC(Detector):
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
         assert self.scale_ is not None, "fit() comes first"
-        found = read(batch, self.cut_, self.read_out_)
+        found = read_at_once(batch, self.cut_, self.read_out_)
         return self.scale_.mean(found, self.read_out_.columns(self.capped_)).detach()
 
     def logits_after(self, batch: Representation) -> Tensor | None:

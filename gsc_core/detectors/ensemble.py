@@ -79,7 +79,8 @@ class Ensemble(Detector):
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
-        return self.combine({part.name: part.score(batch) for part in self.parts_})
+        # float32, as the columns of an audit are: in float64 none would tie with its own rank
+        return self.combine({part.name: part.score(batch).float() for part in self.parts_})
 
 
 def ensemble_of(parts: Sequence[type[Detector]]) -> type[Ensemble]:
@@ -106,7 +107,7 @@ class AutoEnsemble(Ensemble):
     )
 
     name: ClassVar[str] = "auto-ensemble"
-    title: ClassVar[str] = "GSC that sets itself, with a partner"
+    title: ClassVar[str] = "Gradient Short-Circuit with a partner"
     about: ClassVar[str] = (
         "Mean rank of gsc-auto and the established detector beside which it tells stand-ins for "
         "strange pictures best; those to choose from are scored as well."

@@ -53,11 +53,13 @@ class OnFeatures(Detector):
 
 
 @dataclass(eq=False)
-class KNN(OnFeatures):
+class KNN(Detector):
     """Distance of the normalised feature to its k-th nearest calibration feature.
 
     The paper uses k = 10 with 13,000 ImageNet images and 1,000 with all of them; its score hardly
     depends on k when k grows with the number of images.
+
+    Ours and not the library's, which leaves torch: a detector is exported as one graph.
     """
 
     k: int = knob(10, "which nearest neighbour counts", low=1)
@@ -66,11 +68,24 @@ class KNN(OnFeatures):
     title = "Nearest neighbours"
     about = "How far the image is from the familiar images that resemble it most."
     paper = published(ood.KNN)
+    needs = Need.LOGITS | Need.FEATURES
+    fitted_with = Fit.IMAGES
 
-    def bind(self, calibration: Calibration) -> Any:
-        """The library's KNN."""
+    known_: Tensor | None = field(default=None, init=False, repr=False)
+
+    def fit(self, calibration: Calibration) -> Self:
+        """Keep the normalised calibration features `[N,D]`."""
         features = calibration.require_features(max(self.k, LEAST_IMAGES))
-        return ood.KNN(None, k=self.k).fit_features(features.cpu(), torch.zeros(len(features)))
+        self.known_ = torch.nn.functional.normalize(features)
+        return self
+
+    def score(self, batch: Representation) -> Tensor:
+        """Outlier scores `[B]` in float64; higher = more likely OOD."""
+        assert self.known_ is not None, "fit() comes first"
+        assert batch.features is not None
+        direction = torch.nn.functional.normalize(batch.features.detach())
+        distances = torch.cdist(double(direction), double(self.known_))
+        return distances.kthvalue(self.k, dim=1).values
 
 
 @dataclass(eq=False)

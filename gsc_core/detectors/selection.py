@@ -152,13 +152,16 @@ class _Trials:
 
 
 def read(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
+    """`read_at_once` of many images, some at a time."""
+    starts = range(0, len(batch), _AT_ONCE)
+    parts = (batch[start : start + _AT_ONCE] for start in starts)
+    return torch.cat([read_at_once(some, detector, read_out) for some in parts])
+
+
+def read_at_once(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
     """Readings `[B,R]` after a fitted detector's short-circuit; as they are with None."""
-    parts = []
-    for start in range(0, len(batch), _AT_ONCE):
-        some = batch[start : start + _AT_ONCE]
-        left = (some.logits, some.features) if detector is None else detector.after(some)
-        parts.append(read_out(*left, some.predicted))
-    return torch.cat(parts)
+    left = (batch.logits, batch.features) if detector is None else detector.after(batch)
+    return read_out(*left, batch.predicted)
 
 
 def _tried(option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor) -> Tried:

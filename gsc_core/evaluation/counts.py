@@ -16,6 +16,11 @@ def parted(share: float) -> tuple[str, str]:
     return f"{count:,}", f"{1000 - count:,}"
 
 
+def about(number: float) -> str:
+    """An expected number of pictures, rounded; what is rare is not rounded to none."""
+    return "fewer than 1" if 0 < number < 0.5 else f"{round(number):,}"
+
+
 def between(low: float, high: float) -> str:
     """The ends of an interval as counts: `928 to 968`; an end that is not 0 or 1 stays outside."""
     least = "0" if low <= 0.0005 else in_1000(low)

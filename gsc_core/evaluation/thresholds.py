@@ -1,25 +1,46 @@
-"""Where to set the alarm: rules that turn scores into a threshold, and what a threshold does.
+"""Where to set the alarm: the rules that turn scores into a threshold.
 
 A picture passes when its outlier score is at most the threshold; what scores higher is flagged.
-A threshold is set on calibration pictures and its effect is told on test pictures.
+A threshold is set on some pictures and its effect is told on others. A new rule is one class here.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, get_args
 
-import numpy as np
-from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import beta, betabinom
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gsc_core.errors import GscError
-from gsc_core.evaluation.metrics import Floats, checked
+from gsc_core.errors import SpecError
+from gsc_core.evaluation.conformal import Promise, keep_id, promise, smallest_calibration
+from gsc_core.evaluation.cutpoints import best_f1, catch_ood, least_cost, youden
+from gsc_core.evaluation.effects import LEVEL, Effect, Passed, effect, passed
+from gsc_core.evaluation.metrics import Floats
 
-LEVEL = 0.95  # of every interval here
+__all__ = [
+    "F1",
+    "LEVEL",
+    "CatchOod",
+    "Cost",
+    "Effect",
+    "Evidence",
+    "KeepId",
+    "Passed",
+    "Promise",
+    "Rule",
+    "Typed",
+    "Youden",
+    "catch_ood",
+    "effect",
+    "keep_id",
+    "parse_rule",
+    "passed",
+    "promise",
+    "smallest_calibration",
+    "youden",
+]
+
 Share = Annotated[float, Field(gt=0, lt=1)]
-_ROUNDING = 9  # decimals: 0.7 * 10 is 7.000000000000001, which must not cost an image
+Price = Annotated[float, Field(gt=0, le=1e9)]
 
 
 @dataclass(frozen=True)
@@ -30,51 +51,72 @@ class Evidence:
     strangers: Mapping[str, Floats]
 
 
-class KeepId(BaseModel):
-    """Let a share of ID pictures through; needs calibration scores alone."""
-
+class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs_strangers: ClassVar[bool] = True
+
+
+class KeepId(_Rule):
+    """Let a share of ID pictures through; needs calibration scores alone."""
 
     name: Literal["keep_id"] = "keep_id"
     share: Share
     needs_strangers: ClassVar[bool] = False
 
     def threshold(self, evidence: Evidence) -> float:
-        """See `keep_id`."""
+        """See `conformal.keep_id`."""
         return keep_id(evidence.calibration, self.share)
 
 
-class CatchOod(BaseModel):
+class CatchOod(_Rule):
     """Flag a share of OOD pictures, each set weighing the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["catch_ood"] = "catch_ood"
     share: Share
-    needs_strangers: ClassVar[bool] = True
 
     def threshold(self, evidence: Evidence) -> float:
-        """See `catch_ood`."""
+        """See `cutpoints.catch_ood`."""
         return catch_ood(evidence.strangers, self.share)
 
 
-class Youden(BaseModel):
+class Youden(_Rule):
     """The largest gap between ID and OOD let through (Youden, 1950), each set weighing the same."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Literal["youden"] = "youden"
-    needs_strangers: ClassVar[bool] = True
 
     def threshold(self, evidence: Evidence) -> float:
-        """See `youden`."""
+        """See `cutpoints.youden`."""
         return youden(evidence.calibration, evidence.strangers)
 
 
-class Typed(BaseModel):
-    """A value that a person chose."""
+class F1(_Rule):
+    """The best balance of catching OOD and of alarms that are right, at a share of OOD pictures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Literal["f1"] = "f1"
+    prevalence: Share = 0.5
+
+    def threshold(self, evidence: Evidence) -> float:
+        """See `cutpoints.best_f1`."""
+        return best_f1(evidence.calibration, evidence.strangers, self.prevalence)
+
+
+class Cost(_Rule):
+    """The least expected cost: of an OOD picture that passes, and of an ID picture flagged."""
+
+    name: Literal["cost"] = "cost"
+    miss: Price
+    alarm: Price
+    prevalence: Share
+
+    def threshold(self, evidence: Evidence) -> float:
+        """See `cutpoints.least_cost`."""
+        known, strangers = evidence.calibration, evidence.strangers
+        return least_cost(known, strangers, self.miss, self.alarm, self.prevalence)
+
+
+class Typed(_Rule):
+    """A value that a person chose."""
 
     name: Literal["typed"] = "typed"
     value: Annotated[float, Field(allow_inf_nan=False)]
@@ -85,156 +127,34 @@ class Typed(BaseModel):
         return self.value
 
 
-Rule = Annotated[KeepId | CatchOod | Youden | Typed, Field(discriminator="name")]
-"""How a threshold is found. A new rule is one class and one word here."""
+AnyRule = KeepId | CatchOod | Youden | F1 | Cost | Typed
+Rule = Annotated[AnyRule, Field(discriminator="name")]
+"""How a threshold is found. A new rule is one class and one word in the line above."""
+
+_KINDS: dict[str, type[AnyRule]] = {
+    kind.model_fields["name"].default.replace("_", "-"): kind for kind in get_args(AnyRule)
+}
 
 
-@dataclass(frozen=True)
-class Passed:
-    """How many of `total` pictures pass, and the exact 95 % interval of the share that would.
+def parse_rule(text: str) -> AnyRule:
+    """The rule of a command line: a name, and behind a colon its one number or `key=number` pairs.
 
-    The bounds are Clopper and Pearson's (1934): right for any count, zero included.
+    `keep-id:0.95`, `catch-ood:0.9`, `youden`, `f1`, `f1:prevalence=0.1`, `typed:1.23`,
+    `cost:miss=10,alarm=1,prevalence=0.01`. Raises SpecError for anything else.
     """
-
-    passed: int
-    total: int
-    low: float
-    high: float
-
-    @property
-    def share(self) -> float:
-        """Share that passes, 0..1."""
-        return self.passed / self.total
-
-    @property
-    def flagged(self) -> int:
-        """How many are stopped."""
-        return self.total - self.passed
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a threshold does on test pictures: ID, each OOD set, and the OOD sets' mean share."""
-
-    threshold: float
-    known: Passed
-    strangers: Mapping[str, Passed]
-
-    @property
-    def strangers_share(self) -> float:
-        """Share of OOD pictures that pass, each set weighing the same, 0..1."""
-        return float(np.mean([found.share for found in self.strangers.values()]))
-
-    def only(self, ood_set: str | None) -> "Effect":
-        """The effect on one OOD set; None keeps all."""
-        if ood_set is None:
-            return self
-        return replace(self, strangers={ood_set: self.strangers[ood_set]})
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What keeping a share of ID promises for new pictures that are like the calibration ones.
-
-    share: at least this passes on average over calibration sets (conformal prediction).
-    low, high: the 95 % band in which the passing share of `on` new pictures then falls.
-    """
-
-    share: float
-    low: float
-    high: float
-    on: int
-
-
-def keep_id(calibration: ArrayLike, share: float) -> float:
-    """The ⌈(n+1)·share⌉-th smallest of n calibration scores `[n]` (split conformal prediction).
-
-    A new ID picture, exchangeable with those, then passes with a chance of at least `share`. When n
-    is too small for that (see `smallest_calibration`) no score is high enough: infinity, by which
-    everything passes. Raises GscError for a share outside 0..1 and scores that cannot be used.
-    """
-    scores = checked(calibration, "calibration")
-    rank = _rank(len(scores), share)
-    return float(np.partition(scores, rank - 1)[rank - 1]) if rank <= len(scores) else math.inf
-
-
-def smallest_calibration(share: float) -> int:
-    """How many calibration images it takes to promise that this share of ID passes."""
-    _check(share)
-    return math.ceil(round(share / (1 - share), _ROUNDING))
-
-
-def promise(calibration: int, share: float, on: int) -> Promise:
-    """What `keep_id` promises from so many calibration images, looked at on `on` new ones.
-
-    The passing share is beta distributed over calibration sets, Beta(k, n+1−k) with k the rank, and
-    the count among new images beta-binomial (Vovk, 2012); ties only make more pass.
-    """
-    rank = _rank(calibration, share)
-    if rank > calibration:
-        return Promise(share, 1.0, 1.0, on)
-    below = np.cumsum(betabinom(on, rank, calibration + 1 - rank).pmf(np.arange(on + 1)))
-    low, high = np.searchsorted(below, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Promise(share, float(low) / on, min(float(high) / on, 1.0), on)
-
-
-def catch_ood(ood_by_set: Mapping[str, ArrayLike], share: float) -> float:
-    """The highest threshold that flags at least `share` of OOD, averaged over the sets."""
-    _check(share)
-    scores, weights = _pooled(ood_by_set)
-    order = np.argsort(-scores)
-    caught = np.cumsum(weights[order])
-    last = int(np.searchsorted(caught, share - 10**-_ROUNDING))
-    lowest_caught = scores[order[min(last, len(scores) - 1)]]
-    # One step of float32, in which scores are kept: any finer one is lost when they are compared.
-    return float(np.nextafter(np.float32(lowest_caught), np.float32(-np.inf)))
-
-
-def youden(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> float:
-    """The lowest score at which ID that passes outweighs OOD that passes (mean share) the most."""
-    known = checked(calibration, "calibration")
-    scores, weights = _pooled(ood_by_set)
-    scores = np.concatenate([known, scores])
-    gains = np.concatenate([np.full(len(known), 1 / len(known)), -weights])
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    gap = np.round(np.cumsum(gains[order])[ends], _ROUNDING)
-    return float(ranked[ends[int(gap.argmax())]])
-
-
-def effect(threshold: float, id_scores: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Effect:
-    """What passes at a threshold of test scores `[N]` and of each OOD set `[M]`."""
-    strangers = {name: passed(threshold, scores) for name, scores in ood_by_set.items()}
-    return Effect(threshold, passed(threshold, id_scores), strangers)
-
-
-def passed(threshold: float, scores: ArrayLike) -> Passed:
-    """How many of some pictures pass, with the exact interval."""
-    values = np.asarray(scores, dtype=np.float64)
-    if not values.size:
-        raise GscError("There are no pictures to try a threshold on: choose a set that has some.")
-    k, n = int(np.count_nonzero(values <= threshold)), values.size
-    tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
-    return Passed(k, n, low, high)
-
-
-def _rank(images: int, share: float) -> int:
-    _check(share)
-    return math.ceil(round((images + 1) * share, _ROUNDING))
-
-
-def _check(share: float) -> None:
-    if not 0 < share < 1:
-        raise GscError("A share to keep or to catch lies between 0 and 100 %, both excluded.")
-
-
-def _pooled(ood_by_set: Mapping[str, ArrayLike]) -> tuple[Floats, Floats]:
-    """All OOD scores `[M]` and weights that sum to one, the same for each set."""
-    if not ood_by_set:
-        raise GscError("This rule looks at strangers: choose a run that has a set of them.")
-    sets = [checked(scores, f'"{name}" (OOD)') for name, scores in ood_by_set.items()]
-    weights = [np.full(len(scores), 1 / (len(sets) * len(scores))) for scores in sets]
-    return np.concatenate(sets), np.concatenate(weights)
+    name, _, rest = text.strip().partition(":")
+    parts = [part.partition("=") for part in rest.split(",")] if rest else []
+    if name in _KINDS:
+        own = [field for field in _KINDS[name].model_fields if field != "name"]
+        # A number alone belongs to the one setting that the rule has.
+        given = {key if same else own[0]: value or key for key, same, value in parts if own}
+        if len(given) == len(parts) and all(same or len(own) == 1 for _, same, _ in parts):
+            try:
+                return _KINDS[name].model_validate(given)
+            except ValidationError:
+                pass
+    raise SpecError(
+        f'"{text}" is no rule for a threshold: write keep-id:0.95, catch-ood:0.9, youden, '
+        "f1:prevalence=0.1, cost:miss=10,alarm=1,prevalence=0.01 or typed:1.23 (shares lie "
+        "between 0 and 1)."
+    )

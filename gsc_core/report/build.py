@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,24 +9,23 @@ from typing import Any
 import numpy as np
 
 from gsc_core import charts
-from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Effect, Passed
-from gsc_core.images.thumbnails import thumbnail
-from gsc_core.report import model
+from gsc_core.gate import stored
+from gsc_core.gate.judge import judge
+from gsc_core.report import model, naming
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
-from gsc_core.workspace import decision_words, decisions, gallery, runs, selections
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.gallery import RunPicture
+from gsc_core.report.pictures import channels_note, groups_of
+from gsc_core.workspace import decision_words, decisions, runs, selections
+from gsc_core.workspace.decisions import ClassEffect, Decision
 from gsc_core.workspace.runs import StoredRun
 
 BINS = 60
 MOST_DRAWN = 12  # sets in the charts; the tables name all
-IN_A_GROUP = 4
-THUMBNAIL = 176  # pixels
+MOST_CLASSES = 20
 CURVE_POINTS = 160
 PLACES = ("model", "id", "ood", "calibration")  # settings that name folders of this machine
 
@@ -35,20 +33,27 @@ PLACES = ("model", "id", "ood", "calibration")  # settings that name folders of 
 def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> model.Report:
     """Everything the report says; `images` False leaves thumbnails and file names out.
 
-    Raises GscError when the run's scores are missing or damaged.
+    Raises GscError when the run's scores are missing or damaged, or the release policy is.
     """
     scores = run.scores(decision.detector)
     known = scores.pop("id")
     found = decisions.effect_of(run, decision)
     drawn = dict(list(scores.items())[:MOST_DRAWN])
+    gate = _gate(run, decision)
+    classes = decisions.effect_by_class(run, decision)
     return model.Report(
         run=run.id,
-        title=runs.title(run.id),
+        title=_title(run),
         subject=runs.subject(run),
         made=datetime.now(UTC).replace(microsecond=0),
-        verdict=_verdict(decision, found),
-        limits=limits_of(run, decision, found),
+        verdict=_verdict(found),
+        limits=limits_of(run, decision, found, gated=gate is not None),
+        gate=gate,
         decision=_decided(run, decision, found),
+        by_set=tuple(_by_set(run, decision)),
+        classes=tuple(_class_row(one) for one in classes[:MOST_CLASSES]),
+        classes_more=max(0, len(classes) - MOST_CLASSES),
+        refusing=_refusing(run, decision),
         accuracy=run.id_accuracy,
         accuracy_after=run.id_accuracy_after,
         detectors=tuple(_detectors(run)),
@@ -56,8 +61,9 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
         excused=run.excused,
         histogram=_histogram(known, drawn),
         roc=tuple(_roc(known, name, strange) for name, strange in drawn.items()),
-        pictures=tuple(_pictures(run, decision)) if images else (),
+        pictures=tuple(groups_of(run, decision)) if images else (),
         images_left_out=not images,
+        channels_note=channels_note(run, decision) if images else None,
         sets=tuple(_sets(run)),
         settings=_settings(run),
         provenance=run.provenance,
@@ -65,17 +71,40 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
     )
 
 
+def _title(run: StoredRun) -> str:
+    """What a person called it; an audit's folder outside the workspace has its own name alone."""
+    return runs.title(run.id) if runs.is_kept(run) else run.id
+
+
 def _settings(run: StoredRun) -> dict[str, Any]:
     """How it was run, without folders of this machine: digests say what was used."""
     return {name: value for name, value in run.settings.items() if name not in PLACES}
 
 
-def _verdict(decision: Decision, found: Effect) -> str:
+def _verdict(found: Effect) -> str:
     return (
-        f"With the detector {decision.detector}, {in_1000(found.strangers_share)} of 1,000 "
-        f"strangers would pass unnoticed while {in_1000(found.known.share)} of 1,000 "
-        "familiar pictures are let through."
+        f"Of 1,000 strangers, {in_1000(found.strangers_share)} would pass unnoticed, while "
+        f"{in_1000(found.known.share)} of 1,000 familiar pictures are let through."
     )
+
+
+def _gate(run: StoredRun, decision: Decision) -> model.Gate | None:
+    """What the workspace's release policy says; None where no limits were agreed."""
+    policy = stored.current()
+    if policy is None:
+        return None
+    verdict = judge(run, decision, policy)
+    rules = tuple(
+        model.GateRule(
+            title=rule.title,
+            limit=rule.limit,
+            figure=rule.figure,
+            outcome=rule.outcome.value,
+            because=rule.because,
+        )
+        for rule in verdict.rules
+    )
+    return model.Gate(outcome=verdict.outcome.value, sentence=verdict.sentence, rules=rules)
 
 
 def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided:
@@ -86,15 +115,53 @@ def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided
         sentences.append(decision_words.basis_sentence(run, decision, found))
     return model.Decided(
         detector=decision.detector,
+        title=naming.title_of(decision.detector),
+        about=naming.about(decision.detector),
         rule=decision_words.rule_words(decision.rule),
         value=decision.value,
         chosen=decision.chosen,
+        halved=decision.halved,
         calibration=calibration,
         familiar=_counted("Familiar pictures", found.known),
         strangers=tuple(_counted(name, one) for name, one in found.strangers.items()),
         strangers_share=found.strangers_share,
         sentences=tuple(sentences),
         warning=warning,
+    )
+
+
+def _by_set(run: StoredRun, decision: Decision) -> Iterable[model.SetFigures]:
+    for name in run.ood_sets:
+        row = run.row(decision.detector, name)
+        if row is not None:
+            fpr95, auroc = (_figure(row.metrics[metric]) for metric in ("fpr95", "auroc"))
+            yield model.SetFigures(name=name, fpr95=fpr95, auroc=auroc)
+
+
+def _class_row(one: ClassEffect) -> model.ClassRow:
+    familiar, strangers = (
+        None if found is None else _counted(name, found)
+        for name, found in (("Familiar pictures", one.familiar), ("Strangers", one.strangers))
+    )
+    return model.ClassRow(name=one.name, familiar=familiar, strangers=strangers)
+
+
+def _refusing(run: StoredRun, decision: Decision) -> model.Refusing | None:
+    """What is gained by refusing; None without labels."""
+    found = decisions.selective_of(run, decision)
+    if found is None:
+        return None
+    points = zip(
+        np.round(found.coverage, 4).tolist(), np.round(found.risk, 4).tolist(), strict=True
+    )
+    return model.Refusing(
+        accuracy=found.accuracy,
+        accuracy_passing=found.passing,
+        low=found.low,
+        high=found.high,
+        kept=found.kept,
+        area=found.area,
+        points=tuple(points),
     )
 
 
@@ -115,9 +182,10 @@ def _detectors(run: StoredRun) -> Iterable[model.DetectorRow]:
     for row in (row for row in means if row is not None):
         notes = ["backwards: points the wrong way"] if row.detector in run.inverted else []
         if run.directions.get(row.detector) == "turned":
-            notes.append("direction turned")
+            notes.append("read the other way round than published")
         yield model.DetectorRow(
             name=row.detector,
+            title=naming.title_of(row.detector),
             fpr95=_figure(row.metrics["fpr95"]),
             auroc=_figure(row.metrics["auroc"]),
             notes=tuple(notes),
@@ -161,51 +229,18 @@ def _roc(known: Floats, name: str, strange: Floats) -> model.RocLine:
     return model.RocLine(name=name, auroc=auroc, points=tuple(zip(x, y, strict=True)))
 
 
-def _pictures(run: StoredRun, decision: Decision) -> Iterable[model.PictureGroup]:
-    """Where the detector errs most, and what it is surest of."""
-    sets = list(run.ood_sets)
-    groups = (
-        ("Strangers that look most familiar", sets, False),
-        ("Familiar pictures that look strangest", ["id"], True),
-        ("Strangers that stand out most", sets, True),
-    )
-    column = run.column(decision.detector)
-    for title, names, descending in groups:
-        rows = gallery.ordered(run, decision.detector, sets=names, descending=descending)
-        chosen = gallery.pictures(run, rows[:IN_A_GROUP])
-        shown = tuple(_picture(run, one, float(column[one.row])) for one in chosen)
-        yield model.PictureGroup(title=title, pictures=shown)
-
-
-def _picture(run: StoredRun, one: RunPicture, score: float) -> model.Picture:
-    return model.Picture(
-        file=one.file,
-        set="Familiar" if one.role == "id" else one.set,
-        label=None if one.label is None else gallery.class_name(run, one.label),
-        predicted=gallery.class_name(run, one.predicted),
-        confidence=one.confidence,
-        score=score,
-        thumbnail=_data_url(one),
-    )
-
-
-def _data_url(one: RunPicture) -> str | None:
-    """A lost picture leaves its words: the report is about scores, which are all there."""
-    try:
-        small = thumbnail(one.path, THUMBNAIL)
-    except GscError:
-        return None
-    return "data:image/jpeg;base64," + base64.b64encode(small).decode()
-
-
 def _sets(run: StoredRun) -> Iterable[model.SetTested]:
-    roles = {"id": "familiar", "calibration": "familiar, to calibrate"}
+    ours = {
+        "id": ("Familiar pictures", "the test"),
+        "calibration": ("Calibration pictures", "setting up detectors and threshold"),
+    }
     digests = run.provenance.get("image_sets_sha256")
     known = digests if isinstance(digests, dict) else {}
     for name, images in run.images.items():
+        words, use = ours.get(name, (name, "the test, as strangers"))
         yield model.SetTested(
-            name=name,
-            role=roles.get(name, "strangers"),
+            name=words,
+            role=use,
             scored=images.scored,
             broken=images.broken,
             duplicates=images.duplicates,

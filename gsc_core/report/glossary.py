@@ -20,9 +20,27 @@ GLOSSARY = tuple(
             "How often a stranger scores higher than a familiar picture; 50 % is a coin toss.",
         ),
         (
+            "ROC curve",
+            "What every possible threshold would do: familiar pictures that pass against strangers "
+            "that pass.",
+        ),
+        (
             "95 % interval",
             "A range made so that 95 of 100 such ranges hold the true value, for pictures of the "
             "same kinds.",
+        ),
+        (
+            "Channel",
+            "One of the features that a layer of the network looks for, such as an edge or a "
+            "pattern.",
+        ),
+        (
+            "Points of an answer (logit)",
+            "What the network adds up for a class; the class with the most points is the answer.",
+        ),
+        (
+            "Short-circuit",
+            "Cutting the channels that an answer hangs on, to see what is left of it.",
         ),
         ("GSC", "Gradient short-circuit: how the answer changes when its main channels are cut."),
         ("SHA-256", "A fingerprint of a file's content: the same fingerprint, the same file."),

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -11,23 +12,18 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gsc_core.charts import SetColours
 from gsc_core.evaluation import counts
-from gsc_core.report.model import Report
+from gsc_core.report import figures
+from gsc_core.report.model import Explained, Report, SetTested
+from gsc_core.report.naming import called
+from gsc_core.report.printable import printable
 from gsc_core.workspace import decision_words
 
 TEMPLATE = "report.html.j2"
-DASHES = {
-    "solid": "",
-    "dash": "9 5",
-    "dot": "2 4",
-    "dashdot": "9 4 2 4",
-    "longdash": "16 6",
-    "longdashdot": "16 5 2 5",
-}
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the file may do in a browser: show its own pictures and colours."""
 
+IN_THE_TABLE = {"model_sha256", "image_sets_sha256", "finished", "seconds"}
 MOST_LISTED = 50  # class names and the like; the JSON file has all
 
 
@@ -35,7 +31,7 @@ def to_html(report: Report) -> str:
     """The report as one self-contained page, in which every name is only text."""
     return _environment().get_template(TEMPLATE).render(
         report=report,
-        colours=SetColours([line.name for line in report.roc]),
+        figures=figures,
         policy=POLICY,
         settings=_as_text(report.settings),
         provenance=_as_text(_remaining(report.provenance)),
@@ -64,49 +60,61 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_printable,
+        finalize=_seen,
     )
     environment.filters |= {
-        "percent": lambda share: f"{100 * share:.1f} %",
+        "percent": lambda share: Markup("{:.1f}&nbsp;%").format(100 * share),
         "in_1000": counts.in_1000,
         "between": decision_words.between,
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
-        "steps": _steps,
-        "polyline": _polyline,
-        "dash": DASHES.__getitem__,
-        # The shortest text that is the same float32, as scores are: to judge other pictures by.
-        "exact": lambda value: str(np.float32(value)).replace("-", "−"),
+        # Figures are SVG in which every name is text by construction.
+        "drawn": Markup,
+        "exact": _exact,
+        "cut": _cut,
         "number": lambda value: f"{value:.4g}".replace("-", "−"),
+        "points": _points,
+        "called": called,
+        "left_out": _left_out,
     }
     return environment
 
 
-def _printable(value: object) -> object:
+def _seen(value: object) -> object:
     """Control and direction characters become visible: a name cannot turn the text around."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
-    )
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _steps(heights: Sequence[float], width: float, height: float, top: float) -> str:
-    """A histogram's outline as an SVG path, `top` being the share that fills the height."""
-    step = width / len(heights)
-    parts = [f"M0 {height:.1f}"]
-    for i, share in enumerate(heights):
-        parts.append(f"V{height * (1 - share / top):.1f}H{(i + 1) * step:.1f}")
-    return "".join([*parts, f"V{height:.1f}Z"])
+def _exact(value: float) -> str:
+    """The shortest text that is the same float32, as scores are: to judge other pictures by."""
+    if math.isinf(value):
+        return f"infinite ({'everything passes' if value > 0 else 'everything is flagged'})"
+    return str(np.float32(value)).replace("-", "−")
 
 
-def _polyline(points: Sequence[tuple[float, float]], size: float) -> str:
-    """A curve over the unit square as points of a square of `size`, the origin at the bottom."""
-    return " ".join(f"{size * x:.1f},{size * (1 - y):.1f}" for x, y in points)
+def _cut(told: Explained) -> str:
+    """How much was cut: whole channels, or some of their values."""
+    channels = f"{told.channels_cut:,} of {told.channel_count:,} channels"
+    if math.isclose(told.share_cut, told.channels_cut / told.channel_count, rel_tol=0.01):
+        return f"{channels} were cut"
+    return f"{100 * told.share_cut:.2g} % of the values were cut, in {channels}"
+
+
+def _points(value: float) -> str:
+    """Points of an answer, as many digits as tell something: `14.7`, `1.6`, `0.03`, `0`."""
+    if abs(value) < 0.005:
+        return "0"
+    return f"{value:.{1 if abs(value) >= 1 else 2}f}".replace("-", "−")
+
+
+def _left_out(one: SetTested) -> str:
+    """How many pictures of a set were not scored, and why."""
+    counted = ((one.broken, "unreadable"), (one.duplicates, "there twice"))
+    return ", ".join(f"{count:,} {why}" for count, why in counted if count) or "none"
 
 
 def _remaining(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What the tables do not show already."""
-    return {key: value for key, value in provenance.items() if key != "image_sets_sha256"}
+    """What the table does not show already."""
+    return {key: value for key, value in provenance.items() if key not in IN_THE_TABLE}
 
 
 def _as_text(values: Mapping[str, Any]) -> str:
@@ -115,7 +123,15 @@ def _as_text(values: Mapping[str, Any]) -> str:
 
 
 def _brief(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > MOST_LISTED:
-        more = f"… and {len(value) - MOST_LISTED:,} more"
-        value = [*value[:MOST_LISTED], more]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = [_named(item) for item in value]
+        if len(value) > MOST_LISTED:
+            value = [*value[:MOST_LISTED], f"… and {len(value) - MOST_LISTED:,} more"]
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _named(item: object) -> object:
+    """A detector with its usual settings is its name alone."""
+    if isinstance(item, Mapping) and item.keys() == {"name", "settings"} and not item["settings"]:
+        return item["name"]
+    return item

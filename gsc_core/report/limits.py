@@ -1,16 +1,23 @@
 """What an audit does not say: the sentences that stand second in every report."""
 
 from gsc_core.evaluation.thresholds import Effect
+from gsc_core.report.naming import called
 from gsc_core.workspace import decision_words, runs
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
 
 MOST_NAMED = 8
+NO_POLICY = (
+    "No limits for a release were agreed beforehand, so this report says neither pass nor fail."
+)
 FEW = 100  # pictures, under which a set's share is known only roughly
 
 
-def limits_of(run: StoredRun, decision: Decision, found: Effect) -> tuple[str, ...]:
-    """One sentence for each limit that holds for this run, the gravest first."""
+def limits_of(run: StoredRun, decision: Decision, found: Effect, *, gated: bool) -> tuple[str, ...]:
+    """One sentence for each limit that holds for this run, the gravest first.
+
+    `gated` is whether a release policy was agreed and judges the run.
+    """
     sentences = (
         _backwards(run, decision),
         runs.assumption(run),
@@ -20,8 +27,7 @@ def limits_of(run: StoredRun, decision: Decision, found: Effect) -> tuple[str, .
         _favourite(run, decision),
         _left_out(run),
         _unlabelled(run),
-        "No limits for a release were agreed beforehand, so this report says neither pass nor "
-        "fail.",
+        "" if gated else NO_POLICY,
     )
     return tuple(sentence for sentence in sentences if sentence)
 
@@ -30,7 +36,7 @@ def _backwards(run: StoredRun, decision: Decision) -> str:
     if decision.detector not in run.inverted:
         return ""
     return (
-        f"The detector {decision.detector} points the wrong way: strangers, or stand-ins "
+        f"The detector {called(decision.detector)} points the wrong way: strangers, or stand-ins "
         "for them, score lower than familiar pictures, so its threshold may catch the wrong ones."
     )
 
@@ -38,9 +44,10 @@ def _backwards(run: StoredRun, decision: Decision) -> str:
 def _strangers(run: StoredRun) -> str:
     named = ", ".join(run.ood_sets[:MOST_NAMED])
     more = len(run.ood_sets) - MOST_NAMED
-    kinds = "1 kind" if len(run.ood_sets) == 1 else f"{len(run.ood_sets)} kinds"
+    sets = len(run.ood_sets)
+    were = "1 kind of strangers was" if sets == 1 else f"{sets} kinds of strangers were"
     return (
-        f"Only {kinds} of strangers were tried ({named}{f' and {more} more' if more > 0 else ''}): "
+        f"Only {were} tried ({named}{f' and {more} more' if more > 0 else ''}): "
         "strangers of another kind may pass more often."
     )
 
@@ -52,8 +59,8 @@ def _few(found: Effect) -> str:
     if smallest.total >= FEW:
         return ""
     return (
-        f"The smallest set ({name}) has {smallest.total} pictures, which leaves its share anywhere "
-        f"from {decision_words.between(smallest)} of 1,000."
+        f"Of the smallest set ({name}) {smallest.total} pictures were tested, which leaves its "
+        f"share anywhere from {decision_words.between(smallest)} of 1,000."
     )
 
 
@@ -61,8 +68,8 @@ def _favourite(run: StoredRun, decision: Decision) -> str:
     if len(run.detectors) == 1 or decision.detector != run.best().detector:
         return ""
     return (
-        f"{decision.detector} did best of {len(run.detectors)} detectors on these same pictures: "
-        "on new ones expect it to do a little worse."
+        f"{called(decision.detector)} did best of {len(run.detectors)} detectors on these same "
+        "pictures: on new ones expect it to do a little worse."
     )
 
 

@@ -28,12 +28,19 @@ class Counted(_Part):
 
 
 class Decided(_Part):
-    """The threshold, how it was found, what it does. `chosen` is None for the default."""
+    """The threshold, how it was found, what it does. `chosen` is None for the default.
+
+    title and about: what the detector is called, and what it does, in words. halved: the threshold
+    was set with half of the strangers, and the counts are of the other half.
+    """
 
     detector: str
+    title: str
+    about: str
     rule: str
     value: float
     chosen: datetime | None
+    halved: bool
     calibration: int
     familiar: Counted
     strangers: tuple[Counted, ...]
@@ -51,12 +58,21 @@ class Figure(_Part):
 
 
 class DetectorRow(_Part):
-    """One detector on the mean of the OOD sets."""
+    """One detector on the mean of the OOD sets; `title` is what it is called in words."""
+
+    name: str
+    title: str
+    fpr95: Figure
+    auroc: Figure
+    notes: tuple[str, ...]
+
+
+class SetFigures(_Part):
+    """The deciding detector on one OOD set, whatever the threshold."""
 
     name: str
     fpr95: Figure
     auroc: Figure
-    notes: tuple[str, ...]
 
 
 class Bars(_Part):
@@ -99,8 +115,10 @@ class Channel(_Part):
 class Explained(_Part):
     """What the short-circuit does to one picture.
 
-    `heat` is a data URL of the picture with the places laid over it, None with a reason in
-    `no_heat`. Shares are of the class predicted before.
+    `heat` is a data URL of the picture as the classifier saw it, with the places laid over it; None
+    with a reason in `no_heat`. `channels` are those whose loss cost the answer most. `channels_cut`
+    counts those of which anything was cut, `share_cut` is the share of all values. Logits and
+    confidences (shares) are of the class predicted before.
     """
 
     detector: str
@@ -109,6 +127,9 @@ class Explained(_Part):
     channels: tuple[Channel, ...]
     channels_cut: int
     channel_count: int
+    share_cut: float
+    logit_before: float
+    logit_after: float
     confidence_before: float
     confidence_after: float
 
@@ -116,7 +137,7 @@ class Explained(_Part):
 class Picture(_Part):
     """One picture of the test; `thumbnail` is a data URL, None when left out or lost.
 
-    `explained` is None until somebody asked for the channels.
+    `explained` is None until somebody asked for the channels; `Report.channels_note` says why.
     """
 
     file: str
@@ -198,7 +219,11 @@ class Term(_Part):
 
 
 class Report(_Part):
-    """Everything a report says about one run; `own_choices` is how detectors set themselves."""
+    """Everything a report says about one run.
+
+    classes: those the threshold matters most to, and `classes_more` is how many are not listed.
+    own_choices: how detectors set themselves. channels_note: why pictures have no channels.
+    """
 
     format: Literal["gsc-audit-report"] = "gsc-audit-report"
     version: Literal[2] = 2
@@ -210,7 +235,9 @@ class Report(_Part):
     limits: tuple[str, ...]
     gate: Gate | None = None
     decision: Decided
+    by_set: tuple[SetFigures, ...] = ()
     classes: tuple[ClassRow, ...] = ()
+    classes_more: int = 0
     refusing: Refusing | None = None
     accuracy: float | None
     accuracy_after: Mapping[str, float]
@@ -221,6 +248,7 @@ class Report(_Part):
     roc: tuple[RocLine, ...]
     pictures: tuple[PictureGroup, ...]
     images_left_out: bool
+    channels_note: str | None = None
     sets: tuple[SetTested, ...]
     settings: Mapping[str, Any]
     provenance: Mapping[str, Any]

@@ -13,11 +13,12 @@ from gsc_core.workspace.runs import StoredRun
 _BOM = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
-def scores_csv(run: StoredRun) -> bytes:
+def scores_csv(run: StoredRun, *, files: bool = True) -> bytes:
     """One row an image: set, role, file, class names, confidence and each detector's score.
 
-    UTF-8 with a byte order mark. Text that a spreadsheet would take for a formula begins with an
-    apostrophe. Raises GscError when the scores are missing or damaged.
+    `files` False leaves the file names out. UTF-8 with a byte order mark. Text that a spreadsheet
+    would take for a formula begins with an apostrophe. Raises GscError when the scores are missing
+    or damaged.
     """
     members = run.members()
     codes = pa.array(members.codes)
@@ -25,7 +26,7 @@ def scores_csv(run: StoredRun) -> bytes:
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         "set": harmless(sets).take(codes),
         "role": harmless(roles).take(codes),
-        "file": harmless(run.files()),
+        **({"file": harmless(run.files())} if files else {}),
         "label": _class_names(run, "label"),
         "predicted": _class_names(run, "predicted"),
         "confidence": pa.array(run.column("confidence")),

@@ -1,21 +1,27 @@
 """A threshold and what it does, in sentences for a reader without training."""
 
+from typing import assert_never
+
 from gsc_core.detectors import find
 from gsc_core.detectors.base import Fit
 from gsc_core.errors import GscError
 from gsc_core.evaluation import counts
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import (
+    F1,
     CatchOod,
+    Cost,
     Effect,
     KeepId,
     Passed,
     Rule,
+    Typed,
     Youden,
     promise,
     smallest_calibration,
 )
 from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.halves import halves
 from gsc_core.workspace.runs import StoredRun
 
 
@@ -28,13 +34,32 @@ def rule_words(rule: Rule) -> str:
             return f"catch {percent(share)} of strangers"
         case Youden():
             return "widest gap between familiar pictures and strangers"
-        case _:
+        case F1(prevalence=prevalence):
+            return (
+                "best balance of strangers caught and alarms that are right (F1), expecting "
+                f"{strangers_in_1000(prevalence)}"
+            )
+        case Cost(miss=miss, alarm=alarm, prevalence=prevalence):
+            times = "" if miss == alarm else f"{miss / alarm:,.4g} times "
+            return (
+                f"least cost, a stranger that passes being {times}as bad as a familiar picture "
+                f"flagged, expecting {strangers_in_1000(prevalence)}"
+            )
+        case Typed():
             return "set by hand"
+        case _:
+            assert_never(rule)
 
 
 def percent(share: float) -> str:
     """`95 %`, `99.9 %`."""
     return f"{100 * share:.4g} %"
+
+
+def strangers_in_1000(prevalence: float) -> str:
+    """What one expects: `10 strangers in 1,000 pictures`."""
+    number = f"{1000 * prevalence:.4g}"
+    return f"{number} {'stranger' if number == '1' else 'strangers'} in 1,000 pictures"
 
 
 def between(found: Passed) -> str:
@@ -74,12 +99,9 @@ def strangers_sentence(found: Effect) -> str:
 def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
     """What the threshold was set on, what that promises, and whether the test bears it out."""
     rule = decision.rule
+    if rule.needs_strangers:
+        return _shown_on(run, decision)
     if not isinstance(rule, KeepId):
-        if rule.needs_strangers:
-            return (
-                "This threshold was set with the very strangers it is shown on: other strangers "
-                "may pass more often."
-            )
         return "This threshold was set by hand: nothing is promised beyond what the test shows."
     if decision.detector in run.in_sample:
         return (
@@ -103,6 +125,22 @@ def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
     return (
         f"{text}, {side} than that: by chance, or because the familiar test pictures differ from "
         "the calibration pictures."
+    )
+
+
+def _shown_on(run: StoredRun, decision: Decision) -> str:
+    """Which strangers set the threshold, and which show what it does."""
+    if not decision.halved:
+        return (
+            "This threshold was set with the very strangers it is shown on: other strangers "
+            "may pass more often."
+        )
+    parted = halves(run)
+    setting, testing = (sum(map(len, half.values())) for half in (parted.setting, parted.testing))
+    return (
+        f"This threshold was set with one half of the strangers ({setting:,} pictures) and is "
+        f"shown on the other half ({testing:,}), which had no part in it: strangers of other kinds "
+        "may pass more often."
     )
 
 

@@ -1,15 +1,27 @@
-"""The threshold that a person chose for a run: `runs/<id>/threshold.json`."""
+"""The threshold that a person chose for a run: `runs/<id>/threshold.json`.
 
+A rule that looks at strangers sets the threshold on one half of each of their sets (`halves`), and
+its effect is told on the other. Familiar pictures set it on calibration, test it on test.
+"""
+
+import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.metrics import Floats
-from gsc_core.evaluation.thresholds import Effect, Evidence, KeepId, Rule, effect
+from gsc_core.evaluation.selective import Selective, selective
+from gsc_core.evaluation.thresholds import Effect, Evidence, KeepId, Passed, Rule, effect
 from gsc_core.scoring.chunks import written_aside
-from gsc_core.workspace.runs import StoredRun, run_folder
+from gsc_core.workspace.gallery import class_name
+from gsc_core.workspace.halves import halves, scores_of
+from gsc_core.workspace.runs import StoredRun, is_kept, run_folder
+from gsc_core.workspace.score_table import Rows
 
 DECISION_FILE = "threshold.json"
 KEEP = 0.95  # what is kept of familiar pictures until somebody decides
@@ -20,7 +32,8 @@ class Decision(BaseModel):
 
     A picture passes when its score is at most `value`. `chosen` is when a person decided, None for
     the default. `audited` is when the run's scores were finished: another audit in the same folder
-    has other scores, which the value does not fit.
+    has other scores, which the value does not fit. `halved`: one half of the strangers set the
+    value, so the other half tests it; decisions that were stored before that was so say False.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +43,26 @@ class Decision(BaseModel):
     value: float
     chosen: datetime | None = None
     audited: str | None = None
+    halved: bool = False
+
+
+@dataclass(frozen=True)
+class ClassEffect:
+    """How many of the pictures taken for one class pass; None where there are none of a kind."""
+
+    name: str
+    familiar: Passed | None
+    strangers: Passed | None
+
+    @property
+    def unnoticed(self) -> int:
+        """Strangers taken for this class that pass."""
+        return self.strangers.passed if self.strangers else 0
+
+    @property
+    def lost(self) -> int:
+        """Familiar pictures taken for this class that are flagged."""
+        return self.familiar.flagged if self.familiar else 0
 
 
 def chosen(run_id: str) -> Decision | None:
@@ -50,13 +83,9 @@ def chosen(run_id: str) -> Decision | None:
 def choose(run_id: str, decision: Decision) -> Decision:
     """Store a decision with the time, in place of an earlier one, and give it back.
 
-    Raises GscError for a threshold that is not a finite number, as nothing would ever be flagged.
+    Raises GscError for a threshold that flags all or nothing, and without such a run.
     """
-    if not abs(decision.value) < float("inf"):
-        raise GscError(
-            "This threshold would flag nothing at all: ask for a smaller share, or calibrate with "
-            "more pictures."
-        )
+    ensure_finite(decision)
     path = _path(run_id)
     if not path.parent.is_dir():
         raise GscError(f'There is no run "{run_id}" to decide about: choose one from the list.')
@@ -66,14 +95,31 @@ def choose(run_id: str, decision: Decision) -> Decision:
     return stored
 
 
+def ensure_finite(decision: Decision) -> None:
+    """Raises GscError for a threshold that flags all or nothing: it cannot be kept or deployed."""
+    if decision.value == math.inf:
+        raise GscError(
+            "This threshold would flag nothing at all: ask for a smaller share, change the costs, "
+            "or calibrate with more pictures."
+        )
+    if not math.isfinite(decision.value):
+        raise GscError(
+            "This threshold would flag every picture: expect fewer strangers, change the costs, or "
+            "take another detector."
+        )
+
+
 def forget(run_id: str) -> None:
     """Take a stored decision back."""
     _path(run_id).unlink(missing_ok=True)
 
 
 def standing(run: StoredRun) -> Decision | None:
-    """The stored decision, if it was made about the scores that the run has now."""
-    decision = chosen(run.id)
+    """The stored decision, if it was made about the scores that the run has now.
+
+    Of an audit in a folder of its own, which is not a run of the workspace, there is none.
+    """
+    decision = chosen(run.id) if is_kept(run) else None
     if decision is None or decision.detector not in run.detectors:
         return None
     return decision if decision.audited == _audited(run) else None
@@ -90,16 +136,66 @@ def default(run: StoredRun) -> Decision:
 
 
 def decide(run: StoredRun, detector: str, rule: Rule) -> Decision:
-    """The decision that a rule leads to on a run's scores, not yet stored."""
-    strangers = _strangers(run, detector) if rule.needs_strangers else {}
+    """The decision that a rule leads to on a run's scores, not yet stored.
+
+    Its value is infinite where the rule asks to flag nothing (inf) or everything (−inf). Raises
+    GscError for a detector that the run has not, and for too few strangers to part.
+    """
+    if detector not in run.detectors:
+        raise GscError(
+            f'This run has no detector "{detector}": choose one of {", ".join(run.detectors)}.'
+        )
+    halved = rule.needs_strangers
+    strangers = scores_of(run, detector, halves(run).setting) if halved else {}
     value = rule.threshold(Evidence(run.calibration_scores(detector), strangers))
-    return Decision(detector=detector, rule=rule, value=value, audited=_audited(run))
+    return Decision(detector=detector, rule=rule, value=value, audited=_audited(run), halved=halved)
 
 
 def effect_of(run: StoredRun, decision: Decision) -> Effect:
-    """What a decision does on the run's test pictures."""
-    scores = run.scores(decision.detector)
+    """What a decision does on test pictures: those that had no part in setting its threshold."""
+    scores = tested_scores(run, decision.detector, halved=decision.halved)
     return effect(decision.value, scores.pop("id"), scores)
+
+
+def tested_scores(run: StoredRun, detector: str, *, halved: bool) -> dict[str, Floats]:
+    """Outlier scores of the pictures that test a decision: `"id"` first, then each OOD set.
+
+    `halved` leaves the strangers out that set the threshold, see `Decision`.
+    """
+    scores = run.scores(detector)
+    if halved:
+        scores |= scores_of(run, detector, halves(run).testing)
+    return scores
+
+
+def effect_by_class(run: StoredRun, decision: Decision) -> tuple[ClassEffect, ...]:
+    """What a decision does on test pictures taken for each class, strangers of all sets together.
+
+    The classes through which most strangers pass come first, then those that lose most familiar
+    pictures; classes that no test picture was taken for are left out.
+    """
+    known = _by_class(run, decision, [run.rows_of(["id"])])
+    tested = halves(run).testing if decision.halved else {s: run.rows_of([s]) for s in run.ood_sets}
+    strangers = _by_class(run, decision, list(tested.values()))
+    found = [
+        ClassEffect(class_name(run, index), known.get(index), strangers.get(index))
+        for index in sorted(known.keys() | strangers.keys())
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.unnoticed, -one.lost)))
+
+
+def selective_of(run: StoredRun, decision: Decision) -> Selective | None:
+    """What refusing flagged pictures gains on labelled familiar test pictures.
+
+    None when none of them has a label, or none of those passes.
+    """
+    rows = run.rows_of(["id"])
+    rows = rows[run.column("label")[rows] >= 0]
+    scores = run.column(decision.detector)[rows].astype(np.float64)
+    if not (scores <= decision.value).any():
+        return None
+    correct = run.column("predicted")[rows] == run.column("label")[rows]
+    return selective(correct, scores, decision.value)
 
 
 def version(run_id: str) -> int:
@@ -108,8 +204,14 @@ def version(run_id: str) -> int:
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def _strangers(run: StoredRun, detector: str) -> dict[str, Floats]:
-    return {name: scores for name, scores in run.scores(detector).items() if name != "id"}
+def _by_class(run: StoredRun, decision: Decision, sets: list[Rows]) -> dict[int, Passed]:
+    """Of the pictures in these rows, how many pass, by the class they were taken for."""
+    rows = np.concatenate(sets)
+    passes = run.column(decision.detector)[rows] <= np.float64(decision.value)
+    classes, place = np.unique(run.column("predicted")[rows], return_inverse=True)
+    totals, passed = np.bincount(place), np.bincount(place[passes], minlength=len(classes))
+    each = zip(classes.tolist(), passed.tolist(), totals.tolist(), strict=True)
+    return {index: counted(k, n) for index, k, n in each}
 
 
 def _audited(run: StoredRun) -> str | None:

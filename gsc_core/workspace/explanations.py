@@ -43,8 +43,14 @@ class Tried(Judged):
 
 def explainers(run: StoredRun) -> tuple[str, ...]:
     """The detectors that can explain a picture: the run's GSC ones, else the usual one."""
-    own = tuple(name for name in run.detectors if find(name).explains)
-    return own or (GSC.name,)
+    return tuple(name for name in run.detectors if _explains(name)) or (GSC.name,)
+
+
+def _explains(detector: str) -> bool:
+    try:
+        return find(detector).explains
+    except GscError:  # of another version
+        return False
 
 
 def ask(run_id: str, row: int, detector: str) -> Job | None:
@@ -74,7 +80,11 @@ def asked(run_id: str, row: int, detector: str) -> Job | None:
 
 def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | None:
     """The stored explanation of a row; None until it was made for the run as it is now."""
-    run = _run(run_id)
+    return stored(_run(run_id), row, detector)
+
+
+def stored(run: StoredRun, row: int, detector: str) -> StoredExplanation | None:
+    """As `explanation`, of a run that was loaded already."""
     return judged.read(run, _folder(run, row, detector), StoredExplanation)
 
 
@@ -82,8 +92,13 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPLAIN` job; see `tasks`."""
     run = _run(job.subject)
     row, detector = int(job.payload["row"]), str(job.payload["detector"])
-    if explanation(run.id, row, detector) is not None:  # killed between the result and its record
+    if stored(run, row, detector) is not None:  # killed between the result and its record
         return
+    make(run, row, detector, on_progress)
+
+
+def make(run: StoredRun, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
+    """Explain a row and keep that; raises GscError when its picture is gone or cannot be read."""
     (picture,) = gallery.pictures(run, [row])
     path = gallery.picture_path(run, picture.role, picture.set, picture.file)
     audit = _opened(run, on_progress)

@@ -1,11 +1,205 @@
-"""Exports of a run's detector as the app asks for them: made by a worker, kept with the run."""
+"""Exports of a run's detector as the app asks for them: made by a worker, kept with the run.
 
-from collections.abc import Callable
+Each lies in a folder of its own, `runs/<id>/exports/<job id>/`: the program, its card, ONNX where
+that was asked for, and last the order itself, by which one knows that all is there.
+"""
 
-from gsc_core.audit import Progress
-from gsc_core.workspace.database import Job
+import math
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gsc_core.audit import CALIBRATION_FILE, Progress
+from gsc_core.deploy.card import DetectorCard, read_card, spelled
+from gsc_core.errors import GscError
+from gsc_core.evaluation.thresholds import KeepId, Typed
+from gsc_core.images.aside import folder_written_aside
+from gsc_core.workspace import ablations, decisions, queue, runs
+from gsc_core.workspace.database import Job, Kind, session
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun
+
+KEPT = 10
+"""So many exports of a run are kept, the newest."""
+
+PROGRAM_FILE, CARD_FILE, ONNX_FILE = "detector.pt2", "detector.json", "detector.onnx"
+_ORDER_FILE = "order.json"
+_ID = re.compile(r"[0-9a-f]{12}")
+
+
+class Order(BaseModel):
+    """What was asked for: a detector with its threshold, of a `version` of the run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    decision: Decision
+    onnx: bool
+    version: int
+
+
+@dataclass(frozen=True)
+class StoredExport:
+    """A finished export: its files with their sizes in bytes, the program first.
+
+    `current` tells whether it was made from the run as it is now.
+    """
+
+    id: str
+    folder: Path
+    order: Order
+    card: DetectorCard
+    files: Mapping[str, int]
+    current: bool
+
+    def path(self, file: str) -> Path:
+        """Where one of the `files` lies."""
+        return self.folder / file
+
+
+def obstacle(run: StoredRun) -> str | None:
+    """Why this run cannot give its detector away, as far as its files tell at a glance."""
+    try:
+        checkpoint = ablations.specification(run.path).model.checkpoint
+    except GscError as error:
+        return str(error)
+    if not (run.path / CALIBRATION_FILE).is_file():
+        return (
+            "This audit was made before its calibration was kept: run the audit again to take its "
+            "detector with you."
+        )
+    if checkpoint is not None and not checkpoint.is_file():
+        return f"The model file {checkpoint} is gone: put it back, or run the audit again."
+    return None
+
+
+def offered(run: StoredRun, detector: str) -> Decision:
+    """The threshold that an export of this detector gets: by the rule that the run is judged by.
+
+    A value set by hand fits the detector it was set for alone; others get the default rule.
+    """
+    own = decisions.current(run)
+    if detector == own.detector:
+        return own
+    rule = KeepId(share=decisions.KEEP) if isinstance(own.rule, Typed) else own.rule
+    return decisions.decide(run, detector, rule)
+
+
+def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job:
+    """Queue an export; the same one that waits or runs already is given instead of a second.
+
+    Raises GscError when the run cannot be opened again or has no such detector, and for a threshold
+    that is not a finite number.
+    """
+    run = runs.load_run(runs.run_folder(run_id))
+    if decision.detector not in run.detectors:
+        raise GscError(f"This run has no detector {decision.detector}: choose one of its own.")
+    if not math.isfinite(decision.value):
+        raise GscError(
+            "This threshold would flag every picture or none at all: choose another on the page "
+            "Thresholds."
+        )
+    if reason := obstacle(run):
+        raise GscError(reason)
+    order = Order(decision=decision, onnx=onnx, version=runs.version(run.path))
+    payload = order.model_dump(mode="json")
+    title = f"Detector {decision.detector} of {runs.title(run_id)}"
+    with session():  # held, so that two visitors cannot both find none
+        asked = next((job for job in at_work(run_id) if job.payload == payload), None)
+        return asked or queue.submit(Kind.EXPORT, title, run_id, payload)
+
+
+def command(run: StoredRun, decision: Decision, *, onnx: bool = False) -> str:
+    """The same export as one would ask for it on the command line."""
+    words = ["gsc", "export", run.id, "--detector", decision.detector]
+    words += ["--threshold", spelled(decision.rule), "--out", PROGRAM_FILE]
+    return shlex.join([*words, "--onnx"] if onnx else words)
+
+
+def at_work(run_id: str) -> list[Job]:
+    """The exports of a run that wait or run, in their order."""
+    return queue.jobs(kinds=(Kind.EXPORT,), states=queue.WAITING, subject=run_id)[::-1]
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPORT` job; see `tasks`."""
-    raise NotImplementedError
+    run = runs.load_run(runs.run_folder(job.subject))
+    order, folder = Order.model_validate(job.payload), _folder(run, job.id)
+    if _read(run, folder) is None:  # else killed between the result and its record
+        _make(run, order, folder, on_progress)
+    for old in exports(run)[KEPT:]:
+        delete_export(run.id, old.id)
+
+
+def exports(run: StoredRun) -> tuple[StoredExport, ...]:
+    """What was made of a run's detectors, the newest first; what cannot be read is left out."""
+    found = [
+        stored
+        for folder in (run.path / "exports").glob("*")
+        if _ID.fullmatch(folder.name) and (stored := _read(run, folder)) is not None
+    ]
+    return tuple(sorted(found, key=lambda each: (each.card.made, each.id), reverse=True))
+
+
+def delete_export(run_id: str, export_id: str) -> None:
+    """Remove an export; nothing when it is gone. Raises GscError when it cannot be removed."""
+    if not _ID.fullmatch(export_id):
+        raise GscError("There is no such exported detector: choose one from the list.")
+    folder = runs.run_folder(run_id) / "exports" / export_id
+    try:
+        (folder / _ORDER_FILE).unlink(missing_ok=True)  # first: what is half removed is not listed
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = error.strerror or error
+        raise GscError(f"The export cannot be deleted ({reason}): check its folder.") from error
+
+
+def _make(
+    run: StoredRun, order: Order, folder: Path, on_progress: Callable[[Progress], None]
+) -> None:
+    from gsc_core.deploy.export import export_detector  # noqa: PLC0415 - a page needs none of it
+
+    if order.version != runs.version(run.path):
+        raise GscError(
+            "The run was audited again since this detector was asked for: ask for it anew."
+        )
+    decision = order.decision
+    for left in (folder, *folder.parent.glob(".part-*")):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with folder_written_aside(folder) as part:
+        export_detector(
+            run.path,
+            decision.detector,
+            decision.value,
+            spelled(decision.rule),
+            part / PROGRAM_FILE,
+            on_progress,
+            onnx=order.onnx,
+        )
+        (part / _ORDER_FILE).write_text(order.model_dump_json(), encoding="utf-8")
+
+
+def _read(run: StoredRun, folder: Path) -> StoredExport | None:
+    try:
+        order = Order.model_validate_json((folder / _ORDER_FILE).read_bytes())
+        card = read_card(folder / CARD_FILE)
+        there = {name: folder / name for name in (PROGRAM_FILE, CARD_FILE, ONNX_FILE)}
+        files = {name: path.stat().st_size for name, path in there.items() if path.is_file()}
+    except (OSError, ValidationError, GscError):
+        return None
+    if PROGRAM_FILE not in files:
+        return None
+    current = order.version == runs.version(run.path)
+    return StoredExport(folder.name, folder, order, card, files, current)
+
+
+def _folder(run: StoredRun, export_id: str) -> Path:
+    if not _ID.fullmatch(export_id):
+        raise GscError("There is no such exported detector: choose one from the list.")
+    return run.path / "exports" / export_id

@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import queue, runs
+from gsc_core.workspace import queue, runs, shares
 from gsc_core.workspace.audits import LONGEST_TITLE
 from gsc_core.workspace.database import Job, Kind, State, new_id, session
 from gsc_core.workspace.home import home
@@ -105,7 +105,7 @@ def log_tail(run_id: str, lines: int = 40) -> str:
 
 
 def delete_run(run_id: str) -> None:
-    """Remove a run and all that was asked about it.
+    """Remove a run, all that was asked about it and what was shared of it.
 
     Raises GscError while work on it waits or runs, or when its folder cannot be removed.
     """
@@ -113,6 +113,7 @@ def delete_run(run_id: str) -> None:
     with session() as db:  # held, so that nothing is asked of the run meanwhile
         if jobs := queue.jobs(states=queue.WAITING, subject=run_id, most=1):
             raise GscError(f'"{jobs[0].title}" is still at work: cancel it, then delete the run.')
+        shares.revoke_all(run_id)
         try:
             if folder.exists():  # renamed first: what is only half removed is never listed
                 folder.rename(folder.with_name(f"{GONE}{new_id()}"))

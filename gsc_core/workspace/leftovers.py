@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import delete
 from sqlmodel import col
 
+from gsc_core.workspace import shares
 from gsc_core.workspace.database import ENDED, Job, Lane, session
 from gsc_core.workspace.home import home
 
@@ -18,7 +19,7 @@ _LOGS = 30 * _DAY
 
 
 def tidy() -> None:
-    """Remove what crashes left a day ago, logs of a month ago, and yesterday's clicks.
+    """Remove what crashes left a day ago, logs of a month ago, expired shares, yesterday's clicks.
 
     A looked-at picture is one job, and its result lies in the run's folder: the record of the job
     tells nothing more. Raises GscError when the index cannot be written.
@@ -29,10 +30,13 @@ def tidy() -> None:
             for left in (home() / kept).glob(f"{begins}*"):
                 if _older(left, now - _DAY):
                     shutil.rmtree(left, ignore_errors=True)
-    for log in (home() / "logs").glob("*.txt"):
-        if _older(log, now - _LOGS):
+    files = [(file, now - _DAY) for file in (home() / "shares").glob("*.part")]
+    files += [(log, now - _LOGS) for log in (home() / "logs").glob("*.txt")]
+    for file, since in files:
+        if _older(file, since):
             with suppress(OSError):
-                log.unlink()
+                file.unlink()
+    shares.prune()
     with session() as db:
         old = col(Job.lane) == Lane.EXPLAIN, col(Job.state).in_(ENDED)
         db.exec(delete(Job).where(*old, col(Job.finished) < now - _DAY))

@@ -216,6 +216,11 @@ def finished_at(run_id: str) -> float:
     return file.stat().st_mtime if file.is_file() else 0.0
 
 
+def is_kept(run: StoredRun) -> bool:
+    """Whether a run lies in the workspace: an audit may lie in a folder of its own."""
+    return bool(RUN_ID.fullmatch(run.id)) and run.path.resolve() == run_folder(run.id).resolve()
+
+
 def title(run_id: str) -> str:
     """What a person called the run, or its id."""
     job = queue.latest(run_id, Kind.AUDIT, Kind.DEMO)

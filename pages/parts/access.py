@@ -2,7 +2,8 @@
 
 The login is Streamlit's OpenID Connect, set up by `[auth]` in `.streamlit/secrets.toml`. Who has an
 account there is not yet invited: `[gsc] allowed = ["ann@example.org", "@example.org"]` names people
-or whole domains; without it everyone with an account comes in.
+or whole domains; without it everyone with an account comes in. `[gsc] share = false` forbids that
+reports are shared with people who have none.
 """
 
 import ipaddress
@@ -16,7 +17,13 @@ from pages.parts.text import plain
 
 def entered() -> bool:
     """Whether this visitor may see the app; when not, the page says what to do."""
-    if not _has_secret("auth"):
+    if _unreadable():  # it may have asked for a login
+        st.error(
+            "The operator's settings (secrets.toml) cannot be read, so nobody comes in: the log of "
+            "this app names the line to mend."
+        )
+        return False
+    if not asks_login():
         if not listens_here_only(st.get_option("server.address")):
             _warn()
         return True
@@ -36,6 +43,18 @@ def entered() -> bool:
         st.caption(plain(email))
         st.button("Log out", key="logout", on_click=st.logout)
     return True
+
+
+def asks_login() -> bool:
+    """Whether the operator set up a login."""
+    return _has_secret("auth")
+
+
+def sharing() -> bool:
+    """Whether reports may be shared: yes, unless the operator's settings say anything else."""
+    if _unreadable():
+        return False
+    return not _has_secret("gsc") or st.secrets["gsc"].get("share", True) is True
 
 
 def invited(email: str, allowed: Sequence[str]) -> bool:
@@ -62,6 +81,17 @@ def _has_secret(name: str) -> bool:
         return name in st.secrets
     except StreamlitSecretNotFoundError:
         return False
+
+
+def _unreadable() -> bool:
+    """Whether there are settings that cannot be read, which Streamlit tells as if none were."""
+    try:
+        len(st.secrets)  # reads them
+    except StreamlitSecretNotFoundError as error:
+        return error.error_id != "no-secrets-found"
+    except (OSError, UnicodeError):
+        return True
+    return False
 
 
 def _warn() -> None:

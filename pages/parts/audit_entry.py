@@ -90,8 +90,8 @@ def _retry(entry: RunEntry, key: str) -> None:
 def _delete(entry: RunEntry, key: str) -> None:
     with st.popover("Delete", key=f"{key}_delete_{entry.id}"):
         st.markdown(
-            "Its scores, figures and threshold are removed for good. The model and the pictures "
-            "stay."
+            "Its scores, figures, threshold and exported detectors are removed for good. The model "
+            "and the pictures stay."
         )
         if not st.button("Delete the run", key=f"{key}_delete_yes_{entry.id}", type="primary"):
             return

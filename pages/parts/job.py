@@ -22,8 +22,8 @@ _PHASES = {
     "measuring its speed": "Measuring its speed",
 }
 _JUDGING, _MEASURING = "scoring ", "measuring "  # a set by its name, a layer by its name
-_RESUMED = (Kind.AUDIT, Kind.DEMO)  # keep what was finished; all others start anew
-_WORK = {Lane.AUDIT: "audit", Lane.PREPARE: "job", Lane.EXPLAIN: "picture"}
+_RESUMED = (Kind.AUDIT, Kind.DEMO, Kind.TELLING)  # keep what was finished; all others start anew
+_WORK = {Lane.AUDIT: "audit", Lane.PREPARE: "job", Lane.EXPLAIN: "job"}
 _LONG = 60.0  # seconds after which a job that is next should have been taken
 
 
@@ -88,7 +88,7 @@ def _running(job: Job) -> str:
     if job.cancel:
         return f"Ending after the batch at hand. {_kept(job)}"
     facts = [f"Running for {duration(time.time() - job.started)}"] if job.started else []
-    if job.rate and job.total > 1:
+    if job.rate and job.total > 1 and job.kind is not Kind.EXPORT:  # a few steps, all unlike
         if not job.phase.startswith(_MEASURING):  # counts settings, not pictures
             facts.append(f"{_figure(job.rate)} images a second")
         of = "" if job.images_total else " of this step"

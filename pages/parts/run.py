@@ -16,6 +16,7 @@ VIEWS = {
     "thresholds": "Thresholds",
     "ablation": "Ablation",
     "report": "Report",
+    "deploy": "Deploy",
 }
 
 

@@ -1,0 +1,151 @@
+"""Does the written program give the audit's scores? Asked of the file, on the audit's pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from gsc_core.audit import SCORES_FILE
+from gsc_core.deploy.card import Agreement
+from gsc_core.deploy.loading import Detect
+from gsc_core.detectors.ensemble import Ensemble
+from gsc_core.errors import GscError, ImageError, SpecError
+from gsc_core.evaluation.metrics import Floats
+from gsc_core.images import decode_bytes
+from gsc_core.images.decode import read_bytes
+from gsc_core.reopened import Reopened
+from gsc_core.spec import AuditSpec
+
+PICTURES = 48
+"""So many test pictures are looked at, from all sets."""
+
+_SHARE = 1e-3  # of the spread of calibration scores; rounding is a thousand times less
+_SHARE_ELSEWHERE = 2e-2  # of scores that a GPU made, with shorter numbers
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One detector's column of `scores.parquet`, float32, with the rows' pictures."""
+
+    table: pa.Table
+    scores: Floats
+
+    @property
+    def calibration(self) -> Floats:
+        """Scores `[N]` of the calibration pictures."""
+        return self.scores[self._of_calibration]
+
+    @property
+    def test_rows(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """Numbers of the rows of test pictures."""
+        return np.flatnonzero(~self._of_calibration)
+
+    @property
+    def _of_calibration(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.asarray(self.table["role"].to_numpy() == "calibration")
+
+
+def stored_scores(folder: Path, detector: str) -> Stored:
+    """Read what an audit stored of a detector; raises SpecError when it cannot be read."""
+    try:
+        with (folder / SCORES_FILE).open("rb") as file:
+            table = pq.ParquetFile(file).read(["set", "role", "file", "sha256", detector])
+    except (OSError, pa.ArrowException) as error:
+        raise SpecError(f"{SCORES_FILE} of this run is damaged: run the audit again.") from error
+    return Stored(table, table[detector].to_numpy().astype(np.float64))
+
+
+def check(
+    detect: Detect, audit: Reopened, detector: str, stored: Stored, threshold: float
+) -> Agreement:
+    """Compare a program with what the audit stored of some test pictures.
+
+    Where these are gone the audit, opened again, says what is right for random pixels. Raises
+    GscError when the program gives other scores.
+    """
+    tolerance = tolerance_of(audit, detector, stored)
+    pairs = [(_score(detect, image), right) for image, right in pictures(audit, stored)]
+    against: Literal["stored scores", "reopened audit"]
+    against = "stored scores" if pairs else "reopened audit"
+    pairs = pairs or [(_score(detect, image), right) for image, right in noise(audit, detector)]
+    ours, theirs = np.array(pairs, dtype=np.float64).T
+    found = Agreement(
+        against=against,
+        pictures=len(pairs),
+        largest_difference=float(np.abs(ours - theirs).max()),
+        tolerance=tolerance,
+        decided_otherwise=int(np.count_nonzero((ours > threshold) != (theirs > threshold))),
+    )
+    if not found.largest_difference <= tolerance:
+        raise GscError(
+            f"The exported {detector} does not give the audit's scores (it is off by up to "
+            f"{found.largest_difference:.3g}), so nothing was written: run the audit again on this "
+            "machine and export that."
+        )
+    return found
+
+
+def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
+    """What scores may differ by and still be the same: little against how far they spread."""
+    low, high = np.quantile(stored.calibration, [0.05, 0.95])
+    share = _SHARE if _made_on(audit.folder) == "cpu" else _SHARE_ELSEWHERE
+    rounding = 1e-6 * float(np.abs(stored.calibration).max())
+    tolerance = share * float(high - low) + rounding
+    if isinstance(audit.detectors[detector], Ensemble):
+        # one calibration score more or less below a part's own moves its rank by a whole step
+        tolerance += 2 / len(stored.calibration)
+    return tolerance
+
+
+def _made_on(folder: Path) -> str:
+    """The device of the audit; `reopen` has read the same file."""
+    device = json.loads((folder / "metrics.json").read_bytes())["provenance"].get("device", "cpu")
+    return str(device)
+
+
+def _score(detect: Detect, image: Tensor) -> float:
+    return float(detect(image[None])[1])
+
+
+def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
+    """Test pictures from all over, as they are decoded, with their stored scores."""
+    rows = stored.test_rows
+    some = np.linspace(0, len(rows) - 1, min(PICTURES, len(rows)), dtype=int)
+    for row in rows[some].tolist():
+        one = {name: stored.table[name][row].as_py() for name in ("set", "role", "file", "sha256")}
+        root = _root(audit.spec, audit.folder, one["role"], one["set"])
+        try:
+            data = read_bytes(root / one["file"], one["file"])
+            if hashlib.sha256(data).hexdigest() == one["sha256"]:
+                yield decode_bytes(data, one["file"]), float(stored.scores[row])
+        except (ImageError, ValueError):  # it is gone, or its name is none for this disk
+            continue
+
+
+def _root(spec: AuditSpec, folder: Path, role: str, name: str) -> Path:
+    """The folder that a test set was read from: its own, or what its ZIP was unpacked to."""
+    source = spec.id if role == "id" else spec.ood[name]
+    unpacked = folder / "unpacked" / ("id" if role == "id" else name.encode().hex())
+    if unpacked.is_dir():
+        return unpacked
+    return source if source.is_dir() else source.parent
+
+
+def noise(audit: Reopened, detector: str) -> Iterator[tuple[Tensor, float]]:
+    """Random pictures uint8 `[3,H,W]` with the scores of the audit, opened again."""
+    generator = torch.Generator().manual_seed(0)
+    for side in (48, 96, 160, 224):
+        image = torch.randint(0, 256, (3, side, 2 * side), dtype=torch.uint8, generator=generator)
+        pixels = audit.classifier.preprocessing.resize_crop(image)
+        batch = audit.scorer.represent(pixels[None])
+        yield image, float(audit.detectors[detector].score(batch).float())

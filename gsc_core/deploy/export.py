@@ -1,0 +1,194 @@
+"""A detector of a finished audit to a file that needs torch alone."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gsc_core.audit import Progress
+from gsc_core.classifier.gate import checked_copy
+from gsc_core.classifier.gate_operators import DETECTOR
+from gsc_core.deploy.agreement import Stored, check, stored_scores
+from gsc_core.deploy.card import Agreement, DetectorCard
+from gsc_core.deploy.loading import open_detector, sha256_of
+from gsc_core.deploy.onnx_form import write_onnx
+from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
+from gsc_core.detectors import Need
+from gsc_core.errors import CheckpointError, GscError, SpecError
+from gsc_core.reopened import Reopened, reopen
+from gsc_core.results import versions
+from gsc_core.scoring.chunks import writing_to
+
+_PLAIN = Need.LOGITS | Need.FEATURES
+_PHASE = "exporting the detector"
+_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the program, its card, and the ONNX form where it was asked for."""
+
+    program: Path
+    card_path: Path
+    onnx: Path | None
+    card: DetectorCard
+
+
+def export_detector(
+    folder: Path,
+    detector: str,
+    threshold: float,
+    rule: str,
+    out: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    *,
+    onnx: bool = False,
+) -> Exported:
+    """Write a detector of the audit in `folder` to `out`, a `.pt2`, with its card beside it.
+
+    The file takes uint8 images and gives logits, outlier score, percentile among the calibration
+    pictures, and whether the score is above `threshold`. `rule` is where that comes from, as
+    `parse_rule` reads it. `onnx` writes `.onnx` as well, from pixels that were resized already.
+
+    What was written is read again and compared with the audit's scores. All files appear, or none.
+    Raises GscError where that fails, or the detector is no graph of plain operators.
+    """
+    if out.suffix != ".pt2":
+        raise SpecError(f"{out.name} must end in .pt2: name it so.")
+    if not math.isfinite(threshold):
+        raise SpecError(
+            "This threshold would flag nothing at all: ask for a smaller share, or calibrate with "
+            "more pictures."
+        )
+    step = _counted(on_progress)
+    step()
+    audit = reopen(folder, device="cpu")
+    _require(audit, detector)
+    stored = stored_scores(folder, detector)
+    step()
+    alarm = _alarm(audit, detector, stored, threshold)
+    with _all_or_none(out) as part:
+        _write_program(
+            DetectorProgram(audit.classifier.preprocessing, alarm), part, detector, audit
+        )
+        step()
+        agreement = check(open_detector(part), audit, detector, stored, threshold)
+        step()
+        if onnx:
+            write_onnx(alarm, audit, detector, stored, part.with_suffix(".onnx"))
+        card = _card(audit, detector, threshold, rule, stored, agreement, part)
+        part.with_suffix(".json").write_text(card.model_dump_json(indent=2), encoding="utf-8")
+    step()
+    written = out.with_suffix(".onnx") if onnx else None
+    return Exported(out, out.with_suffix(".json"), written, card)
+
+
+def _counted(on_progress: Callable[[Progress], None]) -> Callable[[], None]:
+    """Tells one step more at each call."""
+    done = iter(range(_STEPS + 1))
+    return lambda: on_progress(Progress(_PHASE, next(done), _STEPS - 1))
+
+
+def _require(audit: Reopened, detector: str) -> None:
+    if detector not in audit.detectors:
+        raise SpecError(
+            f"This run has no detector {detector!r} to export: choose one of "
+            f"{', '.join(audit.detectors)}."
+        )
+
+
+def _alarm(audit: Reopened, detector: str, stored: Stored, threshold: float) -> Alarm:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = traced(audit, detector)
+    except Exception as error:  # torch raises anything where code is no graph
+        raise _no_graph(audit, detector, error) from error
+    return Alarm(graph, torch.from_numpy(stored.calibration), threshold)
+
+
+def _write_program(program: DetectorProgram, path: Path, detector: str, audit: Reopened) -> None:
+    """Write the checked parts alone: no sample, no source lines, nothing that loading refuses."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.export.save(exported(program), path)
+        path.write_bytes(checked_copy(path, DETECTOR).getbuffer())
+    except OSError:
+        raise
+    except Exception as error:
+        raise _no_graph(audit, detector, error) from error
+
+
+def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
+    plain = [
+        name
+        for name, each in audit.detectors.items()
+        if name != detector and not each.extra_passes and each.needs | _PLAIN == _PLAIN
+    ]
+    instead = f"take {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")
+    return CheckpointError(
+        f"{detector} on this network is no graph that torch can save ({said}): {instead}."
+    )
+
+
+def _card(
+    audit: Reopened,
+    detector: str,
+    threshold: float,
+    rule: str,
+    stored: Stored,
+    agreement: Agreement,
+    program: Path,
+) -> DetectorCard:
+    onnx = program.with_suffix(".onnx")
+    return DetectorCard(
+        detector=detector,
+        title=audit.detectors[detector].title,
+        run=audit.folder.resolve().name,
+        classes=audit.classifier.class_names,
+        threshold=threshold,
+        rule=rule,
+        calibration=len(stored.calibration),
+        calibration_flagged=int(np.count_nonzero(stored.calibration > threshold)),
+        preprocessing=audit.classifier.preprocessing,
+        model_sha256=audit.classifier.sha256,
+        program_sha256=sha256_of(program),
+        onnx_sha256=sha256_of(onnx) if onnx.is_file() else None,
+        agreement=agreement,
+        versions=versions(),
+        made=datetime.now(UTC).replace(microsecond=0),
+        seed=audit.spec.seed,
+    )
+
+
+@contextmanager
+def _all_or_none(out: Path) -> Iterator[Path]:
+    """A path to write a program to, and files beside it; all take their places when all went well.
+
+    The card goes last, and the old one first: no card ever lies beside another's program.
+    """
+    with writing_to(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
+        try:
+            yield aside / out.name
+            if out.with_suffix(".json").is_file():
+                out.with_suffix(".json").unlink()
+                out.with_suffix(".onnx").unlink(missing_ok=True)
+            for suffix in (".pt2", ".onnx", ".json"):
+                if (aside / out.name).with_suffix(suffix).is_file():
+                    (aside / out.name).with_suffix(suffix).replace(out.with_suffix(suffix))
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,64 @@
+"""An exported detector to a function again, also when the file comes from a stranger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gsc_core.classifier.gate import open_program
+from gsc_core.classifier.gate_operators import DETECTOR
+from gsc_core.deploy.card import DetectorCard, read_card
+from gsc_core.errors import CheckpointError
+
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Logits `[B,K]`; score, percentile 0 to 100, and flagged, `[B]` each."""
+
+Detect = Callable[[Tensor], Outputs]
+"""From images uint8 `[B,3,H,W]` of any size."""
+
+
+def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
+    """Open a `detector.pt2` with the card beside it, `detector.json`.
+
+    Nothing in the file is given to torch but what passed the gate (`classifier.gate`), so that one
+    which a stranger made runs no code here. Raises SpecError or CheckpointError when the card is
+    missing, the two do not belong together, or the program is no exported detector.
+    """
+    card = read_card(path.with_suffix(".json"))
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: check the path.") from error
+    if digest != card.program_sha256:
+        raise CheckpointError(
+            f"{path.name} and {path.stem}.json do not belong together: copy both files again."
+        )
+    return open_detector(path), card
+
+
+def open_detector(path: Path) -> Detect:
+    """The program in a file, behind the gate; raises CheckpointError."""
+    try:
+        module = open_program(path, DETECTOR).module(check_guards=False)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path.name} is not a detector as `gsc export` writes it and was not opened: export "
+            "it again."
+        ) from error
+
+    def detect(images: Tensor) -> Outputs:
+        with torch.no_grad():
+            outputs: Outputs = module(images)
+        return outputs
+
+    return detect
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

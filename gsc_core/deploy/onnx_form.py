@@ -1,0 +1,85 @@
+"""The same detector for ONNX runtimes, from pixels that were resized and cropped already.
+
+Resizing differs between libraries, so it is left out: whoever runs the file does it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gsc_core.deploy.agreement import Stored, noise, pictures, tolerance_of
+from gsc_core.deploy.program import Alarm
+from gsc_core.errors import CheckpointError, GscError
+from gsc_core.reopened import Reopened
+
+OUTPUTS = ("logits", "score", "percentile", "flagged")
+_BATCH = 13
+
+
+def write_onnx(alarm: Alarm, audit: Reopened, detector: str, stored: Stored, path: Path) -> None:
+    """Write `pixels uint8 [B,3,h,w] -> OUTPUTS`, and compare it with the program by onnxruntime.
+
+    Raises CheckpointError where an operator of the graph has no ONNX form, GscError where the
+    scores differ.
+    """
+    import onnxruntime  # noqa: PLC0415 - heavy, and few ask for it
+
+    _convert(alarm, audit, detector, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    _compare(session, alarm, audit, detector, stored)
+
+
+def _convert(alarm: Alarm, audit: Reopened, detector: str, path: Path) -> None:
+    pixels = torch.zeros(_BATCH, 3, *audit.classifier.preprocessing.crop, dtype=torch.uint8)
+    shapes = ({0: torch.export.Dim("batch")},)
+    try:
+        with torch.no_grad(), _quiet():
+            graph = torch.export.export(alarm, (pixels,), dynamic_shapes=shapes, strict=False)
+            program = torch.onnx.export(
+                graph.run_decompositions({}),
+                input_names=["pixels"],
+                output_names=OUTPUTS,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises anything where it knows no way
+        raise CheckpointError(
+            f"{detector} on this network holds an operator that has no ONNX form: take the .pt2 "
+            "alone, or another detector."
+        ) from error
+    assert program is not None
+    program.save(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """The exporter prints and warns about what its readers cannot change."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _compare(session: Any, alarm: Alarm, audit: Reopened, detector: str, stored: Stored) -> None:
+    tolerance = tolerance_of(audit, detector, stored)
+    images = [image for image, _ in pictures(audit, stored)]
+    for image in images or [image for image, _ in noise(audit, detector)]:
+        pixels = audit.classifier.preprocessing.resize_crop(image)[None]
+        with torch.no_grad():
+            right = float(alarm(pixels)[1])
+        found = float(session.run(["score"], {"pixels": pixels.numpy()})[0][0])
+        if not abs(found - right) <= tolerance:
+            raise GscError(
+                f"The ONNX form of {detector} gives other scores (by {abs(found - right):.3g}), so "
+                "nothing was written: take the .pt2 alone."
+            )

@@ -1,0 +1,103 @@
+"""What a watch has counted so far: one JSON file, for one detector, with one hand on it.
+
+The file is written aside and renamed. A lock beside it, which the kernel lets go of when its
+process ends, keeps two watches from losing each other's counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gsc_core.errors import SpecError
+from gsc_core.scoring.chunks import writing_to, written_aside
+
+Count = Annotated[int, Field(ge=0)]
+DIGITS = 32  # of a SHA-256, kept of every picture: 128 bits are enough to know it again
+
+
+class WatchState(BaseModel):
+    """Counts since the watch began, and the digests of the pictures that were counted.
+
+    most: the largest natural log of the evidence so far; risen_at: after how many pictures the
+    share had risen, None while it has not.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    format: Literal["gsc-watch"] = "gsc-watch"
+    version: Literal[1] = 1
+    program_sha256: str
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    flagged: Count = 0
+    most: Annotated[float, Field(ge=0)] = 0.0
+    risen_at: Annotated[int, Field(ge=1)] | None = None
+    pictures: list[Annotated[str, Field(pattern=f"^[0-9a-f]{{{DIGITS}}}$")]] = []
+
+    @property
+    def seen(self) -> int:
+        """How many pictures were counted."""
+        return len(self.pictures)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> WatchState:
+        if max(self.flagged, self.risen_at or 0) > self.seen:
+            raise ValueError("more was counted than seen")
+        if len(set(self.pictures)) < self.seen:
+            raise ValueError("a picture was counted twice")
+        return self
+
+
+def read_state(path: Path, program_sha256: str, alpha: float) -> WatchState:
+    """The state in a file, or a new one where there is none.
+
+    Raises SpecError when the file is damaged, or was begun with another detector or alpha.
+    """
+    if not path.exists():
+        return WatchState(program_sha256=program_sha256, alpha=alpha)
+    try:
+        state = WatchState.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise SpecError(
+            f"{path} is damaged or no state of a watch: take back a copy, or begin anew with "
+            "another --state."
+        ) from error
+    if state.program_sha256 != program_sha256:
+        raise SpecError(
+            f"{path} was counted with another detector: begin anew for this one with another "
+            "--state."
+        )
+    if state.alpha != alpha:
+        raise SpecError(
+            f"{path} was begun with --alpha {state.alpha:g}, and an error rate is chosen once: "
+            "keep it, or begin anew with another --state."
+        )
+    return state
+
+
+def keep_state(path: Path, state: WatchState) -> None:
+    """Write the state; the file before it stays until this one is whole. Raises SpecError."""
+    with written_aside(path) as part:
+        part.write_text(state.model_dump_json(), encoding="utf-8")
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the state for this process alone. Raises SpecError while another one does."""
+    lock = path.with_name(f".{path.name}.lock")
+    with writing_to(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SpecError(
+                f"Another watch is counting into {path}: wait until it has ended."
+            ) from error
+        yield

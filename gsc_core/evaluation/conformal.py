@@ -1,0 +1,71 @@
+"""Keeping a share of ID by the conformal quantile, and what that promises of new pictures."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import betabinom
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.effects import LEVEL
+from gsc_core.evaluation.metrics import checked
+
+ROUNDING = 9  # decimals: 0.7 * 10 is 7.000000000000001, which must not cost an image
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What keeping a share of ID promises for new pictures that are like the calibration ones.
+
+    share: at least this passes on average over calibration sets (conformal prediction).
+    low, high: the 95 % band in which the passing share of `on` new pictures then falls.
+    """
+
+    share: float
+    low: float
+    high: float
+    on: int
+
+
+def keep_id(calibration: ArrayLike, share: float) -> float:
+    """The ⌈(n+1)·share⌉-th smallest of n calibration scores `[n]` (split conformal prediction).
+
+    A new ID picture, exchangeable with those, then passes with a chance of at least `share`. When n
+    is too small for that (see `smallest_calibration`) no score is high enough: infinity, by which
+    everything passes. Raises GscError for a share outside 0..1 and scores that cannot be used.
+    """
+    scores = checked(calibration, "calibration")
+    rank = _rank(len(scores), share)
+    return float(np.partition(scores, rank - 1)[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def smallest_calibration(share: float) -> int:
+    """How many calibration images it takes to promise that this share of ID passes."""
+    check_share(share)
+    return math.ceil(round(share / (1 - share), ROUNDING))
+
+
+def promise(calibration: int, share: float, on: int) -> Promise:
+    """What `keep_id` promises from so many calibration images, looked at on `on` new ones.
+
+    The passing share is beta distributed over calibration sets, Beta(k, n+1−k) with k the rank, and
+    the count among new images beta-binomial (Vovk, 2012); ties only make more pass.
+    """
+    rank = _rank(calibration, share)
+    if rank > calibration:
+        return Promise(share, 1.0, 1.0, on)
+    below = np.cumsum(betabinom(on, rank, calibration + 1 - rank).pmf(np.arange(on + 1)))
+    low, high = np.searchsorted(below, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Promise(share, float(low) / on, min(float(high) / on, 1.0), on)
+
+
+def check_share(share: float) -> None:
+    """Raises GscError for a share outside 0..1."""
+    if not 0 < share < 1:
+        raise GscError("A share to keep or to catch lies between 0 and 100 %, both excluded.")
+
+
+def _rank(images: int, share: float) -> int:
+    check_share(share)
+    return math.ceil(round((images + 1) * share, ROUNDING))

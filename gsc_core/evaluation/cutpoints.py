@@ -1,0 +1,127 @@
+"""Thresholds that weigh ID against OOD: catch a share, widest gap, best F1, least cost.
+
+Each OOD set weighs the same, whatever number of pictures it has. What a threshold is worth then
+depends on two shares alone: of ID that passes, and of OOD that passes (the mean over the sets).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.conformal import ROUNDING, check_share
+from gsc_core.evaluation.metrics import Floats, checked
+
+_TIE = 1e-12  # two values of a criterion that differ by less are the same
+
+
+@dataclass(frozen=True)
+class Passing:
+    """Shares of ID and of OOD that pass at each of rising `thresholds`, all `[T]`.
+
+    The first threshold is −inf, by which nothing passes; the others are the scores that occur.
+    """
+
+    thresholds: Floats
+    known: Floats
+    strangers: Floats
+
+
+def catch_ood(ood_by_set: Mapping[str, ArrayLike], share: float) -> float:
+    """The highest threshold that flags at least `share` of OOD, averaged over the sets."""
+    check_share(share)
+    sets = _checked(ood_by_set)
+    scores = np.concatenate(sets)
+    weights = np.concatenate([np.full(len(each), 1 / (len(sets) * len(each))) for each in sets])
+    order = np.argsort(-scores)
+    caught = np.cumsum(weights[order])
+    last = int(np.searchsorted(caught, share - 10**-ROUNDING))
+    lowest_caught = scores[order[min(last, len(scores) - 1)]]
+    # One step of float32, in which scores are kept: any finer one is lost when they are compared.
+    return float(np.nextafter(np.float32(lowest_caught), np.float32(-np.inf)))
+
+
+def youden(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> float:
+    """The lowest score at which ID that passes most outweighs OOD that passes (Youden, 1950)."""
+    at = passing(calibration, ood_by_set)
+    gap = (at.known - at.strangers)[1:]
+    return float(at.thresholds[1:][np.argmax(gap >= gap.max() - _TIE)])
+
+
+def best_f1(
+    calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike], prevalence: float
+) -> float:
+    """The threshold with the best F1 of catching OOD, see `f1`; of equal ones the highest.
+
+    It is −inf where flagging every picture is best.
+    """
+    at = passing(calibration, ood_by_set)
+    return _highest(at.thresholds, -f1(at.known, at.strangers, prevalence))
+
+
+def least_cost(
+    calibration: ArrayLike,
+    ood_by_set: Mapping[str, ArrayLike],
+    miss: float,
+    alarm: float,
+    prevalence: float,
+) -> float:
+    """The threshold with the least expected cost, see `expected_cost`; of equal ones the highest.
+
+    It is −inf where flagging every picture is cheapest, and inf where flagging none is.
+    """
+    at = passing(calibration, ood_by_set)
+    cost = expected_cost(at.known, at.strangers, miss, alarm, prevalence)
+    # The dearest picture counts 1, so that ties are told alike for costs of any size.
+    found = _highest(at.thresholds, cost / max(miss * prevalence, alarm * (1 - prevalence)))
+    return found if found < at.thresholds[-1] else math.inf
+
+
+def f1(known: ArrayLike, strangers: ArrayLike, prevalence: float) -> Floats:
+    """F1 of flagging OOD, 0..1, from the shares of ID and of OOD that pass.
+
+    The harmonic mean of precision and recall (van Rijsbergen, 1979) among pictures of which a share
+    `prevalence` is OOD, not the share that the test happens to have.
+    """
+    caught = prevalence * (1 - np.asarray(strangers, dtype=np.float64))
+    alarms = (1 - prevalence) * (1 - np.asarray(known, dtype=np.float64))
+    return np.asarray(2 * caught / (caught + alarms + prevalence))
+
+
+def expected_cost(
+    known: ArrayLike, strangers: ArrayLike, miss: float, alarm: float, prevalence: float
+) -> Floats:
+    """What a picture costs on average, from the shares of ID and of OOD that pass.
+
+    `miss` is the cost of one OOD picture that passes and `alarm` that of one ID picture flagged.
+    """
+    missed = prevalence * np.asarray(strangers, dtype=np.float64)
+    alarms = (1 - prevalence) * (1 - np.asarray(known, dtype=np.float64))
+    return np.asarray(miss * missed + alarm * alarms)
+
+
+def passing(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Passing:
+    """What passes at every threshold that makes a difference. Raises GscError without OOD."""
+    known, sets = checked(calibration, "calibration"), _checked(ood_by_set)
+    scores = np.unique(np.concatenate([known, *sets]))
+    thresholds = np.concatenate([[-np.inf], scores])
+    strangers = np.mean([_shares(each, thresholds) for each in sets], axis=0)
+    return Passing(thresholds, _shares(known, thresholds), strangers)
+
+
+def _shares(scores: Floats, thresholds: Floats) -> Floats:
+    return np.searchsorted(np.sort(scores), thresholds, side="right") / len(scores)
+
+
+def _highest(thresholds: Floats, loss: Floats) -> float:
+    """The highest threshold of least loss."""
+    return float(thresholds[np.flatnonzero(loss <= loss.min() + _TIE)[-1]])
+
+
+def _checked(ood_by_set: Mapping[str, ArrayLike]) -> list[Floats]:
+    if not ood_by_set:
+        raise GscError("This rule looks at strangers: choose a run that has a set of them.")
+    return [checked(scores, f'"{name}" (OOD)') for name, scores in ood_by_set.items()]

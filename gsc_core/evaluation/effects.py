@@ -1,0 +1,77 @@
+"""What a threshold does: how many pictures of a set pass, and how sure that is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import betaincinv
+
+from gsc_core.errors import GscError
+
+LEVEL = 0.95  # of every interval here
+
+
+@dataclass(frozen=True)
+class Passed:
+    """How many of `total` pictures pass, and the exact 95 % interval of the share that would.
+
+    The bounds are Clopper and Pearson's (1934): right for any count, zero included.
+    """
+
+    passed: int
+    total: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """Share that passes, 0..1."""
+        return self.passed / self.total
+
+    @property
+    def flagged(self) -> int:
+        """How many are stopped."""
+        return self.total - self.passed
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a threshold does on test pictures: ID, each OOD set, and the OOD sets' mean share."""
+
+    threshold: float
+    known: Passed
+    strangers: Mapping[str, Passed]
+
+    @property
+    def strangers_share(self) -> float:
+        """Share of OOD pictures that pass, each set weighing the same, 0..1."""
+        return float(np.mean([found.share for found in self.strangers.values()]))
+
+    def only(self, ood_set: str | None) -> "Effect":
+        """The effect on one OOD set; None keeps all."""
+        if ood_set is None:
+            return self
+        return replace(self, strangers={ood_set: self.strangers[ood_set]})
+
+
+def effect(threshold: float, id_scores: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Effect:
+    """What passes at a threshold of test scores `[N]` and of each OOD set `[M]`."""
+    strangers = {name: passed(threshold, scores) for name, scores in ood_by_set.items()}
+    return Effect(threshold, passed(threshold, id_scores), strangers)
+
+
+def passed(threshold: float, scores: ArrayLike) -> Passed:
+    """How many of some pictures pass, with the exact interval."""
+    values = np.asarray(scores, dtype=np.float64)
+    if not values.size:
+        raise GscError("There are no pictures to try a threshold on: choose a set that has some.")
+    return counted(int(np.count_nonzero(values <= threshold)), values.size)
+
+
+def counted(k: int, n: int) -> Passed:
+    """`k` of `n > 0` pictures, with the exact interval."""
+    tail = (1 - LEVEL) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return Passed(k, n, low, high)

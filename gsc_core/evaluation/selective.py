@@ -1,0 +1,82 @@
+"""What is gained by refusing: the classifier names only the pictures that pass.
+
+Selective classification (Geifman and El-Yaniv, 2017): risk is the share of accepted pictures that
+are named wrongly, coverage the share that is accepted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.effects import counted
+from gsc_core.evaluation.metrics import Floats, checked
+
+POINTS = 240  # of the curve that is kept; the area is of all
+
+
+@dataclass(frozen=True)
+class Selective:
+    """Accuracy with and without refusing, on labelled ID pictures; all shares 0..1.
+
+    accuracy: of all. passing: of those that pass, with its exact 95 % interval low..high.
+    kept: the share that passes. area: under the whole risk-coverage curve, 0 is perfect, and an
+    order that knows nothing has 1 − accuracy. coverage, risk `[T]`: the curve, coverage rising to 1
+    and at most `POINTS` of its points. total: how many pictures there were.
+    """
+
+    accuracy: float
+    passing: float
+    low: float
+    high: float
+    kept: float
+    area: float
+    coverage: Floats
+    risk: Floats
+    total: int
+
+
+def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Selective:
+    """What refusing pictures above a threshold does to the accuracy.
+
+    `correct` `[N]` says whether each labelled ID picture is named rightly, `scores` `[N]` are its
+    outlier scores. Pictures of one score are refused together: the curve has one point for each
+    distinct score, and that point's risk counts for all pictures it adds to the area.
+    Raises GscError when there is no picture, a score is not finite, or nothing passes.
+    """
+    values, right = checked(scores, "labelled familiar"), np.asarray(correct, dtype=bool)
+    passes = values <= threshold
+    if not passes.any():
+        raise GscError("No labelled familiar picture passes this threshold: choose a higher one.")
+    named = counted(int(right[passes].sum()), int(passes.sum()))
+    accepted, wrong = _along(right, values)
+    risk = wrong / accepted
+    shown = _thinned(accepted)
+    return Selective(
+        accuracy=float(right.mean()),
+        passing=named.share,
+        low=named.low,
+        high=named.high,
+        kept=float(passes.mean()),
+        area=float(np.sum(np.diff(accepted, prepend=0) * risk) / len(values)),
+        coverage=accepted[shown] / len(values),
+        risk=risk[shown],
+        total=len(values),
+    )
+
+
+def _along(right: NDArray[np.bool_], scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """How many pictures are accepted, and of these named wrongly, at each rising score `[U]`."""
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    return ends + 1, np.cumsum(~right[order])[ends]
+
+
+def _thinned(accepted: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Places of at most `POINTS` points along an even coverage, the last included."""
+    if len(accepted) <= POINTS:
+        return np.arange(len(accepted))
+    wanted = np.linspace(accepted[0], accepted[-1], POINTS)
+    return np.unique(np.searchsorted(accepted, wanted))

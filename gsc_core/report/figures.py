@@ -1,0 +1,135 @@
+"""The report's charts as standalone SVG, for the HTML page and for the PDF."""
+
+import math
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from gsc_core.charts import SetColours
+from gsc_core.report.model import Refusing, Report
+from gsc_core.report.printable import printable
+from gsc_core.report.svg import INK, LINE, MARK, QUARTERS, SIZE, WIDE, Axes, line, picture, text
+
+DASHES = {
+    "solid": {},
+    "dash": {"stroke-dasharray": "9 5"},
+    "dot": {"stroke-dasharray": "2 4"},
+    "dashdot": {"stroke-dasharray": "9 4 2 4"},
+    "longdash": {"stroke-dasharray": "16 6"},
+    "longdashdot": {"stroke-dasharray": "16 5 2 5"},
+}
+"""Plotly's line styles in SVG."""
+
+BARS = 60  # height of a histogram
+FLAT = 200  # height of the risk-coverage curve
+WORD = 62  # width that "flagged" takes beside the threshold
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # round ones for an axis of shares
+
+
+def histogram_svg(report: Report, i: int, *, width: int = 520, named: bool = True) -> str:
+    """Scores of the `i`-th OOD set (coloured) over the familiar ones (grey), with the threshold.
+
+    Heights are shares of a set's own pictures. `named` False leaves the set's name to the page.
+    """
+    histogram, colours = report.histogram, _colours(report)
+    bars, familiar = histogram.strangers[i], histogram.familiar
+    head = 38 if named else 20
+    about = f"Outlier scores of {bars.name} beside those of familiar pictures, with the threshold"
+    svg = picture(0, 0, width, head + BARS + 20, about)
+    if named:
+        text(svg, _short(bars.name, width // SIZE), (0, SIZE), fill=INK)
+    plot = SubElement(svg, "g", transform=f"translate(0 {head})")
+    top = 1.05 * max(*bars.shares, *familiar.shares)
+    for one, colour in ((familiar, colours.colour("id")), (bars, colours.colour(bars.name))):
+        outline = _steps([share / top for share in one.shares], width)
+        SubElement(plot, "path", {"d": outline, "fill": colour, "fill-opacity": "0.65"})
+    line(plot, (0, BARS), (width, BARS), LINE)
+    span = histogram.high - histogram.low
+    share = (report.decision.value - histogram.low) / span
+    _threshold(plot, width * min(max(share, 0), 1), width)
+    bin_width = span / len(bars.shares)
+    text(plot, f"≤ {_number(histogram.low + bin_width)}", (0, BARS + 16))
+    text(plot, f"≥ {_number(histogram.high - bin_width)}", (width, BARS + 16), "end")
+    return tostring(svg, encoding="unicode")
+
+
+def roc_svg(report: Report) -> str:
+    """A ROC curve for each OOD set, ID as positive, with a point at the report's threshold."""
+    colours = _colours(report)
+    about = "ROC curves: share of familiar pictures that pass against share of strangers that pass"
+    axes = Axes.of(about, tall=WIDE, top=1)
+    axes.grid(QUARTERS)
+    axes.titles("Strangers that pass", "Familiar pictures that pass")
+    for one in report.roc:
+        axes.curve(one.points, colours.colour(one.name), **DASHES[colours.dash(one.name)])
+    passed = {one.name: one.share for one in report.decision.strangers}
+    for one in report.roc:
+        axes.mark(passed[one.name], report.decision.familiar.share)
+    return tostring(axes.svg, encoding="unicode")
+
+
+def refusing_svg(report: Report) -> str:
+    """The risk-coverage curve: of the pictures kept, how many are named wrongly.
+
+    Raises ValueError when the report has none.
+    """
+    found = report.refusing
+    if found is None:
+        raise ValueError("without labels nothing is known of right and wrong")
+    ticks = _ticks(found)
+    about = "Risk-coverage curve: share named wrongly against share of familiar pictures kept"
+    axes = Axes.of(about, tall=FLAT, top=ticks[-1])
+    axes.grid(ticks)
+    axes.titles("Familiar pictures kept", "Of these named wrongly")
+    axes.curve(found.points, INK)
+    low, high = (axes.at(found.kept, min(1 - end, ticks[-1])) for end in (found.high, found.low))
+    line(axes.svg, low, high, MARK, **{"stroke-width": "2"})
+    axes.mark(found.kept, 1 - found.accuracy_passing)
+    return tostring(axes.svg, encoding="unicode")
+
+
+def swatch_svg(report: Report, name: str) -> str:
+    """A short line as the curve of a set is drawn, for a legend."""
+    colours = _colours(report)
+    svg = picture(0, 0, 42, 8, None)
+    dash = DASHES[colours.dash(name)]
+    line(svg, (0, 4), (42, 4), colours.colour(name), **{"stroke-width": "3"}, **dash)
+    return tostring(svg, encoding="unicode")
+
+
+def _colours(report: Report) -> SetColours:
+    return SetColours([one.name for one in report.roc])
+
+
+def _threshold(plot: Element, at: float, width: float) -> None:
+    """The threshold's line; what becomes of either side stands above it, where there is room."""
+    line(plot, (at, -4), (at, BARS), MARK, **{"stroke-width": "2"})
+    if at >= WORD:
+        text(plot, "← passes", (at - 6, -6), "end", fill=MARK)
+    if at <= width - WORD:
+        text(plot, "flagged →", (at + 6, -6), fill=MARK)
+
+
+def _steps(heights: Sequence[float], width: float) -> str:
+    """A histogram's outline; a height of 1 fills the plot."""
+    step = width / len(heights)
+    tops = (BARS * (1 - height) for height in heights)
+    parts = [f"V{top:.1f}H{(i + 1) * step:.1f}" for i, top in enumerate(tops)]
+    return "".join([f"M0 {BARS}", *parts, f"V{BARS}Z"])
+
+
+def _ticks(found: Refusing) -> list[float]:
+    """Round shares from 0 to past the curve's highest, seven at most."""
+    most = max([1 - found.accuracy_passing, *(risk for _, risk in found.points)])
+    step = next(step for step in STEPS if most <= 6 * step)
+    return [k * step for k in range(max(math.ceil(most / step - 1e-9), 1) + 1)]
+
+
+def _short(name: str, most: int) -> str:
+    """A name in at most so many letters; names often differ at their end, so the middle goes."""
+    seen = printable(name).replace("\n", " ")
+    return seen if len(seen) <= most else f"{seen[: most - 19]}…{seen[-18:]}"
+
+
+def _number(value: float) -> str:
+    """Four digits, with a real minus sign."""
+    return f"{value:.4g}".replace("-", "−")

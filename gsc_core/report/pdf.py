@@ -1,0 +1,66 @@
+"""The report as a PDF for print and for files: the HTML page, set by Typst."""
+
+import json
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import typst
+
+from gsc_core.errors import GscError
+from gsc_core.report.html import to_html
+from gsc_core.report.model import Report
+from gsc_core.report.printable import printable
+from gsc_core.report.tree import tree_of
+
+TEMPLATE = "report.typ"
+IN_FOOTER = 40  # letters of the title
+STANDARDS = ["ua-1", "a-2a"]
+"""PDF/UA-1: readable by screen readers. PDF/A-2a: readable for decades."""
+
+
+def to_pdf(report: Report) -> bytes:
+    """The content of `to_html` on A4 pages, tagged for screen readers; same report, same bytes.
+
+    Names reach Typst as JSON strings, never as markup. The file keeps PDF/UA-1 and PDF/A-2a, but
+    for a name with letters that no font of this machine can draw. Raises GscError when Typst fails.
+    """
+    tree = tree_of(to_html(report))
+    title = printable(report.title)
+    short = title if len(title) <= IN_FOOTER else title[: IN_FOOTER - 1] + "…"
+    about = {
+        "title": f"GSC Audit: {title}",
+        "footer": f"{short} · run {printable(report.run)} · {report.made:%d %B %Y}",
+        "made": report.made.timetuple()[:6],
+        "page": tree.root,
+    }
+    sources = {
+        "main.typ": files("gsc_core.report").joinpath(TEMPLATE).read_bytes(),
+        "report.json": json.dumps(about).encode(),
+        **tree.files,
+    }
+    with TemporaryDirectory(prefix="gsc-report-") as folder:
+        for name, content in sources.items():
+            Path(folder, name).write_bytes(content)
+        try:
+            return _set(Path(folder), report.made, STANDARDS)
+        except typst.TypstError:  # most likely a letter that no font has: rather a box than nothing
+            return _set_at_least(Path(folder), report.made)
+
+
+def _set_at_least(folder: Path, made: datetime) -> bytes:
+    try:
+        return _set(folder, made, [])
+    except typst.TypstError as error:
+        raise GscError(
+            f"The PDF could not be set ({error.message}): take the HTML report and print it."
+        ) from error
+
+
+def _set(folder: Path, made: datetime, standards: list[Any]) -> bytes:
+    """Typst sees this folder and nothing else."""
+    return typst.compile(
+        folder / "main.typ", root=folder, format="pdf", timestamp=made, pdf_standards=standards
+    )

@@ -1,0 +1,96 @@
+"""Drawing for the report's figures: SVG in presentation attributes, in which names are text.
+
+A style sheet is not needed, and a page's own CSS may still override the colours (dark pages).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element, SubElement
+
+from gsc_core.report.printable import printable
+
+INK, QUIET, LINE, MARK = "#1c2a2e", "#56666b", "#d5dfe0", "#7b3fa0"
+"""Colours of names, of labels, of axes, and of the threshold."""
+
+FONT = "system-ui, sans-serif"
+SIZE = 13  # of letters, in the units of the picture
+WIDE = 300  # a plot with two axes, and its margins: left, top, right, bottom
+MARGINS = (64, 12, 24, 46)
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+Point = tuple[float, float]
+
+
+def picture(left: float, top: float, width: float, height: float, about: str | None) -> Element:
+    """An empty picture that says what it shows; without `about` it is decoration."""
+    what = {"aria-hidden": "true"} if about is None else {"role": "img"}
+    if about is not None:
+        what["aria-label"] = printable(about)
+    view = {
+        "xmlns": "http://www.w3.org/2000/svg",
+        "viewBox": f"{left:g} {top:g} {width:g} {height:g}",
+    }
+    letters = {"font-family": FONT, "font-size": str(SIZE), "fill": QUIET}
+    return Element("svg", {**view, **what, **letters})
+
+
+def text(parent: Element, words: str, at: Point, anchor: str = "start", **how: str) -> None:
+    """Words that start, end or have their middle at a point."""
+    place = {"x": f"{at[0]:.1f}", "y": f"{at[1]:.1f}", "text-anchor": anchor}
+    SubElement(parent, "text", {**place, **how}).text = words
+
+
+def line(parent: Element, start: Point, end: Point, stroke: str, **how: str) -> None:
+    """A straight line."""
+    path = "M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*start, *end)
+    SubElement(parent, "path", {"d": path, "stroke": stroke, "fill": "none", **how})
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Shares over shares: 0..1 across, 0..`top` upright, in a plot `tall` units high.
+
+    The origin of the picture is the plot's top left corner.
+    """
+
+    svg: Element
+    tall: float
+    top: float
+
+    @classmethod
+    def of(cls, about: str, tall: float, top: float) -> "Axes":
+        """An empty plot with room for its labels."""
+        left, above, right, below = MARGINS
+        svg = picture(-left, -above, left + WIDE + right, above + tall + below, about)
+        return cls(svg, tall, top)
+
+    def at(self, x: float, y: float) -> Point:
+        """Where a pair of shares lies in the picture."""
+        return WIDE * x, self.tall * (1 - y / self.top)
+
+    def grid(self, ticks: Sequence[float]) -> None:
+        """Lines at `ticks` of the upright axis, and quarters across, in percent."""
+        for tick in ticks:
+            (left, y), right = self.at(0, tick), self.at(1, tick)
+            line(self.svg, (left, y), right, LINE)
+            text(self.svg, f"{100 * tick:.3g} %", (left - 8, y + 4), "end")
+        for tick in QUARTERS:
+            text(self.svg, f"{100 * tick:.0f} %", (WIDE * tick, self.tall + 18), "middle")
+
+    def titles(self, across: str, upright: str) -> None:
+        """What the axes measure."""
+        text(self.svg, across, (WIDE / 2, self.tall + 38), "middle")
+        turned = f"translate({14 - MARGINS[0]} {self.tall / 2:g}) rotate(-90)"
+        text(self.svg, upright, (0, 0), "middle", transform=turned)
+
+    def curve(self, points: Sequence[Point], stroke: str, **how: str) -> None:
+        """A line through pairs of shares."""
+        path = " ".join("{:.1f},{:.1f}".format(*self.at(*point)) for point in points)
+        look = {"fill": "none", "stroke": stroke, "stroke-width": "2"}
+        SubElement(self.svg, "polyline", {"points": path, **look, **how})
+
+    def mark(self, x: float, y: float) -> None:
+        """A dot where the threshold is."""
+        left, down = self.at(x, y)
+        centre = {"cx": f"{left:.1f}", "cy": f"{down:.1f}"}
+        SubElement(self.svg, "circle", {**centre, "r": "4.5", "fill": MARK})

@@ -1,0 +1,60 @@
+"""Two halves of each set of strangers: one sets a threshold, the other shows what it does.
+
+A picture's half follows from its SHA-256, so a run is parted alike every time. In a file of its own
+so that nothing else decides which pictures a rule may see.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.metrics import Floats
+from gsc_core.workspace import runs, score_table
+from gsc_core.workspace.runs import StoredRun
+from gsc_core.workspace.score_table import Rows
+
+FEWEST = 2  # pictures of a half
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Row numbers, rising, of each OOD set's two halves; of an odd number one more tests."""
+
+    setting: Mapping[str, Rows]
+    testing: Mapping[str, Rows]
+
+
+def halves(run: StoredRun) -> Halves:
+    """How the run's strangers are parted. Raises GscError for a set that is too small for that."""
+    return _parted(run.path, runs.version(run.path), run.ood_sets)
+
+
+def scores_of(run: StoredRun, detector: str, rows: Mapping[str, Rows]) -> dict[str, Floats]:
+    """One detector's outlier scores of these pictures of each OOD set."""
+    column = run.column(detector)
+    return {name: column[chosen].astype(np.float64) for name, chosen in rows.items()}
+
+
+@lru_cache(maxsize=8)
+def _parted(folder: Path, version: int, sets: tuple[str, ...]) -> Halves:
+    order = score_table.digests(folder, version)
+    by_name = score_table.members(folder, version).by_name
+    setting, testing = {}, {}
+    for name in sets:
+        rows = by_name.get(name)
+        if rows is None:
+            raise score_table.damaged(folder)
+        if len(rows) < 2 * FEWEST:
+            raise GscError(
+                f'The set "{name}" has too few pictures ({len(rows)}) for a rule that looks at '
+                f"strangers, which takes {2 * FEWEST} of each set, one half to set the threshold "
+                "and one to test it: keep a share of familiar pictures instead, or type a value."
+            )
+        mixed = rows[np.argsort(order[rows], kind="stable")]
+        middle = len(rows) // 2
+        setting[name], testing[name] = np.sort(mixed[:middle]), np.sort(mixed[middle:])
+    return Halves(setting, testing)

@@ -1,0 +1,141 @@
+"""What goes into an exported detector: which one, its threshold, and in which formats."""
+
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.thresholds import Typed
+from gsc_core.workspace import decision_words, decisions, exports, queue
+from gsc_core.workspace.database import Kind, State
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun
+from pages.parts import links
+from pages.parts.job import job_progress
+from pages.parts.text import plain
+
+DETECTOR, ONNX = "deploy_detector", "deploy_onnx"
+_RUN = "deploy_of_run"  # whose choices the widgets hold
+_REFUSED = "deploy_refused"  # why the last order could not be taken
+_AT_A_TIME = 4
+
+
+def order(run: StoredRun) -> None:
+    """The choices and the button, or how far the last order is."""
+    own = decisions.current(run)
+    st.subheader("What goes in", anchor=False)
+    detector = _detector(run, own)
+    decision = exports.offered(run, detector)
+    _threshold(run, own, decision)
+    onnx = st.toggle(
+        "Also as ONNX",
+        key=ONNX,
+        help="For ONNX Runtime, TensorRT and the like, without PyTorch. It starts from pictures "
+        "that are resized and cropped already, because libraries do that differently. A few "
+        "detectors have no ONNX form: then you are told so.",
+    )
+    _start(run, decision, onnx)
+    _at_work(run)
+
+
+def _detector(run: StoredRun, own: Decision) -> str:
+    """Which detector; it starts at the one the run is judged by."""
+    if st.session_state.get(_RUN, run.id) != run.id:
+        st.session_state[DETECTOR] = own.detector
+    st.session_state[_RUN] = run.id
+    ranked = run.ranked()
+    return st.selectbox(
+        "Detector",
+        ranked,
+        index=ranked.index(own.detector),
+        key=DETECTOR,
+        bind="query-params",
+        width=360,
+        help="The best of this audit first.",
+    )
+
+
+def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
+    """What the alarm will do, in counts, and where to change it."""
+    words = decision_words
+    with st.container(border=True):
+        rule = plain(words.rule_words(decision.rule))
+        st.markdown(f"**Its alarm: {rule}.** It flags what scores above {decision.value:.4g}.")
+        if decision.detector in run.inverted:
+            st.warning(
+                "This detector points the wrong way: strangers, or stand-ins for them, score lower "
+                "than familiar pictures. Its alarm catches the wrong ones."
+            )
+        if warning := words.learned(decision, run):
+            st.warning(plain(warning))
+        calibration = len(run.calibration_scores(decision.detector))
+        if shortage := words.shortage(decision.rule, calibration):
+            st.warning(plain(shortage))
+        else:
+            found = decisions.effect_of(run, decision)
+            st.markdown(plain(words.familiar_sentence(found)))
+            st.markdown(plain(words.strangers_sentence(found)))
+        if other := _borrowed(own, decision):
+            st.caption(plain(other))
+        st.page_link(
+            links.to("thresholds"),
+            label="Set another threshold",
+            icon=":material/tune:",
+            query_params={"run": run.id, "threshold_detector": decision.detector},
+        )
+
+
+def _borrowed(own: Decision, decision: Decision) -> str | None:
+    """Where the threshold of a detector comes from by which the run is not judged."""
+    if own.detector == decision.detector:
+        return None
+    if isinstance(own.rule, Typed):
+        return (
+            f"The run's threshold was set by hand for {own.detector}, whose scores have another "
+            "scale: this is the usual rule instead."
+        )
+    return f"The run is judged by {own.detector}: this is the same rule for {decision.detector}."
+
+
+def _start(run: StoredRun, decision: Decision, onnx: bool) -> None:
+    obstacle = exports.obstacle(run)
+    if obstacle is not None:
+        st.warning(plain(obstacle))
+    st.button(
+        "Make the detector",
+        type="primary",
+        key="deploy_start",
+        icon=":material/deployed_code:",
+        disabled=obstacle is not None
+        or abs(decision.value) == float("inf")
+        or len(exports.at_work(run.id)) >= _AT_A_TIME,
+        on_click=_submit,
+        args=(run.id, decision, onnx),
+    )
+    st.caption(
+        "It is compared with the audit's own scores before you get it. That takes less than a "
+        "minute, most often; you may close this page meanwhile."
+    )
+    if refused := st.session_state.pop(_REFUSED, None):
+        st.error(plain(refused))
+    with st.expander("The same on the command line", key="deploy_command"):
+        st.code(exports.command(run, decision, onnx=onnx), language="bash", wrap_lines=True)
+
+
+def _submit(run_id: str, decision: Decision, onnx: bool) -> None:
+    """Ask for it; a hasty second press finds the first one's order."""
+    try:
+        exports.submit_export(run_id, decision, onnx=onnx)
+    except GscError as error:
+        st.session_state[_REFUSED] = str(error)
+
+
+def _at_work(run: StoredRun) -> None:
+    """All that wait or run, else how the last one ended if it did not end well."""
+    for place, job in enumerate(exports.at_work(run.id)):
+        with st.container(border=True):
+            st.markdown(f"**{plain(job.title)}**")
+            job_progress(job.id, f"deploy_job_{place}")
+    last = queue.latest(run.id, Kind.EXPORT)
+    if last is not None and last.state in (State.FAILED, State.CANCELLED):
+        with st.container(border=True):
+            st.markdown(f"**{plain(last.title)}**")
+            job_progress(last.id, "deploy_last")

@@ -1,0 +1,41 @@
+"""What is gained by refusing: the classifier names only pictures that pass."""
+
+import streamlit as st
+
+from gsc_core import charts_threshold
+from gsc_core.errors import GscError
+from gsc_core.workspace import decision_outcomes, decisions
+from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.runs import StoredRun
+from pages.parts.text import plain
+
+
+def refusing(run: StoredRun, decision: Decision) -> None:
+    """The accuracy among pictures that pass, and the risk-coverage curve."""
+    st.subheader(
+        "What refusing gains",
+        anchor=False,
+        help="Selective classification: the classifier gives no name to what is flagged. The curve "
+        "shows risk over coverage, with labelled familiar test pictures.",
+    )
+    try:
+        found = decisions.selective_of(run, decision)
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return
+    if found is None:
+        st.caption(
+            "It takes familiar pictures with labels, of which some pass, to say how many more of "
+            "them are named rightly."
+        )
+        return
+    said = decision_outcomes.refusing_sentence(found)
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    left.markdown(plain(said))
+    left.caption(plain(decision_outcomes.area_sentence(found)))
+    right.plotly_chart(
+        charts_threshold.refusing(found),
+        key="threshold_refusing",
+        config={"displayModeBar": False},
+        alt=f"Risk-coverage curve with a point at the threshold. {said}",
+    )

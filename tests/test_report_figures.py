@@ -1,0 +1,207 @@
+"""The report's figures: drawn to scale, complete by themselves, and every name is only text."""
+
+import io
+import re
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+from written_report import bars, counted, refusing, roc_line, written_report
+
+from gsc_core.charts import SetColours
+from gsc_core.report import figures, model
+from gsc_core.report.svg import LINE, MARK, SIZE, WIDE
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "</svg><script>1</script> \"q\" & 'x' \u202egnp\x00\x07\n.png"
+ELEMENTS = {f"{SVG}{tag}" for tag in ("svg", "g", "path", "polyline", "circle", "text")}
+
+
+def drawings(report: model.Report) -> list[str]:
+    sets = range(len(report.histogram.strangers))
+    return [
+        *(figures.histogram_svg(report, i) for i in sets),
+        figures.roc_svg(report),
+        figures.refusing_svg(report),
+        *(figures.swatch_svg(report, line.name) for line in report.roc),
+    ]
+
+
+def parse(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)
+
+
+def texts(svg: str) -> list[str]:
+    return [one.text or "" for one in parse(svg).iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("name", ["noise", HOSTILE, "漢字 العربية", "", "x" * 300])
+def test_each_is_complete_by_itself(name):
+    for svg in drawings(written_report(sets=(name, "textures"))):
+        root = parse(svg)
+        assert root.tag == f"{SVG}svg"
+        elements = list(root.iter())
+        assert {one.tag for one in elements} <= ELEMENTS
+        attributes = {key for one in elements for key in one.attrib}
+        assert not attributes & {"class", "style", "href", "id"}
+        assert not [key for key in attributes if key.startswith("on")]
+        assert "currentColor" not in svg
+        decoration = root.get("aria-hidden") == "true"
+        assert decoration or (root.get("role") == "img" and root.get("aria-label"))
+
+
+def test_a_hostile_name_is_shown_as_text():
+    report = written_report(sets=(HOSTILE, "textures"))
+    svg = figures.histogram_svg(report, 0, width=900)
+    shown = texts(svg)[0]
+    assert shown == "</svg><script>1</script> \"q\" & 'x' �gnp�� .png"
+    assert shown in parse(svg).get("aria-label").replace("\n", " ")
+    assert not [c for c in svg if not c.isprintable() and c != "\n"]
+
+
+def test_long_names_that_differ_at_their_end_stay_different():
+    names = tuple("a very long name " * 9 + end for end in ("one", "two"))
+    shown = [texts(svg)[0] for svg in drawings(written_report(sets=names))[:2]]
+    assert shown[0] != shown[1]
+    assert max(map(len, shown)) <= 520 / SIZE  # the widest letters are that wide
+
+
+def test_the_name_can_be_left_to_the_page():
+    report = written_report()
+    assert "noise" in texts(figures.histogram_svg(report, 0))
+    assert "noise" not in texts(figures.histogram_svg(report, 0, named=False))
+
+
+def outline(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Right edges and heights above the ground of a histogram's steps."""
+    ground = float(re.match(r"M0 ([\d.]+)", path)[1])
+    steps = np.array(re.findall(r"V([\d.]+)H([\d.]+)", path), float)
+    return steps[:, 1], ground - steps[:, 0]
+
+
+@pytest.mark.parametrize("width", [520, 640])
+def test_bars_stand_to_scale(width):
+    report = written_report()
+    svg = figures.histogram_svg(report, 1, width=width)
+    paths = [one for one in parse(svg).iter(f"{SVG}path") if one.get("fill") != "none"]
+    drawn = (report.histogram.familiar, report.histogram.strangers[1])
+    scales = []
+    for path, one in zip(paths, drawn, strict=True):
+        edges, heights = outline(path.get("d"))
+        assert np.allclose(edges, np.linspace(0, width, len(one.shares) + 1)[1:], atol=0.06)
+        high = np.array(one.shares) > 0.02
+        scales.append(heights[high] / np.array(one.shares)[high])
+    scale = np.concatenate(scales)
+    assert np.allclose(scale, np.median(scale), rtol=0.05)  # one scale for both
+
+
+@pytest.mark.parametrize(
+    ("value", "share"), [(-1.0, 0), (0.5, 0.5), (1.25, 0.75), (2.0, 1), (9.0, 1), (-9.0, 0)]
+)
+def test_the_threshold_stands_at_its_score(value, share):
+    report = written_report()
+    decision = report.decision.model_copy(update={"value": value})
+    svg = figures.histogram_svg(report.model_copy(update={"decision": decision}), 0)
+    marks = [one.get("d") for one in parse(svg).iter() if one.get("stroke") == MARK]
+    x = float(re.match(r"M([\d.]+) ", marks[0])[1])
+    assert x == pytest.approx(520 * share, abs=0.06)
+    words = texts(svg)
+    assert ("← passes" in words) is (share > 0.2)
+    assert ("flagged →" in words) is (share < 0.8)
+
+
+def test_an_infinite_threshold_lets_everything_pass():
+    report = written_report()
+    decision = report.decision.model_copy(update={"value": float("inf")})
+    words = texts(figures.histogram_svg(report.model_copy(update={"decision": decision}), 0))
+    assert "← passes" in words
+    assert "flagged →" not in words
+
+
+def test_ends_of_the_scale_are_the_inner_edges_of_the_end_bars():
+    report = written_report(
+        histogram=model.Histogram(
+            low=-1, high=3, familiar=bars("f", 0.3, 4), strangers=(bars("noise", 0.7, 4),)
+        )
+    )
+    assert texts(figures.histogram_svg(report, 0))[-2:] == ["≤ 0", "≥ 2"]
+
+
+def test_the_roc_is_drawn_to_scale_with_a_point_on_each_curve():
+    """Sets of `decision` and `roc` are matched by name, whatever their order."""
+    curves = {"b": 0.25, "a": 0.5}
+    familiar, passed = counted("Familiar pictures", 90), {"a": 81, "b": 66}
+    report = written_report(sets=("a", "b"), roc=tuple(roc_line(n, p) for n, p in curves.items()))
+    report = report.model_copy(
+        update={
+            "decision": report.decision.model_copy(
+                update={
+                    "familiar": familiar,
+                    "strangers": tuple(counted(name, n) for name, n in passed.items()),
+                }
+            )
+        }
+    )
+    root = parse(figures.roc_svg(report))
+    lines = list(root.iter(f"{SVG}polyline"))
+    circles = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter(f"{SVG}circle")]
+    colours = SetColours(curves)
+    assert len(lines) == len(circles) == 2
+    for (name, power), line, (cx, cy) in zip(curves.items(), lines, circles, strict=True):
+        points = np.array([point.split(",") for point in line.get("points").split()], float)
+        x, y = points[:, 0] / WIDE, 1 - points[:, 1] / WIDE
+        assert np.allclose(y, x**power, atol=0.02)
+        assert line.get("stroke") == colours.colour(name)
+        assert cx / WIDE == pytest.approx(passed[name] / 100, abs=1e-3)
+        assert 1 - cy / WIDE == pytest.approx(familiar.share, abs=1e-3)
+
+
+@pytest.mark.parametrize("worst", [0, 0.0004, 0.003, 0.0199, 0.02, 0.11, 0.35, 0.6, 1])
+def test_risk_over_coverage_fits_its_axis(worst):
+    """Read back through the axis' own tick labels: the curve ends at the risk of keeping all."""
+    kept = np.linspace(0.1, 1, 20)
+    points = tuple(zip(kept.tolist(), (worst * kept).tolist(), strict=True))
+    found = refusing().model_copy(
+        update={"points": points, "accuracy": 1 - worst, "accuracy_passing": 1 - 0.9 * worst}
+        | {"kept": 0.9, "low": 1 - worst, "high": 1}
+    )
+    root = parse(figures.refusing_svg(written_report(refusing=found)))
+    (line,) = root.iter(f"{SVG}polyline")
+    ys = [float(point.split(",")[1]) for point in line.get("points").split()]
+    assert all(-0.05 <= y <= figures.FLAT + 0.05 for y in ys)
+    ticks = [
+        (float(t.get("y")) - 4, float(t.text.removesuffix(" %")) / 100)
+        for t in root.iter(f"{SVG}text")
+        if t.get("text-anchor") == "end"
+    ]
+    assert 2 <= len(ticks) <= 7
+    heights, values = np.array(ticks).T
+    assert np.all(np.diff(values) > 0)
+    assert np.interp(-ys[-1], -heights, values) == pytest.approx(worst, abs=values[-1] / 200)
+    (circle,) = root.iter(f"{SVG}circle")
+    risk = np.interp(-float(circle.get("cy")), -heights, values)
+    assert risk == pytest.approx(0.9 * worst, abs=values[-1] / 200)
+
+
+def test_without_labels_there_is_no_curve():
+    with pytest.raises(ValueError, match="labels"):
+        figures.refusing_svg(written_report(refusing=None))
+
+
+def test_a_browser_draws_them_as_files(browser: Browser):
+    """Opened by itself, without a style sheet: every strong line is there in its colour."""
+    page = browser.new_page(viewport={"width": 700, "height": 600})
+    for svg in drawings(written_report()):
+        page.set_content(f'<img src="data:image/svg+xml,{quote(svg)}" style="width:100%">')
+        page.wait_for_function("document.images[0].complete")
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        pixels = np.asarray(shot).reshape(-1, 3).astype(int)
+        strokes = set(re.findall(r'stroke="(#\w{6})"', svg)) - {LINE}
+        for colour in strokes:
+            wanted = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
+            assert np.abs(pixels - wanted).max(axis=1).min() < 12, colour
+        assert strokes
+    page.close()
