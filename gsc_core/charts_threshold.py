@@ -71,7 +71,7 @@ def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure
 
 
 def refusing(found: Selective) -> go.Figure:
-    """The risk-coverage curve with a point at the threshold and the line of refusing at random."""
+    """The risk-coverage curve with a point at the threshold and the line of flagging at random."""
     wrong = 1 - found.accuracy
     said = "%{x:.1%} pass, and %{y:.1%} of these are named wrongly"
     figure = go.Figure()
@@ -79,7 +79,7 @@ def refusing(found: Selective) -> go.Figure:
         x=[0, 1],
         y=[wrong, wrong],
         mode="lines",
-        name="Refusing at random",
+        name="Flagging at random",
         line={"color": charts.ID_COLOUR, "dash": "dash", "width": 1.5},
         hoverinfo="skip",
     )
@@ -87,7 +87,7 @@ def refusing(found: Selective) -> go.Figure:
         x=found.coverage.astype(np.float32),
         y=found.risk.astype(np.float32),
         mode="lines",
-        name="Refusing the strangest",
+        name="Flagging the strangest",
         line={"color": charts.OOD_COLOURS[1], "width": 2},
         hovertemplate=said,
     )

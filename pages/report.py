@@ -43,8 +43,8 @@ def render() -> None:
         return
     st.header("Report for a colleague", anchor=False)
     st.markdown(
-        "One file that opens anywhere: the answer first, its limits second, then pictures and "
-        "figures. It holds no scripts and loads nothing."
+        "One file that opens anywhere and is safe to send on: the answer first, its limits second, "
+        "then pictures and figures."
     )
     _preview(run)
 
@@ -88,14 +88,15 @@ def _channels(run: StoredRun, decision: Decision, lacking: int) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Add the short-circuited channels",
+            "Show where the model looked",
             key="report_channels",
-            help="What the network leaned on in each picture, and where in the picture that was.",
+            help="The short-circuited channels of each picture: what the prediction leaned on "
+            "most, and where in the picture that is.",
             on_click=_ask,
             args=(run, decision),
         )
         st.caption(
-            f"They are missing for {lacking} of the most telling pictures: some ten seconds.",
+            f"Adds that to {lacking} of the most telling pictures: takes some ten seconds.",
             width="content",
         )
 

@@ -38,7 +38,8 @@ def render() -> None:
     st.header("Where to set the alarm", anchor=False)
     st.markdown(
         "A picture passes when its outlier score is at most the threshold; what scores higher is "
-        "flagged. A lower threshold catches more strangers and stops more familiar pictures."
+        "flagged. A lower threshold catches more strangers, which are pictures the classifier was "
+        "never meant to see, and flags more familiar ones."
     )
     _workbench(run)
 
@@ -109,7 +110,8 @@ def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int)
         st.metric(
             "Strangers that pass unnoticed",
             f"{in_1000(found.strangers_share)} of 1,000",
-            help="False positive rate: the share of OOD images at or below the threshold.",
+            help="False positive rate: the share of OOD images at or below the threshold, each "
+            "set weighing the same.",
         )
         st.markdown(plain(words.strangers_sentence(found)))
     for sentence in decision_outcomes.outcome_sentences(decision.rule, found):

@@ -38,6 +38,34 @@ def settings_file(tmp_path, monkeypatch) -> Iterator[Path]:
     config.set_option("secrets.files", before)
 
 
+@pytest.mark.parametrize(
+    ("account", "seen"),
+    [
+        ({}, "Please log in"),
+        ({"is_logged_in": False, "email": "ann@example.org"}, "Please log in"),
+        ({"is_logged_in": True, "email": "ann@example.org"}, "Home"),
+        ({"is_logged_in": True, "email": "ann@example.org", "email_verified": True}, "Home"),
+        ({"is_logged_in": True, "email": "ann@example.org", "email_verified": "true"}, "Home"),
+        (
+            {"is_logged_in": True, "email": "ann@example.org", "email_verified": False},
+            "not invited",
+        ),
+        ({"is_logged_in": True, "email": "ann@example.org", "email_verified": "false"}, "not inv"),
+        ({"is_logged_in": True, "email": "bob@example.org"}, "not invited"),
+        ({"is_logged_in": True, "email": None}, "This account is not invited"),
+    ],
+)
+def test_who_is_invited_comes_in(app, monkeypatch, account, seen):
+    monkeypatch.setattr(st, "user", account)  # what the provider said; no provider is at hand
+    app.secrets["auth"] = PROVIDER
+    app.secrets["gsc"] = {"allowed": ["ann@example.org"]}
+    app.run()
+    assert not app.exception
+    outside = seen != "Home"
+    assert (seen in words(app)) is outside
+    assert bool(app.header and app.header[0].value != "GSC Audit") is not outside
+
+
 def test_without_a_login_everyone_on_this_machine_is_in(app):
     app.run()
     assert not app.exception

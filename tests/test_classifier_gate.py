@@ -24,8 +24,9 @@ from torch.export import Dim
 
 from gsc_core.classifier.gate import inspect, open_program
 from gsc_core.classifier.gate_expressions import check_expression
-from gsc_core.classifier.gate_operators import ATEN
+from gsc_core.classifier.gate_operators import ATEN, CLASSIFIER, DETECTOR, Contents
 from gsc_core.classifier.program import conform, input_size, number_of_classes
+from gsc_core.deploy.loading import load_detector, open_detector
 from gsc_core.errors import CheckpointError
 
 MODEL = "models/model.json"
@@ -387,15 +388,124 @@ def test_other_expressions_are_refused(text: str) -> None:
         check_expression(text)
 
 
-def test_allowed_operators_take_no_file_and_no_storage() -> None:
+@pytest.mark.parametrize("contents", [CLASSIFIER, DETECTOR], ids=["classifier", "detector"])
+def test_allowed_operators_take_no_file_and_no_storage(contents: Contents) -> None:
     """Against torch's own list of schemas, so that a careless addition is caught."""
-    schemas = [s for s in torch._C._jit_get_all_schemas() if s.name.removeprefix("aten::") in ATEN]
+    allowed = contents.operators
+    every = torch._C._jit_get_all_schemas()
+    schemas = [s for s in every if s.name.removeprefix("aten::") in allowed]
     words = {argument.name for schema in schemas for argument in schema.arguments}
     types = {str(argument.type) for schema in schemas for argument in schema.arguments}
-    assert len(schemas) > len(ATEN)
+    assert len(schemas) > len(allowed) >= len(ATEN)
     assert not {word for word in words if "file" in word}
     assert not {kind for kind in types if "Storage" in kind or "Stream" in kind}
-    assert not ATEN & {"from_file", "save", "set_", "record_stream", "print", "warn", "_print"}
+    assert not allowed & {"from_file", "save", "set_", "record_stream", "print", "warn", "_print"}
+
+
+# --- exported detectors: more operators, four outputs --------------------------------------------
+
+
+class Answers(nn.Module):
+    """Gives what a detector gives; `change` may spoil it."""
+
+    def __init__(self, change: Callable[..., tuple[torch.Tensor, ...]] | None = None) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        score = images.float().mean((1, 2, 3))
+        logits = torch.stack([score, -score], 1)
+        outputs = logits, score, score / 2.55, score > 128
+        return self.change(*outputs) if self.change else outputs
+
+
+def save_answers(path: Path, module: nn.Module) -> Path:
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    program = torch.export.export(module, (images,), dynamic_shapes=({0: Dim("batch")},))
+    torch.export.save(program, path)
+    return path
+
+
+IMAGES = torch.full((3, 3, 8, 8), 7, dtype=torch.uint8)
+
+
+def test_neither_is_taken_for_the_other(honest: Path, tmp_path: Path) -> None:
+    detector = save_answers(tmp_path / "detector.pt2", Answers())
+    logits, score, percentile, flagged = open_detector(detector)(IMAGES)
+    assert (logits.shape, score.tolist()) == ((3, 2), [7.0] * 3)
+    assert not flagged.any() and (percentile < 3).all()
+    with pytest.raises(CheckpointError, match="gives 4 results instead of 1"):
+        open_program(detector)
+    with pytest.raises(CheckpointError, match="gives 1 results instead of 4"):
+        open_program(honest, DETECTOR)
+    with pytest.raises(CheckpointError, match="not a detector as"):
+        open_detector(honest)
+
+
+@pytest.mark.parametrize("call", ["torch.ops.aten._euclidean_dist.default", "torch.sym_max"])
+def test_what_a_detector_may_call_a_classifier_may_not(
+    call: str, honest: Path, tmp_path: Path
+) -> None:
+    members = read(honest)
+    operator(call)(members)
+    path = write(tmp_path / "model.pt2", members)
+    with pytest.raises(CheckpointError, match=f"calls '{call}'"):
+        open_program(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda logits, score, percentile, flagged: (logits, logits, percentile, flagged),
+        lambda logits, score, percentile, flagged: (logits, score.mean(), percentile, flagged),
+        lambda logits, score, percentile, flagged: (logits, score[:2], percentile, flagged),
+        lambda logits, score, percentile, flagged: (
+            logits,
+            torch.complex(score, score),
+            percentile,
+            flagged,
+        ),
+        lambda logits, score, percentile, flagged: (logits, score, percentile / 0, flagged),
+        lambda logits, score, percentile, flagged: (logits, score, 0 * score.log(), flagged),
+        lambda logits, score, percentile, flagged: (logits, score, percentile, score),
+    ],
+    ids=["axes", "one for all", "too few", "complex", "infinite", "nan", "no decision"],
+)
+def test_answers_that_are_none_are_one_sentence(
+    change: Callable[..., tuple[torch.Tensor, ...]], tmp_path: Path
+) -> None:
+    detect = open_detector(save_answers(tmp_path / "detector.pt2", Answers(change)))
+    with pytest.raises(CheckpointError, match=r"does not answer as a detector"):
+        detect(torch.zeros_like(IMAGES))
+
+
+@pytest.mark.parametrize("name", ["", "/", ".", "gone.pt2"])
+def test_what_is_no_file_is_no_detector(name: str) -> None:
+    with pytest.raises(CheckpointError, match="is no file"):
+        load_detector(Path(name))
+
+
+def calls_of(content: Any) -> list[Any]:
+    calls: list[Any] = content["graph_module"]["module_call_graph"]
+    return calls
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: calls_of(content)[0].pop("signature"),
+        lambda content: calls_of(content)[0].update(fqn="conv"),
+        lambda content: calls_of(content).clear(),
+    ],
+    ids=["no signature", "of a layer", "none"],
+)
+def test_a_program_that_nobody_can_call_is_refused(
+    change: Callable[[Any], None], honest: Path, tmp_path: Path
+) -> None:
+    members = read(honest)
+    edit(members, MODEL, change)
+    with pytest.raises(CheckpointError, match="does not say how it is called"):
+        open_program(write(tmp_path / "model.pt2", members))
 
 
 # --- honest exports ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Exported detectors against the audit they come from, on real files, and what is refused."""
 
 import json
+import resource
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -19,13 +20,13 @@ from small_classifier import Small, pictures
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.cli import app
 from gsc_core.deploy.card import DetectorCard, read_card, spelled
 from gsc_core.deploy.export import Exported, export_detector
 from gsc_core.deploy.loading import load_detector, sha256_of
-from gsc_core.deploy.program import ResizeCrop, float32_at_most
+from gsc_core.deploy.program import Alarm, ResizeCrop, float32_at_most
 from gsc_core.detectors import parse_detectors
 from gsc_core.errors import CheckpointError, GscError, SpecError
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Typed, Youden, parse_rule
@@ -211,6 +212,17 @@ def test_the_card_tells_what_was_exported(stage: Path, write: Callable[[str], Ex
     assert str(stage).encode() not in content and b"program.py" not in content  # nobody's paths
 
 
+def test_the_card_tells_who_learned_from_the_calibration_pictures(
+    stage: Path, tmp_path: Path, write: Callable[[str], Exported]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stage / "run", run)
+    document = json.loads((run / "metrics.json").read_text())
+    assert document["in_sample"] == [] and not write("react").card.in_sample
+    (run / "metrics.json").write_text(json.dumps(document | {"in_sample": ["energy"]}))
+    assert export_detector(run, "energy", 0.0, "typed:0.0", tmp_path / "a.pt2").card.in_sample
+
+
 def test_gone_pictures_are_stood_in_for_and_this_is_said(stage: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(stage / "run", run)
@@ -258,8 +270,8 @@ def test_a_detector_that_is_no_graph_names_one_that_is(stage: Path, tmp_path: Pa
     ("detector", "threshold", "name", "said"),
     [
         ("vim", 0.0, "detector.pt2", "no detector 'vim' to export: choose one of gsc, gsc-auto"),
-        ("energy", float("inf"), "detector.pt2", "would flag nothing"),
-        ("energy", float("nan"), "detector.pt2", "would flag nothing"),
+        ("energy", float("inf"), "detector.pt2", "flags all pictures or none"),
+        ("energy", float("nan"), "detector.pt2", "flags all pictures or none"),
         ("energy", 0.0, "detector.onnx", "must end in .pt2"),
     ],
 )
@@ -353,3 +365,149 @@ def test_the_command_exports_what_was_asked_for(stage: Path, tmp_path: Path) -> 
     assert parse_rule(card.rule) == KeepId(share=0.9)
     asked = CliRunner().invoke(app, [*arguments, "--json"])
     assert DetectorCard.model_validate_json(asked.stdout).rule == "keep-id:share=0.95"
+
+
+def test_a_score_that_ties_counts_as_calibration_and_passes() -> None:
+    """By hand: 0.25 is at most itself and flagged by a threshold below it alone."""
+
+    class Given(nn.Module):
+        def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.zeros(len(pixels), 2), pixels[:, 0, 0, 0] / 8
+
+    pixels = torch.tensor([0, 1, 2, 3, 4], dtype=torch.uint8).view(-1, 1, 1, 1)
+    calibration = torch.tensor([0.125, 0.25, 0.25, 0.375])
+    alarm = Alarm(Given(), calibration, 0.25)  # type: ignore[arg-type]
+    _, score, percentile, flagged = alarm(pixels)
+    assert score.tolist() == [0, 0.125, 0.25, 0.375, 0.5]
+    assert percentile.tolist() == [0, 25, 75, 100, 100]
+    assert flagged.tolist() == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("detector", ["gsc-auto", "gsc+knn", "mahalanobis"])
+def test_neither_threads_nor_the_layout_of_pixels_change_what_it_says(
+    detector: str, stage: Path, write: Callable[[str], Exported]
+) -> None:
+    detect, _ = load_detector(write(detector).program)
+    images = torch.stack(images_of(stage, "faint"))
+    before, threads = detect(images), torch.get_num_threads()
+    assert before[1].unique().numel() > 10
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            for each in (images, images.to(memory_format=torch.channels_last)):
+                again = detect(each)
+                torch.testing.assert_close(again[1], before[1], rtol=1e-5, atol=1e-5)
+                assert again[3].tolist() == before[3].tolist()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_picture_in_the_layout_of_the_example_is_resized_pixel_for_pixel() -> None:
+    preprocessing = Preprocessing.model_validate({"resize": 31, "crop": (21, 24)})
+    lines = torch.randint(0, 256, (1, 97, 143, 3), dtype=torch.uint8)
+    image = lines.permute(0, 3, 1, 2)
+    right = preprocessing.resize_crop(image[0].contiguous())
+    assert torch.equal(resizing(preprocessing)(image)[0], right)
+
+
+def test_pictures_of_a_zip_are_compared_and_one_detector_left_is_enough(
+    stage: Path, tmp_path: Path
+) -> None:
+    """With 8 calibration pictures the neighbours are too few: energy alone is scored."""
+    for name in ("id", "noise"):
+        shutil.make_archive(str(tmp_path / name), "zip", stage / name)
+    some = sorted((stage / "calibration").rglob("*.png"))[:8]
+    (tmp_path / "calibration").mkdir()
+    for i, path in enumerate(some):
+        shutil.copy(path, tmp_path / "calibration" / f"{i}.png")
+    spec = json.loads((stage / "run" / "spec.json").read_text())
+    run_audit(
+        AuditSpec.model_validate(
+            spec
+            | {
+                "id": tmp_path / "id.zip",
+                "calibration": tmp_path / "calibration",
+                "ood": {"a name *of* one's own": tmp_path / "noise.zip"},
+                "detectors": [{"name": "knn"}, {"name": "energy"}],
+            }
+        ),
+        tmp_path / "run",
+    )
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["excused"].keys() == {"knn"}
+    out = tmp_path / "detector.pt2"
+    card = export_detector(tmp_path / "run", "energy", 0.0, "typed:0.0", out).card
+    assert (card.agreement.against, card.agreement.pictures) == ("stored scores", 48)
+    with pytest.raises(SpecError, match="no detector 'knn' to export: choose one of energy"):
+        export_detector(tmp_path / "run", "knn", 0.0, "typed:0.0", out)
+    told = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "--detector", "knn"])
+    assert told.exit_code != 0 and isinstance(told.exception, SpecError)
+    assert "at least" in str(told.exception)  # why it was excused
+
+
+def test_a_model_that_moved_is_said(stage: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stage / "run", run)
+    spec = json.loads((run / "spec.json").read_text())
+    spec["model"]["checkpoint"] = str(tmp_path / "gone.pt2")
+    (run / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(GscError, match=r"gone\.pt2"):
+        export_detector(run, "energy", 0.0, "typed:0.0", tmp_path / "out" / "detector.pt2")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".json", ".onnx"])
+def test_a_file_that_is_no_earlier_export_is_never_lost(
+    suffix: str, stage: Path, tmp_path: Path
+) -> None:
+    """A classifier, say, that lies where the detector is asked for."""
+    (tmp_path / f"model{suffix}").write_bytes(b"{}")
+    with pytest.raises(SpecError, match=rf"model\{suffix} is there already and of no exported"):
+        export_detector(stage / "run", "energy", 0.0, "typed:0.0", tmp_path / "model.pt2")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"{}"]
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_and_of_what_a_killed_one_left(
+    stage: Path, write: Callable[[str], Exported], tmp_path: Path
+) -> None:
+    out = copied(write("react"), tmp_path)
+    for left in (".part-detector.pt2-abc", ".part-other.pt2-abc"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "detector.pt2").write_bytes(b"half")
+    export_detector(stage / "run", "energy", 0.0, "typed:0.0", out)
+    assert load_detector(out)[1].detector == "energy"
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {"detector.pt2", "detector.json", ".part-other.pt2-abc"}, "another's stays"
+
+
+def test_it_can_be_stopped_at_each_step_and_leaves_nothing(stage: Path, tmp_path: Path) -> None:
+    def export(on_progress: Callable[[Progress], None]) -> None:
+        export_detector(
+            stage / "run", "energy", 0.0, "typed:0.0", tmp_path / "detector.pt2", on_progress
+        )
+
+    def stop_at(phase: str, done: int) -> Callable[[Progress], None]:
+        def stop(at: Progress) -> None:
+            if (at.phase, at.done) == (phase, done):
+                raise Cancelled
+
+        return stop
+
+    steps = ["fitting the detectors", "writing the detector as one program"]
+    for phase, done in [*((step, 0) for step in steps), ("comparing it with the audit", 20)]:
+        with pytest.raises(Cancelled):
+            export(stop_at(phase, done))
+        assert not list(tmp_path.iterdir())
+    told: list[Progress] = []
+    export(told.append)
+    assert [each.done for each in told if each.total > 1] == list(range(48))
+
+
+def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(stage: Path, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(SpecError, match=r"detector\.pt2 cannot be written"):
+            export_detector(stage / "run", "energy", 0.0, "typed:0.0", tmp_path / "detector.pt2")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())

@@ -67,6 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_audit(spec, here / "run").folder
 
 
+@pytest.mark.slow
 def test_torch_alone_gives_the_scores_of_the_audit(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(run / "scores.parquet")
     rows = [i for i, name in enumerate(table["set"].to_pylist()) if name == "faint"][:8]

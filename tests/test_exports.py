@@ -12,9 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from small_audit import PREPROCESS, write_stage
+from typer.testing import CliRunner
 
 from gsc_core.audit import AuditSpec, Cancelled, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.cli import app
+from gsc_core.deploy.card import read_card
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import AnyRule, Cost, KeepId, Typed, Youden, parse_rule
 from gsc_core.workspace import decisions, exports, history, queue, runs, uses
@@ -106,7 +109,8 @@ def test_it_is_asked_for_once_and_what_is_asked_for_differently_waits_too(bare: 
 def test_what_is_exported_judges_pictures_as_the_run_does(run: StoredRun, made: Path) -> None:
     stored, decision = only(run), keeping(run, 0.95)
     assert stored.current and stored.order.decision == decision
-    assert stored.card.threshold == pytest.approx(decision.value)
+    assert stored.card.threshold == decision.value
+    assert parse_rule(stored.card.rule) == decision.rule, "as `gsc watch` reads it"
     assert stored.files == {
         name: (stored.folder / name).stat().st_size for name in ("detector.pt2", "detector.json")
     }
@@ -148,9 +152,11 @@ def test_what_a_killed_process_left_is_no_export_and_is_cleared_away(bare: Store
     assert only(bare).files["detector.pt2"] > 4
 
 
-def test_cancelled_it_leaves_nothing(bare: StoredRun) -> None:
-    def stop(_: Progress) -> None:
-        raise Cancelled
+@pytest.mark.parametrize("done", [0, 9])
+def test_cancelled_it_leaves_nothing(bare: StoredRun, done: int) -> None:
+    def stop(at: Progress) -> None:
+        if at.done == done:
+            raise Cancelled
 
     with pytest.raises(Cancelled):
         exports.perform(exports.submit_export(RUN, keeping(bare, 0.95)), stop)
@@ -183,8 +189,8 @@ def test_a_run_that_cannot_be_opened_again_says_so_before_the_work(
     ("decision", "reason"),
     [
         (Decision(detector="nosuch", rule=KeepId(share=0.9), value=1), "no detector nosuch"),
-        (Decision(detector="gsc", rule=KeepId(share=0.999), value=float("inf")), "none at all"),
-        (Decision(detector="gsc", rule=KeepId(share=0.5), value=float("nan")), "none at all"),
+        (Decision(detector="gsc", rule=KeepId(share=0.999), value=float("inf")), "nothing at all"),
+        (Decision(detector="gsc", rule=KeepId(share=0.5), value=-float("inf")), "every picture"),
     ],
 )
 def test_a_decision_that_makes_no_detector_is_refused(
@@ -245,6 +251,24 @@ def test_the_command_line_that_asks_for_the_same(run: StoredRun, rule: AnyRule) 
     assert parse_rule(told["--threshold"]) == rule
     hostile = decision.model_copy(update={"detector": "a; rm -rf $HOME `x`"})
     assert shlex.split(exports.command(run, hostile))[4] == hostile.detector
+
+
+def test_the_command_takes_the_threshold_that_the_page_offers(
+    run: StoredRun, tmp_path: Path
+) -> None:
+    """For another detector than the run is judged by, that of the same rule."""
+    decisions.choose(RUN, keeping(run, 0.8, "gsc"))
+    out = tmp_path / "detector.pt2"
+    arguments = ["export", RUN, "--detector", "energy", "--out", str(out)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    card = read_card(out.with_suffix(".json"))
+    assert parse_rule(card.rule) == KeepId(share=0.8)
+    assert card.threshold == keeping(run, 0.8).value
+    useless = CliRunner().invoke(app, [*arguments, "--threshold", "keep-id:0.999"])
+    assert isinstance(useless.exception, GscError)
+    assert "would flag nothing at all" in str(useless.exception)
+    assert read_card(out.with_suffix(".json")) == card
 
 
 # --- what is kept ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 import shutil
 import tomllib
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,9 @@ def test_the_sentence_names_what_stands_against_a_pass():
         "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, wanted at most 1 %."
         " Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. "
         "1 more cannot be told yet."
+    )
+    assert Verdict((*[replace(b, outcome=Outcome.KEPT) for b in broken], unsure)).headline == (
+        "This model breaks none of 6 limits of the release policy, but 1 cannot be told yet."
     )
     assert Verdict((unsure,)).sentence == (
         "Whether this model keeps the one limit of the release policy cannot be told yet. "
@@ -371,6 +375,11 @@ def test_what_looks_kept_is_kept(passed, limit):
     told = Outcome.of(Interval(found.share, low, high), one.limit, at_most=True)
     true = Outcome.of(interval, one.limit, at_most=True)
     assert told is true
+
+
+def test_a_loss_too_small_to_show_is_no_negative_zero():
+    (one,) = read_policy(rule("accuracy_loss", at_most=0.5)).rules
+    assert words.figure(one, Interval(-1e-4, -2e-3, 1e-3)) == "0.0 % (−0.2 to 0.1)"
 
 
 # --- the file --------------------------------------------------------------------------------

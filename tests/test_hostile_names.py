@@ -8,13 +8,17 @@ run scripts, PDF, JSON and CSV.
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
@@ -28,6 +32,7 @@ from gsc_core.report.pdf import to_pdf
 from gsc_core.report.printable import printable
 from gsc_core.report.schema import report_json, report_schema
 from gsc_core.workspace import decisions, telling
+from gsc_core.workspace.cells import harmless
 from gsc_core.workspace.runs import StoredRun, load_run
 
 IMAGE = "<img src=x onerror=alert(1)>.png"
@@ -222,6 +227,8 @@ def test_the_preview_in_the_app(audited: Audited, watched: Watched, tmp_path: Pa
     assert watched.dialogs == []
     assert page.evaluate("window.flag") is None
     assert not [url for url in watched.requests if "127.0.0.1" in url]
+    assert page.viewport_size["height"] < 800
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # it alone scrolls
     inside = page.frames[1]
     assert inside.locator("img").count() == shown_pictures(audited.report)
     assert SETS[0] in inside.locator("body").inner_text()
@@ -281,6 +288,24 @@ def test_csv(audited: Audited) -> None:
     assert list(table["file"]) == ["'" * name.startswith(LIVE) + name for name in files]
     for column, expected in (("set", {*SETS, "id", "calibration"}), ("predicted", {*CLASSES})):
         assert {cell.removeprefix("'") for cell in table[column]} <= expected
+
+
+@given(st.text(alphabet='=+-@;\t\r\n "a1,＝', max_size=12))
+@example("a;=1+1")
+@example("\t=1")
+@example('\n; "=1')
+def test_a_table_split_elsewhere_computes_nothing_either(text: str) -> None:
+    """Where commas are decimal, semicolons separate; tabs and lines do in what is pasted."""
+    (cell,) = harmless(pa.array([text])).to_pylist()
+    parts = re.split(r"[;\t\r\n]", cell)
+    assert not parts[0].startswith(LIVE)
+    assert not [part for part in parts[1:] if part.lstrip(' "').startswith(LIVE)]
+    assert re.sub("'", "", cell) == text
+
+
+@pytest.mark.parametrize("text", ["a-b", "a=b", "a, -b", "a;b=c", "ends with;", "two\tcells"])
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert harmless(pa.array([text])).to_pylist() == [text]
 
 
 def test_without_pictures_no_file_is_named(audited: Audited) -> None:

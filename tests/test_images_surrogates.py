@@ -67,7 +67,9 @@ def test_every_kind_is_a_pure_function_of_its_seed(kind, height, width, seed):
     assert torch.equal(image, kept[0])
     assert torch.equal(other, kept[1])
     assert not torch.equal(made, image)
-    assert not torch.equal(made, kind.make(image, other, seeded(seed + 1)))
+    # on few pixels two seeds may draw nearly the same: not all of five
+    others = [kind.make(image, other, seeded(seed + step)) for step in range(1, 6)]
+    assert not all(torch.equal(made, one) for one in others)
 
 
 @given(height=SIDES, width=SIDES, seed=SEEDS)

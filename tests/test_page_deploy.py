@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from browser import at_rest, served
@@ -18,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from gsc_core.audit import AuditSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import KeepId, Typed
+from gsc_core.evaluation.thresholds import Cost, KeepId, Typed
 from gsc_core.workspace import decision_words, decisions, exports, queue, runs
 from gsc_core.workspace.database import Kind, Lane, State
 from gsc_core.workspace.runs import StoredRun
@@ -201,6 +202,23 @@ def test_too_few_calibration_pictures_make_no_detector(run: StoredRun) -> None:
     assert app.button(key="deploy_start").disabled
 
 
+def test_a_threshold_that_flags_all_or_nothing_makes_no_detector(run: StoredRun) -> None:
+    """The costs that the run is judged by, for a detector that tells nobody apart: flag all."""
+    table = pd.read_parquet(run.path / "scores.parquet")
+    table["energy"] = np.float32(1)
+    table.to_parquet(run.path / "scores.parquet", index=False)
+    run = runs.load_run(run.path)
+    rule = Cost(miss=1.2, alarm=1, prevalence=0.5)
+    decisions.choose(RUN, decisions.decide(run, "gsc", rule))
+    assert decisions.decide(run, "energy", rule).value == -float("inf")
+    app = page()
+    assert not app.button(key="deploy_start").disabled
+    app.selectbox(key="deploy_detector").select("energy").run()
+    assert "would flag every picture" in words(app)
+    assert "scores above" not in words(app)
+    assert app.button(key="deploy_start").disabled
+
+
 # --- at work -----------------------------------------------------------------------------------
 
 
@@ -272,7 +290,7 @@ def test_made_it_is_offered_with_its_figures_and_its_example(made: exports.Store
         ({"largest_difference": 0.0}, "On 48 test pictures its scores are exactly the audit's."),
         (
             {"decided_otherwise": 1},
-            "to within 0.000002; 1 at the very threshold are judged otherwise",
+            "to within 0.000002; 1 at the very threshold is judged otherwise",
         ),
         ({"largest_difference": 1.21e-5}, "its scores are the audit's to within 0.00002."),
         ({"against": "reopened audit"}, "on 48 made-up ones its scores are the audit's to within"),

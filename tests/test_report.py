@@ -268,7 +268,22 @@ def test_a_threshold_set_with_strangers_is_counted_on_the_others(home):
         report = report_of(run, decision, images=False)
         assert {one.tested for one in report.decision.strangers} == {tested}
         assert report.decision.halved == decision.halved
-        assert ("beside the curves" in to_html(report)) == decision.halved
+        drawn = [bars.shares for bars in report.histogram.strangers]
+        drawn += [[x for x, _ in line.points] for line in report.roc]
+        for shares in drawn:  # parts of so many pictures, but for their rounding
+            counts = np.multiply(shares, tested)
+            np.testing.assert_allclose(counts, np.round(counts), atol=0.01)
+        assert ("no part in setting it" in to_html(report)) == decision.halved
+
+
+def test_what_a_costly_miss_leads_to_is_said(home):
+    run = load_run(write_run(home / "demo"))
+    decision = decisions.decide(run, "energy", Cost(miss=2, alarm=1, prevalence=0.5))
+    text = words_of(to_html(report_of(run, decision, images=False)))
+    assert "Of 1,000 pictures with 500 strangers among them, expect" in text
+    assert "a stranger that passes costs 2" in text
+    rare = decisions.decide(run, "energy", Cost(miss=2, alarm=1, prevalence=0.001))
+    assert "this run has 50" in report_of(run, rare, images=False).decision.warning
 
 
 def test_many_classes_are_cut_and_counted(home):

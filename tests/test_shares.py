@@ -181,6 +181,15 @@ def test_a_damaged_share_is_as_if_there_were_none(home, content):
     shares.prune(NOW)
 
 
+def test_a_share_under_another_name_is_damaged(home):
+    """Else it could be opened and would never be listed, nor revoked with its run."""
+    first, second = (shares.publish("demo", PAGE, days=7, now=NOW) for _ in range(2))
+    folder = home / "shares"
+    (folder / f"{first.share.id}.share").replace(folder / f"{second.share.id}.share")
+    assert shares.opened(second.token, NOW) is None
+    assert shares.shared("demo", NOW) == ()
+
+
 def test_a_share_that_names_a_place_outside_is_damaged(home):
     new = shares.publish("demo", PAGE, days=7, now=NOW)
     elsewhere = new.share.model_copy(update={"run": "../runs/demo"})

@@ -40,6 +40,7 @@ class Card:
     rule: str = "keep-id:0.95"
     calibration: int = 200
     calibration_flagged: int = 9
+    in_sample: bool = False
 
 
 class Brightness(nn.Module):
@@ -291,6 +292,9 @@ def test_a_threshold_that_promises_nothing_is_refused(program, folder, state):
     write(folder, 1, 60, seed=0)
     with pytest.raises(SpecError, match="no rise can be seen"):
         look(program, Card(calibration_flagged=200), folder, state)
+    with pytest.raises(SpecError, match="learned from the pictures that set its threshold"):
+        look(program, Card(in_sample=True), folder, state)
+    assert not state.exists()
     with pytest.raises(SpecError, match="--alpha 0 is a chance"):
         look(program, Card(), folder, state, alpha=0)
 

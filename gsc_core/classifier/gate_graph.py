@@ -135,11 +135,17 @@ class OutputSpec(OneOf):
     user_output: UserValue | None = None
 
 
+def _as_many(outputs: list[OutputSpec], info: ValidationInfo) -> list[OutputSpec]:
+    if len(outputs) != (needed := _allowed(info).outputs):
+        raise ValueError(f"gives {len(outputs)} results instead of {needed}")
+    return outputs
+
+
 class Signature(Strict):
     """What the graph's inputs and outputs stand for."""
 
     input_specs: list[InputSpec]
-    output_specs: list[OutputSpec]
+    output_specs: Annotated[list[OutputSpec], AfterValidator(_as_many)]
 
 
 class Range(Strict):
@@ -197,12 +203,18 @@ class ModuleCall(Strict):
     signature: CallSignature | None = None
 
 
+def _tells_how_it_is_called(calls: list[ModuleCall]) -> list[ModuleCall]:
+    if not calls or calls[0].fqn or calls[0].signature is None:
+        raise ValueError("does not say how it is called")
+    return calls
+
+
 class GraphModule(Strict):
     """The graph with its signature; metadata that torch would parse is left out."""
 
     graph: Graph
     signature: Signature
-    module_call_graph: list[ModuleCall]
+    module_call_graph: Annotated[list[ModuleCall], AfterValidator(_tells_how_it_is_called)]
 
 
 class Program(Strict):

@@ -2,10 +2,15 @@
 
 A list of what is allowed, and not of what is forbidden, because the `aten` namespace also holds
 `from_file` (maps a file), TorchScript's `save` (writes one), `set_` with a foreign storage, and
-internal kernels that do not check their arguments; and because torch adds operators. Taken from
-the Core ATen set, less random, uninitialised and backward ones, and from the exports of one or two
+internal kernels that write where they are told; and because torch adds operators. Taken from the
+Core ATen set, less random, uninitialised and backward ones, and from the exports of one or two
 models of each family in torchvision and timm. Names are without overload; `name_` means in place.
 A detector that was exported calls a few more; each checks its arguments and touches no file.
+
+Not all others do: `_native_batch_norm_legit_no_training`, `_weight_norm`, `grid_sampler_2d` and
+`_upsample_bilinear2d_aa` read past a tensor's end when their arguments do not fit together, and a
+division of integers can end the process. That may crash the process which runs a stranger's
+program, and is why the app does so in a worker.
 """
 
 from dataclasses import dataclass

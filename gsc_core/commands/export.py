@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from gsc_core.cli_options import AsJson
+from gsc_core.commands.opened import opened
 from gsc_core.errors import SpecError
 from gsc_core.terminal import console, shown_progress
 
@@ -39,14 +40,14 @@ def export(
     """Write a detector with its network and threshold as one file that needs torch alone."""
     from gsc_core.deploy.card import spelled
     from gsc_core.deploy.export import export_detector
-    from gsc_core.workspace import runs
+    from gsc_core.workspace import decisions
 
-    folder = Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run)
-    stored = runs.load_run(folder)
+    stored = opened(run)
     decision = _decision(stored, detector, threshold)
+    decisions.ensure_finite(decision)
     with shown_progress() as on_progress:
         written = export_detector(
-            folder,
+            stored.path,
             decision.detector,
             decision.value,
             spelled(decision.rule),
@@ -62,12 +63,10 @@ def export(
 
 def _decision(run: StoredRun, detector: str | None, threshold: str | None) -> Decision:
     """What was decided, as far as the options do not ask for something else."""
-    from gsc_core.evaluation.thresholds import KeepId, parse_rule
-    from gsc_core.workspace import decisions
-    from gsc_core.workspace.runs import is_kept
+    from gsc_core.evaluation.thresholds import parse_rule
+    from gsc_core.workspace import decisions, exports
 
-    decided = decisions.current(run) if is_kept(run) else decisions.default(run)
-    name = detector or decided.detector
+    name = detector or decisions.current(run).detector
     if name not in run.detectors:
         why = f" ({run.excused[name]})" if name in run.excused else ""
         raise SpecError(
@@ -75,9 +74,7 @@ def _decision(run: StoredRun, detector: str | None, threshold: str | None) -> De
         )
     if threshold is not None:
         return decisions.decide(run, name, parse_rule(threshold))
-    if name == decided.detector:
-        return decided
-    return decisions.decide(run, name, KeepId(share=decisions.KEEP))
+    return exports.offered(run, name)
 
 
 def _print(written: Exported) -> None:
@@ -93,11 +90,15 @@ def _print(written: Exported) -> None:
         )
     )
     found = card.agreement
+    on = (
+        "test pictures"
+        if found.against == "stored scores"
+        else "made-up pictures, as the audit's are gone"
+    )
     show(
         Text(
-            f"Read again and compared with the {found.against} of {found.pictures} pictures: the "
-            f"largest difference is {found.largest_difference:.2g}, "
-            f"{found.decided_otherwise} are decided otherwise."
+            f"Read again and compared with the audit ({on}: {found.pictures}). Scores differ by at "
+            f"most {found.largest_difference:.2g}; decided otherwise: {found.decided_otherwise}."
         )
     )
     show(Text("With torch alone:\n"))

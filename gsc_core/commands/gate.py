@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gsc_core.cli_options import AsJson
+from gsc_core.commands.opened import opened
 from gsc_core.errors import SpecError
 from gsc_core.terminal import console
 
@@ -43,11 +44,13 @@ def gate(
     from gsc_core.gate.junit import junit_xml
     from gsc_core.gate.markdown import summary
     from gsc_core.scoring.chunks import written_aside
+    from gsc_core.workspace import decisions
 
     if as_json and markdown == "-":
         raise SpecError("--json and --markdown - both print: give one of them a file.")
     limits = _policy(policy)
-    stored, decision = _opened(run)
+    stored = opened(run)
+    decision = decisions.current(stored)
     verdict = judge(stored, decision, limits)
     if junit is not None:
         with written_aside(junit) as part:
@@ -74,16 +77,6 @@ def _policy(path: Path | None) -> Policy:
     if kept is None:
         raise SpecError("No limits were given: name them by --policy policy.toml.")
     return kept
-
-
-def _opened(run: str) -> tuple[StoredRun, Decision]:
-    """A run with its decision; an audit that does not lie in the workspace has the default."""
-    from gsc_core.workspace import decisions, runs
-
-    folder = Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run)
-    stored = runs.load_run(folder)
-    holds = decisions.current if runs.is_kept(stored) else decisions.default
-    return stored, holds(stored)
 
 
 def _append(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gsc_core.commands.opened import opened
 from gsc_core.errors import GscError, SpecError
 
 if TYPE_CHECKING:
@@ -44,13 +45,12 @@ def report(
 ) -> None:
     """Write a run's report as HTML, PDF or JSON, or all its scores as CSV."""
     from gsc_core.scoring.chunks import written_aside
-    from gsc_core.workspace import decisions, runs
+    from gsc_core.workspace import decisions
 
     kind = as_format or _format_of(out)
     if out.is_dir():
         raise SpecError(f"--out {out} is a folder: name a file in it, such as report.html.")
-    folder = Path(run) if Path(run).is_dir() else runs.run_folder(run)
-    loaded = runs.load_run(folder)
+    loaded = opened(run)
     decision = decisions.current(loaded)
     if not (without_images or without_channels or kind == "csv"):
         _look_into(loaded, decision)

@@ -39,8 +39,8 @@ def watch(
     from gsc_core.deploy.loading import load_detector
     from gsc_core.deploy.watch import look
 
-    kept = state or detector.with_suffix(".watch.json")
     program, card = load_detector(detector)
+    kept = state or detector.with_suffix(".watch.json")
     with shown_progress() as on_progress:
         watched = look(program, card, images, kept, alpha=alpha, on_progress=on_progress)
     if as_json:
@@ -69,7 +69,9 @@ def _print(watched: Watched, state: Path) -> None:
         )
     )
     if today.strangest:
-        table = Table("strangest of this look", "outlier score", "calibration no stranger", "")
+        table = Table(
+            "strangest of this look", "outlier score", "of calibration at most so strange", ""
+        )
         for one in today.strangest:
             flag = "outside" if one.flagged else ""
             cells = (visible(one.name), f"{one.score:.4g}", f"{one.percentile:.1f} %", flag)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from gsc_core.audit import SCORES_FILE
+from gsc_core.audit import SCORES_FILE, Progress
 from gsc_core.deploy.card import Agreement
 from gsc_core.deploy.loading import Detect
 from gsc_core.detectors.ensemble import Ensemble
@@ -60,24 +60,38 @@ def stored_scores(folder: Path, detector: str) -> Stored:
     try:
         with (folder / SCORES_FILE).open("rb") as file:
             table = pq.ParquetFile(file).read(["set", "role", "file", "sha256", detector])
-    except (OSError, pa.ArrowException) as error:
+        return Stored(table, table[detector].to_numpy().astype(np.float64))
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise SpecError(f"{SCORES_FILE} of this run is damaged: run the audit again.") from error
-    return Stored(table, table[detector].to_numpy().astype(np.float64))
 
 
 def check(
-    detect: Detect, audit: Reopened, detector: str, stored: Stored, threshold: float
+    detect: Detect,
+    audit: Reopened,
+    detector: str,
+    stored: Stored,
+    threshold: float,
+    on_progress: Callable[[Progress], None],
 ) -> Agreement:
     """Compare a program with what the audit stored of some test pictures.
 
     Where these are gone the audit, opened again, says what is right for random pixels. Raises
     GscError when the program gives other scores.
     """
+    total = min(PICTURES, len(stored.test_rows))
+
+    def compared(asked: Iterator[tuple[Tensor, float]]) -> list[tuple[float, float]]:
+        pairs: list[tuple[float, float]] = []
+        for image, right in asked:
+            on_progress(Progress("comparing it with the audit", len(pairs), total))
+            pairs.append((float(detect(image[None])[1]), right))
+        return pairs
+
     tolerance = tolerance_of(audit, detector, stored)
-    pairs = [(_score(detect, image), right) for image, right in pictures(audit, stored)]
+    pairs = compared(pictures(audit, stored))
     against: Literal["stored scores", "reopened audit"]
     against = "stored scores" if pairs else "reopened audit"
-    pairs = pairs or [(_score(detect, image), right) for image, right in noise(audit, detector)]
+    pairs = pairs or compared(noise(audit, detector))
     ours, theirs = np.array(pairs, dtype=np.float64).T
     found = Agreement(
         against=against,
@@ -89,8 +103,8 @@ def check(
     if not found.largest_difference <= tolerance:
         raise GscError(
             f"The exported {detector} does not give the audit's scores (it is off by up to "
-            f"{found.largest_difference:.3g}), so nothing was written: run the audit again on this "
-            "machine and export that."
+            f"{found.largest_difference:.3g}), so nothing was written. The program or machine has "
+            "changed since this audit: run it again and export that."
         )
     return found
 
@@ -98,7 +112,8 @@ def check(
 def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
     """What scores may differ by and still be the same: little against how far they spread."""
     low, high = np.quantile(stored.calibration, [0.05, 0.95])
-    share = _SHARE if _made_on(audit.folder) == "cpu" else _SHARE_ELSEWHERE
+    on_cpu = told(audit.folder)["provenance"].get("device", "cpu") == "cpu"
+    share = _SHARE if on_cpu else _SHARE_ELSEWHERE
     rounding = 1e-6 * float(np.abs(stored.calibration).max())
     tolerance = share * float(high - low) + rounding
     if isinstance(audit.detectors[detector], Ensemble):
@@ -107,14 +122,10 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
     return tolerance
 
 
-def _made_on(folder: Path) -> str:
-    """The device of the audit; `reopen` has read the same file."""
-    device = json.loads((folder / "metrics.json").read_bytes())["provenance"].get("device", "cpu")
-    return str(device)
-
-
-def _score(detect: Detect, image: Tensor) -> float:
-    return float(detect(image[None])[1])
+def told(folder: Path) -> dict[str, Any]:
+    """The audit's document; `reopen` has read the same file."""
+    document: dict[str, Any] = json.loads((folder / "metrics.json").read_bytes())
+    return document
 
 
 def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:

@@ -55,10 +55,11 @@ class DetectorCard(BaseModel):
     """All about a `detector.pt2`.
 
     A picture is flagged when its outlier score is above `threshold`; `calibration_flagged` of the
-    `calibration` pictures, on which rule and percentiles rest, are. `rule` is as `parse_rule` reads
-    it. `preprocessing` is what the program does to a picture by itself; for `detector.onnx`, resize
-    and crop come first. `model_sha256` is of the audited classifier, `program_sha256` and
-    `onnx_sha256` of the files beside the card.
+    `calibration` pictures, on which rule and percentiles rest, are; `in_sample` tells that the
+    detector has learned from these very pictures, so that they promise nothing. `rule` is as
+    `parse_rule` reads it. `preprocessing` is what the program does to a picture by itself; for
+    `detector.onnx`, resize and crop come first. `model_sha256` is of the audited classifier,
+    `program_sha256` and `onnx_sha256` of the files beside the card.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,7 @@ class DetectorCard(BaseModel):
     rule: Text
     calibration: Count
     calibration_flagged: Count
+    in_sample: bool = False
     preprocessing: Preprocessing
     model_sha256: Digest
     program_sha256: Digest

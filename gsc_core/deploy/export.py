@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import io
 import math
 import shutil
 import tempfile
@@ -18,8 +20,8 @@ import torch
 from gsc_core.audit import Progress
 from gsc_core.classifier.gate import checked_copy
 from gsc_core.classifier.gate_operators import DETECTOR
-from gsc_core.deploy.agreement import Stored, check, stored_scores
-from gsc_core.deploy.card import Agreement, DetectorCard
+from gsc_core.deploy.agreement import Stored, check, stored_scores, told
+from gsc_core.deploy.card import Agreement, DetectorCard, read_card
 from gsc_core.deploy.loading import open_detector, sha256_of
 from gsc_core.deploy.onnx_form import write_onnx
 from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
@@ -30,8 +32,7 @@ from gsc_core.results import versions
 from gsc_core.scoring.chunks import writing_to
 
 _PLAIN = Need.LOGITS | Need.FEATURES
-_PHASE = "exporting the detector"
-_STEPS = 5
+_SUFFIXES = (".pt2", ".onnx", ".json")
 
 
 @dataclass(frozen=True)
@@ -60,43 +61,46 @@ def export_detector(
     pictures, and whether the score is above `threshold`. `rule` is where that comes from, as
     `parse_rule` reads it. `onnx` writes `.onnx` as well, from pixels that were resized already.
 
-    What was written is read again and compared with the audit's scores. All files appear, or none.
-    Raises GscError where that fails, or the detector is no graph of plain operators.
+    What was written is read again and compared with the audit's scores. All files appear, or none;
+    those of an earlier export make room, others never. `on_progress` may raise to stop. Raises
+    GscError where the comparison fails, or the detector is no graph of plain operators.
     """
     if out.suffix != ".pt2":
         raise SpecError(f"{out.name} must end in .pt2: name it so.")
     if not math.isfinite(threshold):
-        raise SpecError(
-            "This threshold would flag nothing at all: ask for a smaller share, or calibrate with "
-            "more pictures."
-        )
-    step = _counted(on_progress)
-    step()
-    audit = reopen(folder, device="cpu")
+        raise SpecError("This threshold flags all pictures or none at all: choose another.")
+    _ensure_free(out)
+    audit = reopen(folder, on_progress, device="cpu")
     _require(audit, detector)
     stored = stored_scores(folder, detector)
-    step()
+    on_progress(Progress("writing the detector as one program", 0, 1))
     alarm = _alarm(audit, detector, stored, threshold)
     with _all_or_none(out) as part:
+        on_progress(Progress("writing the detector as one program", 0, 1))  # tracing took a while
         _write_program(
             DetectorProgram(audit.classifier.preprocessing, alarm), part, detector, audit
         )
-        step()
-        agreement = check(open_detector(part), audit, detector, stored, threshold)
-        step()
+        agreement = check(open_detector(part), audit, detector, stored, threshold, on_progress)
         if onnx:
+            on_progress(Progress("writing the ONNX form", 0, 1))
             write_onnx(alarm, audit, detector, stored, part.with_suffix(".onnx"))
         card = _card(audit, detector, threshold, rule, stored, agreement, part)
         part.with_suffix(".json").write_text(card.model_dump_json(indent=2), encoding="utf-8")
-    step()
     written = out.with_suffix(".onnx") if onnx else None
     return Exported(out, out.with_suffix(".json"), written, card)
 
 
-def _counted(on_progress: Callable[[Progress], None]) -> Callable[[], None]:
-    """Tells one step more at each call."""
-    done = iter(range(_STEPS + 1))
-    return lambda: on_progress(Progress(_PHASE, next(done), _STEPS - 1))
+def _ensure_free(out: Path) -> None:
+    """Raises SpecError where a file would be lost that is no earlier export: a model, say."""
+    taken = [path for path in map(out.with_suffix, _SUFFIXES) if path.exists()]
+    if not taken:
+        return
+    try:
+        read_card(out.with_suffix(".json"))
+    except SpecError as error:
+        raise SpecError(
+            f"{taken[0]} is there already and of no exported detector: choose another name."
+        ) from error
 
 
 def _require(audit: Reopened, detector: str) -> None:
@@ -122,7 +126,9 @@ def _write_program(program: DetectorProgram, path: Path, detector: str, audit: R
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.export.save(exported(program), path)
+            whole = io.BytesIO()  # torch does not survive a full disk
+            torch.export.save(exported(program), whole)
+        path.write_bytes(whole.getbuffer())
         path.write_bytes(checked_copy(path, DETECTOR).getbuffer())
     except OSError:
         raise
@@ -162,6 +168,7 @@ def _card(
         rule=rule,
         calibration=len(stored.calibration),
         calibration_flagged=int(np.count_nonzero(stored.calibration > threshold)),
+        in_sample=detector in told(audit.folder).get("in_sample", ()),
         preprocessing=audit.classifier.preprocessing,
         model_sha256=audit.classifier.sha256,
         program_sha256=sha256_of(program),
@@ -177,17 +184,21 @@ def _card(
 def _all_or_none(out: Path) -> Iterator[Path]:
     """A path to write a program to, and files beside it; all take their places when all went well.
 
-    The card goes last, and the old one first: no card ever lies beside another's program.
+    The card goes last, and the old one first: no card ever lies beside another's program. What a
+    process left that was killed on the way goes too.
     """
     with writing_to(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
+        prefix = f".part-{out.name}-"
+        for left in out.parent.glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
         try:
             yield aside / out.name
             if out.with_suffix(".json").is_file():
                 out.with_suffix(".json").unlink()
                 out.with_suffix(".onnx").unlink(missing_ok=True)
-            for suffix in (".pt2", ".onnx", ".json"):
+            for suffix in _SUFFIXES:
                 if (aside / out.name).with_suffix(suffix).is_file():
                     (aside / out.name).with_suffix(suffix).replace(out.with_suffix(suffix))
         finally:

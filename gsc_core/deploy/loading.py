@@ -20,6 +20,9 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 Detect = Callable[[Tensor], Outputs]
 """From images uint8 `[B,3,H,W]` of any size."""
 
+_KINDS = ((torch.float32, 2), (torch.float32, 1), (torch.float32, 1), (torch.bool, 1))
+"""Number format and number of axes of each output."""
+
 
 def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     """Open a `detector.pt2` with the card beside it, `detector.json`.
@@ -28,6 +31,8 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     which a stranger made runs no code here. Raises SpecError or CheckpointError when the card is
     missing, the two do not belong together, or the program is no exported detector.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file: give the path of an exported detector.")
     card = read_card(path.with_suffix(".json"))
     try:
         digest = sha256_of(path)
@@ -41,7 +46,10 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
 
 
 def open_detector(path: Path) -> Detect:
-    """The program in a file, behind the gate; raises CheckpointError."""
+    """The program in a file, behind the gate; raises CheckpointError.
+
+    So does a call, when the program gives something else than a detector does.
+    """
     try:
         module = open_program(path, DETECTOR).module(check_guards=False)
     except CheckpointError as error:
@@ -53,9 +61,22 @@ def open_detector(path: Path) -> Detect:
     def detect(images: Tensor) -> Outputs:
         with torch.no_grad():
             outputs: Outputs = module(images)
+        if not _are_answers(outputs, len(images)):
+            raise CheckpointError(
+                f"{path.name} does not answer as a detector of `gsc export` does: export it again."
+            )
         return outputs
 
     return detect
+
+
+def _are_answers(outputs: Outputs, batch: int) -> bool:
+    """Whether these are logits, score, percentile and flagged of so many images."""
+    fit = all(
+        isinstance(one, Tensor) and (one.dtype, one.ndim) == kind and len(one) == batch
+        for one, kind in zip(outputs, _KINDS, strict=True)
+    )
+    return fit and bool(((outputs[2] >= 0) & (outputs[2] <= 100)).all())
 
 
 def sha256_of(path: Path) -> str:

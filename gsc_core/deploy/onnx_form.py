@@ -72,9 +72,9 @@ def _quiet() -> Any:
 
 def _compare(session: Any, alarm: Alarm, audit: Reopened, detector: str, stored: Stored) -> None:
     tolerance = tolerance_of(audit, detector, stored)
-    images = [image for image, _ in pictures(audit, stored)]
-    for image in images or [image for image, _ in noise(audit, detector)]:
-        pixels = audit.classifier.preprocessing.resize_crop(image)[None]
+    prepared = audit.classifier.preprocessing.resize_crop  # photos are large: few are held whole
+    small = [prepared(image)[None] for image, _ in pictures(audit, stored)]
+    for pixels in small or [prepared(image)[None] for image, _ in noise(audit, detector)]:
         with torch.no_grad():
             right = float(alarm(pixels)[1])
         found = float(session.run(["score"], {"pixels": pixels.numpy()})[0][0])

@@ -123,10 +123,16 @@ def look(
 
     `state` is the JSON file that holds what earlier looks counted; a new one begins the watch, at
     this `alpha`. What was counted stays when the look is interrupted. Raises SpecError for a state
-    that cannot be used, and ImageError when there is no picture that can be scored.
+    that cannot be used or a detector that promises nothing, and ImageError when there is no picture
+    that can be scored.
     """
     if not 0 < alpha < 1:
         raise SpecError(f"--alpha {alpha:g} is a chance of error: give one between 0 and 1.")
+    if card.in_sample:
+        raise SpecError(
+            "This detector has learned from the pictures that set its threshold, so calibration "
+            "promised nothing to watch for: audit with more calibration pictures, then export."
+        )
     calibrated = calibrated_by(card)
     if calibrated.most(alpha) >= 1:
         raise SpecError(
@@ -221,7 +227,7 @@ def _scored(
 def _score(program: Detect, name: str, pixels: Tensor) -> Scored | Broken:
     try:
         _, score, percentile, flagged = program(pixels[None])
-    except (RuntimeError, AssertionError, ValueError, IndexError):  # no room for such a shape
+    except Exception:  # a graph has no room for such a shape, and raises anything then
         height, width = pixels.shape[1:]
         return Broken(name, f"cannot be scored by this detector: it has {width} × {height} pixels.")
     if not math.isfinite(float(score)):

@@ -59,7 +59,7 @@ class KNN(Detector):
     The paper uses k = 10 with 13,000 ImageNet images and 1,000 with all of them; its score hardly
     depends on k when k grows with the number of images.
 
-    Ours and not the library's, which leaves torch: a detector is exported as one graph.
+    The library's own searches outside torch; this one is plain torch, so that it can be exported.
     """
 
     k: int = knob(10, "which nearest neighbour counts", low=1)

@@ -18,7 +18,7 @@ def parted(share: float) -> tuple[str, str]:
 
 def about(number: float) -> str:
     """An expected number of pictures, rounded; what is rare is not rounded to none."""
-    return "fewer than 1" if 0 < number < 0.5 else f"{round(number):,}"
+    return "fewer than 1" if 0 < number <= 0.5 else f"{round(number):,}"
 
 
 def between(low: float, high: float) -> str:

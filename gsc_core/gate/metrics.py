@@ -179,7 +179,7 @@ METRICS = (
     ),
     Metric(
         "fpr95_ood_positive",
-        "Familiar flagged, 95 % of strangers caught (FPR95, OOD positive)",
+        "Familiar flagged, 95 % of strangers caught (FPR95 the other way round)",
         _audited("fpr95_ood_positive"),
         of=Of.DETECTOR,
         sets=Sets.MEAN,

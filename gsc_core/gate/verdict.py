@@ -78,6 +78,11 @@ class Verdict:
         total = len(self.rules)
         if broken:
             return f"This model breaks {_of(broken, total)}."
+        if unsure and total > 1:
+            return (
+                f"This model breaks none of {total} limits of the release policy, but {unsure} "
+                "cannot be told yet."
+            )
         if unsure:
             return f"Whether this model keeps {_of(unsure, total)} cannot be told yet."
         return f"This model keeps {_of(total, total)}."

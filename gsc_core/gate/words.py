@@ -51,7 +51,9 @@ def figure(rule: Rule, found: Interval) -> str:
         shown = Interval(found.value, ends[0] / 100, ends[1] / 100)
         if Outcome.of(shown, rule.limit, at_most=at_most) is came:
             break
-    value, low, high = (f"{x:.{decimals}f}".replace("-", "−") for x in (100 * found.value, *ends))
+    # Adding zero takes the sign off a rounded -0.0.
+    rounded = (round(x, decimals) + 0.0 for x in (100 * found.value, *ends))
+    value, low, high = (f"{x:.{decimals}f}".replace("-", "−") for x in rounded)
     return f"{value} % ({low} to {high})"
 
 

@@ -19,7 +19,14 @@ from gsc_core.report import model, naming
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
 from gsc_core.report.pictures import channels_note, groups_of
-from gsc_core.workspace import decision_words, decisions, runs, selections
+from gsc_core.workspace import (
+    decision_doubts,
+    decision_outcomes,
+    decision_words,
+    decisions,
+    runs,
+    selections,
+)
 from gsc_core.workspace.decisions import ClassEffect, Decision
 from gsc_core.workspace.runs import StoredRun
 
@@ -35,7 +42,7 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
 
     Raises GscError when the run's scores are missing or damaged, or the release policy is.
     """
-    scores = run.scores(decision.detector)
+    scores = decisions.tested_scores(run, decision.detector, halved=decision.halved)
     known = scores.pop("id")
     found = decisions.effect_of(run, decision)
     drawn = dict(list(scores.items())[:MOST_DRAWN])
@@ -109,10 +116,11 @@ def _gate(run: StoredRun, decision: Decision) -> model.Gate | None:
 
 def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided:
     calibration = len(run.calibration_scores(decision.detector))
-    warning = decision_words.shortage(decision.rule, calibration)
+    none = decision_words.shortage(decision.rule, calibration) or decision_doubts.extreme(decision)
     sentences = [decision_words.familiar_sentence(found), decision_words.strangers_sentence(found)]
-    if warning is None:
+    if none is None:
         sentences.append(decision_words.basis_sentence(run, decision, found))
+    sentences += decision_outcomes.outcome_sentences(decision.rule, found)
     return model.Decided(
         detector=decision.detector,
         title=naming.title_of(decision.detector),
@@ -126,7 +134,7 @@ def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided
         strangers=tuple(_counted(name, one) for name, one in found.strangers.items()),
         strangers_share=found.strangers_share,
         sentences=tuple(sentences),
-        warning=warning,
+        warning=none or decision_doubts.rough(run, decision),
     )
 
 

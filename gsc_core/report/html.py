@@ -41,14 +41,15 @@ def to_html(report: Report) -> str:
 def framed(page: str, height: int) -> str:
     """A page that shows another in a sandboxed frame, for a preview inside the app.
 
-    The frame has an origin of its own and runs no scripts, whatever the report holds.
+    The frame has an origin of its own and runs no scripts, whatever the report holds. It is as high
+    as the window around it leaves, at most `height` pixels: the report alone scrolls.
     """
     policy = html.escape(POLICY.replace("default-src", "frame-src 'self'; default-src"), quote=True)
     return (
         f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<iframe sandbox="" title="Preview of the report" '
-        f'style="border:0;width:100%;height:{height}px" srcdoc="{html.escape(page, quote=True)}">'
-        "</iframe>"
+        f'style="display:block;border:0;width:100%;height:min({height}px, calc(100vh - 16px))" '
+        f'srcdoc="{html.escape(page, quote=True)}"></iframe>'
     )
 
 

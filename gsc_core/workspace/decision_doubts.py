@@ -72,8 +72,6 @@ def fewest(rule: Rule) -> tuple[int, int]:
     all strangers do, nor one stranger more than all familiar pictures.
     """
     match rule:
-        case KeepId(share=share):
-            return smallest_calibration(share), 0
         case CatchOod(share=share):
             return 0, smallest_calibration(share)
         case Youden():
@@ -82,8 +80,8 @@ def fewest(rule: Rule) -> tuple[int, int]:
             return _weighed((1 - prevalence) / prevalence)
         case Cost(miss=miss, alarm=alarm, prevalence=prevalence):
             return _weighed(alarm * (1 - prevalence) / (miss * prevalence))
-        case Typed():
-            return 0, 0
+        case KeepId() | Typed():
+            return 0, 0  # no stranger is weighed
         case _:
             assert_never(rule)
 

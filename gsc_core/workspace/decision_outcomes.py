@@ -1,6 +1,10 @@
 """What comes of a threshold in sentences: alarms that are right, what it costs, what it gains."""
 
-from gsc_core.evaluation.counts import about, between, in_1000
+import math
+
+import numpy as np
+
+from gsc_core.evaluation.counts import about, between, in_1000, parted
 from gsc_core.evaluation.cutpoints import expected_cost
 from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import F1, Cost, Effect, Rule
@@ -18,27 +22,27 @@ def outcome_sentences(rule: Rule, found: Effect) -> tuple[str, ...]:
 
 
 def refusing_sentence(found: Selective) -> str:
-    """What refusing flagged pictures does to the classifier's names, in counts of 1,000."""
+    """What leaving out flagged pictures does to the classifier's names, in counts of 1,000."""
     after, before = in_1000(found.passing), in_1000(found.accuracy)
-    refused = in_1000(1 - found.kept)
+    flagged = parted(found.kept)[1]
     text = (
         f"Of 1,000 familiar pictures that pass, {after} are named rightly "
         f"(95 % interval {between(found.low, found.high)})"
     )
     if after == before:
-        return f"{text}, as many as when no picture is refused; {refused} of 1,000 are refused."
+        return f"{text}, as many as when none is flagged; {flagged} of 1,000 are flagged."
     return (
-        f"{text}, instead of {before} when no picture is refused; the price is that {refused} of "
-        "1,000 are refused."
+        f"{text}, instead of {before} when none is flagged; the price is that {flagged} of 1,000 "
+        "are flagged."
     )
 
 
 def area_sentence(found: Selective) -> str:
     """The area under the risk-coverage curve, and what it would be by chance."""
     return (
-        "Refusing more and more pictures, the strangest first, leaves on average "
-        f"{in_1000(found.area)} of 1,000 accepted ones named wrongly; refusing at random leaves "
-        f"{in_1000(1 - found.accuracy)}."
+        "Flagging more and more pictures, the strangest first, leaves on average "
+        f"{in_1000(found.area)} of 1,000 that pass named wrongly; flagging at random leaves "
+        f"{parted(found.accuracy)[1]}."
     )
 
 
@@ -49,10 +53,15 @@ def _alarms(prevalence: float, found: Effect) -> str:
     missed = strangers * found.strangers_share
     false = (stream - strangers) * (1 - found.known.share)
     return (
-        f"Of {stream:,} pictures with {about(strangers)} strangers among them, expect "
-        f"{about(strangers - missed)} strangers and {about(false)} familiar pictures to be "
-        f"flagged, and {about(missed)} strangers to pass."
+        f"Of {stream:,} pictures with {_many(strangers, 'stranger')} among them, expect "
+        f"{_many(strangers - missed, 'stranger')} and {_many(false, 'familiar picture')} to be "
+        f"flagged, and {_many(missed, 'stranger')} to pass."
     )
+
+
+def _many(number: float, what: str) -> str:
+    said = about(number)
+    return f"{said} {what}" if said in ("1", "fewer than 1") else f"{said} {what}s"
 
 
 def _costs(rule: Cost, found: Effect) -> str:
@@ -72,9 +81,11 @@ def _costs(rule: Cost, found: Effect) -> str:
 
 def _amount(cost: float) -> str:
     """Three figures of a cost, without an exponent where it is large."""
-    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"
+    if cost >= 100:
+        return f"{cost:,.0f}"
+    return np.format_float_positional(cost, precision=3, fractional=False, trim="-")
 
 
 def _stream(prevalence: float) -> int:
-    """Of how many pictures one speaks: more than 1,000 where strangers are rarer than that."""
-    return 1000 if prevalence >= 0.001 else 1_000_000
+    """Of how many pictures one speaks: 1,000, or as many more as it takes to have 10 strangers."""
+    return int(10 ** max(3, math.ceil(1 - math.log10(prevalence) - 1e-9)))

@@ -40,10 +40,8 @@ def rule_words(rule: Rule) -> str:
                 f"{strangers_in_1000(prevalence)}"
             )
         case Cost(miss=miss, alarm=alarm, prevalence=prevalence):
-            times = "" if miss == alarm else f"{miss / alarm:,.4g} times "
             return (
-                f"least cost, a stranger that passes being {times}as bad as a familiar picture "
-                f"flagged, expecting {strangers_in_1000(prevalence)}"
+                f"least cost, {_compared(miss, alarm)}, expecting {strangers_in_1000(prevalence)}"
             )
         case Typed():
             return "set by hand"
@@ -53,13 +51,24 @@ def rule_words(rule: Rule) -> str:
 
 def percent(share: float) -> str:
     """`95 %`, `99.9 %`."""
-    return f"{100 * share:.4g} %"
+    return f"{100 * share:.6g} %"
 
 
 def strangers_in_1000(prevalence: float) -> str:
     """What one expects: `10 strangers in 1,000 pictures`."""
-    number = f"{1000 * prevalence:.4g}"
+    number = f"{1000 * prevalence:.6g}"
     return f"{number} {'stranger' if number == '1' else 'strangers'} in 1,000 pictures"
+
+
+def _compared(miss: float, alarm: float) -> str:
+    """Which of the two mistakes is worse, and how many times."""
+    worse, other = "a stranger that passes", "a familiar picture flagged"
+    if miss < alarm:
+        worse, other = other, worse
+    ratio = max(miss, alarm) / min(miss, alarm)
+    number = f"{ratio:,.0f}" if ratio >= 1000 else f"{ratio:.4g}"
+    times = "" if number == "1" else f"{number} times "
+    return f"{worse} being {times}as bad as {other}"
 
 
 def between(found: Passed) -> str:
@@ -114,8 +123,8 @@ def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
     average = "about" if _learns(decision.detector) else "at least"
     text = (
         f"The {calibration:,} calibration pictures promise that on average {average} "
-        f"{in_1000(rule.share)} of 1,000 familiar pictures pass; 19 of 20 tests as large as this "
-        f"one show {counts.between(made.low, made.high)}. This test showed "
+        f"{in_1000(rule.share)} of 1,000 familiar pictures pass; by chance alone, a test of this "
+        f"size may show {counts.between(made.low, made.high)}. This test showed "
         f"{in_1000(found.known.share)}"
     )
     shown = [round(1000 * share) for share in (made.low, found.known.share, made.high)]
@@ -123,8 +132,8 @@ def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
         return f"{text}: the promise holds."
     side = "fewer" if shown[1] < shown[0] else "more"
     return (
-        f"{text}, {side} than that: by chance, or because the familiar test pictures differ from "
-        "the calibration pictures."
+        f"{text}, {side} than that. Either chance was unusual (it is in 1 of 20 tests), or the "
+        "familiar test pictures differ from the calibration pictures."
     )
 
 

@@ -4,7 +4,6 @@ Each lies in a folder of its own, `runs/<id>/exports/<job id>/`: the program, it
 that was asked for, and last the order itself, by which one knows that all is there.
 """
 
-import math
 import re
 import shlex
 import shutil
@@ -93,16 +92,12 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
     """Queue an export; the same one that waits or runs already is given instead of a second.
 
     Raises GscError when the run cannot be opened again or has no such detector, and for a threshold
-    that is not a finite number.
+    that flags all or nothing.
     """
     run = runs.load_run(runs.run_folder(run_id))
     if decision.detector not in run.detectors:
         raise GscError(f"This run has no detector {decision.detector}: choose one of its own.")
-    if not math.isfinite(decision.value):
-        raise GscError(
-            "This threshold would flag every picture or none at all: choose another on the page "
-            "Thresholds."
-        )
+    decisions.ensure_finite(decision)
     if reason := obstacle(run):
         raise GscError(reason)
     order = Order(decision=decision, onnx=onnx, version=runs.version(run.path))

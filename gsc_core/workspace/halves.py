@@ -1,7 +1,8 @@
 """Two halves of each set of strangers: one sets a threshold, the other shows what it does.
 
 A picture's half follows from its SHA-256, so a run is parted alike every time. In a file of its own
-so that nothing else decides which pictures a rule may see.
+so that nothing else decides which pictures a rule may see. A picture that is in two sets, and would
+be in another half of each, only tests.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,10 @@ FEWEST = 2  # pictures of a half
 
 @dataclass(frozen=True)
 class Halves:
-    """Row numbers, rising, of each OOD set's two halves; of an odd number one more tests."""
+    """Row numbers, rising, of each OOD set's two halves; of an odd number one more tests.
+
+    No picture is in both, so `setting` is less than a half where sets share pictures.
+    """
 
     setting: Mapping[str, Rows]
     testing: Mapping[str, Rows]
@@ -48,13 +52,17 @@ def _parted(folder: Path, version: int, sets: tuple[str, ...]) -> Halves:
         rows = by_name.get(name)
         if rows is None:
             raise score_table.damaged(folder)
-        if len(rows) < 2 * FEWEST:
-            raise GscError(
-                f'The set "{name}" has too few pictures ({len(rows)}) for a rule that looks at '
-                f"strangers, which takes {2 * FEWEST} of each set, one half to set the threshold "
-                "and one to test it: keep a share of familiar pictures instead, or type a value."
-            )
         mixed = rows[np.argsort(order[rows], kind="stable")]
         middle = len(rows) // 2
         setting[name], testing[name] = np.sort(mixed[:middle]), np.sort(mixed[middle:])
+    tested = np.concatenate([order[rows] for rows in testing.values()]) if testing else order[:0]
+    setting = {name: rows[~np.isin(order[rows], tested)] for name, rows in setting.items()}
+    for name, rows in setting.items():
+        if len(rows) < FEWEST:
+            raise GscError(
+                f'The set "{name}" has too few pictures of its own ({len(by_name[name])}) for a '
+                f"rule that looks at strangers, which takes {2 * FEWEST} of each set, one half to "
+                "set the threshold and one to test it: keep a share of familiar pictures instead, "
+                "or type a value."
+            )
     return Halves(setting, testing)

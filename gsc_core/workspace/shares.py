@@ -93,12 +93,15 @@ def opened(token: str, now: datetime | None = None) -> Shared | None:
     """
     if not _TOKEN.fullmatch(token):
         return None
+    share_id = _digest(token)
     try:
-        first, _, page = _path(_digest(token)).read_bytes().partition(b"\n")
+        first, _, page = _path(share_id).read_bytes().partition(b"\n")
         share = Share.model_validate_json(first)
     except (OSError, ValidationError):
         return None
-    return Shared(share, page.decode("utf-8", "replace")) if _live(share, now) else None
+    if share.id != share_id or not _live(share, now):
+        return None
+    return Shared(share, page.decode("utf-8", "replace"))
 
 
 def shared(run_id: str, now: datetime | None = None) -> tuple[Share, ...]:

@@ -33,7 +33,7 @@ def entered() -> bool:
         st.button("Log in", key="login", type="primary", on_click=st.login)
         return False
     email = str(st.user.get("email") or "")
-    verified = st.user.get("email_verified") is not False
+    verified = str(st.user.get("email_verified")).casefold() != "false"  # some providers send text
     allowed = st.secrets["gsc"].get("allowed", []) if _has_secret("gsc") else None
     if allowed is not None and not (verified and invited(email, allowed)):
         st.error(plain(f"{email or 'This account'} is not invited: ask the operator of this app."))

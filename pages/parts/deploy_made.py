@@ -80,10 +80,12 @@ def _agreement(found: Agreement) -> str:
         return (
             f"The test pictures are gone: on {found.pictures} made-up ones its scores are {same}."
         )
-    text = f"On {found.pictures:,} test pictures its scores are {same}"
-    if not found.decided_otherwise:
+    pictures = "picture" if found.pictures == 1 else "pictures"
+    text = f"On {found.pictures:,} test {pictures} its scores are {same}"
+    if not (otherwise := found.decided_otherwise):
         return f"{text}."
-    return f"{text}; {found.decided_otherwise:,} at the very threshold are judged otherwise."
+    are = "is" if otherwise == 1 else "are"
+    return f"{text}; {otherwise:,} at the very threshold {are} judged otherwise."
 
 
 def _tiny(difference: float) -> str:

@@ -58,7 +58,9 @@ def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
     words = decision_words
     with st.container(border=True):
         rule = plain(words.rule_words(decision.rule))
-        st.markdown(f"**Its alarm: {rule}.** It flags what scores above {decision.value:.4g}.")
+        refused = _refused(decision)
+        above = "" if refused else f" It flags what scores above {decision.value:.4g}."
+        st.markdown(f"**Its alarm: {rule}.**{above}")
         if decision.detector in run.inverted:
             st.warning(
                 "This detector points the wrong way: strangers, or stand-ins for them, score lower "
@@ -67,8 +69,8 @@ def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
         if warning := words.learned(decision, run):
             st.warning(plain(warning))
         calibration = len(run.calibration_scores(decision.detector))
-        if shortage := words.shortage(decision.rule, calibration):
-            st.warning(plain(shortage))
+        if useless := words.shortage(decision.rule, calibration) or refused:
+            st.warning(plain(useless))
         else:
             found = decisions.effect_of(run, decision)
             st.markdown(plain(words.familiar_sentence(found)))
@@ -81,6 +83,15 @@ def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
             icon=":material/tune:",
             query_params={"run": run.id, "threshold_detector": decision.detector},
         )
+
+
+def _refused(decision: Decision) -> str | None:
+    """Why no detector is made of this threshold."""
+    try:
+        decisions.ensure_finite(decision)
+    except GscError as error:
+        return str(error)
+    return None
 
 
 def _borrowed(own: Decision, decision: Decision) -> str | None:
@@ -105,7 +116,7 @@ def _start(run: StoredRun, decision: Decision, onnx: bool) -> None:
         key="deploy_start",
         icon=":material/deployed_code:",
         disabled=obstacle is not None
-        or abs(decision.value) == float("inf")
+        or _refused(decision) is not None
         or len(exports.at_work(run.id)) >= _AT_A_TIME,
         on_click=_submit,
         args=(run.id, decision, onnx),

@@ -60,8 +60,8 @@ def _none_yet() -> None:
     with st.expander("No release limits are set: this page says neither pass nor fail."):
         st.markdown(
             "Agree on limits before you look at results, put them in a file, and give it here: "
-            "every run of this workspace is then judged by it. The same file stops a build when a "
-            "limit is broken: `gsc gate RUN --policy policy.toml`."
+            "every run of this workspace is then judged by it. On the command line, gsc gate takes "
+            "the same file and stops a build when a limit is broken."
         )
         _change()
 
@@ -108,6 +108,7 @@ def _table(verdict: Verdict) -> None:
         height="content" if len(rows) <= MOST_SHOWN else 720,
         alt="Every limit of the release policy, what was measured, and whether it is kept.",
         column_config={
+            "Outcome": st.column_config.TextColumn(width=130),
             "What is limited": st.column_config.TextColumn(width=390),
             "Measured": st.column_config.TextColumn(help="With the 95 % interval in brackets."),
         },

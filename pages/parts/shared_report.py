@@ -8,6 +8,7 @@ from pages.parts.text import plain
 GONE = (
     "This report is not shared any more, or the address is not whole: ask the person who sent it."
 )
+_ANY_HEIGHT = 100_000  # as high as the window
 # Streamlit's own bar and menu are no use to a reader; the report takes what the window leaves.
 _STYLE = """<style>
 [data-testid="stHeader"], [data-testid="stSidebar"] {display: none}
@@ -49,6 +50,4 @@ def show(token: str) -> None:
             on_click="ignore",
             icon=":material/download:",
         )
-    # As high as the frame that Streamlit stretches to the window, less what is around it there.
-    frame = framed(found.page, 900).replace("height:900px", "height:calc(100vh - 20px)", 1)
-    st.iframe(frame, height="stretch", alt="The report")
+    st.iframe(framed(found.page, _ANY_HEIGHT), height="stretch", alt="The report")

@@ -17,9 +17,10 @@ def nearest(run: StoredRun, decision: Decision) -> None:
     """Two rows of pictures, each leading to its own page."""
     st.subheader("On either side of it", anchor=False)
     try:
-        for title, side in (("Just let through", "inside"), ("Just flagged", "outside")):
-            st.markdown(f"**{title}**")
-            _row(run, decision, "inside" if side == "inside" else "outside")
+        st.markdown("**Just let through**")
+        _row(run, decision, "inside")
+        st.markdown("**Just flagged**")
+        _row(run, decision, "outside")
     except GscError as error:
         st.warning(plain(str(error)))
 

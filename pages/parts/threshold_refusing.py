@@ -1,4 +1,4 @@
-"""What is gained by refusing: the classifier names only pictures that pass."""
+"""What is gained when the classifier names only pictures that pass."""
 
 import streamlit as st
 
@@ -12,17 +12,18 @@ from pages.parts.text import plain
 
 def refusing(run: StoredRun, decision: Decision) -> None:
     """The accuracy among pictures that pass, and the risk-coverage curve."""
-    st.subheader(
-        "What refusing gains",
-        anchor=False,
-        help="Selective classification: the classifier gives no name to what is flagged. The curve "
-        "shows risk over coverage, with labelled familiar test pictures.",
-    )
     try:
         found = decisions.selective_of(run, decision)
     except GscError as error:
         st.warning(plain(str(error)))
         return
+    area = "" if found is None else decision_outcomes.area_sentence(found)
+    st.subheader(
+        "What flagging gains",
+        anchor=False,
+        help="Selective classification: what is flagged gets no name. The curve shows risk over "
+        f"coverage, with labelled familiar test pictures. {area}",
+    )
     if found is None:
         st.caption(
             "It takes familiar pictures with labels, of which some pass, to say how many more of "
@@ -32,7 +33,6 @@ def refusing(run: StoredRun, decision: Decision) -> None:
     said = decision_outcomes.refusing_sentence(found)
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.markdown(plain(said))
-    left.caption(plain(decision_outcomes.area_sentence(found)))
     right.plotly_chart(
         charts_threshold.refusing(found),
         key="threshold_refusing",

@@ -19,6 +19,18 @@ RULES = {
     "cost": "Least cost",
     BY_HAND: "By hand",
 }
+MEANING = {
+    "keep_id": "The share of familiar pictures you choose passes; only calibration pictures set "
+    "this threshold.",
+    "catch_ood": "The share of strangers you choose is flagged, whatever that costs of familiar "
+    "pictures.",
+    "youden": "The share of familiar pictures that pass lies as far as it can above that of "
+    "strangers.",
+    "f1": "Many strangers are caught, and of all that is flagged much is strange: the best of both "
+    "together.",
+    "cost": "The mistakes you expect are as cheap as they can be.",
+    BY_HAND: "You choose the score yourself.",
+}
 LEAST, MOST = 50.0, 99.9  # percent that can be asked for
 RAREST = 0.1  # strangers in 1,000 pictures
 DEAREST = 1e6  # times as bad
@@ -59,12 +71,13 @@ def _asked_name(start: Rule) -> str:
         wrap=True,
         key=RULE,
         bind="query-params",
-        help="Keep: from calibration pictures alone (conformal quantile). All others but by hand "
-        "also look at half of the strangers: a share of them caught, the widest gap (Youden's "
-        "index), the best balance of strangers caught and right alarms (F1), the least expected "
-        "cost.",
+        help="Keep familiar pictures: the conformal quantile of the calibration scores. Widest "
+        "gap: Youden's index. Best balance: F1. Least cost: the least expected cost. All but the "
+        "first and the last look at one half of the strangers; what they do is told of the other.",
     )
-    return name or start.name  # an empty value in the address chooses nothing
+    asked = name or start.name  # an empty value in the address chooses nothing
+    st.caption(MEANING[asked])
+    return asked
 
 
 def _asked_share(label: str, start: Rule) -> float:

@@ -1,0 +1,16 @@
+"""What the commands work on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gsc_core.workspace.runs import StoredRun
+
+
+def opened(run: str) -> StoredRun:
+    """A run of the workspace by its id, or the folder of an audit. Raises GscError for neither."""
+    from gsc_core.workspace import runs
+
+    return runs.load_run(Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run))
