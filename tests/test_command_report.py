@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
-from small_audit import write_stage
+from small_run import RUN, copy, make
 from test_cli import gsc
-from test_explanations import RUN, spec_of
 
-from gsc_core.audit import run_audit
 from gsc_core.evaluation.thresholds import Typed
 from gsc_core.report.schema import read_report
 from gsc_core.workspace import decisions, runs
@@ -21,18 +19,13 @@ from gsc_core.workspace import decisions, runs
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stage and a finished run, as they lie in a workspace."""
-    folder = tmp_path_factory.mktemp("made")
-    run_audit(spec_of(write_stage(folder / "stage")), folder / "home" / "runs" / RUN)
-    return folder
+    """A stage and a finished run."""
+    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the run in a workspace of the test's own."""
-    shutil.copytree(made / "home", tmp_path / "home")
-    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "runs" / RUN
+    return copy(made, tmp_path, monkeypatch)
 
 
 def text_of(pdf: Path) -> str:

@@ -13,49 +13,30 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from small_audit import PREPROCESS, read_with_pillow, strange, write_stage
+from small_audit import read_with_pillow, strange
 from small_classifier import world
+from small_run import NAMES, RUN, copy, do, make, spec_of
 from torch import nn
 
-from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
-from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.audit import Cancelled, Progress, run_audit
 from gsc_core.errors import GscError, ImageError
 from gsc_core.evaluation.thresholds import Typed
 from gsc_core.reopened import reopen
 from gsc_core.workspace import decisions, explanations, judged, queue, runs
-from gsc_core.workspace.database import Job, Kind, State
+from gsc_core.workspace.database import Kind, State
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.tasks import TASKS
-
-RUN = "small"
-NAMES = ("gsc", "energy", "knn", "gsc-published")
-
-
-def spec_of(stage: Path, model: str = "small.pt2", names: tuple[str, ...] = NAMES) -> AuditSpec:
-    return AuditSpec(
-        model=ModelSpec(checkpoint=stage / model, preprocessing=Preprocessing.parse(PREPROCESS)),
-        id=stage / "id",
-        calibration=stage / "calibration",
-        ood={"faint": stage / "faint", "noise": stage / "noise"},
-        detectors=tuple(DetectorSpec(name=name) for name in names),
-        repeats=10,
-    )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stage and a finished run, as they lie in a workspace."""
-    folder = tmp_path_factory.mktemp("made")
-    run_audit(spec_of(write_stage(folder / "stage")), folder / "home" / "runs" / RUN)
-    return folder
+    """A stage and a finished run."""
+    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the run in a workspace of the test's own."""
-    shutil.copytree(made / "home", tmp_path / "home")
-    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "runs" / RUN
+    return copy(made, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -65,15 +46,6 @@ def table(folder: Path) -> pd.DataFrame:
 
 def nothing(_: Progress) -> None:
     pass
-
-
-def do(job: Job | None) -> None:
-    """What a worker does."""
-    assert job is not None
-    claimed = queue.claim(job.lane, os.getpid())
-    assert claimed is not None and claimed.id == job.id
-    TASKS[job.kind](claimed, nothing)
-    queue.end(job.id, State.DONE)
 
 
 def explained(row: int, detector: str = "gsc") -> explanations.StoredExplanation:

@@ -1,7 +1,6 @@
 """Exports of a run's detector as the app asks for them: jobs, files, and what is read back."""
 
 import json
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -11,34 +10,22 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from small_audit import PREPROCESS, write_stage
+from small_run import RUN, copy, do, make
 from typer.testing import CliRunner
 
-from gsc_core.audit import AuditSpec, Cancelled, Progress, run_audit
-from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.audit import Cancelled, Progress
 from gsc_core.cli import app
 from gsc_core.deploy.card import read_card
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import AnyRule, Cost, KeepId, Typed, Youden, parse_rule
 from gsc_core.workspace import decisions, exports, history, queue, runs, uses
-from gsc_core.workspace.database import Job, Kind, Lane, State, StoredModel
+from gsc_core.workspace.database import Kind, Lane, StoredModel
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
-from gsc_core.workspace.tasks import TASKS
-
-RUN = "small"
 
 
 def nothing(_: Progress) -> None:
     pass
-
-
-def do(job: Job) -> None:
-    """What a worker does."""
-    claimed = queue.claim(job.lane, os.getpid())
-    assert claimed is not None and claimed.id == job.id
-    TASKS[job.kind](claimed, nothing)
-    queue.end(job.id, State.DONE)
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The export is of `energy` by the default rule.
     """
-    folder = tmp_path_factory.mktemp("made")
-    stage = write_stage(folder / "stage")
-    spec = AuditSpec(
-        model=ModelSpec(
-            checkpoint=stage / "small.pt2", preprocessing=Preprocessing.parse(PREPROCESS)
-        ),
-        id=stage / "id",
-        calibration=stage / "calibration",
-        ood={"noise": stage / "noise", "faint": stage / "faint"},
-        detectors=({"name": "energy"}, {"name": "gsc"}),
-        repeats=10,
-    )
-    run_audit(spec, folder / "home" / "runs" / RUN)
+    folder = make(tmp_path_factory.mktemp("made"), ("energy", "gsc"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GSC_HOME", str(folder / "home"))
         run = runs.load_run(runs.run_folder(RUN))
@@ -69,10 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredRun:
-    """The run, in a workspace of the test's own."""
-    shutil.copytree(made / "home", tmp_path / "home")
-    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
-    return runs.load_run(runs.run_folder(RUN))
+    return runs.load_run(copy(made, tmp_path, monkeypatch))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from filled_workspace import set_state, work_off
 from opened_page import opened, words
 from PIL import Image
 from small_audit import write_stage
+from small_run import RUN, spec_of
 from stored_run import write_run
-from test_explanations import RUN, spec_of
 
 from gsc_core.audit import run_audit
 from gsc_core.errors import GscError

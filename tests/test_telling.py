@@ -12,50 +12,34 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from small_audit import write_stage
+from small_run import NAMES, RUN, copy, do, make
 from stored_run import write_run
-from test_explanations import NAMES, RUN, spec_of
 
-from gsc_core.audit import Cancelled, Progress, run_audit
+from gsc_core.audit import Cancelled, Progress
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId
 from gsc_core.reopened import reopen
 from gsc_core.report import report_of, to_html
 from gsc_core.workspace import decisions, explanations, gallery, queue, runs, telling
-from gsc_core.workspace.database import Job, Kind, State
+from gsc_core.workspace.database import Kind
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
-from gsc_core.workspace.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stage and a finished run, as they lie in a workspace."""
-    folder = tmp_path_factory.mktemp("made")
-    run_audit(spec_of(write_stage(folder / "stage")), folder / "home" / "runs" / RUN)
-    return folder
+    """A stage and a finished run."""
+    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredRun:
-    """The run in a workspace of the test's own."""
-    shutil.copytree(made / "home", tmp_path / "home")
-    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
-    return runs.load_run(runs.run_folder(RUN))
+    return runs.load_run(copy(made, tmp_path, monkeypatch))
 
 
 @pytest.fixture
 def decision(run: StoredRun) -> Decision:
     return decisions.decide(run, "gsc", KeepId(share=0.9))
-
-
-def do(job: Job | None) -> None:
-    """What a worker does."""
-    assert job is not None
-    claimed = queue.claim(job.lane, os.getpid())
-    assert claimed is not None and claimed.id == job.id
-    TASKS[job.kind](claimed, lambda _: None)
-    queue.end(job.id, State.DONE)
 
 
 def rows_of(run: StoredRun, decision: Decision) -> list[int]:
