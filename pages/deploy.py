@@ -15,7 +15,7 @@ alarm. It needs PyTorch and nothing else, not even this program. For each pictur
 tells:
 
 - **What it is**: the classifier's answer, unchanged.
-- **How strange it is**: its outlier score, and how many of 100 familiar pictures are no stranger.
+- **How strange it is**: its outlier score, and how many of 100 familiar pictures score no higher.
 - **Whether to trust that**: flagged, or let through, by the threshold you set.
 """
 
