@@ -5,7 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 from browser import installed, started
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
+
+# The same examples at each run, so that it fails only for a change. New ones are looked for with
+# HYPOTHESIS_PROFILE=explore.
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # An app that a test opens starts no worker: it would do the jobs of the tests that come after.
 os.environ["GSC_WORKERS"] = "elsewhere"
