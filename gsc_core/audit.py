@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from pydantic_core import PydanticSerializationError
 
 from gsc_core.classifier import Classifier, load_classifier
@@ -22,7 +23,15 @@ from gsc_core.classifier.network import Network
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.explanation import ChannelNormals
 from gsc_core.images import Apart, Broken, ImageSet
-from gsc_core.inputs import batch_size, begun, device_of, labels_of, read_sets, unpacking
+from gsc_core.inputs import (
+    batch_size,
+    begun,
+    device_of,
+    labels_of,
+    network_of,
+    read_sets,
+    unpacking,
+)
 from gsc_core.results import count, machine, measure, versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_aside
@@ -30,6 +39,7 @@ from gsc_core.scoring.kept import keep
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
+from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
 from gsc_core.spec import AuditSpec, DetectorSpec
 
 CALIBRATION_FILE = "calibration.safetensors"
@@ -85,7 +95,8 @@ def run_audit(
     detectors = [each.build() for each in spec.detectors]
     step("opening the model", 0, 1)
     classifier = load_classifier(spec.model)
-    network = Network(classifier.program, spec.split, device_of(spec.device))
+    network = network_of(spec, classifier, spec.split, device_of(spec.device))
+    network, speedup = _compiled(spec, network, classifier)
     step("reading the pictures", 0, 1)
     with unpacking(out / "unpacked") as unpacked:
         sets = read_sets(spec, unpacked)
@@ -94,10 +105,10 @@ def run_audit(
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)
         part.write_text(written_spec, encoding="utf-8")
-    store = ChunkStore(out / "chunks", _key(spec, classifier, sets, labels))
+    store = ChunkStore(out / "chunks", _key(spec, classifier, network, sets, labels))
 
-    pace = Pace(batch_size(spec, network.device), spec.threads, step)
     scorer = Scorer(network, classifier.preprocessing, detectors)
+    pace = Pace(_batch_size(spec, scorer, sets), spec.threads, step)
     to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
     calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
     _require_detectors(scorer)
@@ -113,7 +124,7 @@ def run_audit(
         **count(table, sets.left_out, broken),
         "excused": scorer.excused,
         "settings": _settings(spec, classifier, network, label_rule)
-        | {"batch_size": pace.batch_size},
+        | {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup},
         "provenance": {
             "model_sha256": classifier.sha256,
             "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
@@ -139,6 +150,29 @@ def _check_folder(out: Path) -> None:
         raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
 
 
+def _compiled(
+    spec: AuditSpec, network: Network, classifier: Classifier
+) -> tuple[Network, float | None]:
+    """The network, compiled where that was asked for and is faster; how much, where it was tried.
+
+    Raises SpecError on another device than CUDA.
+    """
+    if not spec.compiled:
+        return network, None
+    size = batch_size(spec, network.device)
+    images = torch.zeros(size, 3, *classifier.preprocessing.crop, device=network.device)
+    chosen = compile_where_faster(network, images)
+    return chosen.network, chosen.speedup
+
+
+def _batch_size(spec: AuditSpec, scorer: Scorer, sets: Apart) -> int:
+    """Images at a time: what was asked for, else by trial where that pays, else the usual."""
+    device, images = scorer.network.device, sum(len(each) for each in sets.every().values())
+    if spec.batch_size is None and device.type == "cuda" and images >= WORTH_A_TRIAL:
+        return batch_size_by_trial(scorer)
+    return batch_size(spec, device)
+
+
 def _as_json(spec: AuditSpec) -> str:
     try:
         return spec.model_dump_json(indent=2)
@@ -148,11 +182,19 @@ def _as_json(spec: AuditSpec) -> str:
         ) from error
 
 
-def _key(spec: AuditSpec, classifier: Classifier, sets: Apart, labels: Mapping[str, int]) -> str:
+def _key(
+    spec: AuditSpec,
+    classifier: Classifier,
+    network: Network,
+    sets: Apart,
+    labels: Mapping[str, int],
+) -> str:
     """What makes chunks the same: model, images in their order, labels, settings, versions."""
     settings = spec.model_dump(mode="json", include={"model", "detectors", "split", "device"})
     content = {
         "settings": settings | {"seed": spec.seed, "batch_size": spec.batch_size},
+        "precision": network.precision,
+        "compiled": spec.compiled,
         "model": classifier.sha256,
         "sets": {name: _digest(images, labels) for name, images in sets.every().items()},
         "versions": versions(),
@@ -206,6 +248,7 @@ def _settings(
     return {
         **spec.model_dump(mode="json"),
         "split": None if network.split is None else network.split.name,
+        "precision": network.precision,
         "preprocessing": classifier.preprocessing.model_dump(mode="json"),
         "classifier": classifier.source,
         "architecture": classifier.architecture,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -59,8 +59,18 @@ GscConfig = Annotated[
 ]
 SplitName = Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+PrecisionName = Annotated[
+    Literal["auto", "float32", "bf16"],
+    typer.Option(
+        help="auto: TF32 on CUDA, float32 elsewhere. float32: nothing is rounded. "
+        "bf16: faster, and scores differ."
+    ),
+]
+Compiled = Annotated[
+    bool, typer.Option("--compile", help="On CUDA: compile the network, kept where it is faster.")
+]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Images at a time; else 8 on a CPU and 64 on a GPU.")
+    int | None, typer.Option(help="Images at a time; else 8 on a CPU, and by trial on CUDA.")
 ]
 Threads = Annotated[int, typer.Option(help="Threads that decode pictures.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]

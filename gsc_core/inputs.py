@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from gsc_core.classifier import Classifier
+from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.network import Network
 from gsc_core.errors import SpecError
 from gsc_core.images import Apart, ImageSet, apart, class_indices, read_images
 from gsc_core.scoring.chunks import writing_to
@@ -29,6 +31,16 @@ def device_of(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
     return device
+
+
+def network_of(
+    spec: AuditSpec, classifier: Classifier, split: str | None, device: torch.device
+) -> Network:
+    """The classifier cut at a layer, on a device, in the precision of the specification.
+
+    Raises SpecError for a layer that is not there, and a precision that the device has not.
+    """
+    return Network(classifier.program, split, device, Precision.of(spec.precision, device))
 
 
 def batch_size(spec: AuditSpec, device: torch.device) -> int:

@@ -29,7 +29,7 @@ from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import SpecError
 from gsc_core.explanation import ChannelNormals, Explanation, explain
 from gsc_core.images.decode import decode, decode_bytes
-from gsc_core.inputs import device_of
+from gsc_core.inputs import device_of, network_of
 from gsc_core.scoring.calibration import fit_again
 from gsc_core.scoring.kept import Kept, load
 from gsc_core.scoring.onepass import represent
@@ -185,7 +185,7 @@ def reopen(
             f"The model file {classifier.source} has changed since this audit: put the audited one "
             "back, or run the audit again."
         )
-    network = Network(classifier.program, spec.split, device_of(device or spec.device))
+    network = network_of(spec, classifier, spec.split, device_of(device or spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     kept = load(folder / CALIBRATION_FILE, network)
     scored = with_parts([each.build() for each in spec.detectors])

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gsc_core.classifier import ModelSpec
+from gsc_core.classifier.arithmetic import PrecisionSetting
 from gsc_core.detectors import Detector, find
 
 RESERVED = ("id", "calibration", "mean")
@@ -42,6 +43,9 @@ class AuditSpec(BaseModel):
         labels: a CSV table for `id`, where class folders do not give them.
         split: the layer at which GSC cuts the network; None takes the last convolutional block.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: of the network; `auto` is TF32 on CUDA and float32 elsewhere.
+        compiled: whether to compile the network's forward passes, on CUDA alone; kept where that
+            is seen to be faster.
         batch_size: images at a time; None takes 8 on a CPU, whose cache that fits, else 64.
         repeats: bootstrap replicates behind each interval.
     """
@@ -56,6 +60,8 @@ class AuditSpec(BaseModel):
     detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
     split: str | None = None
     device: str = "auto"
+    precision: PrecisionSetting = "auto"
+    compiled: bool = False
     batch_size: int | None = Field(default=None, ge=1, le=4096)
     threads: int = Field(default=2, ge=1, le=64)
     seed: int = Field(default=0, ge=0)

@@ -63,6 +63,7 @@ def _plain_lines() -> Any:
 
 def print_result(document: dict[str, Any], out: Path) -> None:
     """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
+    from gsc_core.report.limits import rounded  # noqa: PLC0415 - heavy
     from gsc_core.workspace.selections import Choices  # noqa: PLC0415 - heavy
 
     rows = [row for row in document["results"] if row["ood_set"] == "mean"]
@@ -95,6 +96,8 @@ def print_result(document: dict[str, Any], out: Path) -> None:
                 f"{counts['duplicates']} duplicates"
             )
         )
+    if rounding := rounded(document["settings"]):
+        show(Text(rounding))
     if document["settings"]["preprocessing"]["source"] == "assumed":
         show(Text("Preprocessing was assumed, as for ImageNet: say what is right by --preprocess."))
     show(Text(f"Result: {out}"))

@@ -20,7 +20,7 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.selection import Selection
 from gsc_core.errors import SpecError
 from gsc_core.images import ImageFile
-from gsc_core.inputs import batch_size, device_of, read_sets
+from gsc_core.inputs import batch_size, device_of, network_of, read_sets
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.chunks import writing_to, written_aside
@@ -60,7 +60,7 @@ def tune(
     step("opening the model", 0, 1)
     classifier = load_classifier(spec.model)
     device = device_of(spec.device)
-    cut = [Network(classifier.program, name, device) for name in spec.layers or (spec.split,)]
+    cut = [network_of(spec, classifier, name, device) for name in spec.layers or (spec.split,)]
     networks = {_layer(network): network for network in cut}
     with _unpacked(out) as unpacked:
         step("reading the pictures", 0, 1)

@@ -134,6 +134,7 @@ def test_two_presses_start_one_audit_and_a_later_press_another(home, monkeypatch
 def test_junk_in_the_address_is_no_error(home, junk):
     keys = ("audit_seed", "audit_batch", "knob_gsc_seed", "audit_share", "audit_model")
     more = ("audit_ood_sets", "audit_detectors", "audit_split", "audit_device", "audit_title")
+    more += ("audit_precision", "audit_compiled")
     app = opened("new_audit", **dict.fromkeys((*keys, *more), junk))
     assert not app.exception
     assert app.slider(key="audit_share").value == (7 if junk == "7.5" else 50)
@@ -146,6 +147,7 @@ def test_every_choice_reaches_the_job(home):
     app.selectbox(key="audit_calibration").select("more photos, 60 pictures")
     app.text_input(key="audit_title").set_value("Try **this**")
     app.selectbox(key="audit_device").select("cpu")
+    app.selectbox(key="audit_precision").select("bf16: fastest, scores differ")
     app.number_input(key="audit_seed").set_value(7)
     app.number_input(key="audit_batch").set_value(16)
     app.slider(key="knob_gsc_share").set_value(0.1)
@@ -163,6 +165,7 @@ def test_every_choice_reaches_the_job(home):
     assert set(spec.ood) == {"noise", "faint"}
     assert spec.calibration == Path(imagesets.list_sets("calibration")[0].folder)
     assert (spec.device, spec.seed, spec.batch_size) == ("cpu", 7, 16)
+    assert (spec.precision, spec.compiled) == ("bf16", False)
     assert spec.split == other.name
     settings = {each.name: each.settings for each in spec.detectors}
     assert settings["gsc"] == {"share": 0.1, "granularity": "channel"}

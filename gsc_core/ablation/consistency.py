@@ -47,7 +47,7 @@ def gradient_at(network: Network, feature: Tensor, classes: Tensor) -> Tensor:
     with torch.enable_grad():
         leaf = feature.detach().requires_grad_()
         chosen = network.head(leaf).gather(1, classes[:, None])
-        (gradient,) = torch.autograd.grad(chosen.sum(), leaf)
+        gradient = network.gradient(chosen, leaf)
     return gradient.flatten(1).float()
 
 

@@ -25,7 +25,7 @@ from gsc_core.classifier.split import splits
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import Apart, ImageFile, ImageSet
-from gsc_core.inputs import batch_size, device_of, labels_of, read_sets, unpacking
+from gsc_core.inputs import batch_size, device_of, labels_of, network_of, read_sets, unpacking
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace, read_batches
@@ -64,7 +64,7 @@ def ablate(
     device = device_of(spec.device)
     pace = Pace(batch_size(spec, device), spec.threads, step)
     runs = [
-        _LayerRun(layer, Network(classifier.program, layer.name, device), classifier)
+        _LayerRun(layer, network_of(spec, classifier, layer.name, device), classifier)
         for layer in layers_of(splits(classifier.program), spec.split, layers)
     ]
     if not runs:

@@ -76,21 +76,24 @@ def nodes_after(graph: Graph, cut: Node) -> list[Node] | None:
 def cut_in_two(
     module: GraphModule, cut: Node | None, linear: Node | None
 ) -> tuple[GraphModule | None, GraphModule]:
-    """Two graph modules: images to feature, feature to (logits, input of the last linear map)."""
+    """Two graph modules: images to feature, feature to the input of the last linear map.
+
+    Without a linear map the second gives the logits; without a cut there is no first.
+    """
     graph = module.graph
     images = images_of(graph)
     output = next(iter(reversed(graph.nodes)))
-    results = [single(output.args[0])] + ([linear.args[0]] if linear is not None else [])
+    result: Any = single(output.args[0]) if linear is None else linear.args[0]
     if cut is None:
-        return None, _subgraph(module, list(graph.nodes), images, results)
+        return None, _subgraph(module, list(graph.nodes), images, result)
     after = set(nodes_after(graph, cut) or ())
     ordered = list(graph.nodes)
     body_nodes = [n for n in ordered[: ordered.index(cut) + 1] if n not in after]
     # what depends on neither side is constant or a size, and is computed again in the head
     depends = _depends_on(graph, images)
     head_nodes = [n for n in ordered if n in after or n not in depends or is_size(n)]
-    body = _subgraph(module, body_nodes, images, [cut])
-    return _first_only(body), _subgraph(module, head_nodes, cut, results)
+    body = _subgraph(module, body_nodes, images, cut)
+    return body, _subgraph(module, head_nodes, cut, result)
 
 
 def single(result: Any) -> Any:
@@ -112,16 +115,7 @@ def _depends_on(graph: Graph, source: Node) -> set[Node]:
     return found
 
 
-def _first_only(module: GraphModule) -> GraphModule:
-    output = next(iter(reversed(module.graph.nodes)))
-    output.args = (output.args[0][0],)
-    module.recompile()
-    return module
-
-
-def _subgraph(
-    module: GraphModule, nodes: list[Node], source: Node, results: list[Any]
-) -> GraphModule:
+def _subgraph(module: GraphModule, nodes: list[Node], source: Node, result: Any) -> GraphModule:
     """The part of `module` made of `nodes`, with `source` as its only input."""
     graph = Graph()
     start = graph.placeholder("feature")
@@ -141,7 +135,7 @@ def _subgraph(
             # a detector's feature need not lie in memory as the exported one did
             if node.target is _aten.view.default and not _overwritten(nodes, node):
                 copies[node].target = _aten.reshape.default
-    graph.output(tuple(copies[result] for result in results))
+    graph.output(copies[result])
     graph.eliminate_dead_code(is_impure_node=_is_impure)
     return GraphModule(module, graph)
 

@@ -6,7 +6,9 @@ with hooks: the head is a function of the feature alone and can be run again wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule, Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.folding import fold_batch_norms
 from gsc_core.classifier.graph import (
     constant_of,
@@ -31,6 +34,9 @@ from gsc_core.classifier.split import candidates, choose
 _PASS_THROUGH = frozenset(
     {"aten.view", "aten.reshape", "aten.flatten", "aten.squeeze", "aten.clone"}
 )
+
+
+Forward = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,46 +56,88 @@ class Network:
 
     Attributes:
         split: where it is cut, or None when no layer can be cut (then `body` is the identity).
-        linear: the last linear map, or None when the network does not end in one.
+        linear: the last linear map, or None when the network does not end in one. It is computed
+            in float32, whatever the precision of the layers before it.
+        precision: of all other layers; None leaves PyTorch's flags as they are found.
     """
 
     def __init__(
-        self, program: ExportedProgram, split: str | None = None, device: torch.device | str = "cpu"
+        self,
+        program: ExportedProgram,
+        split: str | None = None,
+        device: torch.device | str = "cpu",
+        precision: Precision | None = None,
     ) -> None:
         self.device = torch.device(device)
+        self.precision = precision
         graph_module = _on_device(program, self.device)
         self.memory_format = _fastest_format(graph_module, self.device)
         found = candidates(graph_module)
         self.split = choose([item for item, _ in found], split)
         node = next((node for item, node in found if item is self.split), None)
-        self._head_outputs = 1
         linear = _last_linear(graph_module)
         self.linear: Linear | None = None
         if linear is not None:
             self.linear = Linear(*_linear_parameters(graph_module, linear))
-            self._head_outputs = 2
         self._body, self._head = cut_in_two(graph_module, node, linear)
         for part in (self._body, self._head):
             if part is not None:
                 fold_batch_norms(part)
+        # what runs where no gradient is asked for: the same, unless `compiled` made it faster
+        self._fast_body: Forward | None = self._body
+        self._fast_head: Forward = self._head
 
     def body(self, images: Tensor) -> Tensor:
         """Feature at the split `[B,*split.shape]` of preprocessed images `[B,3,H,W]`; no graph."""
-        if self._body is None:
+        if self._fast_body is None:
             return images
-        with torch.no_grad():
-            feature: Tensor = self._body(images.to(memory_format=self.memory_format))
-        return feature
+        with torch.no_grad(), self._forward():
+            return self._fast_body(images.to(memory_format=self.memory_format))
 
     def head(self, feature: Tensor) -> Tensor:
         """Logits `[B,K]` of the feature at the split; differentiable."""
-        logits: Tensor = self._head(feature)[0]
-        return logits
+        return self.head_and_features(feature)[0]
 
     def head_and_features(self, feature: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits `[B,K]` and the input of the last linear map `[B,D]` (None without one)."""
-        outputs = self._head(feature)
-        return outputs[0], outputs[1] if self._head_outputs == 2 else None
+        """Logits `[B,K]` and the input of the last linear map `[B,D]` (None without one).
+
+        Both are float32, and differentiable.
+        """
+        return self._through(self._head if torch.is_grad_enabled() else self._fast_head, feature)
+
+    def gradient(self, output: Tensor, at: Tensor) -> Tensor:
+        """Gradient, in the shape of `at`, of the sum of `output`, which was computed from it."""
+        with self.flags():
+            (found,) = torch.autograd.grad(output.sum(), at)
+        return found
+
+    def compiled(self) -> Network:
+        """This network with its forward passes compiled, which begins at the first of them.
+
+        Passes with a gradient stay as they are: the graphs that autograd records of a compiled
+        export may hold activations of an earlier batch (pytorch issues 146719, 187907).
+        """
+        twin = copy.copy(self)
+        twin._fast_body = None if self._body is None else _compile(self._body)
+        twin._fast_head = _compile(self._head)
+        return twin
+
+    def flags(self) -> AbstractContextManager[None]:
+        """For a backward pass of one's own: open while it runs."""
+        return nullcontext() if self.precision is None else self.precision.flags(self.device)
+
+    def _through(self, head: Forward, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+        with self._forward():
+            result = head(feature).float()
+        return (result, None) if self.linear is None else (self.linear(result), result)
+
+    @contextmanager
+    def _forward(self) -> Iterator[None]:
+        if self.precision is None:
+            yield
+            return
+        with self.precision.flags(self.device), self.precision.autocast(self.device):
+            yield
 
     def first_order(self, feature: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[B,K]` and their derivative along `change`, in one forward-mode pass."""
@@ -97,14 +145,24 @@ class Network:
         if isinstance(batch, torch.SymInt):
             return _by_two_gradients(self.head, feature.detach(), change)
         # the fused attention kernels have no forward-mode derivative
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            result = torch.func.jvp(self.head, (feature.detach(),), (change,))
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), self.flags():
+            result = torch.func.jvp(
+                lambda x: self._through(self._head, x)[0], (feature.detach(),), (change,)
+            )
         return result[0], result[1]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits `[B,K]` of preprocessed images; differentiable down to the pixels."""
-        feature = images if self._body is None else self._body(images)
+        if self._body is None:
+            return self.head(images)
+        with self._forward():
+            feature = self._body(images)
         return self.head(feature)
+
+
+def _compile(module: GraphModule) -> Forward:
+    result: Forward = torch.compile(module, dynamic=True)  # the last batch is a smaller one
+    return result
 
 
 def _by_two_gradients(

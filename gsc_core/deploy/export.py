@@ -72,6 +72,11 @@ def export_detector(
     _ensure_free(out)
     audit = reopen(folder, on_progress, device="cpu")
     _require(audit, detector)
+    if audit.spec.precision == "bf16":
+        raise SpecError(
+            "This audit was computed in bf16, and an exported detector computes in float32, where "
+            "this threshold is another: audit again with precision auto or float32."
+        )
     stored = stored_scores(folder, detector)
     on_progress(Progress("writing the detector as one program", 0, 1))
     alarm = _alarm(audit, detector, stored, threshold)

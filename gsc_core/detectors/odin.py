@@ -57,7 +57,8 @@ class ODIN(Detector):
         return doubt(double(logits) / self.temperature) - math.log(logits.shape[1])
 
     def _nudged(self, network: Network, images: Tensor) -> Tensor:
-        with torch.inference_mode(False):  # a gradient is needed, whatever the caller's mode
+        # a gradient is needed, whatever the caller's mode
+        with torch.inference_mode(False), network.flags():
             nudged: Tensor = odin_preprocessing(
                 network, images, eps=self.eps, temperature=self.temperature
             )

@@ -1,5 +1,8 @@
 """What an audit does not say: the sentences that stand second in every report."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.report.naming import called
 from gsc_core.workspace import decision_words, runs
@@ -24,12 +27,23 @@ def limits_of(run: StoredRun, decision: Decision, found: Effect, *, gated: bool)
         decision_words.learned(decision, run),
         _strangers(run),
         _few(found),
+        rounded(run.settings),
         _favourite(run, decision),
         _left_out(run),
         _unlabelled(run),
         "" if gated else NO_POLICY,
     )
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def rounded(settings: Mapping[str, Any]) -> str:
+    """What the precision of the network does to the figures; empty where it does nothing."""
+    if settings.get("precision") != "bf16":
+        return ""
+    return (
+        "The network computed in bf16, which rounds more than usual: in float32 single scores are "
+        "others by about a third of their spread, and shares by up to 4 in 100."
+    )
 
 
 def _backwards(run: StoredRun, decision: Decision) -> str:

@@ -23,15 +23,15 @@ def represent(network: Network, images: Tensor, needs: Need) -> Representation:
             leaf = feature.detach().requires_grad_()
             logits, features = network.head_and_features(leaf)
             predicted = logits.gather(1, logits.argmax(dim=1, keepdim=True))
-            (gradient,) = torch.autograd.grad(predicted.sum(), leaf)
+            gradient = network.gradient(predicted, leaf)
     else:
         with torch.no_grad():
             logits, features = network.head_and_features(feature)
     keep_map = network.split is not None and bool(needs & (Need.FEATURE_MAP | Need.GRADIENT))
     keep_features = Need.FEATURES in needs and features is not None
     return Representation(
-        logits=logits.detach().float(),
-        features=features.detach().float() if keep_features and features is not None else None,
+        logits=logits.detach(),
+        features=features.detach() if keep_features and features is not None else None,
         feature_map=feature.detach().float() if keep_map else None,
         gradient=None if gradient is None else gradient.float(),
         images=images if Need.IMAGES in needs else None,

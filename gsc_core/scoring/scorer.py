@@ -57,6 +57,7 @@ class Scorer:
     Attributes:
         detectors: those still in, and the parts of ensembles before these; `excused` has the reason
             of each that was left out.
+        pieces: into how many parts each batch is cut, since memory ran out.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Scorer:
         self.preprocessing = preprocessing
         self.detectors = with_parts(detectors)
         self.excused: dict[str, str] = {}
-        self._pieces = 1
+        self.pieces = 1
 
     @property
     def needs(self) -> Need:
@@ -80,14 +81,15 @@ class Scorer:
         """One pass over `pixels [B,3,H,W]` uint8; out of memory halves the batch and goes on."""
         while True:
             try:
-                parts = [self._represent(p) for p in pixels.tensor_split(self._pieces) if len(p)]
-                return Representation.cat(parts)
+                pieces = (p for p in pixels.tensor_split(self.pieces) if len(p))
+                return Representation.cat([self.represent_whole(piece) for piece in pieces])
             except torch.OutOfMemoryError:
-                if self._pieces >= len(pixels):
+                if self.pieces >= len(pixels):
                     raise
-            self._pieces *= 2
+            self.pieces *= 2
 
-    def _represent(self, pixels: Tensor) -> Representation:
+    def represent_whole(self, pixels: Tensor) -> Representation:
+        """One pass over `pixels [B,3,H,W]` uint8 at once; raises where memory runs out."""
         images = self.preprocessing.normalise(pixels.to(self.network.device, non_blocking=True))
         return represent(self.network, images, self.needs)
 

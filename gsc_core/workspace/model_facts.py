@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gsc_core.audit import Progress
 from gsc_core.classifier import Classifier, ModelSpec, Preprocessing, load_classifier
+from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import default_split, splits
 from gsc_core.errors import CheckpointError, ImageError
@@ -86,7 +87,8 @@ def examine(
     classifier = load_classifier(spec)
     found = splits(classifier.program)
     usual = default_split(found)
-    network = Network(classifier.program, None, device_of("auto"))
+    device = device_of("auto")
+    network = Network(classifier.program, None, device, Precision.of("auto", device))
     on_progress(Progress("measuring its speed", 0, 1))
     seconds = _speed(network, classifier)
     on_progress(Progress("naming some pictures", 0, 1))

@@ -64,7 +64,7 @@ def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
 
 def further_settings(facts: ModelFacts) -> dict[str, Any]:
     """What a beginner leaves alone, as further fields of `AuditSpec`."""
-    with st.expander("Layer, device, seed, batch size", key="audit_more"):
+    with st.expander("Layer, device, precision, seed, batch size", key="audit_more"):
         usual = next((at for at, split in enumerate(facts.splits) if split.default), None)
         about = {
             split.name: f"{split.name}: {' × '.join(map(str, split.shape))}"
@@ -112,9 +112,47 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             format="%.0f",
             placeholder="auto",
             key="audit_batch",
-            help="Pictures at a time. auto takes 8 on a processor and 64 on a graphics card.",
+            help="Images at a time. auto takes 8 on a processor; on a graphics card it tries "
+            "which is fastest where there are thousands of images, and takes 64 for fewer.",
             bind="query-params",
         )
+        precision, compiled = _arithmetic(on_cuda=facts.device.startswith("cuda"))
     chosen = None if usual is not None and split == facts.splits[usual].name else split
     batch = None if batch_size is None else round(batch_size)
-    return {"split": chosen, "device": device, "seed": round(seed), "batch_size": batch}
+    return {
+        "split": chosen,
+        "device": device,
+        "precision": precision,
+        "compiled": compiled,
+        "seed": round(seed),
+        "batch_size": batch,
+    }
+
+
+def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:
+    """In which numbers the network computes, and whether it is compiled first."""
+    left, right = st.columns([1, 2], vertical_alignment="bottom")
+    names = {
+        "auto": "auto: fast and close",
+        "float32": "float32: nothing rounded",
+        "bf16": "bf16: fastest, scores differ",
+    }
+    precision = left.selectbox(
+        "Precision",
+        list(names),
+        format_func=names.__getitem__,
+        key="audit_precision",
+        bind="query-params",
+        help="auto is float32 on a processor, and TF32 on a graphics card: scores there move by a "
+        "hundredth of their spread. With bf16 they move by about a third of it, and shares by a "
+        "few in a hundred; a detector of such an audit cannot be exported.",
+    )
+    compiled = right.checkbox(
+        "Compile the network first (CUDA)",
+        key="audit_compiled",
+        bind="query-params",
+        help="Takes a minute or more, and is kept only where it is seen to be faster. For tens of "
+        "thousands of images; this machine needs a CUDA graphics card for it.",
+        disabled=not on_cuda,
+    )
+    return precision, compiled and on_cuda
