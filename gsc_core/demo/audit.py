@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gsc_core.audit import AuditResult, AuditSpec, DetectorSpec, Progress, run_audit
@@ -17,12 +17,15 @@ def run_demo(pictures_in: Path, out: Path, on_progress: Callable[[Progress], Non
     def drawing(done: int, total: int) -> None:
         on_progress(Progress("drawing road signs", done, total))
 
-    pictures = render_demo(pictures_in, progress=drawing)
-    spec = AuditSpec(
+    return run_audit(demo_spec(render_demo(pictures_in, progress=drawing)), out, on_progress)
+
+
+def demo_spec(pictures: Mapping[str, Path]) -> AuditSpec:
+    """The demo's audit of the folders that `render_demo` made."""
+    return AuditSpec(
         model=ModelSpec(checkpoint=DEMO_WEIGHTS),
         id=pictures["id"],
         calibration=pictures["calibration"],
         ood={name: pictures[name] for name in OOD_SETS},
         detectors=tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE),
     )
-    return run_audit(spec, out, on_progress)

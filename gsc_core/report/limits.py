@@ -42,7 +42,7 @@ def rounded(settings: Mapping[str, Any]) -> str:
         return ""
     return (
         "The network computed in bf16, which rounds more than usual: in float32 single scores are "
-        "others by about a third of their spread, and shares by up to 4 in 100."
+        "others by up to the whole of their spread, and shares by several in 100."
     )
 
 
