@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.colors
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +21,8 @@ def crop_jpeg(pixels: Tensor) -> bytes:
 
 def heat_png(heat: Sequence[Sequence[float]], size: tuple[int, int]) -> bytes:
     """A heat map as PNG of `size` (height, width) to lay over the crop: clear where it is 0."""
+    import plotly.colors  # noqa: PLC0415 - audits import this package, and need no charts
+
     height, width = size
     cells = Image.fromarray(np.asarray(heat, dtype=np.float32))
     smooth = np.asarray(cells.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
