@@ -39,15 +39,15 @@ class Part:
 
 
 PARTS = (
-    Part("equality", (), (), 60),
-    Part("arithmetic", (), ("--models", "resnet18,vit_b_32", "--batch", "4", "--rounds", "1"), 210),
+    Part("equality", (), (), 120),
+    Part("arithmetic", (), ("--models", "resnet18,vit_b_32", "--batch", "4", "--rounds", "1"), 200),
     Part(
         "files",
         ("--model", "resnet50", "--images", "20000"),
         ("--model", "resnet18", "--images", "64"),
         90,
     ),
-    Part("fixed_cost", (), ("--images", "60"), 90),
+    Part("fixed_cost", (), ("--images", "60"), 70),
 )
 
 
