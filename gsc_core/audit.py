@@ -9,7 +9,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
 from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
 from gsc_core.spec import AuditSpec, DetectorSpec
+from gsc_core.stopwatch import Stopwatch
 
 CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
@@ -71,7 +73,10 @@ class AuditResult:
 
 
 def run_audit(
-    spec: AuditSpec, out: Path, on_progress: Callable[[Progress], None] = lambda _: None
+    spec: AuditSpec,
+    out: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    watch: Stopwatch | None = None,
 ) -> AuditResult:
     """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
 
@@ -81,11 +86,12 @@ def run_audit(
 
     `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
     continued: chunks that were finished with the same specification and the same bytes are kept.
-    An earlier result in `out` is thrown away once the new sets are read.
+    An earlier result in `out` is thrown away once the new sets are read. `watch` counts where the
+    time goes, from when it was made.
 
     Raises GscError for whatever the user can mend.
     """
-    started = time.perf_counter()
+    started, watch = time.perf_counter(), watch or Stopwatch()
 
     def step(phase: str, done: int, total: int) -> None:
         on_progress(Progress(phase, done, total))
@@ -94,11 +100,16 @@ def run_audit(
     written_spec = _as_json(spec)
     detectors = [each.build() for each in spec.detectors]
     step("opening the model", 0, 1)
-    classifier = load_classifier(spec.model)
-    network = network_of(spec, classifier, spec.split, device_of(spec.device))
-    network, speedup = _compiled(spec, network, classifier)
+    with watch.phase("opening the model", "reading and checking it"):
+        classifier = load_classifier(spec.model)
+    with watch.phase("opening the model", "cutting it in two, on its device"):
+        network = network_of(spec, classifier, spec.split, device_of(spec.device))
+    if watch.exact and network.device.type != "cpu":
+        watch.settle = partial(torch.accelerator.synchronize, network.device)
+    with watch.phase("opening the model", "compiling it"):
+        network, speedup = _compiled(spec, network, classifier)
     step("reading the pictures", 0, 1)
-    with unpacking(out / "unpacked") as unpacked:
+    with watch.phase("reading the pictures"), unpacking(out / "unpacked") as unpacked:
         sets = read_sets(spec, unpacked)
         labels, label_rule = labels_of(sets, classifier)
     with written_aside(out / "spec.json") as part:
@@ -107,20 +118,26 @@ def run_audit(
         part.write_text(written_spec, encoding="utf-8")
     store = ChunkStore(out / "chunks", _key(spec, classifier, network, sets, labels))
 
-    scorer = Scorer(network, classifier.preprocessing, detectors)
-    pace = Pace(_batch_size(spec, scorer, sets), spec.threads, step)
+    scorer = Scorer(network, classifier.preprocessing, detectors, watch)
+    with watch.phase("finding the batch size"):
+        batch_size = _batch_size(spec, scorer, sets)
+    pace = Pace(batch_size, spec.threads, step, watch)
     to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
     calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
     _require_detectors(scorer)
-    calibrated = _written_down(calibrated, out)
+    with watch.phase("writing"):
+        calibrated = _written_down(calibrated, out)
     for images in sets.test.values():
         score_set(scorer, images, labels, store, pace)
 
     step("measuring", 0, 1)
-    broken, table = _join(calibrated, labels, sets, store, out / SCORES_FILE)
+    with watch.phase("writing"):
+        broken, table = _join(calibrated, labels, sets, store, out / SCORES_FILE)
     _require_detectors(scorer)
+    with watch.phase("measuring"):
+        measured = measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed)
     document = {
-        **measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed),
+        **measured,
         **count(table, sets.left_out, broken),
         "excused": scorer.excused,
         "settings": _settings(spec, classifier, network, label_rule)
@@ -132,6 +149,7 @@ def run_audit(
             "seed": spec.seed,
             **machine(network.device),
             "seconds": round(time.perf_counter() - started, 2),
+            "phases": {name: asdict(spent) for name, spent in watch.phases().items()},
         },
     }
     with written_aside(out / "metrics.json") as part:

@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from gsc_core import __version__
+from gsc_core.allocation import keep_freed_memory
 from gsc_core.cli_options import (
     Architecture,
     AsJson,
@@ -29,6 +30,7 @@ from gsc_core.cli_options import (
     PrecisionName,
     Preprocess,
     Pretrained,
+    Profile,
     Seed,
     SplitName,
     Threads,
@@ -41,9 +43,11 @@ from gsc_core.commands.gate import gate
 from gsc_core.commands.report import report
 from gsc_core.commands.watch import watch
 from gsc_core.errors import GscError, SpecError
+from gsc_core.stopwatch import Stopwatch
 from gsc_core.terminal import (
     catalogue_row,
     print_catalogue,
+    print_profile,
     print_result,
     print_splits,
     print_tuned,
@@ -58,11 +62,13 @@ app = typer.Typer(
     add_completion=False,
 )
 _INTERRUPTED = 130
+_IMPORTING = "importing"
 _NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
 
 
 @app.command()
 def audit(
+    context: typer.Context,
     id_set: IdSet,
     ood: OodSets,
     out: Annotated[Path, typer.Option("--out", help="The folder for the result.")],
@@ -82,12 +88,16 @@ def audit(
     batch_size: BatchSize = None,
     threads: Threads = 2,
     seed: Seed = 0,
+    profile: Profile = False,
     as_json: AsJson = False,
 ) -> None:
     """Score pictures the model knows and strangers, and tell how well each detector parts them."""
-    from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
-    from gsc_core.detectors import parse_detectors
-    from gsc_core.tuned import with_tuned
+    watch = context.find_object(Stopwatch) or Stopwatch()
+    watch.exact = profile
+    with watch.phase(_IMPORTING):
+        from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+        from gsc_core.detectors import parse_detectors
+        from gsc_core.tuned import with_tuned
 
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
@@ -108,8 +118,11 @@ def audit(
     if gsc_config is not None:
         spec = with_tuned(spec, gsc_config)
     with shown_progress() as on_progress:
-        document = run_audit(spec, out, on_progress).document
-    _show(document, out, as_json)
+        document = run_audit(spec, out, on_progress, watch).document
+    with watch.phase("printing"):
+        _show(document, out, as_json)
+    if profile:
+        print_profile(watch)
 
 
 @app.command()
@@ -283,11 +296,14 @@ def main() -> None:
     """Run the command line; errors a user can mend are one sentence on standard error."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers
-    from gsc_core.classifier.installation import check_installation
-
+    keep_freed_memory()
+    watch = Stopwatch()
+    with watch.phase(_IMPORTING):
+        from gsc_core.classifier.installation import check_installation
     try:
-        check_installation()
-        app()
+        with watch.phase(_IMPORTING):
+            check_installation()
+        app(obj=watch)
     except GscError as error:
         _fail(str(error))
     except ValidationError as error:

@@ -74,6 +74,9 @@ BatchSize = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="Threads that decode pictures.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Print where the time went, on standard error.")
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the whole result as one JSON document.")
 ]

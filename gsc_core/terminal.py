@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+from gsc_core.stopwatch import Spent, Stopwatch
+
+_SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
 
 if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
     from gsc_core.ablation import Ablation
@@ -119,6 +123,27 @@ def _percent(share: float) -> str:
 def _with_interval(row: Any, metric: str) -> str:
     value, low, high = (100 * row[metric + end] for end in ("", "_low", "_high"))
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def print_profile(watch: Stopwatch) -> None:
+    """Print where the time went, by phase; on standard error, so that --json is clean."""
+    phases = watch.phases()
+    whole = sum(phases.values(), start=Spent())
+    table = Table(
+        "phase", *(Column(unit, justify="right") for unit in ("seconds", "CPU s", "share"))
+    )
+
+    def row(name: str, spent: Spent) -> None:
+        share = f"{spent.wall_s / whole.wall_s:.1%}"
+        table.add_row(Text(name), f"{spent.wall_s:.2f}", f"{spent.cpu_s:.2f}", share)
+
+    for name, spent in phases.items():
+        row(name, spent)
+        for part, of_part in watch.parts(name).items():
+            if of_part.wall_s > _SHOWN * whole.wall_s:
+                row(f"  {part}", of_part)
+    row("in all", whole)
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
 
 
 def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -> None:

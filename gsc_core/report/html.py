@@ -23,7 +23,7 @@ TEMPLATE = "report.html.j2"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the file may do in a browser: show its own pictures and colours."""
 
-IN_THE_TABLE = {"model_sha256", "image_sets_sha256", "finished", "seconds"}
+IN_THE_TABLE = {"model_sha256", "image_sets_sha256", "finished", "seconds", "phases"}
 MOST_LISTED = 50  # class names and the like; the JSON file has all
 
 

@@ -20,7 +20,7 @@ from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
 from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogates_of
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
-from gsc_core.scoring.loading import Pace, read_batches
+from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
 _WHOLE = Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES
@@ -68,7 +68,8 @@ def calibrate(
 
     def passes(chosen: Sequence[int]) -> Iterable[Representation]:
         files = [images[i] for i in chosen]
-        for batch in read_batches(files, scorer.preprocessing, pace.batch_size, pace.threads):
+        read = read_batches(files, scorer.preprocessing, pace.batch_size, pace.threads)
+        for batch in pace.watch.waiting(DECODING, read):
             broken.extend(batch.broken)
             done.extend(batch.images)
             if batch.images:
@@ -107,7 +108,10 @@ def calibrate(
     calibration = known(everything)
     pace.step("fitting the detectors", 0, 1)
     learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
-    unseen = {d.name: held_out_scores(d, calibration, sources) for d in learning}
+    unseen: dict[str, HeldOut | None] = {}
+    for detector in learning:
+        with pace.watch.phase("fitting held-out", detector.name):
+            unseen[detector.name] = held_out_scores(detector, calibration, sources)
     scorer.fit(_not_reading_maps(scorer), calibration)
     late = scored(everything, _not_reading_maps)
     far = [] if strangers is None else scored(strangers, _single)
@@ -178,10 +182,10 @@ def _surrogates(
     parts: list[Representation] = []
     sources: list[int] = []
     made = surrogates_of(some, seed=seed)
-    while batch := list(islice(made, pace.batch_size)):
-        pixels = [scorer.preprocessing.resize_crop(picture) for _, _, picture in batch]
-        parts.append(scorer.represent(torch.stack(pixels)))
-        sources += [at[name] for name, _, _ in batch]
+    resized = ((at[name], scorer.preprocessing.resize_crop(picture)) for name, _, picture in made)
+    while batch := list(islice(pace.watch.waiting("making surrogates", resized), pace.batch_size)):
+        parts.append(scorer.represent(torch.stack([pixels for _, pixels in batch])))
+        sources += [source for source, _ in batch]
         pace.step("scoring surrogate outliers", len(sources), total)
     return Representation.cat(parts), torch.tensor(sources, device=scorer.network.device)
 

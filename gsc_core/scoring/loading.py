@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
@@ -15,10 +15,13 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.errors import ImageError
 from gsc_core.images import Broken, ImageFile, decode
+from gsc_core.stopwatch import Stopwatch
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+
+DECODING = "waiting for decoded images"
 
 Step = Callable[[str, int, int], None]
 """Told after every batch: phase, images done, images in all. It may raise to stop."""
@@ -26,11 +29,15 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Pace:
-    """How images are taken: so many at a time, decoded by so many threads, with `step` told."""
+    """How images are taken: so many at a time, decoded by so many threads, with `step` told.
+
+    `watch` counts where the time goes.
+    """
 
     batch_size: int
     threads: int
     step: Step
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows
-from gsc_core.scoring.loading import Pace, read_batches
+from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import NOT_A_NUMBER, Scorer, Scores
 
 
@@ -29,7 +29,8 @@ def score_set(
     rest = images.images[first * CHUNK_IMAGES :]
     done, total, phase = len(images) - len(rest), len(images), f"scoring {images.name}"
     pace.step(phase, done, total)
-    batches = read_batches(rest, scorer.preprocessing, size, pace.threads)
+    read = read_batches(rest, scorer.preprocessing, size, pace.threads)
+    batches = pace.watch.waiting(DECODING, read)
     for index in range(first, -(-total // CHUNK_IMAGES)):
         good: list[ImageFile] = []
         broken: list[Broken] = []
@@ -43,7 +44,8 @@ def score_set(
             pace.step(phase, done, total)
         found = [labels.get(image.sha256, -1) if known else -1 for image in good]
         rows = Rows(images.name, "id" if known else "ood", good, found, Scores.cat(scores))
-        store.write(images.name, index, rows.table(broken))
+        with pace.watch.phase("writing"):
+            store.write(images.name, index, rows.table(broken))
 
 
 def _excuse_as_before(scorer: Scorer, store: ChunkStore, set_name: str) -> None:

@@ -17,6 +17,7 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Excused, Need, Representation
 from gsc_core.detectors.ensemble import Ensemble, with_parts
 from gsc_core.scoring.onepass import represent
+from gsc_core.stopwatch import Stopwatch
 
 NOT_A_NUMBER = "gave a score that is not a number on some images"
 
@@ -61,12 +62,17 @@ class Scorer:
     """
 
     def __init__(
-        self, network: Network, preprocessing: Preprocessing, detectors: Sequence[Detector]
+        self,
+        network: Network,
+        preprocessing: Preprocessing,
+        detectors: Sequence[Detector],
+        watch: Stopwatch | None = None,
     ) -> None:
         self.network = network
         self.preprocessing = preprocessing
         self.detectors = with_parts(detectors)
         self.excused: dict[str, str] = {}
+        self.watch = watch or Stopwatch()
         self.pieces = 1
 
     @property
@@ -90,14 +96,17 @@ class Scorer:
 
     def represent_whole(self, pixels: Tensor) -> Representation:
         """One pass over `pixels [B,3,H,W]` uint8 at once; raises where memory runs out."""
-        images = self.preprocessing.normalise(pixels.to(self.network.device, non_blocking=True))
-        return represent(self.network, images, self.needs)
+        with self.watch.phase("normalising"):
+            on_device = pixels.to(self.network.device, non_blocking=True)
+            images = self.preprocessing.normalise(on_device)
+        return represent(self.network, images, self.needs, self.watch)
 
     def fit(self, detectors: Sequence[Detector], calibration: Calibration) -> None:
         """Fit some of the detectors; one that cannot run here is excused, the others go on."""
         for detector in detectors:
             try:
-                detector.fit(calibration)
+                with self.watch.phase("fitting", detector.name):
+                    detector.fit(calibration)
             except Excused as reason:
                 self.excuse(detector.name, str(reason))
 
@@ -136,7 +145,8 @@ class Scorer:
         predicted_after: dict[str, Tensor] = {}
         for detector in self.detectors if detectors is None else detectors:
             if not isinstance(detector, Ensemble):
-                scores = detector.score(batch).float().cpu()
+                with self.watch.phase("scoring", detector.name):
+                    scores = detector.score(batch).float().cpu()
             elif all(part.name in outlier for part in detector.parts_):
                 scores = detector.combine(outlier).float()  # the parts come before it
             else:
@@ -146,7 +156,10 @@ class Scorer:
                 self.excuse(detector.name, NOT_A_NUMBER)
                 continue
             outlier[detector.name] = scores
-            if after and (logits := detector.logits_after(batch)) is not None:
-                predicted_after[detector.name] = logits.argmax(dim=1).cpu()
+            if after:
+                with self.watch.phase("scoring", detector.name):
+                    logits = detector.logits_after(batch)
+                    if logits is not None:
+                        predicted_after[detector.name] = logits.argmax(dim=1).cpu()
         confidence = batch.logits.softmax(dim=1).amax(dim=1)
         return Scores(batch.predicted.cpu(), confidence.cpu(), outlier, predicted_after)
