@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass
 from functools import partial
@@ -173,6 +174,28 @@ def test_the_real_program_prints_the_document_it_writes(
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {*RESULT, "channels.parquet"}
     assert set(load_run(tmp_path / "out").ood_sets) == {"noise", "faint"}
+
+
+def test_a_profile_shows_where_the_time_went_and_leaves_json_clean(
+    stage: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A process of its own: the rows of the phases sum up to the last one, which is the whole."""
+    command = program(*audit(stage, tmp_path / "out", "--json", "--profile"))
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    took = time.perf_counter() - started
+    assert done.returncode == 0, done.stderr
+    table = [line.split("│")[1:3] for line in done.stderr.splitlines() if line.startswith("│")]
+    seconds = {name: float(value) for name, value in table if not name.startswith("   ")}
+    seconds = {name.strip(): value for name, value in seconds.items()}
+    whole = seconds.pop("in all")
+    assert sum(seconds.values()) == pytest.approx(whole, abs=0.01 * len(seconds))
+    assert 0 < whole < took
+    stored = json.loads(done.stdout)["provenance"]["phases"]
+    assert set(stored) <= set(seconds)
+    assert stored["fitting"]["wall_s"] == pytest.approx(seconds["fitting"], abs=0.01)
+    told = {"importing", "opening the model", "the network's forward pass", "scoring", "measuring"}
+    assert told < set(seconds)
 
 
 def test_without_json_a_table_names_each_detector_and_what_was_left_out(

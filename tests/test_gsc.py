@@ -615,3 +615,26 @@ def test_truncation_levels_are_numpys_quantiles_of_each_channel(name: str) -> No
         np.testing.assert_array_equal(caps.flatten().numpy(), truth)
     feature = feature_of(one.module, one.layer, one.images)
     assert caps.ndim == feature.ndim and caps.shape[one.channel] == feature.shape[one.channel]
+
+
+# --- shared by detectors of one batch ---------------------------------------------------------
+
+
+def test_the_logits_after_are_shared_only_by_the_same_cut() -> None:
+    """Asked in turn of one batch or each of a fresh one, no two detectors are mixed up."""
+    torch.manual_seed(3)
+    one = build(Maps(nn.SiLU), "first", 1)
+    cuts = [
+        {"share": share, "granularity": granularity, "ranking": ranking}
+        for share in (0.1, 0.4)
+        for granularity in ("element", "channel")
+        for ranking in ("gradient", "activation")
+    ]
+    fitted = [GSC(direction="published", **cut).fit(one.calibration) for cut in cuts]
+    together = [each.logits_after(one.batch) for each in fitted]
+    alone = [each.logits_after(replace(one.batch)) for each in fitted]
+    for a, b in zip(together, alone, strict=True):
+        assert torch.equal(a, b)
+    assert len({each.sum().item() for each in alone}) == len(cuts)
+    again = GSC(direction="published", reading="energy", **cuts[0]).fit(one.calibration)
+    assert again.logits_after(one.batch) is together[0]

@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         [
             {"gsc_core"},
-            {"gsc_core.errors"},
+            {"gsc_core.errors", "gsc_core.stopwatch", "gsc_core.allocation"},
             {"gsc_core.classifier", "gsc_core.images"},
             {"gsc_core.detectors", "gsc_core.demo"},
             {"gsc_core.scoring", "gsc_core.evaluation", "gsc_core.explanation"},

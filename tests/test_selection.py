@@ -34,7 +34,7 @@ from torch import Tensor
 from gsc_core.classifier.network import Linear, Network
 from gsc_core.detectors import GSC, Calibration
 from gsc_core.detectors.read_out import KEPT, ReadOut, Scale, levels
-from gsc_core.detectors.selection import DOUBT, TIE, Selection, select
+from gsc_core.detectors.selection import DOUBT, TIE, Selection, read, select
 from gsc_core.detectors.separation import by_kind, loss, separation
 from gsc_core.detectors.short_circuit import (
     NOTHING,
@@ -622,6 +622,23 @@ def test_few_images_make_one_round_of_all() -> None:
     found = select(calibration, options, usual(calibration))
     assert {each.short_circuit for each in found.tried} == set(options)
     assert (found.dropped, found.chosen.short_circuit) == (0, CUT)
+
+
+def test_who_goes_on_is_judged_on_all_images() -> None:
+    """Three rounds, of which each reads the further images alone: the same as all at once."""
+    calibration = planted(256)
+    read_out = judged_by(calibration, 9.0)
+    found = select(calibration, list(candidates(calibration.network)), read_out)
+    assert found.dropped > 0
+    for each in found.tried:
+        detector = each.short_circuit.detector()
+        if detector is not None:
+            detector.fit(calibration)
+        ours = read(calibration.sample, detector, read_out)
+        theirs = read(calibration.surrogates, detector, read_out)
+        scale, columns = Scale.of(ours), read_out.columns(each.capped, judging=True)
+        expected = by_kind(scale.mean(ours, columns), scale.mean(theirs, columns))
+        assert each.loss == pytest.approx(loss(expected), abs=1e-9)
 
 
 def test_kinds_are_told_apart() -> None:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
-import timm
 import torchvision
 from torch import nn
 
@@ -39,7 +38,7 @@ def names() -> tuple[str, ...]:
     """All classification architectures, as `torchvision/…` and `timm/…`."""
     return (
         *(f"torchvision/{n}" for n in torchvision.models.list_models(module=torchvision.models)),
-        *(f"timm/{n}" for n in timm.list_models()),
+        *(f"timm/{n}" for n in _timm().list_models()),
     )
 
 
@@ -82,7 +81,7 @@ def build(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if library == "timm":
-                module = timm.create_model(bare, pretrained=False, **arguments)
+                module = _timm().create_model(bare, pretrained=False, **arguments)
             else:
                 module = torchvision.models.get_model(bare, weights=None, **arguments)
     except Exception as error:  # each of 1,400 constructors raises what it likes
@@ -97,7 +96,7 @@ def usual_size(name: str) -> tuple[int, int]:
     """Height and width the library trained this architecture on, 224×224 when it does not say."""
     library, bare = resolve(name).split("/")
     if library == "timm":
-        config = timm.get_pretrained_cfg(bare, allow_unregistered=True)
+        config = _timm().get_pretrained_cfg(bare, allow_unregistered=True)
         height, width = config.input_size[-2:] if config else (224, 224)
         return height, width
     weights = torchvision.models.get_model_weights(bare).DEFAULT
@@ -116,7 +115,7 @@ def usual_preprocessing(name: str) -> Preprocessing:
         if library == "torchvision":
             weights = torchvision.models.get_model_weights(bare).DEFAULT
             return Preprocessing.from_torchvision(weights.transforms())
-        if config := timm.get_pretrained_cfg(bare, allow_unregistered=True):
+        if config := _timm().get_pretrained_cfg(bare, allow_unregistered=True):
             return Preprocessing.from_timm(asdict(config))
     except SpecError:
         pass
@@ -133,7 +132,7 @@ def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | N
     library, bare = resolve(name).split("/")
     try:
         if library == "timm":
-            model: Any = timm.create_model(bare, pretrained=True)
+            model: Any = _timm().create_model(bare, pretrained=True)
             return model, Preprocessing.from_timm(dict(model.pretrained_cfg)), None
         weights = torchvision.models.get_model_weights(bare).DEFAULT
         model = torchvision.models.get_model(bare, weights=weights)
@@ -144,6 +143,12 @@ def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | N
         ) from error
     categories = tuple(weights.meta["categories"])
     return model, Preprocessing.from_torchvision(weights.transforms()), categories
+
+
+def _timm() -> Any:
+    import timm  # noqa: PLC0415 - half a second, and a whole program needs no architecture
+
+    return timm
 
 
 def _line(error: Exception) -> str:

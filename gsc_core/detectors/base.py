@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Flag, auto
-from typing import Any, ClassVar, Self
+from functools import cached_property
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from gsc_core.classifier.network import Linear, Network
 from gsc_core.errors import Excused, SpecError
+
+T = TypeVar("T")
 
 
 class Need(Flag):
@@ -81,10 +84,24 @@ class Representation:
         }
         return cls(**tensors)
 
-    @property
+    @cached_property
     def predicted(self) -> Tensor:
         """Predicted class of each image, `[B]`."""
         return self.logits.argmax(dim=1)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made the first time this batch is asked for `key`.
+
+        For what several detectors read of the same batch; `key` holds all that it depends on.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    @cached_property
+    def _made(self) -> dict[Hashable, Any]:
+        return {}
 
     def _each(self, do: Callable[[Tensor], Tensor]) -> Representation:
         held = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -8,7 +8,7 @@ the logits with a first-order step, score by what happens to the confidence.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Self
 
 import torch
@@ -28,6 +28,7 @@ from gsc_core.detectors.base import (
 )
 from gsc_core.detectors.separation import separation
 
+_READING = frozenset({"update", "reading", "confidence", "direction"})  # the rest cuts
 _MIN_TO_LEARN = 10  # a direction or a percentile from fewer images is chance
 
 
@@ -48,7 +49,7 @@ def select(ranking: Tensor, k: int) -> Tensor:
     above = ranking > smallest_taken
     tied = ranking == smallest_taken
     room = k - above.sum(dim=1, keepdim=True)
-    return above | (tied & (tied.cumsum(dim=1) <= room))
+    return above | (tied & (tied.cumsum(dim=1, dtype=torch.int32) <= room))
 
 
 def rank(feature: Tensor, gradient: Tensor, by: str, seed: int) -> Tensor:
@@ -143,7 +144,8 @@ class GSC(Detector):
         self._require_cut(calibration.network)
         self.network_, self.turned_ = calibration.network, False
         if self.intervention == "truncate":
-            self.caps_ = self._learn_caps(calibration)
+            key = ("caps", type(self).at, self.percentile)
+            self.caps_ = calibration.sample.once(key, lambda: self._learn_caps(calibration))
         if self.direction == "learned":
             self.turned_ = self._learn_direction(calibration)
         return self
@@ -196,6 +198,13 @@ class GSC(Detector):
         network, split = self._fitted()
         if self.update == "exact" or split.linear:  # for a linear head both are the same numbers
             return self.after(batch)[0]
+        if self.intervention == "truncate":  # at what this one learned
+            return self._first_order(network, batch)
+        cut = (getattr(self, f.name) for f in fields(self) if f.init and f.name not in _READING)
+        key = (network, type(self).change, *cut)
+        return batch.once(key, lambda: self._first_order(network, batch))
+
+    def _first_order(self, network: Network, batch: Representation) -> Tensor:
         feature, _ = self.at(batch)
         return batch.logits + network.first_order(feature, self.change(batch))[1]
 

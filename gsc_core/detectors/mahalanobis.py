@@ -12,9 +12,9 @@ from typing import Self
 
 import torch
 from pytorch_ood import detector as ood
-from sklearn.covariance import empirical_covariance, ledoit_wolf
 from torch import Tensor
 
+from gsc_core.classifier.float64 import double
 from gsc_core.detectors.base import (
     Calibration,
     Detector,
@@ -25,7 +25,6 @@ from gsc_core.detectors.base import (
     knob,
 )
 from gsc_core.detectors.library import LEAST_IMAGES, published
-from gsc_core.detectors.precision import double
 
 
 @dataclass(frozen=True)
@@ -128,14 +127,28 @@ class RMD(Mahalanobis):
 
 def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:
     """`W [D,D]` with `W Wᵀ = Σ⁻¹` of residuals `[N,D]` around their means."""
-    numbers = residuals.cpu().numpy()
-    if shrinkage == "none":
-        covariance = empirical_covariance(numbers, assume_centered=True)
-    else:
-        covariance, _ = ledoit_wolf(numbers, assume_centered=True)
-    factor, failed = torch.linalg.cholesky_ex(torch.as_tensor(covariance).to(residuals))
+    images, dimensions = residuals.shape
+    covariance = residuals.T @ residuals / images
+    identity = torch.eye(dimensions).to(residuals)
+    if shrinkage != "none":
+        evenly = covariance.trace() / dimensions * identity
+        part = _shrinkage(residuals, covariance, evenly)
+        covariance = (1 - part) * covariance + part * evenly
+    factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
         raise Excused("the features of the calibration images vary in too few directions")
-    identity = torch.eye(len(factor)).to(factor)
     inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
     return inverse.T
+
+
+def _shrinkage(residuals: Tensor, covariance: Tensor, evenly: Tensor) -> Tensor:
+    """How much of `evenly` to mix in, 0 to 1, by Ledoit and Wolf.
+
+    It is how far the covariance of so many images is off by chance, as a share of how far it is
+    from an even one.
+    """
+    images = len(residuals)
+    off = covariance.square().sum()
+    by_chance = (residuals.square().sum(dim=1).square().sum() / images - off) / images
+    from_even = (covariance - evenly).square().sum()
+    return torch.where(from_even > 0, (by_chance / from_even).clamp(0, 1), 0)

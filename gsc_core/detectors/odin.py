@@ -14,11 +14,11 @@ from pytorch_ood import detector as ood
 from pytorch_ood.detector.odin import odin_preprocessing
 from torch import Tensor
 
+from gsc_core.classifier.float64 import double
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Need, Representation, knob
 from gsc_core.detectors.library import published
 from gsc_core.detectors.msp import doubt
-from gsc_core.detectors.precision import double
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ arXiv 2111.12797), since no level suits all.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,7 +41,7 @@ class ReadOut:
         """From the pooled features `[N,D]` of calibration images."""
         if linear is None or features is None:
             return cls(None)
-        cuts = (float("inf"), *levels(features))
+        cuts = (math.inf, *levels(features))
         return cls(linear, cuts, tuple(features.clamp(max=cut).mean(dim=0) for cut in cuts))
 
     @property
@@ -58,8 +59,10 @@ class ReadOut:
             return torch.stack(_of_logits(logits, predicted), dim=1)
         found: list[Tensor] = []
         for cut, centre in zip(self.cuts, self.centres, strict=True):
-            cut_off = features.clamp(max=cut)
-            left = self.linear(cut_off)
+            cut_off, left = features, logits  # as they are: the first cut takes nothing away
+            if cut < math.inf:
+                cut_off = features.clamp(max=cut)
+                left = self.linear(cut_off)
             residual, energy = _of_logits(left, predicted)
             length = (cut_off - centre).norm(dim=1).clamp(min=1e-12)
             found += [residual, energy, (residual + left.mean(dim=1)) / length]

@@ -25,7 +25,7 @@ TIE = 1.02  # times the least loss: below it the simplest is taken
 DOUBT = 1.2  # times better must uncapped readings be: 256 images can hardly tell less
 _ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candidates goes on
 _FEWEST, _FEW = 24, 12  # images in a round, and candidates, below which all go on
-_AT_ONCE = 64  # images
+_AT_ONCE = 64  # images: more are not faster on a CPU; an accelerator takes all
 _PHASE = "choosing the short-circuit"
 
 
@@ -85,10 +85,9 @@ def select(
     trials = _Trials(calibration, read_out, _number(len(options), len(rounds)))
     left = list(options)
     for part in rounds:
-        few = ours[: len(ours) // part], theirs[: len(theirs) // part]
-        losses = {each: min(one.loss for one in trials(each, *few)) for each in left}
+        losses = {each: min(one.loss for one in trials(each, part)) for each in left}
         left = sorted(left, key=losses.__getitem__)[: _going_on(len(left))]
-    tried = [one for each in dict.fromkeys([*left, NOTHING]) for one in trials(each, ours, theirs)]
+    tried = [one for each in dict.fromkeys([*left, NOTHING]) for one in trials(each)]
     calibration.step(_PHASE, trials.total, trials.total)
     chosen = _chosen(
         [one for one in tried if one.short_circuit in options and capped in (None, one.capped)]
@@ -127,20 +126,29 @@ def _chosen(tried: Sequence[Tried]) -> Tried:
 
 
 class _Trials:
-    """Tries candidates on images that went through the body already."""
+    """Tries candidates on images that went through the body already.
+
+    Readings are kept: a candidate that goes on to more images is read on the further ones alone.
+    """
 
     def __init__(self, calibration: Calibration, read_out: ReadOut, total: int) -> None:
+        assert calibration.surrogates is not None
         self.calibration, self.read_out = calibration, read_out
         self.done, self.total = 0, total
+        self.batches = (calibration.sample, calibration.surrogates)
+        self.kept: dict[tuple[ShortCircuit, int], list[Tensor]] = {}
 
-    def __call__(
-        self, option: ShortCircuit, ours: Representation, theirs: Representation
-    ) -> tuple[Tried, ...]:
-        """The candidate with each way to read it: features as they are, and cut off."""
+    def __call__(self, option: ShortCircuit, part: int = 1) -> tuple[Tried, ...]:
+        """The candidate on the first of so many parts of the images, with each way to read it:
+        features as they are, and cut off.
+        """
         detector = option.detector()
         if detector is not None:
             detector.fit(self.calibration)
-        known, strangers = (read(batch, detector, self.read_out) for batch in (ours, theirs))
+        known, strangers = (
+            self._readings(option, detector, which, len(batch) // part)
+            for which, batch in enumerate(self.batches)
+        )
         scale = Scale.of(known)
         self.done += 1
         self.calibration.step(_PHASE, self.done, self.total)
@@ -150,11 +158,21 @@ class _Trials:
             for columns in [self.read_out.columns(capped, judging=True)]
         )
 
+    def _readings(
+        self, option: ShortCircuit, detector: GSC | None, which: int, number: int
+    ) -> Tensor:
+        """Readings `[number,R]` of the first images of one of the batches."""
+        kept = self.kept.setdefault((option, which), [])
+        done = sum(map(len, kept))
+        if done < number:
+            kept.append(read(self.batches[which][done:number], detector, self.read_out))
+        return torch.cat(kept)
+
 
 def read(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
-    """`read_at_once` of many images, some at a time."""
-    starts = range(0, len(batch), _AT_ONCE)
-    parts = (batch[start : start + _AT_ONCE] for start in starts)
+    """`read_at_once` of many images, on a CPU some at a time."""
+    at_once = _AT_ONCE if batch.logits.device.type == "cpu" else len(batch)
+    parts = (batch[start : start + at_once] for start in range(0, len(batch), at_once))
     return torch.cat([read_at_once(some, detector, read_out) for some in parts])
 
 

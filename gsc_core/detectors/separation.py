@@ -28,7 +28,12 @@ def separation(ours: Tensor, theirs: Tensor) -> Separation:
     FPR95 is the share of strangers at or below the threshold that keeps 95 % of the familiar
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
-    known, strangers = ours.double().sort().values, theirs.double().contiguous()
+    return _separation(ours.double().sort().values, theirs)
+
+
+def _separation(known: Tensor, theirs: Tensor) -> Separation:
+    """As `separation`, of scores of familiar images that are sorted already, in float64."""
+    strangers = theirs.double().contiguous()
     auroc = int(_twice_below(known, strangers).sum()) / (2 * len(known) * len(strangers))
     threshold = known[math.ceil(0.95 * len(known)) - 1]
     return Separation(float((strangers <= threshold).double().mean()), auroc)
@@ -54,7 +59,8 @@ def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
     kinds = [kind.name for kind in SURROGATES]
     if len(surrogates) % len(kinds):
         return {"all": separation(ours, surrogates)}
-    return {name: separation(ours, surrogates[at :: len(kinds)]) for at, name in enumerate(kinds)}
+    known = ours.double().sort().values
+    return {name: _separation(known, surrogates[at :: len(kinds)]) for at, name in enumerate(kinds)}
 
 
 def loss(kinds: Mapping[str, Separation]) -> float:

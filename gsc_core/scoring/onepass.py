@@ -12,13 +12,16 @@ from gsc_core.stopwatch import Stopwatch
 FORWARD = "the network's forward pass"
 
 
-def represent(network: Network, images: Tensor, needs: Need, watch: Stopwatch) -> Representation:
+def represent(
+    network: Network, images: Tensor, needs: Need, watch: Stopwatch | None = None
+) -> Representation:
     """Run `images [B,3,H,W]` through the network once and keep what `needs` names.
 
     The body runs without a graph. Only when a gradient is needed does the head run with one, and
     the gradient of the predicted logit then costs the head alone: in evaluation mode no image
     influences another, so the gradient of the batch's sum is each image's own.
     """
+    watch = watch or Stopwatch()
     with watch.phase(FORWARD):
         feature = network.body(images)
     gradient = None
