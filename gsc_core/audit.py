@@ -119,9 +119,7 @@ def run_audit(
     store = ChunkStore(out / "chunks", _key(spec, classifier, network, sets, labels))
 
     scorer = Scorer(network, classifier.preprocessing, detectors, watch)
-    with watch.phase("finding the batch size"):
-        batch_size = _batch_size(spec, scorer, sets)
-    pace = Pace(batch_size, spec.threads, step, watch)
+    pace = Pace(_batch_size(spec, scorer, sets), spec.threads, step, watch)
     to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
     calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
     _require_detectors(scorer)
