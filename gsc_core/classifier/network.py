@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule, Node
@@ -215,16 +214,15 @@ def _on_device(program: ExportedProgram, device: torch.device) -> GraphModule:
 def _fastest_format(module: GraphModule, device: torch.device) -> torch.memory_format:
     """Put the weights in channels-last order, 1.4 to 1.6 times as fast, where the graph allows it.
 
-    A graph that looks at a map with `view` may insist on the usual order; a run on tensors that
-    have an order and no values tells.
+    A graph that looks at a map with `view` may insist on the usual order; one small run tells.
     """
     shape = shape_of(images_of(module.graph)) or ()
-    size = (2, *(s if isinstance(s, int) else 224 for s in shape[1:]))
+    probe = torch.zeros(2, *(s if isinstance(s, int) else 224 for s in shape[1:]), device=device)
     channels_last = torch.channels_last
     module.to(memory_format=channels_last)
     try:
-        with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
-            module(torch.zeros(size, device=device).to(memory_format=channels_last))
+        with torch.no_grad():
+            module(probe.to(memory_format=channels_last))
     except RuntimeError:
         module.to(memory_format=torch.contiguous_format)
         return torch.contiguous_format
