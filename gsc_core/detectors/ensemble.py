@@ -21,6 +21,7 @@ from gsc_core.detectors.library_features import KNN, NCI, NNGuide, ViM
 from gsc_core.detectors.library_shaping import SCALE, VRA, ReAct
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.msp import MSP
+from gsc_core.detectors.precision import double
 from gsc_core.detectors.separation import by_kind, loss, rank
 
 Columns = Mapping[str, Tensor]
@@ -71,7 +72,7 @@ class Ensemble(Detector):
 
     def learn(self, known: Columns, strangers: Columns | None) -> None:
         """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed."""
-        self.ranks_ = {part.name: known[part.name].double().sort().values for part in self.parts_}
+        self.ranks_ = {part.name: double(known[part.name]).sort().values for part in self.parts_}
 
     def combine(self, columns: Columns) -> Tensor:
         """Scores `[B]` from those of the parts, `[B]` each; ties count half."""

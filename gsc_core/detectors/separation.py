@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gsc_core.detectors.precision import double
 from gsc_core.images import SURROGATES
 
 UNSURE = 0.05  # what a kind of surrogate, 64 images of the usual 256, cannot tell from 0
@@ -28,7 +29,7 @@ def separation(ours: Tensor, theirs: Tensor) -> Separation:
     FPR95 is the share of strangers at or below the threshold that keeps 95 % of the familiar
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
-    known, strangers = ours.double().sort().values, theirs.double().contiguous()
+    known, strangers = double(ours).sort().values, double(theirs).contiguous()
     auroc = int(_twice_below(known, strangers).sum()) / (2 * len(known) * len(strangers))
     threshold = known[math.ceil(0.95 * len(known)) - 1]
     return Separation(float((strangers <= threshold).double().mean()), auroc)
@@ -36,12 +37,12 @@ def separation(ours: Tensor, theirs: Tensor) -> Separation:
 
 def rank(reference: Tensor, scores: Tensor) -> Tensor:
     """Share `[B]` of the sorted `reference [N]` below each of `scores [B]`, ties half."""
-    return _twice_below(reference, scores).double() / (2 * len(reference))
+    return double(_twice_below(reference, scores)) / (2 * len(reference))
 
 
 def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
     """A whole number each, so that sums are exact and even scores give an AUROC of just 0.5."""
-    values = scores.to(reference)
+    values = double(scores).to(reference)
     below = torch.searchsorted(reference, values, right=False)
     return below + torch.searchsorted(reference, values, right=True)
 

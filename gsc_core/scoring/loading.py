@@ -15,18 +15,18 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.errors import ImageError
 from gsc_core.images import Broken, ImageFile, decode
+from gsc_core.log import Step
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-Step = Callable[[str, int, int], None]
-"""Told after every batch: phase, images done, images in all. It may raise to stop."""
-
-
 @dataclass(frozen=True)
 class Pace:
-    """How images are taken: so many at a time, decoded by so many threads, with `step` told."""
+    """How images are taken: so many at a time, decoded by so many threads.
+
+    `step` is told after every batch, and may raise to stop.
+    """
 
     batch_size: int
     threads: int
