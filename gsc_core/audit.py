@@ -21,7 +21,7 @@ from pydantic_core import PydanticSerializationError
 
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.errors import ImageError, SpecError
+from gsc_core.errors import Cancelled, ImageError, SpecError
 from gsc_core.explanation import ChannelNormals
 from gsc_core.images import Apart, Broken, ImageSet
 from gsc_core.inputs import (
@@ -33,9 +33,11 @@ from gsc_core.inputs import (
     read_sets,
     unpacking,
 )
+from gsc_core.log import LOG_FILE, RunLog, is_logged_to, logged_to
 from gsc_core.results import count, machine, measure, versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_aside
+from gsc_core.scoring.faults import FAILED
 from gsc_core.scoring.kept import keep
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
@@ -48,7 +50,7 @@ CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
 SCORES_FILE = "scores.parquet"
 _OF_ONE_RESULT = ("metrics.json", SCORES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
-_WRITTEN = (*_OF_ONE_RESULT, "chunks", "unpacked")
+_WRITTEN = (*_OF_ONE_RESULT, LOG_FILE, "chunks", "unpacked")
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,6 @@ class Progress:
     phase: str
     done: int
     total: int
-
-
-class Cancelled(Exception):  # noqa: N818 - not an error
-    """The audit was told to stop; finished chunks are kept and the same audit goes on from them."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +78,33 @@ def run_audit(
 ) -> AuditResult:
     """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
 
-    Beside them is what explains single pictures later: `calibration.safetensors`, on which
-    `gsc_core.reopened` fits the detectors again, and `channels.parquet`, what each channel at the
-    split usually does, where GSC looked at channels.
+    Beside them are `log.txt`, with the phases and what went wrong, and what explains single
+    pictures later: `calibration.safetensors`, on which `gsc_core.reopened` fits the detectors
+    again, and `channels.parquet`, what each channel at the split usually does, where GSC looked at
+    channels.
 
     `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
     continued: chunks that were finished with the same specification and the same bytes are kept.
-    An earlier result in `out` is thrown away once the new sets are read. `watch` counts where the
-    time goes, from when it was made.
+    An earlier result in `out` is thrown away once the new sets are read. A detector that fails is
+    left out, with the reason in `excused`; the others go on. `watch` counts where the time goes,
+    from when it was made.
 
     Raises GscError for whatever the user can mend.
     """
-    started, watch = time.perf_counter(), watch or Stopwatch()
+    with logged_to(out / LOG_FILE) as log:
+        return _audited(spec, out, on_progress, log, watch or Stopwatch())
 
+
+def _audited(
+    spec: AuditSpec,
+    out: Path,
+    on_progress: Callable[[Progress], None],
+    log: RunLog,
+    watch: Stopwatch,
+) -> AuditResult:
+    started = time.perf_counter()
+
+    @log.phases
     def step(phase: str, done: int, total: int) -> None:
         on_progress(Progress(phase, done, total))
 
@@ -116,6 +128,7 @@ def run_audit(
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)
         part.write_text(written_spec, encoding="utf-8")
+    log.begin()
     store = ChunkStore(out / "chunks", _key(spec, classifier, network, sets, labels))
 
     scorer = Scorer(network, classifier.preprocessing, detectors, watch)
@@ -133,7 +146,10 @@ def run_audit(
         broken, table = _join(calibrated, labels, sets, store, out / SCORES_FILE)
     _require_detectors(scorer)
     with watch.phase("measuring"):
-        measured = measure(table, scorer.detectors, calibrated, spec.repeats, spec.seed)
+        measured = measure(
+            table, scorer.detectors, calibrated, spec.repeats, spec.seed, scorer.excusing
+        )
+    _require_detectors(scorer)
     document = {
         **measured,
         **count(table, sets.left_out, broken),
@@ -162,6 +178,8 @@ def _check_folder(out: Path) -> None:
         there = {each.name for each in out.iterdir()} if out.exists() else set()
     if begun(out / "unpacked"):  # by an audit that was killed before it wrote spec.json
         there.discard("unpacked")
+    if is_logged_to(out / LOG_FILE):  # by the worker, which begins before us
+        there.discard(LOG_FILE)
     if "spec.json" not in there and (foreign := there.intersection(_WRITTEN)):
         raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
 
@@ -224,9 +242,12 @@ def _digest(images: ImageSet, labels: Mapping[str, int]) -> str:
 
 
 def _require_detectors(scorer: Scorer) -> None:
-    if not scorer.detectors:
-        name, reason = next(iter(scorer.excused.items()))
-        raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
+    if scorer.detectors:
+        return
+    name, reason = next(iter(scorer.excused.items()))
+    if all(each.startswith(FAILED) for each in scorer.excused.values()):
+        raise SpecError(f"None of the detectors ran to its end, so try others: {name} {reason}.")
+    raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
 
 
 def _written_down(calibrated: Calibrated, out: Path) -> Calibrated:

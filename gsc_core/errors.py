@@ -17,5 +17,9 @@ class SpecError(GscError):
     """The audit asks for something that does not exist or cannot be done."""
 
 
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """The work was told to stop; an audit's finished chunks are kept, and it goes on from them."""
+
+
 class Excused(GscError):  # noqa: N818 - an answer more than an error
     """A detector cannot run on this model or these images; the audit goes on without it."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ from gsc_core.errors import SpecError
 from gsc_core.explanation import ChannelNormals, Explanation, explain
 from gsc_core.images.decode import decode, decode_bytes
 from gsc_core.inputs import device_of, network_of
+from gsc_core.log import LOG_FILE, LOGGER, logged_to
 from gsc_core.scoring.calibration import fit_again
+from gsc_core.scoring.faults import checked, in_words, is_fault
 from gsc_core.scoring.kept import Kept, load
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.scorer import Scorer
@@ -104,11 +108,22 @@ class Reopened:
     def score(self, picture: Picture) -> dict[str, float]:
         """Outlier scores by detector, as `scores.parquet` has them of test pictures.
 
-        A detector that gives no number for this picture is left out.
+        A detector that fails on this picture, or gives no number for it, is left out.
         """
         batch = self._seen(picture).batch
-        scores = {name: each.score(batch).float() for name, each in self.detectors.items()}
-        return {name: float(score) for name, score in scores.items() if score.isfinite().all()}
+        found = {name: self._score(detector, batch) for name, detector in self.detectors.items()}
+        return {name: score for name, score in found.items() if math.isfinite(score)}
+
+    def _score(self, detector: Detector, batch: Representation) -> float:
+        """A detector's score of one picture; NaN where it fails, which the log tells of."""
+        try:
+            return float(checked(detector.score(batch), 1))
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            with _logged(self.folder):
+                LOGGER.exception("%s gives no score", detector.name)
+            return math.nan
 
     def gsc(self, name: str = GSC.name, k: float | None = None) -> GSC:
         """The audit's GSC detector of that name, with another share `k` where one is given.
@@ -143,7 +158,14 @@ class Reopened:
         """What the short-circuit does to a picture; raises as `look` and `gsc` do."""
         chosen = self.gsc(detector, k)
         batch = self._seen(picture).batch
-        return explain(batch, chosen, self.normals, self.classifier.class_names)
+        try:
+            return explain(batch, chosen, self.normals, self.classifier.class_names)
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            with _logged(self.folder):
+                LOGGER.exception("%s explains nothing", detector)
+            raise SpecError(f"{detector} {in_words(error)}.") from error
 
     def nearest(self, picture: Picture, n: int = 8) -> tuple[Neighbour, ...]:
         """The calibration images most alike, by the cosine of the features, else of the logits.
@@ -173,9 +195,10 @@ def reopen(
 ) -> Reopened:
     """Open the finished audit in a run folder, on its own `device` or another.
 
-    Detectors that were excused stay out. `on_progress` may raise to stop. Raises SpecError when the
-    folder holds no finished audit, or one made before calibrations were kept, and when the model's
-    file has changed since; CheckpointError when it cannot be loaded any more.
+    Detectors that were excused stay out, and those that fail now are. `on_progress` may raise to
+    stop. Raises SpecError when the folder holds no finished audit, or one made before calibrations
+    were kept, and when the model's file has changed since; CheckpointError when it cannot be loaded
+    any more.
     """
     on_progress(Progress("opening the model", 0, 1))
     spec, excused, sha256, chosen = _stored(folder)
@@ -191,8 +214,17 @@ def reopen(
     scored = with_parts([each.build() for each in spec.detectors])
     detectors = _as_chosen([each for each in scored if each.name not in excused], chosen)
     scorer = Scorer(network, classifier.preprocessing, detectors)
-    fit_again(scorer, kept.calibration, _calibration_scores(folder, scorer.ensembles))
+    with _logged(folder):
+        fit_again(scorer, kept.calibration, _calibration_scores(folder, scorer.ensembles))
     return Reopened(folder, spec, classifier, scorer, kept, _normals(folder))
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """What goes wrong after the audit is told in its log."""
+    with logged_to(folder / LOG_FILE) as log:
+        log.begin()
+        yield
 
 
 def _stored(folder: Path) -> tuple[AuditSpec, frozenset[str], str, dict[str, Any]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -30,60 +31,91 @@ CALIBRATION = "calibration"  # no OOD set may be named so
 LIBRARIES = ("torch", "torchvision", "timm", "pytorch-ood", "numpy", "pillow")
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One detector on every OOD set: rows of `results`, and what stands beside them."""
+
+    detector: Detector
+    rows: list[dict[str, Any]]
+    surrogate_auroc: float | None
+    accuracy_after: float | None
+    chosen: dict[str, Any]  # its settings with nothing left to choose
+
+    @property
+    def inverted(self) -> bool:
+        """Whether OOD images or surrogate outliers score lower than ID images."""
+        mean = next(row for row in self.rows if row["ood_set"] == MEAN)
+        on_surrogates = 1.0 if self.surrogate_auroc is None else self.surrogate_auroc
+        return min(float(mean["auroc"]), on_surrogates) < 0.5
+
+
 def measure(
-    table: pa.Table, detectors: Sequence[Detector], calibrated: Calibrated, repeats: int, seed: int
+    table: pa.Table,
+    detectors: Sequence[Detector],
+    calibrated: Calibrated,
+    repeats: int,
+    seed: int,
+    excusing: Callable[[Detector], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> dict[str, Any]:
     """What was measured: every detector on every OOD set, accuracies, inverted detectors.
 
     `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
     made of calibration images, score lower than ID images (AUROC under 0.5). Calibration scores of
     the detectors `in_sample` are of images these have learned from. `chosen` has the settings that
-    detectors chose, `selections` and `partners` what they chose from.
+    detectors chose, `selections` and `partners` what they chose from. Each is measured inside
+    `excusing`, and left out where that ends it.
     """
-    results: list[dict[str, Any]] = []
-    surrogates: dict[str, float] = {}
-    inverted: list[str] = []
+    known = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
     rows = _rows_of(table)
-    for name in (detector.name for detector in detectors):
+
+    def of(detector: Detector) -> Measured:
+        name = detector.name
         values = table[name].to_numpy()
         scores = {set_name: values[of_set] for set_name, of_set in rows.items()}
         found = evaluate(scores.pop("id"), scores, repeats, seed)
-        results += [_row(name, ood_set, intervals) for ood_set, intervals in found.items()]
-        if calibrated.surrogates is not None:
-            surrogates[name] = _on_surrogates(calibrated, name)
-        if found[MEAN]["auroc"].value < 0.5 or surrogates.get(name, 1) < 0.5:
-            inverted.append(name)
-    known = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
-    accuracy = _accuracy(known, "predicted")
+        after = AFTER + name
+        return Measured(
+            detector,
+            [_row(name, ood_set, intervals) for ood_set, intervals in found.items()],
+            None if calibrated.surrogates is None else _on_surrogates(calibrated, name),
+            _accuracy(known, after) if after in known.column_names else None,
+            detector.frozen(),
+        )
+
+    each: dict[str, Measured] = {}
+    for detector in detectors:
+        with excusing(detector):
+            each[detector.name] = of(detector)
+    there = [measured.detector for measured in each.values()]
     return {
-        "results": results,
-        "id_accuracy": accuracy,
+        "results": [row for measured in each.values() for row in measured.rows],
+        "id_accuracy": _accuracy(known, "predicted"),
         "id_accuracy_after": {
-            detector.name: _accuracy(known, AFTER + detector.name)
-            for detector in detectors
-            if accuracy is not None and AFTER + detector.name in known.column_names
+            name: m.accuracy_after for name, m in each.items() if m.accuracy_after is not None
         },
-        "inverted": inverted,
-        "in_sample": list(calibrated.in_sample),
-        "surrogate_auroc": surrogates,
+        "inverted": [name for name, measured in each.items() if measured.inverted],
+        "in_sample": [name for name in calibrated.in_sample if name in each],
+        "surrogate_auroc": {
+            name: m.surrogate_auroc for name, m in each.items() if m.surrogate_auroc is not None
+        },
         "chosen": {
-            detector.name: detector.frozen()
-            for detector in detectors
-            if detector.frozen() != detector.settings()
+            name: measured.chosen
+            for name, measured in each.items()
+            if measured.chosen != measured.detector.settings()
         },
         "selections": {
             detector.name: detector.selection_.model_dump(mode="json")
-            for detector in detectors
+            for detector in there
             if isinstance(detector, AutoGSC) and detector.selection_ is not None
         },
         "partners": {
             detector.name: detector.losses_
-            for detector in detectors
+            for detector in there
             if isinstance(detector, AutoEnsemble) and detector.losses_
         },
         "directions": {
             detector.name: "turned" if detector.turned_ else "as published"
-            for detector in detectors
+            for detector in there
             if isinstance(detector, GSC)
         },
     }

@@ -21,6 +21,7 @@ from gsc_core.detectors.selection import Selection
 from gsc_core.errors import SpecError
 from gsc_core.images import ImageFile
 from gsc_core.inputs import batch_size, device_of, network_of, read_sets
+from gsc_core.log import logged_to
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.chunks import writing_to, written_aside
@@ -67,7 +68,9 @@ def tune(
         pictures = read_sets(spec, unpacked).calibration.images
         pace = Pace(batch_size(spec, device), spec.threads, step)
         fitted = {
-            name: _fitted(network, classifier.preprocessing, pictures, spec.seed, pace)
+            name: _fitted(
+                network, classifier.preprocessing, pictures, spec.seed, pace, log=_log_beside(out)
+            )
             for name, network in networks.items()
         }
     selections = {name: _selection(detector) for name, detector in fitted.items()}
@@ -99,14 +102,25 @@ def _fitted(
     pictures: Sequence[ImageFile],
     seed: int,
     pace: Pace,
+    log: Path,
 ) -> AutoGSC:
-    """The detector after an audit's calibration; it does without labels."""
+    """The detector after an audit's calibration; it does without labels.
+
+    What fails in it is told in `log`.
+    """
     detector = AutoGSC()
     scorer = Scorer(network, preprocessing, [detector])
-    calibrate(scorer, pictures, [-1] * len(pictures), seed=seed, pace=pace)
+    with logged_to(log) as begun:
+        begun.begin()
+        calibrate(scorer, pictures, [-1] * len(pictures), seed=seed, pace=pace)
     if reason := scorer.excused.get(detector.name):
         raise SpecError(f"Nothing can be chosen here: {detector.name} {reason}.")
     return detector
+
+
+def _log_beside(out: Path) -> Path:
+    """Where a fault is told; else there is no such file."""
+    return out.with_name(f"{out.name}.log")
 
 
 def _selection(detector: AutoGSC) -> Selection:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import pretend_device  # noqa: F401 - must be known to torch before the first backward pass
 import pytest
 from browser import installed, started
 from hypothesis import settings

@@ -2,7 +2,7 @@
 
     pages | commands → report → gate → workspace | charts → deploy → reopened | ablation | tuning
           → audit → results
-          → scoring | evaluation | explanation → detectors → classifier | images → errors
+          → scoring | evaluation | explanation → detectors → classifier | images → errors | log
 
 The command line and the demo's audit are on top of `gsc_core`; nothing below knows what is above.
 """
@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         [
             {"gsc_core"},
-            {"gsc_core.errors", "gsc_core.stopwatch", "gsc_core.allocation"},
+            {"gsc_core.errors", "gsc_core.log", "gsc_core.stopwatch", "gsc_core.allocation"},
             {"gsc_core.classifier", "gsc_core.images"},
             {"gsc_core.detectors", "gsc_core.demo"},
             {"gsc_core.scoring", "gsc_core.evaluation", "gsc_core.explanation"},

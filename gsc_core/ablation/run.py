@@ -26,6 +26,7 @@ from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import Apart, ImageFile, ImageSet
 from gsc_core.inputs import batch_size, device_of, labels_of, network_of, read_sets, unpacking
+from gsc_core.log import LOG_FILE, RunLog, logged_to
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace, read_batches
@@ -52,10 +53,25 @@ def ablate(
     are named from shallow to deep; else the audit's own and one two blocks before it.
     `on_progress` is called after every batch and may raise Cancelled; nothing is left then.
 
-    Raises GscError for whatever the user can mend.
+    Phases and what went wrong are added to `log.txt`. Raises GscError for whatever the user can
+    mend.
     """
+    with logged_to(out / LOG_FILE) as log:
+        log.begin()
+        return _ablated(spec, out, on_progress, images_per_set, layers, log)
+
+
+def _ablated(
+    spec: AuditSpec,
+    out: Path,
+    on_progress: Callable[[Progress], None],
+    images_per_set: int,
+    layers: Sequence[str] | None,
+    log: RunLog,
+) -> Ablation:
     started = time.perf_counter()
 
+    @log.phases
     def step(phase: str, done: int, total: int) -> None:
         on_progress(Progress(phase, done, total))
 

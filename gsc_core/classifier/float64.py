@@ -2,7 +2,9 @@
 
 from torch import Tensor
 
+_WITHOUT = frozenset({"mps"})  # types of devices
+
 
 def double(x: Tensor) -> Tensor:
-    """`x` in float64; it moves to the CPU from a device that has no float64 (MPS)."""
-    return (x.cpu() if x.device.type == "mps" else x).double()
+    """`x` in float64; it moves to the CPU from a device that has none."""
+    return (x.cpu() if x.device.type in _WITHOUT else x).double()

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from gsc_core.classifier.float64 import double
 from gsc_core.detectors.auto import AUTO, AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
 from gsc_core.detectors.fdbd import FDBD
@@ -71,7 +72,7 @@ class Ensemble(Detector):
 
     def learn(self, known: Columns, strangers: Columns | None) -> None:
         """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed."""
-        self.ranks_ = {part.name: known[part.name].double().sort().values for part in self.parts_}
+        self.ranks_ = {part.name: double(known[part.name]).sort().values for part in self.parts_}
 
     def combine(self, columns: Columns) -> Tensor:
         """Scores `[B]` from those of the parts, `[B]` each; ties count half."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import torch
 from pytorch_ood import detector as ood
 from torch import Tensor
 
@@ -28,6 +29,15 @@ def published(library: type) -> Paper | None:
     """Where the method of a pytorch-ood class was published, if that library names a paper."""
     paper = library.info.paper  # type: ignore[attr-defined]
     return None if paper is None else Paper(paper.title, paper.venue, paper.year, paper.url)
+
+
+def settled(bound: Any, device: torch.device) -> Any:
+    """A fitted detector of the library, with all its tensors on `device`.
+
+    Some fits go through NumPy and leave them on the CPU; the library then sends there what it is
+    asked to score, whatever device the network is on.
+    """
+    return bound.to(device)
 
 
 @dataclass(eq=False)
@@ -121,7 +131,8 @@ class KLMatching(Detector):
                 f"needs calibration images of nearly every class; {never} of {classes} classes are "
                 "never predicted on them"
             )
-        self.bound_ = ood.KLMatching(None).fit_logits(calibration.logits)
+        bound = ood.KLMatching(None).fit_logits(calibration.logits)
+        self.bound_ = settled(bound, calibration.network.device)
         return self
 
     def score(self, batch: Representation) -> Tensor:

@@ -21,7 +21,7 @@ from gsc_core.detectors.base import (
     Representation,
     knob,
 )
-from gsc_core.detectors.library import LEAST_IMAGES, published
+from gsc_core.detectors.library import LEAST_IMAGES, published, settled
 
 _NOISE = torch.finfo(torch.float32).eps  # of features and weights
 
@@ -41,7 +41,7 @@ class OnFeatures(Detector):
 
     def fit(self, calibration: Calibration) -> Self:
         """Fit the library's detector on the calibration features."""
-        self.bound_ = self.bind(calibration)
+        self.bound_ = settled(self.bind(calibration), calibration.network.device)
         return self
 
     def score(self, batch: Representation) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, knob
-from gsc_core.detectors.library import LEAST_IMAGES, published
+from gsc_core.detectors.library import LEAST_IMAGES, published, settled
 
 Head = Callable[[Tensor], Tensor]
 
@@ -42,7 +42,7 @@ class Shaping(Detector):
         if self.fitted_with:
             features = calibration.require_features(LEAST_IMAGES)
             bound.fit_feature_maps(_maps(features), torch.zeros(len(features)))
-        self.bound_ = bound
+        self.bound_ = settled(bound, calibration.network.device)
         return self
 
     def score(self, batch: Representation) -> Tensor:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gsc_core.classifier.float64 import double
 from gsc_core.images import SURROGATES
 
 UNSURE = 0.05  # what a kind of surrogate, 64 images of the usual 256, cannot tell from 0
@@ -28,12 +29,12 @@ def separation(ours: Tensor, theirs: Tensor) -> Separation:
     FPR95 is the share of strangers at or below the threshold that keeps 95 % of the familiar
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
-    return _separation(ours.double().sort().values, theirs)
+    return _separation(double(ours).sort().values, theirs)
 
 
 def _separation(known: Tensor, theirs: Tensor) -> Separation:
     """As `separation`, of scores of familiar images that are sorted already, in float64."""
-    strangers = theirs.double().contiguous()
+    strangers = double(theirs).contiguous()
     auroc = int(_twice_below(known, strangers).sum()) / (2 * len(known) * len(strangers))
     threshold = known[math.ceil(0.95 * len(known)) - 1]
     return Separation(float((strangers <= threshold).double().mean()), auroc)
@@ -41,12 +42,12 @@ def _separation(known: Tensor, theirs: Tensor) -> Separation:
 
 def rank(reference: Tensor, scores: Tensor) -> Tensor:
     """Share `[B]` of the sorted `reference [N]` below each of `scores [B]`, ties half."""
-    return _twice_below(reference, scores).double() / (2 * len(reference))
+    return double(_twice_below(reference, scores)) / (2 * len(reference))
 
 
 def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
     """A whole number each, so that sums are exact and even scores give an AUROC of just 0.5."""
-    values = scores.to(reference)
+    values = double(scores).to(reference)
     below = torch.searchsorted(reference, values, right=False)
     return below + torch.searchsorted(reference, values, right=True)
 

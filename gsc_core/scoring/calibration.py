@@ -19,6 +19,7 @@ from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representa
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
 from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogates_of
+from gsc_core.scoring.faults import stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
 from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
@@ -92,7 +93,7 @@ def calibrate(
             found,
             sample,
             strangers,
-            pace.step,
+            stopping(pace.step),
         )
 
     def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
@@ -110,7 +111,7 @@ def calibrate(
     learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
     unseen: dict[str, HeldOut | None] = {}
     for detector in learning:
-        with pace.watch.phase("fitting held-out", detector.name):
+        with scorer.excusing(detector), pace.watch.phase("fitting held-out", detector.name):
             unseen[detector.name] = held_out_scores(detector, calibration, sources)
     scorer.fit(_not_reading_maps(scorer), calibration)
     late = scored(everything, _not_reading_maps)
@@ -119,7 +120,7 @@ def calibrate(
     scores = _with(_beside(Scores.cat(streamed), Scores.cat(late)), apart, "images")
     surrogates = _with(Scores.cat(far), apart, "surrogates") if far else None
     scorer.learn(scores.outlier, None if surrogates is None else surrogates.outlier)
-    in_sample = [n for n in unseen if n in late[0].outlier and n not in apart]
+    in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in apart]
     in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
     return Calibrated(
         images=tuple(done),
@@ -223,8 +224,7 @@ def _with(scores: Scores, held_out: Mapping[str, HeldOut], of: str) -> Scores:
 
 def _combined(scores: Scores, scorer: Scorer) -> Scores:
     """The scores, with those of the ensembles beside their parts'."""
-    combined = {e.name: e.combine(scores.outlier).float() for e in scorer.ensembles}
-    return replace(scores, outlier=scores.outlier | combined)
+    return replace(scores, outlier=scores.outlier | scorer.combine(scores.outlier))
 
 
 def _beside(a: Scores, b: Scores) -> Scores:

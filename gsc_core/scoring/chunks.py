@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from gsc_core.scoring.scorer import Scores
 
 CHUNK_IMAGES = 512
 AFTER = "predicted_after_"
-_BROKEN = b"broken"
+_BROKEN, _EXCUSED = b"broken", b"excused"
 
 
 @contextmanager
@@ -65,8 +66,10 @@ class Rows:
     labels: Sequence[int]
     scores: Scores
 
-    def table(self, broken: Sequence[Broken]) -> pa.Table:
-        """One row an image; the broken are told in the metadata."""
+    def table(
+        self, broken: Sequence[Broken], excused: Mapping[str, str] = MappingProxyType({})
+    ) -> pa.Table:
+        """One row an image; the broken, and why detectors were left out, are in the metadata."""
         n = len(self.images)
         columns: dict[str, pa.Array] = {
             "set": pa.array([self.set] * n, pa.string()),
@@ -81,8 +84,9 @@ class Rows:
             columns[AFTER + name] = pa.array(after.numpy(), pa.int32())
         for name, scores in self.scores.outlier.items():
             columns[name] = pa.array(scores.numpy(), pa.float32())
-        told = json.dumps([asdict(one) for one in broken]).encode()
-        return pa.table(columns).replace_schema_metadata({_BROKEN: told})
+        told = {_BROKEN: [asdict(one) for one in broken], _EXCUSED: dict(excused)}
+        metadata = {name: json.dumps(value).encode() for name, value in told.items()}
+        return pa.table(columns).replace_schema_metadata(metadata)
 
 
 class ChunkStore:
@@ -116,6 +120,14 @@ class ChunkStore:
             table = pq.ParquetFile(self._path(set_name, index)).read()
             told = json.loads((table.schema.metadata or {}).get(_BROKEN, b"[]"))
             yield table.replace_schema_metadata(), [Broken(**one) for one in told]
+
+    def excused(self, set_name: str) -> dict[str, str]:
+        """Why detectors were left out until the last chunk of a set; older ones do not tell."""
+        if not (done := self.finished(set_name)):
+            return {}
+        told = pq.read_schema(self._path(set_name, done - 1)).metadata or {}
+        reasons: dict[str, str] = json.loads(told.get(_EXCUSED, b"{}"))
+        return reasons
 
     def remove(self) -> None:
         """Throw the chunks away, once they are joined."""

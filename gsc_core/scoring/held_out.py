@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Excused, Representation
+from gsc_core.scoring.faults import checked
 
 PARTS = 5
 _AT_ONCE = 512  # images
@@ -64,7 +65,8 @@ def held_out_scores(
 
 def _scores(detector: Detector, batch: Representation) -> Tensor:
     chunks = [batch[at : at + _AT_ONCE] for at in range(0, len(batch), _AT_ONCE)]
-    return torch.cat([torch.empty(0), *(detector.score(chunk).float().cpu() for chunk in chunks)])
+    scores = [checked(detector.score(chunk), len(chunk)) for chunk in chunks]
+    return torch.cat([torch.empty(0), *scores])
 
 
 def parts(labels: Tensor) -> Tensor:

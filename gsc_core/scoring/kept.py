@@ -87,9 +87,10 @@ def load(path: Path, network: Network) -> Kept:
             "single pictures."
         )
     try:
-        with safe_open(path, framework="pt", device=str(network.device)) as file:
+        with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            names = file.keys()
+            held = {name: file.get_tensor(name).to(network.device) for name in names}
         if about["split"] != ("" if network.split is None else network.split.name):
             raise SpecError(
                 "The calibration was kept for another layer of the network: run the audit again."

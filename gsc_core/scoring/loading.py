@@ -15,6 +15,7 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.errors import ImageError
 from gsc_core.images import Broken, ImageFile, decode
+from gsc_core.log import Step
 from gsc_core.stopwatch import Stopwatch
 
 T = TypeVar("T")
@@ -23,15 +24,12 @@ R = TypeVar("R")
 
 DECODING = "waiting for decoded images"
 
-Step = Callable[[str, int, int], None]
-"""Told after every batch: phase, images done, images in all. It may raise to stop."""
-
 
 @dataclass(frozen=True)
 class Pace:
-    """How images are taken: so many at a time, decoded by so many threads, with `step` told.
+    """How images are taken: so many at a time, decoded by so many threads.
 
-    `watch` counts where the time goes.
+    `step` is told after every batch, and may raise to stop. `watch` counts where the time goes.
     """
 
     batch_size: int

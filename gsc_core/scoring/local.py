@@ -45,15 +45,16 @@ def score_set(
         found = [labels.get(image.sha256, -1) if known else -1 for image in good]
         rows = Rows(images.name, "id" if known else "ood", good, found, Scores.cat(scores))
         with pace.watch.phase("writing"):
-            store.write(images.name, index, rows.table(broken))
+            store.write(images.name, index, rows.table(broken, scorer.excused))
 
 
 def _excuse_as_before(scorer: Scorer, store: ChunkStore, set_name: str) -> None:
-    """Leave out what failed on a finished chunk: a run that goes on has forgotten it."""
+    """Leave out what failed on a finished chunk: a resumed run does not remember."""
+    reasons = store.excused(set_name)
     for table, _ in store.tables(set_name):
         for detector in scorer.detectors:
             if table.num_rows and detector.name not in table.column_names:
-                scorer.excuse(detector.name, NOT_A_NUMBER)
+                scorer.excuse(detector.name, reasons.get(detector.name, NOT_A_NUMBER))
 
 
 def _dividing(batch_size: int) -> int:

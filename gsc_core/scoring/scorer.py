@@ -6,7 +6,8 @@ progress, only numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,8 @@ from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Excused, Need, Representation
 from gsc_core.detectors.ensemble import Ensemble, with_parts
+from gsc_core.log import LOGGER
+from gsc_core.scoring.faults import checked, in_words, is_fault, unstopped
 from gsc_core.scoring.onepass import represent
 from gsc_core.stopwatch import Stopwatch
 
@@ -104,25 +107,45 @@ class Scorer:
     def fit(self, detectors: Sequence[Detector], calibration: Calibration) -> None:
         """Fit some of the detectors; one that cannot run here is excused, the others go on."""
         for detector in detectors:
-            try:
-                with self.watch.phase("fitting", detector.name):
-                    detector.fit(calibration)
-            except Excused as reason:
-                self.excuse(detector.name, str(reason))
+            with self.excusing(detector), self.watch.phase("fitting", detector.name):
+                detector.fit(calibration)
 
     def learn(self, known: Mapping[str, Tensor], strangers: Mapping[str, Tensor] | None) -> None:
         """Let ensembles learn from their parts' scores of calibration images and surrogates."""
         for detector in self.ensembles:
-            try:
+            with self.excusing(detector):
                 detector.join(d for d in self.detectors if not isinstance(d, Ensemble))
                 detector.learn(known, strangers)
-            except Excused as reason:
-                self.excuse(detector.name, str(reason))
+
+    def combine(self, outlier: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The ensembles' scores `[N]` from those of their parts."""
+        combined: dict[str, Tensor] = {}
+        for detector in self.ensembles:
+            with self.excusing(detector):
+                combined[detector.name] = _combined(detector, outlier)
+        return combined
 
     @property
     def ensembles(self) -> list[Ensemble]:
         """The detectors that combine others."""
         return [each for each in self.detectors if isinstance(each, Ensemble)]
+
+    @contextmanager
+    def excusing(self, detector: Detector) -> Iterator[None]:
+        """Leave a detector out for what it raises inside, with the reason; a fault is logged.
+
+        What stops the whole work is raised: cancelling, and running out of memory.
+        """
+        with unstopped():
+            try:
+                yield
+            except Excused as reason:
+                self.excuse(detector.name, str(reason))
+            except Exception as error:
+                if not is_fault(error):
+                    raise
+                LOGGER.exception("%s is left out", detector.name)
+                self.excuse(detector.name, in_words(error))
 
     def excuse(self, name: str, reason: str) -> None:
         """Leave a detector out from here on."""
@@ -138,28 +161,42 @@ class Scorer:
     ) -> Scores:
         """Scores of a batch by all or some detectors.
 
-        `after` adds the classes predicted after the short-circuit. A detector whose score is not
-        finite is excused.
+        `after` adds the classes predicted after the short-circuit. A detector that fails, or whose
+        score is not finite, is excused.
         """
         outlier: dict[str, Tensor] = {}
         predicted_after: dict[str, Tensor] = {}
         for detector in self.detectors if detectors is None else detectors:
-            if not isinstance(detector, Ensemble):
-                with self.watch.phase("scoring", detector.name):
-                    scores = detector.score(batch).float().cpu()
-            elif all(part.name in outlier for part in detector.parts_):
-                scores = detector.combine(outlier).float()  # the parts come before it
-            else:
-                self.excuse(detector.name, f"has a part that {NOT_A_NUMBER}")
-                continue
-            if not bool(scores.isfinite().all()):
-                self.excuse(detector.name, NOT_A_NUMBER)
-                continue
-            outlier[detector.name] = scores
-            if after:
-                with self.watch.phase("scoring", detector.name):
-                    logits = detector.logits_after(batch)
-                    if logits is not None:
-                        predicted_after[detector.name] = logits.argmax(dim=1).cpu()
+            with self.excusing(detector), self.watch.phase("scoring", detector.name):
+                scores = (
+                    _combined(detector, outlier)  # its parts come before it
+                    if isinstance(detector, Ensemble)
+                    else _finite(checked(detector.score(batch), len(batch)))
+                )
+                if after and (logits := detector.logits_after(batch)) is not None:
+                    predicted_after[detector.name] = _classes(logits, batch)
+                outlier[detector.name] = scores
         confidence = batch.logits.softmax(dim=1).amax(dim=1)
         return Scores(batch.predicted.cpu(), confidence.cpu(), outlier, predicted_after)
+
+
+def _combined(ensemble: Ensemble, outlier: Mapping[str, Tensor]) -> Tensor:
+    """An ensemble's scores from those of its parts; raises Excused where one is missing."""
+    for part in ensemble.parts_:
+        if part.name not in outlier:
+            raise Excused(f"has a part that was left out, {part.name}")
+    parts = [outlier[part.name] for part in ensemble.parts_]
+    return _finite(checked(ensemble.combine(outlier), len(parts[0])))
+
+
+def _finite(scores: Tensor) -> Tensor:
+    if not bool(scores.isfinite().all()):
+        raise Excused(NOT_A_NUMBER)
+    return scores
+
+
+def _classes(logits: Tensor, batch: Representation) -> Tensor:
+    """The class of each image by the logits after a short-circuit."""
+    if logits.shape != batch.logits.shape:
+        raise ValueError(f"logits after the short-circuit have the shape {list(logits.shape)}")
+    return logits.argmax(dim=1).cpu()

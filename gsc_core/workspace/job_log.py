@@ -1,23 +1,22 @@
-"""The log of a job: a line for each phase, and what happened where we did not foresee it."""
+"""The log of a job: in the run's folder, or in one for jobs that make no run."""
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gsc_core.log import LOG_FILE, LOGGER, logged_to
 from gsc_core.workspace.database import Job, Lane
 from gsc_core.workspace.home import home
 
-LOGGER = logging.getLogger("gsc_core")
 _MOST_BYTES, _LAST_BYTES = 2**22, 2**16
 
 
 def log_file(job: Job) -> Path:
     """`log.txt` in the run's folder, or for a job that makes no run `logs/<job>.txt`."""
     if job.lane is Lane.AUDIT:
-        return home() / "runs" / job.subject / "log.txt"
+        return home() / "runs" / job.subject / LOG_FILE
     return home() / "logs" / f"{job.id}.txt"
 
 
@@ -35,18 +34,10 @@ def keep_short(file: Path) -> None:
 
 @contextmanager
 def logged(job: Job) -> Iterator[logging.Logger]:
-    """What is logged in `gsc_core` goes to the job's file too, with times in UTC."""
+    """What is logged in `gsc_core` goes to the job's file too."""
     file = log_file(job)
     with suppress(OSError):  # without a log then; what else fails will say why
         file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
-    formatter = logging.Formatter("%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.INFO)
-    try:
+    with logged_to(file) as log:
+        log.begin()
         yield LOGGER
-    finally:
-        LOGGER.removeHandler(handler)
-        handler.close()

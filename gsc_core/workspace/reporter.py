@@ -4,11 +4,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from gsc_core.audit import Cancelled, Progress
-from gsc_core.errors import GscError
+from gsc_core.audit import Progress
+from gsc_core.errors import Cancelled, GscError
+from gsc_core.log import LOGGER, log_phase
 from gsc_core.workspace import queue
 from gsc_core.workspace.database import Job
-from gsc_core.workspace.job_log import LOGGER
 from gsc_core.workspace.queue import Status
 
 _EVERY = 0.5  # seconds between two writes of one phase; one costs some 10 ms
@@ -40,8 +40,7 @@ class Reporter:
         if new:
             self._phase = progress.phase
             self._recent.clear()
-            of = f", {progress.done} of {progress.total}" if progress.total > 1 else ""
-            LOGGER.info("%s%s", progress.phase, of)
+            log_phase(progress.phase, progress.done, progress.total)
         if self._counts(progress):
             self._count(progress, now)
         if new or now - self._written >= _EVERY or progress.done >= progress.total > 1:

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from logging import Logger
 from types import FrameType
 
-import torch
-
-from gsc_core.audit import Cancelled
-from gsc_core.errors import GscError
+from gsc_core.errors import Cancelled, GscError
+from gsc_core.log import LOGGER
+from gsc_core.scoring.faults import of_memory
 from gsc_core.workspace import queue
 from gsc_core.workspace.database import Job, Kind, Lane, State
 from gsc_core.workspace.home import home
-from gsc_core.workspace.job_log import LOGGER, log_file, logged
+from gsc_core.workspace.job_log import log_file, logged
 from gsc_core.workspace.lane_lock import LaneLock, handed, taken
 from gsc_core.workspace.leftovers import tidy
 from gsc_core.workspace.limits import limit_worker
@@ -29,7 +28,6 @@ from gsc_core.workspace.tasks import TASKS, Task
 
 IDLE_AFTER = {Lane.AUDIT: 30.0, Lane.PREPARE: 30.0, Lane.EXPLAIN: 600.0}  # a model stays warm
 _LOOK = 0.25  # seconds between two looks at an empty lane
-_NO_MEMORY = "can't allocate memory", "not enough memory", "bad_alloc", "out of memory"
 
 
 def run_lane(
@@ -130,13 +128,13 @@ class _Worker:
         # A fault of ours or a library's ends the job, not the lane: whatever it is, it is logged.
         except Exception as error:
             logger.exception("not foreseen")
-            self.spent = _of_memory(error)
+            self.spent = of_memory(error)
             return State.FAILED, _sentence(error, job)
         return State.DONE, None
 
 
 def _sentence(error: Exception, job: Job) -> str:
-    if _of_memory(error):
+    if of_memory(error):
         return "Memory ran out: try a smaller batch size, fewer images or another device."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full: free some space, then retry."
@@ -144,16 +142,6 @@ def _sentence(error: Exception, job: Job) -> str:
         return f"{error.filename} cannot be used ({error.strerror}): check the path, then retry."
     where = log_file(job).relative_to(home())
     return f"Something went wrong that we did not foresee; the log says what ({where})."
-
-
-def _of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in _NO_MEMORY
-    )
 
 
 def _keep_trying(write: Callable[[], None], worthwhile: Callable[[], bool]) -> None:

@@ -1,0 +1,89 @@
+"""What a detector does that nobody foresaw: it is left out for it, and the others go on.
+
+Being told to stop and running out of memory are no faults of a detector: they end the work.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from gsc_core.errors import Cancelled
+from gsc_core.log import Step
+
+FAILED = "failed: "
+_NO_MEMORY = "can't allocate memory", "not enough memory", "bad_alloc", "out of memory"
+_LONGEST = 160  # letters of what an error says
+
+
+class Stop(BaseException):
+    """Carries past a detector what a step raised to stop: it can neither swallow nor cause that."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def stopping(step: Step) -> Step:
+    """The step, so that what it raises goes through every detector that is told of it."""
+
+    def told(phase: str, done: int, total: int) -> None:
+        try:
+            step(phase, done, total)
+        except Exception as reason:
+            raise Stop(reason) from reason
+
+    return told
+
+
+@contextmanager
+def unstopped() -> Iterator[None]:
+    """Lets what a step raised be itself again."""
+    try:
+        yield
+    except Stop as stop:
+        raise stop.reason from None
+
+
+def is_fault(error: Exception) -> bool:
+    """Whether it is the detector's that raised it, and not the end of the whole work."""
+    return not isinstance(error, Cancelled) and not of_memory(error)
+
+
+def of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the machine or of an accelerator."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in _NO_MEMORY
+    )
+
+
+def in_words(error: Exception) -> str:
+    """Why a detector is left out for a fault, in one line without a full stop."""
+    said = next(iter(str(error).strip().splitlines()), "")
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    short = what if len(what) <= _LONGEST else what[: _LONGEST - 1] + "…"
+    return f"{FAILED}{short.rstrip(' .:')}, our fault; the log has the details"
+
+
+def checked(scores: object, images: int) -> Tensor:
+    """The scores `[B]` of so many images as float32 on the CPU, if they are what a detector gives.
+
+    Raises TypeError or ValueError where they are not.
+    """
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"scores are a {type(scores).__name__} and no tensor")
+    if not scores.is_floating_point():
+        raise TypeError(f"scores are {str(scores.dtype).removeprefix('torch.')} and no floats")
+    if scores.shape != (images,):
+        raise ValueError(f"scores have the shape {list(scores.shape)} for {images} images")
+    if scores.requires_grad:
+        raise ValueError("scores carry a graph")
+    return scores.float().cpu()
