@@ -19,6 +19,7 @@ from gsc_core.cli_options import (
     Calibration,
     Checkpoint,
     Compiled,
+    DecoderProcesses,
     DetectorNames,
     Device,
     GscConfig,
@@ -81,6 +82,7 @@ def audit(
     compiled: Compiled = False,
     batch_size: BatchSize = None,
     threads: Threads = 2,
+    decoders: DecoderProcesses = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -103,6 +105,7 @@ def audit(
         compiled=compiled,
         batch_size=batch_size,
         threads=threads,
+        decoders=decoders,
         seed=seed,
     )
     if gsc_config is not None:
@@ -129,6 +132,7 @@ def tune(
     precision: PrecisionName = "auto",
     batch_size: BatchSize = None,
     threads: Threads = 2,
+    decoders: DecoderProcesses = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -148,6 +152,7 @@ def tune(
         precision=precision,
         batch_size=batch_size,
         threads=threads,
+        decoders=decoders,
         seed=seed,
     )
     with shown_progress() as on_progress:

@@ -20,7 +20,13 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.selection import Selection
 from gsc_core.errors import SpecError
 from gsc_core.images import ImageFile
-from gsc_core.inputs import batch_size, device_of, network_of, read_sets
+from gsc_core.inputs import (
+    batch_size,
+    decoders_of,
+    device_of,
+    network_of,
+    read_sets,
+)
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.chunks import writing_to, written_aside
@@ -65,11 +71,12 @@ def tune(
     with _unpacked(out) as unpacked:
         step("reading the pictures", 0, 1)
         pictures = read_sets(spec, unpacked).calibration.images
-        pace = Pace(batch_size(spec, device), spec.threads, step)
-        fitted = {
-            name: _fitted(network, classifier.preprocessing, pictures, spec.seed, pace)
-            for name, network in networks.items()
-        }
+        with decoders_of(spec, device, len(pictures)) as decoders:
+            pace = Pace(batch_size(spec, device), spec.threads, step, decoders)
+            fitted = {
+                name: _fitted(network, classifier.preprocessing, pictures, spec.seed, pace)
+                for name, network in networks.items()
+            }
     selections = {name: _selection(detector) for name, detector in fitted.items()}
     best = min(selections, key=lambda name: selections[name].chosen.loss)
     tuned = Tuned(

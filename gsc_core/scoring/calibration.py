@@ -68,7 +68,9 @@ def calibrate(
 
     def passes(chosen: Sequence[int]) -> Iterable[Representation]:
         files = [images[i] for i in chosen]
-        for batch in read_batches(files, scorer.preprocessing, pace.batch_size, pace.threads):
+        for batch in read_batches(
+            files, scorer.preprocessing, pace.batch_size, pace.threads, pace.decoders
+        ):
             broken.extend(batch.broken)
             done.extend(batch.images)
             if batch.images:
