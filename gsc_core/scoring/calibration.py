@@ -18,9 +18,9 @@ from torch import Tensor
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
-from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogates_of
+from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogate_makers
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
-from gsc_core.scoring.loading import Pace, read_batches
+from gsc_core.scoring.loading import Pace, ahead, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
 _WHOLE = Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES
@@ -179,12 +179,22 @@ def _surrogates(
     total = len(some) * len(SURROGATES)
     parts: list[Representation] = []
     sources: list[int] = []
-    made = surrogates_of(some, seed=seed)
-    while batch := list(islice(made, pace.batch_size)):
-        pixels = [scorer.preprocessing.resize_crop(picture) for _, _, picture in batch]
-        parts.append(scorer.represent(torch.stack(pixels)))
-        sources += [at[name] for name, _, _ in batch]
+
+    def made(maker: tuple[str, str, Callable[[], Tensor]]) -> tuple[str, Tensor] | None:
+        name, _, make = maker
+        try:
+            return name, scorer.preprocessing.resize_crop(make())
+        except (ImageError, MemoryError, RuntimeError):  # no room for a spectrum: one fewer
+            return None
+
+    makers = surrogate_makers(some, seed=seed)
+    surrogates = filter(None, ahead(made, makers, pace.threads, depth=4 * pace.threads))
+    while batch := list(islice(surrogates, pace.batch_size)):
+        parts.append(scorer.represent(torch.stack([pixels for _, pixels in batch])))
+        sources += [at[name] for name, _ in batch]
         pace.step("scoring surrogate outliers", len(sources), total)
+    if not parts:
+        return None, None
     return Representation.cat(parts), torch.tensor(sources, device=scorer.network.device)
 
 

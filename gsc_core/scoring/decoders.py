@@ -82,7 +82,7 @@ class Decoders:
             self._one_more()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *ended_by: object) -> None:
         """End all at once: what is being decoded is wanted no more."""
         with self._lock:
             self._closing = True
