@@ -10,12 +10,15 @@ from pathlib import Path
 
 import crashing
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageOps
+from small_audit import PREPROCESS, write_stage
 from torch import Tensor
 
-from gsc_core.classifier import Preprocessing
+from gsc_core.audit import AuditSpec, DetectorSpec, Progress, run_audit
+from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.images import ImageFile
 from gsc_core.scoring import decoders as module
 from gsc_core.scoring.decoders import Bundle, Decoders
@@ -43,9 +46,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Sequence[ImageFile]:
     """Images of many sizes, modes, formats and orientations, some of them broken."""
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
-    kinds = "jpg-RGB png-RGBA jpg-L png-P webp-RGB jpg-CMYK png-I;16 tif-F gif-P bmp-1".split()
+    formats = ["jpg", "png", "jpg", "png", "webp", "jpg", "png", "tif", "gif", "bmp"]
+    modes = ["RGB", "RGBA", "L", "P", "RGB", "CMYK", "I;16", "F", "P", "1"]
     for at in range(70):
-        suffix, mode = kinds[at % len(kinds)].split("-")
+        suffix, mode = formats[at % len(formats)], modes[at % len(modes)]
         height, width = random.integers(8, 90, 2)
         pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
         image = Image.fromarray(pixels)
@@ -209,6 +213,55 @@ def descendants(pid: int) -> Iterator[int]:
         for child in map(int, (task / "children").read_text().split()):
             yield child
             yield from descendants(child)
+
+
+# --- whole audits -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small sets, and among the OOD images one that is a million pixels wide and eight high."""
+    folder = write_stage(tmp_path_factory.mktemp("stage"))
+    Image.new("RGB", (1_000_000, 8), "red").save(folder / "noise" / "thin.png")
+    return folder
+
+
+def audited(stage: Path, out: Path, decoders: int, on_progress: Callable[[Progress], None]) -> dict:
+    preprocessing = Preprocessing.parse(f"{PREPROCESS},interpolation=bicubic")
+    spec = AuditSpec(
+        model=ModelSpec(checkpoint=stage / "small.pt2", preprocessing=preprocessing),
+        id=stage / "id",
+        ood={"noise": stage / "noise"},
+        detectors=(DetectorSpec(name="gsc"), DetectorSpec(name="energy")),
+        decoders=decoders,
+        repeats=20,
+    )
+    return run_audit(spec, out, on_progress).document
+
+
+def test_an_audit_goes_on_when_its_decoders_are_killed(stage: Path, tmp_path: Path) -> None:
+    killed = []
+
+    def kill(progress: Progress) -> None:
+        """Kill the server and every decoder, in calibration and in each set."""
+        if progress.done and progress.phase not in [phase for phase, _ in killed]:
+            for pid in descendants(os.getpid()):
+                if b"serve_forks" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    killed.append((progress.phase, pid))
+                    os.kill(pid, signal.SIGKILL)
+
+    disturbed = audited(stage, tmp_path / "disturbed", 2, kill)
+    calm = audited(stage, tmp_path / "calm", 0, lambda _: None)
+    assert {"calibrating", "scoring id"} <= {phase for phase, _ in killed}
+    assert len(killed) >= 4
+    scores = [pd.read_parquet(tmp_path / name / "scores.parquet") for name in ("disturbed", "calm")]
+    pd.testing.assert_frame_equal(*scores)
+    assert disturbed["results"] == calm["results"]
+    assert disturbed["settings"]["decoders"] == 2
+    for document in (disturbed, calm):
+        (broken,) = document["left_out"]["noise"]["broken"]
+        assert broken["name"] == "thin.png"
+        assert "1000000 × 8 pixels" in broken["reason"]
 
 
 # --- how many -------------------------------------------------------------------------------

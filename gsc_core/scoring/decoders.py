@@ -28,7 +28,7 @@ PROCESSES_FROM = 2000
 """Images from which processes are started at once: the first costs 3 CPU seconds of imports."""
 
 _PATIENCE_S = 1.0  # for which the network may have waited in all before processes are started
-_MOST_DEATHS = 3  # of processes that had no image in hand: then it is not the images
+_MOST_DEATHS = 3  # one after another, with no image in hand: then it is not the images
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -147,7 +147,9 @@ class Decoders:
         if not bundle.images:
             return []
         try:
-            return process.decode(bundle.prepare, bundle.images, bundle.rows)
+            reasons = process.decode(bundle.prepare, bundle.images, bundle.rows)
+            self._deaths = 0
+            return reasons
         except (EOFError, OSError) as end:
             if self._closing:
                 raise Stopped from end
