@@ -13,10 +13,11 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -47,6 +48,7 @@ PREPROCESSING = Preprocessing.parse(
     "resize=256,crop=224,interpolation=bicubic,mean=0.498,std=0.502"
 )
 OWN_PHOTOS = 256
+ROUNDS = 5
 WARM_UP = 256  # images, and as many more as it takes until all decoders run
 
 
@@ -96,19 +98,23 @@ class Bench:
             self._warmed_up(running, decoders)
             return self._timed("decoding", decoders, images, self._read(images, running))
 
-    def network(self, images: int) -> Speed:
-        """The network alone, on batches that are in memory."""
+    def in_turn(self, numbers: Sequence[int | None], images: int, rounds: int) -> list[Speed]:
+        """The network alone, then with so many decoders, all in every round: machines waver."""
         few = [pixels for pixels in self._read(4 * self.batch, None) if len(pixels) == self.batch]
-        self.scorer.represent(few[0])
-        batches = list(islice(cycle(few), -(-images // self.batch)))
-        return self._timed("network", None, len(batches) * self.batch, self._scored(batches))
-
-    def together(self, decoders: int | None, images: int) -> Speed:
-        """Both, with so many decoders; None leaves their number to the pace."""
-        with Decoders(most=decoders, images=images) as running:
-            self._warmed_up(running, decoders or 0)
-            scored = self._scored(self._read(images, running))
-            return self._timed("together", decoders, images, scored)
+        each = -(-images // rounds // self.batch) * self.batch
+        speeds = []
+        with ExitStack() as stack:
+            running = {n: stack.enter_context(Decoders(most=n, images=images)) for n in numbers}
+            for number, decoders in running.items():
+                self._warmed_up(decoders, number or 0)
+            self.scorer.represent(few[0])
+            for _ in range(rounds):
+                batches = islice(cycle(few), each // self.batch)
+                speeds.append(self._timed("network", None, each, self._scored(batches)))
+                for number, decoders in running.items():
+                    scored = self._scored(self._read(each, decoders))
+                    speeds.append(self._timed("together", number, each, scored))
+        return speeds
 
     def _warmed_up(self, running: Decoders, decoders: int) -> None:
         for _ in self._read(WARM_UP, running):
@@ -148,21 +154,26 @@ def measured(bench: Bench, images: int) -> Iterator[Speed]:
     most = len(os.sched_getaffinity(0))
     for decoders in numbers_of_decoders(most):
         yield bench.decoding(decoders, max(512, images * max(1, decoders) // most))
-    yield bench.network(images)
-    yield bench.together(0, images)
-    yield bench.together(most, images)
-    yield bench.together(None, images)
+    yield from bench.in_turn((0, most, None), images, ROUNDS)
 
 
 def ratios_of(speeds: Sequence[Speed]) -> dict[str, float]:
-    """What is promised: together over the slower of the two, two decoders over one."""
-    rates = {(speed.way, speed.decoders): speed.images_per_second for speed in speeds}
-    decoding = {number: rate for (way, number), rate in rates.items() if way == "decoding"}
-    slower = min(max(decoding.values()), rates["network", None])
+    """What is promised: together over the slower of the two, two decoders over one.
+
+    The median of the ratios of the rounds.
+    """
+    decoding = {each.decoders: each.images_per_second for each in speeds if each.way == "decoding"}
+    network = [each.images_per_second for each in speeds if each.way == "network"]
+    both: dict[int | None, list[float]] = {}
+    for each in speeds:
+        if each.way == "together":
+            both.setdefault(each.decoders, []).append(each.images_per_second)
+    fastest = max(decoding.values())
     found = {
-        f"together, {_spelled(number)} / slower of both": rate / slower
-        for (way, number), rate in rates.items()
-        if way == "together"
+        f"together, {_spelled(number)} / slower of both": statistics.median(
+            rate / min(alone, fastest) for rate, alone in zip(rates, network, strict=True)
+        )
+        for number, rates in both.items()
     }
     if 2 in decoding:
         found["2 decoders / 1"] = decoding[2] / decoding[1]

@@ -101,8 +101,8 @@ class Decoders:
 
     @property
     def width(self) -> int:
-        """How many bundles are decoded at the same time now."""
-        return len(self._processes) if self._taken_over else max(self._threads, 1)
+        """How many processes decode now; 1 as long as threads do."""
+        return len(self._processes) if self._taken_over else 1
 
     def submit(self, bundle: Bundle) -> None:
         """Have a bundle decoded; its `reasons` come when its rows are filled."""
@@ -156,15 +156,18 @@ class Decoders:
         at = process.in_hand
         self._deaths += at is None
         able = process.start() and self._deaths < _MOST_DEATHS
-        if alone and (at is not None or not able):
-            return [f"{bundle.images[0].path.name} stopped the decoder, twice: leave it out."]
-        if not able:
-            return _filled(bundle)
-        if at is None:
+        if at is None and able:
             return self._asked(process, bundle, alone)
+        if at is None and not alone:
+            return _filled(bundle)
+        at = at or 0
+        name = bundle.images[at].path.name
+        suspect: Reasons = [f"{name} stopped the process that decodes it: leave it out."]
+        if able and not alone:
+            suspect = self._asked(process, bundle.part(at, at + 1), alone=True)
         return [
             *self._asked(process, bundle.part(0, at)),
-            *self._asked(process, bundle.part(at, at + 1), alone=True),
+            *suspect,
             *self._asked(process, bundle.part(at + 1, len(bundle.images))),
         ]
 
