@@ -236,7 +236,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def audited(stage: Path, out: Path, decoders: int, on_progress: Callable[[Progress], None]) -> dict:
-    preprocessing = Preprocessing.parse(f"{PREPROCESS},interpolation=bicubic")
+    preprocessing = Preprocessing.parse(PREPROCESS.replace("resize=12", "resize=64"))
     spec = AuditSpec(
         model=ModelSpec(checkpoint=stage / "small.pt2", preprocessing=preprocessing),
         id=stage / "id",
