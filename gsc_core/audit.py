@@ -27,6 +27,7 @@ from gsc_core.images import Apart, Broken, ImageSet
 from gsc_core.inputs import (
     batch_size,
     begun,
+    decoders_of,
     device_of,
     labels_of,
     network_of,
@@ -132,14 +133,18 @@ def _audited(
     store = ChunkStore(out / "chunks", _key(spec, classifier, network, sets, labels))
 
     scorer = Scorer(network, classifier.preprocessing, detectors, watch)
-    pace = Pace(_batch_size(spec, scorer, sets), spec.threads, step, watch)
-    to_calibrate = [labels[image.sha256] for image in sets.calibration.images]
-    calibrated = calibrate(scorer, sets.calibration.images, to_calibrate, seed=spec.seed, pace=pace)
-    _require_detectors(scorer)
-    with watch.phase("writing"):
-        calibrated = _written_down(calibrated, out)
-    for images in sets.test.values():
-        score_set(scorer, images, labels, store, pace)
+    to_calibrate = sets.calibration.images
+    known = [labels[image.sha256] for image in to_calibrate]
+    every = sum(map(len, sets.every().values()))
+    with decoders_of(spec, network.device, every) as decoders:
+        size = _batch_size(spec, scorer, sets)
+        pace = Pace(size, spec.threads, step, decoders, watch)
+        calibrated = calibrate(scorer, to_calibrate, known, seed=spec.seed, pace=pace)
+        _require_detectors(scorer)
+        with watch.phase("writing"):
+            calibrated = _written_down(calibrated, out)
+        for images in sets.test.values():
+            score_set(scorer, images, labels, store, pace)
 
     step("measuring", 0, 1)
     with watch.phase("writing"):

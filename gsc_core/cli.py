@@ -20,6 +20,7 @@ from gsc_core.cli_options import (
     Calibration,
     Checkpoint,
     Compiled,
+    DecoderProcesses,
     DetectorNames,
     Device,
     GscConfig,
@@ -87,6 +88,7 @@ def audit(
     compiled: Compiled = False,
     batch_size: BatchSize = None,
     threads: Threads = 2,
+    decoders: DecoderProcesses = None,
     seed: Seed = 0,
     profile: Profile = False,
     as_json: AsJson = False,
@@ -113,6 +115,7 @@ def audit(
         compiled=compiled,
         batch_size=batch_size,
         threads=threads,
+        decoders=decoders,
         seed=seed,
     )
     if gsc_config is not None:
@@ -142,6 +145,7 @@ def tune(
     precision: PrecisionName = "auto",
     batch_size: BatchSize = None,
     threads: Threads = 2,
+    decoders: DecoderProcesses = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -161,6 +165,7 @@ def tune(
         precision=precision,
         batch_size=batch_size,
         threads=threads,
+        decoders=decoders,
         seed=seed,
     )
     with shown_progress() as on_progress:

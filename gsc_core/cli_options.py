@@ -72,7 +72,15 @@ Compiled = Annotated[
 BatchSize = Annotated[
     int | None, typer.Option(help="Images at a time; else 8 on a CPU, and by trial on CUDA.")
 ]
-Threads = Annotated[int, typer.Option(help="Threads that decode pictures.")]
+Threads = Annotated[int, typer.Option(help="Threads that decode images.")]
+DecoderProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--decoders",
+        help="At most so many processes that decode images, 0 for --threads alone; "
+        "else as the images, the cores and the network ask for.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Profile = Annotated[
     bool, typer.Option("--profile", help="Print where the time went, on standard error.")

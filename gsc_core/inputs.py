@@ -1,4 +1,4 @@
-"""What an audit starts from: the device, the pictures of its sets, their labels."""
+"""What an audit starts from: the device, the images of its sets, their labels, their decoders."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gsc_core.classifier.network import Network
 from gsc_core.errors import SpecError
 from gsc_core.images import Apart, ImageSet, apart, class_indices, read_images
 from gsc_core.scoring.chunks import writing_to
+from gsc_core.scoring.decoders import Decoders
 from gsc_core.spec import AuditSpec
 
 _OURS = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
@@ -46,6 +47,11 @@ def network_of(
 def batch_size(spec: AuditSpec, device: torch.device) -> int:
     """Images at a time: what was asked for, else what suits the device."""
     return spec.batch_size or (8 if device.type == "cpu" else 64)
+
+
+def decoders_of(spec: AuditSpec, device: torch.device, images: int) -> Decoders:
+    """What decodes so many images for a network on this device; not started yet."""
+    return Decoders(spec.threads, spec.decoders, images, pinned=device.type == "cuda")
 
 
 @contextmanager

@@ -47,6 +47,9 @@ class AuditSpec(BaseModel):
         compiled: whether to compile the network's forward passes, on CUDA alone; kept where that
             is seen to be faster.
         batch_size: images at a time; None takes 8 on a CPU, whose cache that fits, else 64.
+        threads: how many threads decode images, as long as no process does.
+        decoders: at most so many processes decode images; 0 leaves it to the threads, None to the
+            number of images, the cores and the pace of the network.
         repeats: bootstrap replicates behind each interval.
     """
 
@@ -64,6 +67,7 @@ class AuditSpec(BaseModel):
     compiled: bool = False
     batch_size: int | None = Field(default=None, ge=1, le=4096)
     threads: int = Field(default=2, ge=1, le=64)
+    decoders: int | None = Field(default=None, ge=0, le=64)
     seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=1000, ge=10)
 

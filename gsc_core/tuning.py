@@ -20,7 +20,7 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.selection import Selection
 from gsc_core.errors import SpecError
 from gsc_core.images import ImageFile
-from gsc_core.inputs import batch_size, device_of, network_of, read_sets
+from gsc_core.inputs import batch_size, decoders_of, device_of, network_of, read_sets
 from gsc_core.log import logged_to
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import calibrate
@@ -66,13 +66,19 @@ def tune(
     with _unpacked(out) as unpacked:
         step("reading the pictures", 0, 1)
         pictures = read_sets(spec, unpacked).calibration.images
-        pace = Pace(batch_size(spec, device), spec.threads, step)
-        fitted = {
-            name: _fitted(
-                network, classifier.preprocessing, pictures, spec.seed, pace, log=_log_beside(out)
-            )
-            for name, network in networks.items()
-        }
+        with decoders_of(spec, device, len(pictures)) as decoders:
+            pace = Pace(batch_size(spec, device), spec.threads, step, decoders)
+            fitted = {
+                name: _fitted(
+                    network,
+                    classifier.preprocessing,
+                    pictures,
+                    spec.seed,
+                    pace,
+                    log=_log_beside(out),
+                )
+                for name, network in networks.items()
+            }
     selections = {name: _selection(detector) for name, detector in fitted.items()}
     best = min(selections, key=lambda name: selections[name].chosen.loss)
     tuned = Tuned(

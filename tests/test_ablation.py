@@ -30,7 +30,7 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.split import Split
 from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.paired import Resampling, difference
-from gsc_core.scoring import loading
+from gsc_core.scoring import decoder
 
 LAYERS = ("first", "block")
 METRICS = ("fpr95", "auroc")
@@ -60,7 +60,7 @@ def ablated(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Abla
     """The ablation at both layers, and how often each test picture was decoded."""
     seen: Counter = Counter()
     lock = threading.Lock()
-    real = loading.decode
+    real = decoder.decode
 
     def counted(path: Path):
         with lock:
@@ -68,7 +68,7 @@ def ablated(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Abla
         return real(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "decode", counted)
+        patch.setattr(decoder, "decode", counted)
         found = ablate(spec_of(stage), tmp_path_factory.mktemp("out"), layers=LAYERS)
     return found, seen
 

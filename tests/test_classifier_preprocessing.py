@@ -17,7 +17,7 @@ from torchvision.models import (
 from torchvision.transforms.v2 import functional
 
 from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from gsc_core.errors import SpecError
+from gsc_core.errors import ImageError, SpecError
 
 
 def picture(height: int, width: int) -> torch.Tensor:
@@ -164,6 +164,28 @@ def test_small_pictures_are_padded_black_around_the_middle() -> None:
     assert (out[:, 2:6] == 255).all()
     assert (out[:, :2] == 0).all()
     assert (out[:, 6:] == 0).all()
+
+
+@pytest.mark.parametrize("size", [(8, 1_000_000), (1_000_000, 8)])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_a_thin_image_is_refused_before_its_resize_takes_gigabytes(
+    size: tuple[int, int], interpolation: str
+) -> None:
+    preprocessing = Preprocessing(resize=256, crop=224, interpolation=interpolation)
+    with pytest.raises(ImageError, match="would make the longer one 32000000") as told:
+        preprocessing.resize_crop(torch.zeros((3, *size), dtype=torch.uint8))
+    assert f"{size[1]} × {size[0]} pixels" in str(told.value)
+
+
+def test_what_the_resize_may_make_is_bounded_at_80_million_pixels() -> None:
+    preprocessing = Preprocessing(resize=80, crop=8)
+    thin = torch.zeros((1, 1, 12_500), dtype=torch.uint8)
+    assert preprocessing.resize_crop(thin.expand(3, -1, -1)).shape == (3, 8, 8)
+    with pytest.raises(ImageError):
+        preprocessing.resize_crop(torch.zeros((3, 1, 12_501), dtype=torch.uint8))
+    # what is not resized makes nothing larger
+    long = torch.zeros((3, 8, 1_000_000), dtype=torch.uint8)
+    assert Preprocessing(resize=None, crop=8).resize_crop(long).shape == (3, 8, 8)
 
 
 def test_normalise_is_the_textbook_formula() -> None:

@@ -188,13 +188,33 @@ def test_looking_ahead_goes_as_far_as_it_may() -> None:
     assert list(ahead(work, range(10), threads=4, depth=4)) == list(range(10))
 
 
-def test_an_error_of_ours_is_raised_where_the_batch_is_taken(some: Sequence[ImageFile]) -> None:
-    class Failing(Preprocessing):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ZeroDivisionError("odd\n size."), "cannot be prepared: ZeroDivisionError: odd size."),
+        (MemoryError(), "needs more memory than there is: save it smaller."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9."),
+            "needs more memory than there is: save it smaller.",
+        ),
+    ],
+)
+def test_no_error_in_one_image_reaches_the_others(
+    some: Sequence[ImageFile], error: Exception, said: str
+) -> None:
+    class Failing(Counting):
         def resize_crop(self, image: Tensor) -> Tensor:
-            raise ZeroDivisionError
+            resized = super().resize_crop(image)
+            if self.made == 3:
+                raise error
+            return resized
 
-    with pytest.raises(ZeroDivisionError):
-        list(read_batches(some, Failing(), 4))
+    failing = Failing(resize=12, crop=12)
+    batches = list(read_batches(some, failing, 4, threads=1))
+    (broken,) = [one for batch in batches for one in batch.broken]
+    assert (broken.name, broken.reason) == (some[2].name, f"{some[2].path.name} {said}")
+    read = torch.cat([batch.pixels for batch in batches])
+    assert torch.equal(read, pixels_of([*some[:2], *some[3:]]))
 
 
 # --- one pass ---------------------------------------------------------------------------------

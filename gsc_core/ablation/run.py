@@ -25,7 +25,15 @@ from gsc_core.classifier.split import splits
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import Apart, ImageFile, ImageSet
-from gsc_core.inputs import batch_size, device_of, labels_of, network_of, read_sets, unpacking
+from gsc_core.inputs import (
+    batch_size,
+    decoders_of,
+    device_of,
+    labels_of,
+    network_of,
+    read_sets,
+    unpacking,
+)
 from gsc_core.log import LOG_FILE, RunLog, logged_to
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import Calibrated, calibrate
@@ -78,7 +86,6 @@ def _ablated(
     step("opening the model", 0, 1)
     classifier = load_classifier(spec.model)
     device = device_of(spec.device)
-    pace = Pace(batch_size(spec, device), spec.threads, step)
     runs = [
         _LayerRun(layer, network_of(spec, classifier, layer.name, device), classifier)
         for layer in layers_of(splits(classifier.program), spec.split, layers)
@@ -93,9 +100,11 @@ def _ablated(
         if len(sets.calibration) <= images_per_set:  # in the audit's order: it learns the same
             used["calibration"] = list(sets.calibration.images)
         of_images = [labels[image.sha256] for image in used["calibration"]]
-        for run in runs:
-            run.calibrate(used["calibration"], of_images, spec.seed, pace)
-        _pass_over(used, runs, labels, spec.seed, pace)
+        with decoders_of(spec, device, sum(map(len, used.values()))) as decoders:
+            pace = Pace(batch_size(spec, device), spec.threads, step, decoders)
+            for run in runs:
+                run.calibrate(used["calibration"], of_images, spec.seed, pace)
+            _pass_over(used, runs, labels, spec.seed, pace)
     shutil.rmtree(out / "ablation-unpacked", ignore_errors=True)
 
     step("measuring", 0, 1)
@@ -135,7 +144,7 @@ class _LayerRun:
         def step(phase: str, done: int, total: int) -> None:
             pace.step(f"{phase} at {self.layer.name}", done, total)
 
-        here = Pace(pace.batch_size, pace.threads, step)
+        here = replace(pace, step=step)
         found = calibrate(self.scorer, images, labels, seed=seed, pace=here)
         self.calibrated = replace(found, calibration=None)  # large, and read no more
         self.memory.forget()
@@ -188,7 +197,9 @@ def _pass_over(
     preprocessing = around.classifier.preprocessing
     for name in (each for each in used if each != "calibration"):
         done = good = 0
-        for batch in read_batches(used[name], preprocessing, pace.batch_size, pace.threads):
+        for batch in read_batches(
+            used[name], preprocessing, pace.batch_size, pace.threads, pace.decoders
+        ):
             for run in runs if batch.images else ():
                 run.score(name, batch.pixels)
             if batch.images and good < CONSISTENCY_IMAGES:

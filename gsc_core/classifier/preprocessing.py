@@ -11,10 +11,12 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from gsc_core.errors import SpecError
+from gsc_core.errors import ImageError, SpecError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+MAX_RESIZED_PIXELS = 80_000_000  # as many as an image may have that is read
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
@@ -124,12 +126,27 @@ class Preprocessing(BaseModel):
         )
 
     def resize_crop(self, image: Tensor) -> Tensor:
-        """uint8 `[3,H,W]` to uint8 `[3,h,w]`; a picture smaller than the crop is padded black."""
+        """uint8 `[3,H,W]` to uint8 `[3,h,w]`; an image smaller than the crop is padded black.
+
+        Raises ImageError where the resize would make more than 80 million pixels of it.
+        """
         if self.resize is not None:
+            self._check_resized(*image.shape[-2:])
             mode = InterpolationMode(self.interpolation)
             image = functional.resize(image, [self.resize], interpolation=mode, antialias=True)
         cropped: Tensor = functional.center_crop(image, list(self.crop))
         return cropped
+
+    def _check_resized(self, height: int, width: int) -> None:
+        """The shorter side is resized, so the longer one of a thin image may become any length."""
+        assert self.resize is not None
+        longer = self.resize * max(height, width) // min(height, width)
+        if self.resize * longer > MAX_RESIZED_PIXELS:
+            raise ImageError(
+                f"The image of {width} × {height} pixels is so thin that resizing its shorter side "
+                f"to {self.resize} would make the longer one {longer}, more than 80 million pixels "
+                f"in all: crop it."
+            )
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 `[B,3,h,w]` to float32 of the same shape, on the device of the batch."""

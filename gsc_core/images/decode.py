@@ -29,6 +29,7 @@ PICTURE_SUFFIXES = frozenset(_READ | _NOT_READ)  # what is not read is reported,
 MAX_PIXELS = 80_000_000  # under Pillow's own 89 Mpx, which only warns
 MAX_BYTES = 500_000_000
 MIN_SIDE = 8
+_BAND_PIXELS = 2**20  # that are converted at a time
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ def opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name} is not a picture: its content is not {READABLE}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} announces far too many pixels: save it smaller.") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} needs more memory than there is: save it smaller.") from error
     except Exception as error:  # hostile bytes make Pillow's parsers raise nearly anything
         raise ImageError(f"{name} is damaged or cut off: {_said(error)}.") from error
 
@@ -167,24 +170,47 @@ def orientation(image: Image.Image) -> int:
 
 
 def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert a Pillow image of any mode to uint8 `[H,W,3]`."""
-    if image.mode.startswith(("I", "F")):
-        grey = _eight_bits(np.asarray(image), whole=image.mode != "F")
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        over = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-    return np.array(image.convert("RGB"))
+    """Convert a Pillow image of any mode to uint8 `[H,W,3]`.
+
+    It is converted in bands, so that a large one takes little beyond itself and the result.
+    """
+    image.load()
+    deep = image.mode.startswith(("I", "F"))
+    low, high = _grey_range(image) if deep else (0.0, 0.0)
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top, band in _bands(image):
+        rows = pixels[top : top + band.height]
+        if deep:
+            rows[:] = _eight_bits(np.asarray(band), low, high)[:, :, None]
+        elif image.has_transparency_data:
+            over = band.convert("RGBA")
+            white = Image.new("RGBA", over.size, "white")
+            rows[:] = np.asarray(Image.alpha_composite(white, over).convert("RGB"))
+        else:
+            rows[:] = np.asarray(band.convert("RGB"))
+    return pixels
 
 
-def _eight_bits(values: NDArray[np.generic], whole: bool) -> NDArray[np.uint8]:
-    """Scale grey `[H,W]` of more than eight bits to 0..255, keeping order and range."""
-    grey = values.astype(np.float64)
-    if not np.isfinite(grey).all():
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in horizontal bands of about so many pixels, each with its top row."""
+    height = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, height):
+        yield top, image.crop((0, top, image.width, min(top + height, image.height)))
+
+
+def _grey_range(image: Image.Image) -> tuple[float, float]:
+    """What becomes black and white in grey of more than eight bits."""
+    bands = (np.asarray(band) for _, band in _bands(image))
+    extremes = np.array([(band.min(), band.max()) for band in bands], dtype=np.float64)
+    if not np.isfinite(extremes).all():  # a NaN in a band is both its extremes
         raise ValueError("it holds values that are not finite numbers")
-    low, high = float(grey.min()), float(grey.max())
-    full = 65535.0 if whole else 1.0
-    if low >= 0 and high <= full:
-        low, high = 0.0, full
-    scaled = (grey - low) / max(high - low, np.finfo(np.float64).tiny) * 255
+    low, high = float(extremes[:, 0].min()), float(extremes[:, 1].max())
+    full = 1.0 if image.mode == "F" else 65535.0
+    return (0.0, full) if low >= 0 and high <= full else (low, high)
+
+
+def _eight_bits(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+    """Scale grey `[H,W]` of more than eight bits to 0..255, keeping order and range."""
+    span = max(high - low, np.finfo(np.float64).tiny)
+    scaled = (values.astype(np.float64) - low) / span * 255
     return scaled.round().astype(np.uint8)

@@ -4,6 +4,7 @@ Each keeps something of the ID picture (its texture, its patches, its spectrum, 
 breaks the rest, so that a detector can be chosen without ever seeing a real outlier.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,13 @@ from torchvision.transforms.v2 import functional as transform
 
 from gsc_core.errors import ImageError
 from gsc_core.images.aside import folder_written_aside
-from gsc_core.images.decode import decode
+from gsc_core.images.decode import MIN_SIDE, decode
 from gsc_core.images.imageset import ImageFile, ImageSet
 from gsc_core.images.reading import OnCount, nobody, read_folder
+
+MOST_PIXELS = 24_000_000
+"""Of an image that surrogates are made from; a larger one is made smaller first, for its spectrum
+takes 60 bytes a pixel."""
 
 Make = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -109,8 +114,16 @@ def surrogates_of(
 
     Raises ImageError when a kind needs two pictures and fewer can be decoded.
     """
-    for image, kind, surrogate in _made(images, kinds, seed):
-        yield image.name, kind.name, surrogate
+    for name, kind, make in surrogate_makers(images, kinds, seed):
+        yield name, kind, make()
+
+
+def surrogate_makers(
+    images: ImageSet | Sequence[Path], kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
+) -> Iterator[tuple[str, str, Callable[[], torch.Tensor]]]:
+    """The surrogates of `surrogates_of` still to be made, in any order or on any thread."""
+    for image, kind, make in _makers(images, kinds, seed):
+        yield image.name, kind.name, make
 
 
 def surrogates_of_tensor(
@@ -144,11 +157,11 @@ def write_surrogates(
     `surrogates_of` does, and when `into` cannot be written; then nothing is left.
     """
     with folder_written_aside(into) as part:
-        for done, (image, kind, surrogate) in enumerate(_made(images, kinds, seed), 1):
+        for done, (image, kind, make) in enumerate(_makers(images, kinds, seed), 1):
             stem = Path(image.name).stem[:40]  # the digest makes it unique
             target = part / kind.name / f"{stem}-{image.sha256[:12]}.png"
             target.parent.mkdir(exist_ok=True)
-            pixels = surrogate.permute(1, 2, 0).contiguous().numpy()
+            pixels = make().permute(1, 2, 0).contiguous().numpy()
             Image.fromarray(pixels).save(target, compress_level=1)
             on_count(done, len(images) * len(kinds))
         if not any(part.iterdir()):
@@ -156,9 +169,9 @@ def write_surrogates(
     return read_folder(into, f"{images.name} surrogates")
 
 
-def _made(
+def _makers(
     images: ImageSet | Sequence[Path], kinds: Sequence[Surrogate], seed: int
-) -> Iterator[tuple[ImageFile, Surrogate, torch.Tensor]]:
+) -> Iterator[tuple[ImageFile, Surrogate, Callable[[], torch.Tensor]]]:
     files = images.images if isinstance(images, ImageSet) else tuple(map(_file, images))
     start = torch.Generator().manual_seed(seed)
     order = [files[at] for at in torch.randperm(len(files), generator=start).tolist()]
@@ -169,15 +182,21 @@ def _made(
             if kind.needs_other and (before is None or before[0] is image):
                 raise ImageError(f"{kind.name} needs two pictures that can be decoded: give more.")
             other = before[1] if before else pixels
-            yield image, kind, kind.make(pixels, other, _generator(seed, kind, image.name))
+            generator = _generator(seed, kind, image.name)
+            yield image, kind, functools.partial(kind.make, pixels, other, generator)
         before = now
 
 
 def _decoded(image: ImageFile) -> tuple[ImageFile, torch.Tensor] | None:
     try:
-        return image, decode(image.path)
+        pixels = decode(image.path)
     except ImageError:
         return None
+    height, width = pixels.shape[-2:]
+    if (share := MOST_PIXELS / (height * width)) < 1:
+        sides = (max(MIN_SIDE, int(side * share**0.5)) for side in (height, width))
+        pixels = _resized(pixels, *sides)
+    return image, pixels
 
 
 def _generator(seed: int, kind: Surrogate, picture: str) -> torch.Generator:

@@ -18,10 +18,10 @@ from torch import Tensor
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
-from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogates_of
+from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogate_makers
 from gsc_core.scoring.faults import stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
-from gsc_core.scoring.loading import DECODING, Pace, read_batches
+from gsc_core.scoring.loading import DECODING, Pace, ahead, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
 _WHOLE = Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES
@@ -69,7 +69,9 @@ def calibrate(
 
     def passes(chosen: Sequence[int]) -> Iterable[Representation]:
         files = [images[i] for i in chosen]
-        read = read_batches(files, scorer.preprocessing, pace.batch_size, pace.threads)
+        read = read_batches(
+            files, scorer.preprocessing, pace.batch_size, pace.threads, pace.decoders
+        )
         for batch in pace.watch.waiting(DECODING, read):
             broken.extend(batch.broken)
             done.extend(batch.images)
@@ -182,12 +184,23 @@ def _surrogates(
     total = len(some) * len(SURROGATES)
     parts: list[Representation] = []
     sources: list[int] = []
-    made = surrogates_of(some, seed=seed)
-    resized = ((at[name], scorer.preprocessing.resize_crop(picture)) for name, _, picture in made)
-    while batch := list(islice(pace.watch.waiting("making surrogates", resized), pace.batch_size)):
+
+    def made(maker: tuple[str, str, Callable[[], Tensor]]) -> tuple[str, Tensor] | None:
+        name, _, make = maker
+        try:
+            return name, scorer.preprocessing.resize_crop(make())
+        except (ImageError, MemoryError, RuntimeError):  # no room for a spectrum: one fewer
+            return None
+
+    makers = surrogate_makers(some, seed=seed)
+    surrogates = filter(None, ahead(made, makers, pace.threads, depth=4 * pace.threads))
+    waited_for = pace.watch.waiting("making surrogates", surrogates)
+    while batch := list(islice(waited_for, pace.batch_size)):
         parts.append(scorer.represent(torch.stack([pixels for _, pixels in batch])))
-        sources += [source for source, _ in batch]
+        sources += [at[name] for name, _ in batch]
         pace.step("scoring surrogate outliers", len(sources), total)
+    if not parts:
+        return None, None
     return Representation.cat(parts), torch.tensor(sources, device=scorer.network.device)
 
 

@@ -1,10 +1,14 @@
-"""Picture files to batches of pixels, decoded ahead on threads while the network computes."""
+"""Image files to batches of pixels, decoded ahead while the network computes."""
 
 from __future__ import annotations
 
+import functools
+import math
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -13,9 +17,10 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier import Preprocessing
-from gsc_core.errors import ImageError
-from gsc_core.images import Broken, ImageFile, decode
+from gsc_core.images import Broken, ImageFile
 from gsc_core.log import Step
+from gsc_core.scoring.decoder import SharedPixels, prepared
+from gsc_core.scoring.decoders import Bundle, Decoders
 from gsc_core.stopwatch import Stopwatch
 
 T = TypeVar("T")
@@ -24,17 +29,21 @@ R = TypeVar("R")
 
 DECODING = "waiting for decoded images"
 
+_BUNDLE_IMAGES = 16  # decoded in one go: so many make asking a process cheap
+
 
 @dataclass(frozen=True)
 class Pace:
-    """How images are taken: so many at a time, decoded by so many threads.
+    """How images are taken: so many at a time, with `step` told, which may raise to stop.
 
-    `step` is told after every batch, and may raise to stop. `watch` counts where the time goes.
+    They are decoded by `decoders`; without these by so many `threads`, started for each set.
+    `watch` counts where the time goes.
     """
 
     batch_size: int
     threads: int
     step: Step
+    decoders: Decoders | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
 
@@ -50,7 +59,7 @@ class Batch:
     broken: tuple[Broken, ...]
 
 
-def ahead(work: Callable[[T], R], items: Sequence[T], threads: int, depth: int) -> Iterator[R]:
+def ahead(work: Callable[[T], R], items: Iterable[T], threads: int, depth: int) -> Iterator[R]:
     """`map(work, items)` on threads, in order, never more than `depth` results in advance."""
     with ThreadPoolExecutor(threads) as pool:
         rest = iter(items)
@@ -66,26 +75,80 @@ def ahead(work: Callable[[T], R], items: Sequence[T], threads: int, depth: int) 
 
 
 def read_batches(
-    images: Sequence[ImageFile], preprocessing: Preprocessing, size: int, threads: int = 2
+    images: Sequence[ImageFile],
+    preprocessing: Preprocessing,
+    size: int,
+    threads: int = 2,
+    decoders: Decoders | None = None,
 ) -> Iterator[Batch]:
-    """Batches of `size` images in order; a picture that cannot be decoded is told, not raised."""
+    """Batches of `size` images in order; an image that cannot be decoded is told, not raised.
 
-    def read(image: ImageFile) -> Tensor | Broken:
+    They are decoded by `decoders`, which are there for a whole audit, or by `threads` of their own.
+    """
+    prepare = functools.partial(prepared, preprocessing)
+    shape = (3, *preprocessing.crop)
+    bundle = max(1, min(_BUNDLE_IMAGES, size // 2, SharedPixels.room(shape)))
+    with nullcontext(decoders) if decoders else Decoders(threads, most=0) as decoding:
+        starts = iter(range(0, len(images), size))
+        begun: deque[_Begun] = deque()
+
+        def begin_more() -> None:
+            # two batches, or as many as give each decoder a bundle and the next
+            depth = max(2, math.ceil(2 * decoding.width * bundle / size))
+            for start in islice(starts, max(0, depth - len(begun))):
+                chosen = images[start : start + size]
+                pixels = torch.empty(
+                    (len(chosen), *shape), dtype=torch.uint8, pin_memory=decoding.pinned
+                )
+                parts = [slice(at, at + bundle) for at in range(0, len(chosen), bundle)]
+                bundles = [Bundle(prepare, chosen[part], pixels[part]) for part in parts]
+                begun.append(_Begun(chosen, pixels, bundles))
+                for each in bundles:
+                    decoding.submit(each)
+
+        begin_more()
+        waited: Callable[[float], None] = _nothing_was_ahead
         try:
-            return preprocessing.resize_crop(decode(image.path))
-        except ImageError as error:
-            return Broken(image.name, str(error))
+            while begun:
+                batch = begun.popleft().batch(waited)
+                waited = decoding.waited
+                begin_more()
+                yield batch
+        finally:
+            for each in begun:
+                each.cancel()
 
-    read_ahead = ahead(read, images, threads, depth=2 * size)
-    for chunk in _chunks(zip(images, read_ahead, strict=True), size):
-        good = [(image, pixels) for image, pixels in chunk if isinstance(pixels, Tensor)]
-        yield Batch(
-            images=tuple(image for image, _ in good),
-            pixels=torch.stack([pixels for _, pixels in good]) if good else torch.empty(0),
-            broken=tuple(result for _, result in chunk if isinstance(result, Broken)),
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch whose bundles are being decoded."""
+
+    images: Sequence[ImageFile]
+    pixels: Tensor
+    bundles: Sequence[Bundle]
+
+    def batch(self, waited: Callable[[float], None]) -> Batch:
+        """Wait for the bundles; `waited` is told for how long, where one was not there yet."""
+        for bundle in self.bundles:
+            if not bundle.reasons.done():
+                start = time.perf_counter()
+                bundle.reasons.exception()
+                waited(time.perf_counter() - start)
+        reasons = [reason for bundle in self.bundles for reason in bundle.reasons.result()]
+        pairs = list(zip(self.images, reasons, strict=True))
+        good = [at for at, reason in enumerate(reasons) if reason is None]
+        whole = len(good) == len(reasons)
+        return Batch(
+            images=tuple(self.images[at] for at in good),
+            pixels=self.pixels if whole else self.pixels[good],
+            broken=tuple(Broken(image.name, why) for image, why in pairs if why is not None),
         )
 
+    def cancel(self) -> None:
+        """Leave undecoded what nobody has begun with."""
+        for bundle in self.bundles:
+            bundle.reasons.cancel()
 
-def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while chunk := list(islice(items, size)):
-        yield chunk
+
+def _nothing_was_ahead(_: float) -> None:
+    """The first batch is always waited for."""

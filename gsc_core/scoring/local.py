@@ -29,7 +29,7 @@ def score_set(
     rest = images.images[first * CHUNK_IMAGES :]
     done, total, phase = len(images) - len(rest), len(images), f"scoring {images.name}"
     pace.step(phase, done, total)
-    read = read_batches(rest, scorer.preprocessing, size, pace.threads)
+    read = read_batches(rest, scorer.preprocessing, size, pace.threads, pace.decoders)
     batches = pace.watch.waiting(DECODING, read)
     for index in range(first, -(-total // CHUNK_IMAGES)):
         good: list[ImageFile] = []

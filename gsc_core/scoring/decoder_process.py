@@ -1,0 +1,130 @@
+"""The audit's end of a decoder process, and of the server that decoders are forked from."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from threading import Lock
+
+import numpy as np
+from torch import Tensor
+
+from gsc_core.images.imageset import ImageFile
+from gsc_core.scoring.decoder import Prepare, SharedPixels
+
+_SERVE = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from gsc_core.scoring.decoder import serve_forks
+serve_forks(int(sys.argv[2]))
+"""
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class ForkServer:
+    """A process that has imported what decoding needs, and forks decoders; started when needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._closed = False
+        self._lock = Lock()
+
+    def fork(self, pipe: int, memory: int) -> None:
+        """Have a decoder forked that takes orders from `pipe`. Raises OSError when it cannot be."""
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            assert self._control is not None
+            socket.send_fds(self._control, [b"."], [pipe, memory])
+
+    def _start(self) -> None:
+        """In a group of its own: Ctrl-C is for the audit, which then ends its decoders."""
+        if self._control is not None:
+            self._control.close()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own
+                [sys.executable, "-c", _SERVE, json.dumps(sys.path), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
+                process_group=0,
+            )
+
+    def close(self) -> None:
+        """End the server; decoders end with their pipes."""
+        with self._lock:
+            self._closed = True
+            if self._control is not None:
+                self._control.close()
+            if self._process is not None:
+                self._process.kill()  # it may be importing, and holds nothing
+                self._process.wait()
+
+
+class DecoderProcess:
+    """A decoder, as the one thread that gives it orders sees it."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self.ready = False
+        self._server = server
+        self._socket: socket.socket | None = None
+        self._connection: Connection | None = None
+        self._shared: SharedPixels | None = None
+
+    def start(self) -> bool:
+        """Start a process, in place of one that died; whether that was possible."""
+        self.close()
+        try:
+            memory = SharedPixels.create()
+            try:
+                self._shared = SharedPixels(memory)
+                self._socket, theirs = socket.socketpair()
+                with theirs:
+                    self._server.fork(theirs.fileno(), memory)
+            finally:
+                os.close(memory)
+            self._connection = Connection(os.dup(self._socket.fileno()))
+            self._connection.recv()
+        except (EOFError, OSError):
+            return False
+        self.ready = True
+        return True
+
+    def decode(
+        self, prepare: Prepare, images: Sequence[ImageFile], rows: Tensor
+    ) -> list[str | None]:
+        """Fill `rows [n,3,h,w]`; says of each image what is wrong with it, if something is.
+
+        Raises EOFError or OSError when the process dies; `in_hand` is then the image it was at.
+        """
+        if self._connection is None or self._shared is None:
+            raise EOFError
+        self._shared.in_hand = None
+        self._connection.send((prepare, images, tuple(rows.shape)))
+        reasons: list[str | None] = self._connection.recv()
+        # Not by torch: each of these threads would have a team of threads of its own.
+        np.copyto(rows.numpy(), self._shared.pixels(rows.shape).numpy())
+        return reasons
+
+    @property
+    def in_hand(self) -> int | None:
+        """Index of the image that was being decoded when the process died, if one was."""
+        return None if self._shared is None else self._shared.in_hand
+
+    def close(self) -> None:
+        """End the process, whatever it is at; the thread that waits for it gets an EOFError."""
+        if self._socket is not None:
+            with suppress(OSError):  # it is gone already
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
