@@ -16,7 +16,7 @@ test: .venv/tested-with
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tests/browser.py --ensure
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,13 +1,15 @@
 """Entry of the web app: configuration, login and navigation; nothing else."""
 
-import importlib
-import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 from gsc_core.workspace.keeper import keep_workers
 from pages.parts import access, shared_report
+from pages.parts.starting import get_ready
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
 ICON = (
@@ -21,24 +23,28 @@ LOGO = (
     'stroke-width="2.5"/><text x="32" y="18" font-family="sans-serif" font-size="17" '
     'font-weight="600" fill="#258A92">GSC Audit</text></svg>'
 )
+# A new page is one file and one line here.
+PAGES = {
+    "": {"home": "Home"},
+    "Prepare": {"models": "Models", "image_sets": "Image sets"},
+    "Audit": {"new_audit": "New audit", "runs": "Runs"},
+    "Understand": {
+        "results": "Results",
+        "images": "Images",
+        "thresholds": "Thresholds",
+        "ablation": "Ablation",
+        "report": "Report",
+        "deploy": "Deploy",
+    },
+}
 
 
 def main() -> None:
     """Set up the page, let the visitor in and hand over to the one that the address names."""
     st.set_page_config(page_title="GSC Audit", page_icon=ICON, layout="wide")
-    # A new page is one file and one line here.
     pages = {
-        "": [_page("home", "Home", default=True)],
-        "Prepare": [_page("models", "Models"), _page("image_sets", "Image sets")],
-        "Audit": [_page("new_audit", "New audit"), _page("runs", "Runs")],
-        "Understand": [
-            _page("results", "Results"),
-            _page("images", "Images"),
-            _page("thresholds", "Thresholds"),
-            _page("ablation", "Ablation"),
-            _page("report", "Report"),
-            _page("deploy", "Deploy"),
-        ],
+        section: [_page(module, title) for module, title in titles.items()]
+        for section, titles in PAGES.items()
     }
     if "share" in st.query_params:  # this visitor has an address instead of an account
         st.navigation(pages, position="hidden")  # makes the address a page's; none of them is run
@@ -52,22 +58,26 @@ def main() -> None:
         chosen.run()
 
 
-def _page(module: str, title: str, *, default: bool = False) -> Page:
-    """The page of a file in `pages/`, imported when it is first shown.
-
-    The libraries below it take seconds to import: a first visitor sees the app and that it starts.
-    """
+def _page(module: str, title: str) -> Page:
+    """The page of a file in `pages/`; the first of all is where the app's bare address leads."""
 
     def render() -> None:
-        if f"pages.{module}" not in sys.modules:
-            with st.spinner("Starting: some seconds, once."):
-                importlib.import_module(f"pages.{module}")
-        sys.modules[f"pages.{module}"].render()
+        import_module(f"pages.{module}").render()
 
     address = module.replace("_", "-")
-    return st.Page(render, title=title, url_path=address, default=default)
+    return st.Page(render, title=title, url_path=address, default=module == "home")
 
 
-# Streamlit's old multipage mode can run a page file first; see the end of pages/results.py.
+@asynccontextmanager
+async def _before_anyone_comes(_: st.App) -> AsyncIterator[None]:
+    """What the server does before it answers anyone."""
+    get_ready(f"pages.{module}" for titles in PAGES.values() for module in titles)
+    yield
+
+
+# Streamlit runs this file for every visit, and imports it once, for `app`, when the server starts.
+# Its old multipage mode can run a page file first; see the end of pages/results.py.
 if __name__ == "__main__":
     main()
+else:
+    app = st.App(__file__, lifespan=_before_anyone_comes)

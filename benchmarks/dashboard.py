@@ -1,6 +1,6 @@
 """How fast the dashboard answers, and how much it sends, with a run of 200,000 scored images.
 
-    python benchmarks/dashboard.py [--images 100000] [--rounds 5] [--no-browser]
+    python -m benchmarks.dashboard [--images 100000] [--rounds 5] [--no-browser]
 
 Builds a workspace in a temporary folder: as many ID as OOD images (four sets), 10,000 calibration
 images, ten detectors. Then it starts the real server and opens the pages in Chromium: `drawn` is
@@ -14,13 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -29,9 +25,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.browsing import (
+    PATIENCE,
+    Measured,
+    at_rest,
+    chromium,
+    cpu_seconds,
+    drawn,
+    opened,
+    serving,
+)
 from gsc_core.audit import SCORES_FILE
 from gsc_core.evaluation.intervals import evaluate
 from gsc_core.workspace.runs import METRICS_FILE
@@ -43,29 +49,6 @@ OOD_SETS = {"unseen": 0.8, "textures": 1.6, "fog": 2.2, "noise": 3.5}
 CALIBRATION = 10_000
 PAGES = ("results", "images", "thresholds", "ablation", "report")
 DRAWN, STEP, WEIGHT = 3.0, 0.5, 1_000_000  # seconds, seconds, bytes
-PATIENCE = 60_000  # milliseconds
-CHROMIUM = "/usr/bin/chromium"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A figure, its limit, and whether it must hold (a cold start of Python is only told)."""
-
-    what: str
-    value: float
-    limit: float | None
-    unit: str
-
-    def line(self) -> str:
-        """One line of the table."""
-        if self.limit is None:
-            return f"{self.what:<52}{self._number(self.value):>12}"
-        verdict = "pass" if self.value <= self.limit else "FAIL"
-        limit = self._number(self.limit)
-        return f"{self.what:<52}{self._number(self.value):>12}  limit {limit}  {verdict}"
-
-    def _number(self, value: float) -> str:
-        return f"{value / 1000:,.0f} kB" if self.unit == "bytes" else f"{value:.2f} s"
 
 
 def main() -> int:
@@ -137,32 +120,29 @@ def rows(scores: dict[str, Any], detector: str) -> Iterator[dict[str, Any]]:
 
 def with_browser(rounds: int) -> Iterator[Measured]:
     """Every figure as a person at a browser meets it."""
-    with serving() as (address, server), sync_playwright() as playwright:
-        there = Path(CHROMIUM).exists()
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM if there else None, args=["--no-sandbox"]
-        )
+    with serving() as (address, server), chromium() as browser:
         first, _ = opened(browser, f"{address}/results?run=big")
         yield Measured("results, very first page of a new server", first, None, "s")
-        before = cpu_seconds(server)
+        before = cpu_seconds(server.pid)
         cold, _ = opened(browser, f"{address}/results?run=cold")
         yield Measured("results drawn, cold", cold, DRAWN, "s")
-        yield Measured("  of it CPU time of the server", cpu_seconds(server) - before, None, "s")
+        yield Measured(
+            "  of it CPU time of the server", cpu_seconds(server.pid) - before, None, "s"
+        )
         known = browser.new_context()  # whose browser has the app's files from its last visit
         opened(known, f"{address}/results?run=big")
         warm = [opened(known, f"{address}/results?run=big")[0] for _ in range(rounds)]
         yield Measured(f"results drawn, warm, median of {rounds}", median(warm), DRAWN, "s")
         yield Measured("results, another detector", detector_step(browser, address), None, "s")
-        before = cpu_seconds(server)
+        before = cpu_seconds(server.pid)
         steps = threshold_steps(browser, f"{address}/thresholds?run=big", 2 * rounds)
         yield Measured(f"threshold step, median of {2 * rounds}", median(steps), STEP, "s")
         yield Measured("threshold step, slowest", max(steps), STEP, "s")
-        spent = (cpu_seconds(server) - before) / len(steps)
+        spent = (cpu_seconds(server.pid) - before) / len(steps)
         yield Measured("  CPU time of the server a step, page included", spent, None, "s")
         for page in PAGES:
             _, weight = opened(browser, f"{address}/{page}?run=big")
             yield Measured(f"{page} sends", weight, WEIGHT, "bytes")
-        browser.close()
 
 
 def without_browser(rounds: int) -> Iterator[Measured]:
@@ -181,67 +161,6 @@ def without_browser(rounds: int) -> Iterator[Measured]:
         charts = page_test(page, "cold").run().get("plotly_chart")
         weight = sum(len(chart.proto.spec) for chart in charts)
         yield Measured(f"{page}, its charts", weight, WEIGHT, "bytes")
-
-
-@contextmanager
-def serving() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The app on a free port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as knock:
-                if knock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", server
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def opened(browser: Browser | BrowserContext, url: str) -> tuple[float, int]:
-    """Seconds until a page is drawn, and bytes it was sent; a Browser was never here before."""
-    page = browser.new_page()
-    page.set_viewport_size({"width": 1280, "height": 900})
-    weight = 0
-
-    def weigh(frame: str | bytes) -> None:
-        nonlocal weight
-        weight += len(frame)
-
-    def listen(socket_: WebSocket) -> None:
-        socket_.on("framereceived", weigh)
-
-    page.on("websocket", listen)
-    start = time.perf_counter()
-    page.goto(url)
-    drawn(page, charts="/results" in url)
-    seconds = time.perf_counter() - start
-    page.close()
-    return seconds, weight
-
-
-def drawn(page: Page, *, charts: bool) -> None:
-    """Wait until the script has ended, and the charts, if the page has some, are drawn."""
-    if charts:
-        page.wait_for_function(
-            "[...document.querySelectorAll('.js-plotly-plot')]"
-            ".filter(chart => chart.querySelector('.trace')).length >= 2",
-            timeout=PATIENCE,
-        )
-        page.get_by_text("What next").wait_for(timeout=PATIENCE)
-    at_rest(page)
-
-
-def at_rest(page: Page) -> None:
-    """Wait until the server has nothing more to say about this page."""
-    still = "[data-testid=stApp][data-test-script-state=notRunning]"
-    page.wait_for_selector(still, timeout=PATIENCE)
 
 
 def detector_step(browser: Browser, address: str) -> float:
@@ -297,12 +216,6 @@ def timed(do: Callable[[], object]) -> float:
     start = time.perf_counter()
     do()
     return time.perf_counter() - start
-
-
-def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """CPU time of a process so far, by Linux's own count."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ SWITCHES = (
     "--disable-component-update",
     "--disable-background-networking",
 )
-PATIENCE = 60.0  # seconds for what takes one when nothing else runs
+# Seconds, and the one limit of every wait in the tests: each is for a state, and what is not there
+# after so long on the slowest machine will not come.
+PATIENCE = 600.0
 
 
 def installed(playwright: Playwright) -> str | None:
@@ -47,9 +49,14 @@ def installed(playwright: Playwright) -> str | None:
 
 
 def started(playwright: Playwright, path: str) -> Browser:
-    """The browser at a path, without a window."""
+    """The browser at a path, without a window, whose pages wait as long as everything here."""
     sandbox = ["--no-sandbox"] if _is_root() else []  # as root it refuses to have one
-    return playwright.chromium.launch(executable_path=path, args=[*SWITCHES, *sandbox])
+    limit = 1000 * PATIENCE
+    browser = playwright.chromium.launch(
+        executable_path=path, args=[*SWITCHES, *sandbox], timeout=limit
+    )
+    browser.on("context", lambda context: context.set_default_timeout(limit))
+    return browser
 
 
 def ensure() -> str:
@@ -78,11 +85,15 @@ class Served:
     address: str
     home: Path
     log: Path
+    pid: int
 
 
 @contextmanager
-def served(home: Path, **environment: str) -> Iterator[Served]:
-    """`streamlit run app.py` as a user starts it; ended with its workers, each by its id."""
+def served(home: Path, *, answering: bool = True, **environment: str) -> Iterator[Served]:
+    """`streamlit run app.py` as a user starts it; ended with its workers, each by its id.
+
+    It answers already, unless told not to wait for that: then visitors can stand in its queue.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port, log = _free_port(), home.with_name(f"{home.name}-server.txt")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
@@ -97,8 +108,8 @@ def served(home: Path, **environment: str) -> Iterator[Served]:
             stderr=output,
         )
     try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, log)
-        yield Served(f"http://127.0.0.1:{port}", home, log)
+        _wait_for(port, server, log, answering=answering)
+        yield Served(f"http://127.0.0.1:{port}", home, log, server.pid)
     finally:
         server.terminate()
         server.wait(PATIENCE)
@@ -118,13 +129,12 @@ def leaves_the_machine(request: Request) -> bool:
     return parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"
 
 
-def at_rest(page: Page, seconds: float = PATIENCE) -> Page:
+def at_rest(page: Page) -> Page:
     """The page, once the script has run to its end and everything it sent is drawn."""
-    page.wait_for_selector('.stApp[data-test-script-state="notRunning"]', timeout=1000 * seconds)
+    page.wait_for_selector('.stApp[data-test-script-state="notRunning"]')
     page.wait_for_function(
         """() => !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]')
-            && document.querySelector('[data-testid="stMain"]')?.innerText.trim()""",
-        timeout=1000 * seconds,
+            && document.querySelector('[data-testid="stMain"]')?.innerText.trim()"""
     )
     return page
 
@@ -133,7 +143,9 @@ def _try(command: list[str]) -> None:
     """Run a command that may fail: what counts is whether there is a browser after it."""
     quietly = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     with suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, stdout=subprocess.DEVNULL, env=quietly, timeout=600, check=False)
+        subprocess.run(
+            command, stdout=subprocess.DEVNULL, env=quietly, timeout=PATIENCE, check=False
+        )
 
 
 def _starts(playwright: Playwright, path: str) -> bool:
@@ -144,13 +156,15 @@ def _starts(playwright: Playwright, path: str) -> bool:
     return True
 
 
-def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path, *, answering: bool) -> None:
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            break
+    while time.monotonic() < end and server.poll() is None:
         try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE):
+                if not answering:
+                    return
+            health = f"http://127.0.0.1:{port}/_stcore/health"
+            with urllib.request.urlopen(health, timeout=PATIENCE) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

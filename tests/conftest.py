@@ -5,15 +5,17 @@ from collections.abc import Iterator
 
 import pretend_device  # noqa: F401 - must be known to torch before the first backward pass
 import pytest
-from browser import installed, started
+from browser import PATIENCE, installed, started
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 # The same examples at each run, so that it fails only for a change. New ones are looked for with
 # HYPOTHESIS_PROFILE=explore.
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 # An app that a test opens starts no worker: it would do the jobs of the tests that come after.
 os.environ["GSC_WORKERS"] = "elsewhere"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from browser import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,7 +14,7 @@ def opened(page: str, **query: str) -> AppTest:
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pages import {page}\n{page}.render()"
     )
-    app = AppTest.from_string(script, default_timeout=60)
+    app = AppTest.from_string(script, default_timeout=PATIENCE)
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()

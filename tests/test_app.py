@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from browser import PATIENCE
 from opened_page import ROOT, opened, words
 from stored_run import DETECTORS, SETS, write_run
 from streamlit.testing.v1 import AppTest
@@ -224,7 +225,7 @@ def test_every_page_file_starts_at_the_entry_when_run_by_itself(monkeypatch):
     pages = list((ROOT / "pages").glob("*.py"))
     assert pages
     for page in pages:
-        app = AppTest.from_file(str(page), default_timeout=20).run()
+        app = AppTest.from_file(str(page), default_timeout=PATIENCE).run()
         assert not app.exception
         assert [part.value for part in app.header] == ["the entry"], page.name
 

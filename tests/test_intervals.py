@@ -195,8 +195,8 @@ def test_unusable_questions_are_one_sentence(known, ood, options, words):
 
 
 def test_large_sets_stay_quick():
-    """The target is 10 s on one core; the limit here only catches a return to raw ranks."""
+    """The target is 10 s of one core; the limit here only catches a return to raw ranks."""
     rng = np.random.default_rng(0)
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else runs
     evaluate(rng.normal(0, 1, 100_000), {"x": rng.normal(1, 1, 100_000)}, repeats=100)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

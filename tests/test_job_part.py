@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from browser import PATIENCE
 from opened_page import ROOT, words
 from streamlit.testing.v1 import AppTest
 
@@ -27,7 +28,7 @@ def shown(job_id: str) -> AppTest:
         f"job_progress({job_id!r}, 'it')\n"
         "st.caption('the page around it')"
     )
-    app = AppTest.from_string(script, default_timeout=30).run()
+    app = AppTest.from_string(script, default_timeout=PATIENCE).run()
     assert not app.exception
     assert "the page around it" in words(app)
     return app

@@ -359,8 +359,8 @@ def test_a_visitor_makes_one_and_gets_the_files_that_lie_on_the_server(
         visitor = browser.new_page()
         visitor.goto(f"{app.address}/deploy?run={RUN}")
         button = visitor.locator(".st-key-deploy_start button").first
-        button.click(timeout=120_000)
-        visitor.get_by_text("Made so far").wait_for(timeout=180_000)
+        button.click()
+        visitor.get_by_text("Made so far").wait_for()
         at_rest(visitor)
         (folder,) = (home / "runs" / RUN / "exports").glob("*")
         for file in ("detector.pt2", "detector.json"):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import at_rest, leaves_the_machine, served
+from browser import PATIENCE, at_rest, leaves_the_machine, served
 from opened_page import ROOT, words
 from playwright.sync_api import Browser, FrameLocator, Page, Request, expect
 from stored_run import write_run
@@ -19,7 +19,6 @@ ADDRESS = re.compile(r"(.*)/report\?share=([\w-]{43})")
 EVIL = (
     "</iframe><script>window.top.pwned = 1; parent.pwned = 1</script><img src=x onerror=alert(1)>"
 )
-expect.set_options(timeout=60_000)
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def auditor(**secrets: object) -> AppTest:
         "from gsc_core.workspace.runs import load_run, run_folder\n"
         "from pages.parts.report_share import share\n"
         f"share(load_run(run_folder('demo')), {PAGE!r})",
-        default_timeout=60,
+        default_timeout=PATIENCE,
     )
     for name, value in secrets.items():
         app.secrets[name] = value
@@ -47,7 +46,7 @@ def auditor(**secrets: object) -> AppTest:
 
 def visitor(token: str, **secrets: object) -> AppTest:
     """The whole app at the address of a share."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     for name, value in secrets.items():
         app.secrets[name] = value
     app.query_params["share"] = token

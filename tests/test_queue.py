@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from browser import PATIENCE
 
 from gsc_core.errors import GscError
 from gsc_core.workspace import queue
@@ -53,7 +54,7 @@ def at_once(script: str, processes: int) -> list[str]:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     barrier.touch()
-    ends = [process.communicate(timeout=60) for process in started]
+    ends = [process.communicate(timeout=PATIENCE) for process in started]
     assert [p.returncode for p in started] == [0] * processes, [error for _, error in ends]
     return [out for out, _ in ends]
 

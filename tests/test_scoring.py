@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from browser import PATIENCE
 from PIL import Image
 from pydantic import PrivateAttr
 from small_classifier import CLASSES, EVERYTHING, World, pictures, world
@@ -182,7 +183,7 @@ def test_looking_ahead_goes_as_far_as_it_may() -> None:
     def work(item: int) -> int:
         if item == 3:
             last.set()
-        assert last.wait(timeout=20)
+        assert last.wait(PATIENCE)
         return item
 
     assert list(ahead(work, range(10), threads=4, depth=4)) == list(range(10))
@@ -825,7 +826,7 @@ print(json.dumps(peaks))
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     with child(MEASURE, tmp_path) as run:
-        output, _ = run.communicate(timeout=120)
+        output, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0
     few, more = json.loads(output)
     assert more - few < 60  # MB; kept as bytes alone, 500 images would take 75

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import PATIENCE
 from PIL import Image
 from torch import nn
 from torch.export import Dim
@@ -384,7 +385,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(detector, folder):
     write(folder, 1, 60, seed=0)
     detector.with_suffix(".watch.json").write_text("{}")
     process = run_watch(detector, folder)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert out == ""
     assert "is damaged or no state of a watch" in err
@@ -399,7 +400,7 @@ def test_ctrl_c_in_a_terminal_keeps_what_was_counted(detector, folder):
         if line.startswith("scoring new pictures"):
             break
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=300)
+    _, rest = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, rest
     counted = json.loads(detector.with_suffix(".watch.json").read_text())
     assert 0 < len(counted["pictures"]) < 3000

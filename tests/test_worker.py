@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import small_audit
 import torch
+from browser import PATIENCE
 
 from gsc_core.audit import Cancelled, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
@@ -43,8 +45,8 @@ def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
 
 
-def until(true: Callable[[], object], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
@@ -69,7 +71,7 @@ def started(lane: Lane = Lane.PREPARE, idle: float = 0) -> multiprocessing.Proce
 
 
 def ended(process: multiprocessing.Process) -> int | None:
-    process.join(60)
+    process.join(PATIENCE)
     return process.exitcode
 
 
@@ -356,7 +358,7 @@ def test_a_worker_that_hangs_is_ended(tmp_path) -> None:
         _change(stubborn, cancel_asked=time.time() - 21)
         _change(slow, started=time.time() - 301)
         keeper.ensure_workers()
-        assert [worker.wait(30) for worker in workers] == [-signal.SIGKILL] * 2
+        assert [worker.wait(PATIENCE) for worker in workers] == [-signal.SIGKILL] * 2
     finally:
         for worker in workers:
             worker.kill()
@@ -365,9 +367,50 @@ def test_a_worker_that_hangs_is_ended(tmp_path) -> None:
     assert "longer than 5 minutes" in now(slow).error
 
 
+@pytest.mark.parametrize(("kind", "behind"), [(Kind.SET, 10), (Kind.AUDIT, 10), (Kind.TRY, 5)])
+def test_a_worker_and_all_its_threads_step_back_behind_the_app(kind: Kind, behind: int) -> None:
+    """Seen from outside, in a real worker that has all its libraries, and in one that it starts."""
+    job = submit("go_on", kind=kind)  # nothing that it can do: by then everything is imported
+    ours = _priority(os.getpid())
+    (worker,) = keeper.ensure_workers()
+    try:
+        until(lambda: now(job).state in ENDED)
+        assert {_priority(thread) for thread in _threads(worker.pid)} == {min(19, ours + behind)}
+        if (sessions := Path(f"/proc/{worker.pid}/autogroup")).exists():
+            assert sessions.read_text().endswith(f"nice {behind}\n")
+        if ionice := shutil.which("ionice"):
+            told = subprocess.check_output([ionice, "-p", str(worker.pid)], text=True)
+            assert told.startswith("idle") is (kind is not Kind.TRY)
+    finally:
+        worker.kill()
+    assert _priority(os.getpid()) == ours
+
+
+def _priority(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def _threads(pid: int) -> list[int]:
+    """On Linux each has a priority of its own."""
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(task.name) for task in tasks.iterdir()] if tasks.exists() else [pid]
+
+
+def test_a_system_that_refuses_a_lower_priority_has_workers_all_the_same(monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    monkeypatch.setattr(os, "getsid", refuse)
+    monkeypatch.setenv("PATH", "")  # no ionice
+    submit("go_on")
+    (worker,) = keeper.ensure_workers()
+    worker.kill()
+
+
 def test_a_process_that_is_no_worker_is_never_ended() -> None:
     """The number in the lock's file may be another process's by now."""
-    other = FORK.Process(target=time.sleep, args=(60,))
+    other = FORK.Process(target=time.sleep, args=(PATIENCE,))
     other.start()
     job = submit("go_on")
     queue.claim(Lane.PREPARE, other.pid)
@@ -470,7 +513,7 @@ def test_a_clock_that_was_set_back_keeps_no_lane_waiting() -> None:
     os.utime(_lock_file(), (ahead, ahead))
     (worker,) = keeper.ensure_workers()
     worker.kill()
-    worker.wait(60)
+    worker.wait(PATIENCE)
 
 
 def test_no_secret_is_handed_on() -> None:
@@ -493,6 +536,38 @@ def test_no_secret_is_handed_on() -> None:
     assert kept["GSC_IMAGE_ROOT"] == "/photos"
     assert kept["https_proxy"] == "http://proxy"
     assert Path(kept["GSC_HOME"]).is_absolute()
+
+
+def test_a_worker_has_the_threads_that_its_operator_names_else_those_it_may_use() -> None:
+    if sys.platform != "linux" or (os.cpu_count() or 1) < 2:
+        pytest.skip("a process is bound to one of several cores on Linux only")
+    there = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(there)})
+        assert limits.cores() == 1
+        assert keeper.clean_environment({})["OMP_NUM_THREADS"] == "1"
+        assert keeper.clean_environment({"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"] == "7"
+    finally:
+        os.sched_setaffinity(0, there)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, 10**6),
+        ({"cpu.max": "0 100000"}, 10**6),
+        ({}, 10**6),
+    ],
+)
+def test_a_containers_quota_bounds_the_cores(files, quota, tmp_path, monkeypatch) -> None:
+    """Laid at the root of all groups, in which every process is."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(limits, "_GROUPS", tmp_path)
+    assert limits.cores() == min(quota, len(os.sched_getaffinity(0)))
 
 
 # --- a real audit -----------------------------------------------------------------------------
@@ -549,7 +624,7 @@ def test_an_audit_whose_worker_is_killed_goes_on_from_its_last_chunk(
     for file in ("scores.parquet", "metrics.json"):
         assert (folder / file).exists()
     assert _scores(folder).equals(_scores(whole))
-    assert begun[0].wait(60) == 0
+    assert begun[0].wait(PATIENCE) == 0
 
 
 def _scores(folder: Path):
@@ -574,7 +649,7 @@ def test_the_operators_worker_serves_all_lanes_until_told_to_end(stage) -> None:
     try:
         until(lambda: now(job).phase.startswith("scoring"))
         server.terminate()
-        assert server.wait(60) == 0
+        assert server.wait(PATIENCE) == 0
     finally:
         server.kill()
     assert (now(job).state, now(job).attempts) == (State.QUEUED, 0)
