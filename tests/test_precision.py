@@ -153,6 +153,23 @@ def test_an_audit_in_bf16_is_opened_again_in_bf16(audits: dict[str, Path], stage
         assert ((again - row[columns]).abs() <= 1e-3 * spread + 1e-6).all()
 
 
+def test_the_batch_that_memory_allowed_is_recorded(
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tight(self: Network, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return body(self, images)
+
+    body = Network.body
+    spec = spec_of(stage, names=("energy",)).model_copy(update={"batch_size": 8})
+    roomy = run_audit(spec, tmp_path / "roomy").document
+    monkeypatch.setattr(Network, "body", tight)
+    document = run_audit(spec, tmp_path / "tight").document
+    assert (roomy["settings"]["batch_size"], document["settings"]["batch_size"]) == (8, 2)
+    assert document["results"] == roomy["results"]
+
+
 def test_chunks_of_another_precision_are_not_taken_up(stage: Path, tmp_path: Path) -> None:
     class Stopped(Exception):  # noqa: N818
         pass

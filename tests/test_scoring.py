@@ -28,6 +28,7 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.detectors import Calibration, Detector, Fit, Need, Representation, parse_detectors
+from gsc_core.detectors.library import Energy
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.images import ImageFile, ImageSet, read_folder
 from gsc_core.scoring.calibration import SAMPLE_IMAGES, calibrate
@@ -301,6 +302,32 @@ def test_out_of_memory_halves_the_batch_and_changes_no_score(
     assert network.seen == 9 and network.calls == pieces
     tight.represent(pixels)  # what was learned is kept
     assert network.seen == 18 and network.calls == 2 * pieces
+
+
+@dataclass(eq=False)
+class Hungry(Energy):
+    """Energy that goes back to the network, which has no room for more than two images."""
+
+    name = "hungry"
+
+    def score(self, batch: Representation) -> Tensor:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return super().score(batch)
+
+
+def test_out_of_memory_in_a_detector_halves_the_batch_too(
+    small: World, some: Sequence[ImageFile]
+) -> None:
+    """It is no fault of the detector: it stays in, and no score changes."""
+    scorer = Scorer(small.network, preprocessing(), [Hungry(), *parse_detectors("energy,msp")])
+    pixels = pixels_of(some)[:9]
+    scores = scorer.score(scorer.represent(pixels), after=True)
+    assert not scorer.excused and scorer.pieces == 8
+    assert torch.equal(scores.outlier["hungry"], scores.outlier["energy"])
+    assert len(scores.predicted) == 9
+    truth = fitted(small, "msp").score(fitted(small, "msp").represent(pixels))
+    same(Scores(scores.predicted, scores.confidence, {"msp": scores.outlier["msp"]}), truth)
 
 
 def test_no_room_for_a_single_image_is_an_error(small: World, some: Sequence[ImageFile]) -> None:

@@ -6,9 +6,11 @@ progress, only numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +23,8 @@ from gsc_core.log import LOGGER
 from gsc_core.scoring.faults import checked, in_words, is_fault, unstopped
 from gsc_core.scoring.onepass import represent
 from gsc_core.stopwatch import Stopwatch
+
+T = TypeVar("T")
 
 NOT_A_NUMBER = "gave a score that is not a number on some images"
 
@@ -88,14 +92,9 @@ class Scorer:
 
     def represent(self, pixels: Tensor) -> Representation:
         """One pass over `pixels [B,3,H,W]` uint8; out of memory halves the batch and goes on."""
-        while True:
-            try:
-                pieces = (p for p in pixels.tensor_split(self.pieces) if len(p))
-                return Representation.cat([self.represent_whole(piece) for piece in pieces])
-            except torch.OutOfMemoryError:
-                if self.pieces >= len(pixels):
-                    raise
-            self.pieces *= 2
+        return Representation.cat(
+            self._in_pieces(len(pixels), lambda piece: self.represent_whole(pixels[piece]))
+        )
 
     def represent_whole(self, pixels: Tensor) -> Representation:
         """One pass over `pixels [B,3,H,W]` uint8 at once; raises where memory runs out."""
@@ -162,8 +161,29 @@ class Scorer:
         """Scores of a batch by all or some detectors.
 
         `after` adds the classes predicted after the short-circuit. A detector that fails, or whose
-        score is not finite, is excused.
+        score is not finite, is excused. Out of memory halves the batch, as in `represent`: some
+        detectors go back to the network.
         """
+        return Scores.cat(
+            self._in_pieces(
+                len(batch), lambda piece: self._score(batch[piece], detectors, after=after)
+            )
+        )
+
+    def _in_pieces(self, images: int, do: Callable[[slice], T]) -> list[T]:
+        """What `do` gives for each piece of a batch, in order."""
+        while True:
+            edges = [images * piece // self.pieces for piece in range(self.pieces + 1)]
+            try:
+                return [do(slice(*ends)) for ends in pairwise(edges) if ends[0] < ends[1]]
+            except torch.OutOfMemoryError:
+                if self.pieces >= images:
+                    raise
+            self.pieces *= 2
+
+    def _score(
+        self, batch: Representation, detectors: Sequence[Detector] | None, *, after: bool
+    ) -> Scores:
         outlier: dict[str, Tensor] = {}
         predicted_after: dict[str, Tensor] = {}
         for detector in self.detectors if detectors is None else detectors:
