@@ -1,11 +1,12 @@
-# `make run` serves the app on port 8501; `make test` checks everything. Both set up .venv first.
+# `make run` serves the app on port 8501; `make test` checks everything; `make bench` times it. All
+# set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export GSC_HOME ?= .gsc
 DEMO := $(GSC_HOME)/runs/demo
 
-.PHONY: run test format clean
+.PHONY: run test bench format clean
 
 run: .venv/installed
 	@test -e $(DEMO)/metrics.json -a -e $(DEMO)/calibration.safetensors || $(BIN)/gsc demo
@@ -17,6 +18,12 @@ test: .venv/tested-with
 	$(BIN)/mypy
 	$(BIN)/python tests/browser.py --ensure
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
+# Ratios, each from one run; a machine with a graphics card has `python -m benchmarks.gpu` besides.
+bench: .venv/tested-with
+	$(BIN)/python -m benchmarks.overhead --rounds 6
+	$(BIN)/python -m benchmarks.files
+	$(BIN)/python -m benchmarks.fixed_cost
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,6 +1,6 @@
 """What the detectors cost beside a bare forward pass, from one run on preloaded tensors.
 
-    python benchmarks/overhead.py [--model lite0|resnet50] [--device cpu] [--batch 32]
+    python -m benchmarks.overhead [--model lite0|resnet50] [--device cpu] [--batch 32]
         [--rounds 12] [--keep-freed-memory] [--memory]
 
 EfficientNet-Lite0, or ResNet-50 with weights by chance, at 224 pixels, float32. Every ratio is the

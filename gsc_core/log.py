@@ -19,12 +19,14 @@ Step = Callable[[str, int, int], None]
 class _LogFile(logging.FileHandler):
     """Appends lines to a file, with times in UTC; one that cannot be written is no log.
 
-    Until `begin` the lines are held back, and lost when that never comes.
+    Until `begin` the lines are held back, and lost when that never comes; with `at_fault` it comes
+    with the first error.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, at_fault: bool) -> None:
         super().__init__(file, encoding="utf-8", errors="backslashreplace", delay=True)
         self.held: list[logging.LogRecord] | None = []
+        self._at_fault = at_fault
         formatter = logging.Formatter("%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S")
         formatter.converter = time.gmtime
         self.setFormatter(formatter)
@@ -39,9 +41,16 @@ class _LogFile(logging.FileHandler):
         """Hold a line back, or write it."""
         if self.held is not None:
             self.held.append(record)
+            if self._at_fault and record.levelno >= logging.ERROR:
+                self.begin()
             return
         with suppress(OSError):  # what else fails for the disk will say why
             super().emit(record)
+
+    def close(self) -> None:
+        """Close the file; a full disk takes nothing more, and that is no error of the run."""
+        with suppress(OSError):
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Standard error belongs to the program that logs."""
@@ -71,12 +80,15 @@ def is_logged_to(file: Path) -> bool:
 
 
 @contextmanager
-def logged_to(file: Path) -> Iterator[RunLog]:
-    """What is logged in `gsc_core` goes to `file` too, from `begin` on; once, if it did already."""
+def logged_to(file: Path, *, at_fault: bool = False) -> Iterator[RunLog]:
+    """What is logged in `gsc_core` goes to `file` too, from `begin` on; once, if it did already.
+
+    With `at_fault` there is no file unless something goes wrong.
+    """
     if is_logged_to(file):
         yield RunLog(None)
         return
-    handler, level = _LogFile(file), LOGGER.level
+    handler, level = _LogFile(file, at_fault=at_fault), LOGGER.level
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     try:

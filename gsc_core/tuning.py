@@ -116,8 +116,7 @@ def _fitted(
     """
     detector = AutoGSC()
     scorer = Scorer(network, preprocessing, [detector])
-    with logged_to(log) as begun:
-        begun.begin()
+    with logged_to(log, at_fault=True):
         calibrate(scorer, pictures, [-1] * len(pictures), seed=seed, pace=pace)
     if reason := scorer.excused.get(detector.name):
         raise SpecError(f"Nothing can be chosen here: {detector.name} {reason}.")

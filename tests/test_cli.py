@@ -37,7 +37,7 @@ from gsc_core import __version__, cli
 from gsc_core.detectors import CATALOGUE
 from gsc_core.workspace.runs import load_run
 
-RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors"}
+RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors", "log.txt"}
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 PROGRESS = re.compile(
     r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|"
@@ -116,7 +116,7 @@ def refused(ran: Ran, out: Path | None, *said: str) -> None:
         assert words in sentence
     if out is not None and out.is_dir():
         left = {each.relative_to(out).as_posix() for each in out.rglob("*") if each.is_file()}
-        assert left <= {"spec.json", "chunks/key"}, left
+        assert left <= {"spec.json", "chunks/key", "log.txt"}, left
 
 
 # --- what a finished audit gives -------------------------------------------------------------

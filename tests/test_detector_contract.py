@@ -96,9 +96,10 @@ def test_reads_only_what_it_needs_and_changes_nothing(
     wanted |= {Need.GRADIENT: "gradient", Need.IMAGES: "images"}
     absent = {name: None for need, name in wanted.items() if need not in detector.needs}
     bare = replace(small.known, **absent)
-    copies = [None if t is None else t.clone() for t in vars(bare).values()]
+    tensors = {f.name: getattr(bare, f.name) for f in fields(bare)}
+    copies = [None if t is None else t.clone() for t in tensors.values()]
     assert torch.equal(fitted.score(bare), fitted.score(small.known))
-    for tensor, copy in zip(vars(bare).values(), copies, strict=True):
+    for tensor, copy in zip(tensors.values(), copies, strict=True):
         assert tensor is None or torch.equal(tensor, copy)
 
 

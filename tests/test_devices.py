@@ -30,7 +30,7 @@ from torch.fx import GraphModule
 from gsc_core.ablation import ablate
 from gsc_core.ablation.consistency import around_feature, around_picture
 from gsc_core.audit import run_audit
-from gsc_core.classifier import Preprocessing
+from gsc_core.classifier import Preprocessing, float64
 from gsc_core.classifier import network as network_module
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.program import export
@@ -43,7 +43,6 @@ from gsc_core.detectors import (
     Representation,
     library_shaping,
     parse_detectors,
-    precision,
 )
 from gsc_core.detectors.base import Need
 from gsc_core.detectors.ensemble import Ensemble
@@ -326,7 +325,7 @@ def test_a_device_without_float64_is_enough(
     name: str, places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As MPS: what needs float64 is computed on the CPU."""
-    monkeypatch.setattr(precision, "_WITHOUT", {NAME})
+    monkeypatch.setattr(float64, "_WITHOUT", {NAME})
     monkeypatch.setattr(Scale, "of", _scale_by_the_cpu)
     monkeypatch.setattr(gmm, "_dtype", lambda _: torch.float32)  # as the library has it for MPS
     (here,), (away,) = parse_detectors(name), parse_detectors(name)

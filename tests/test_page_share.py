@@ -199,8 +199,8 @@ def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
     with served(home) as server:
         own = Visit(browser).page
         own.goto(f"{server.address}/report?run=demo")
-        own.get_by_text("Share this report").click()
-        own.get_by_role("button", name="Publish").click()
+        at_rest(own).get_by_text("Share this report").click()
+        at_rest(own).get_by_role("button", name="Publish").click()
         address = own.get_by_test_id("stCode").inner_text().strip()
         match = ADDRESS.fullmatch(address)
         assert match is not None

@@ -61,11 +61,9 @@ def ablate(
     are named from shallow to deep; else the audit's own and one two blocks before it.
     `on_progress` is called after every batch and may raise Cancelled; nothing is left then.
 
-    Phases and what went wrong are added to `log.txt`. Raises GscError for whatever the user can
-    mend.
+    What went wrong is added to `log.txt`. Raises GscError for whatever the user can mend.
     """
-    with logged_to(out / LOG_FILE) as log:
-        log.begin()
+    with logged_to(out / LOG_FILE, at_fault=True) as log:
         return _ablated(spec, out, on_progress, images_per_set, layers, log)
 
 
