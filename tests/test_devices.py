@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -327,6 +327,9 @@ def test_a_device_without_float64_is_enough(
     """As MPS: what needs float64 is computed on the CPU."""
     monkeypatch.setattr(float64, "_WITHOUT", {NAME})
     monkeypatch.setattr(Scale, "of", _scale_by_the_cpu)
+    for place in places:  # what a linear map has derived in float64, it keeps
+        network = place.calibration.network
+        monkeypatch.setattr(network, "linear", replace(network.linear))
     monkeypatch.setattr(gmm, "_dtype", lambda _: torch.float32)  # as the library has it for MPS
     (here,), (away,) = parse_detectors(name), parse_detectors(name)
     with PretendDevice(float64=False):
@@ -411,7 +414,9 @@ def test_an_audit_there_is_the_cpus_and_so_is_what_comes_after(
     picture = next((stage / "noise").iterdir())
     row = away[(away["set"] == "noise") & (away["file"] == picture.name)].iloc[0]
     found = reopened.score(picture)
-    assert found == opened.score(picture)
+    right = opened.score(picture)
+    # the step of ODIN takes another kernel there
+    assert found == right | {"odin": pytest.approx(right["odin"], rel=1e-5)}
     assert found == pytest.approx({name: row[name] for name in found}, rel=1e-4, abs=1e-4)
     assert found.keys() == reopened.detectors.keys()
     for name in ("gsc", "gsc-published", "gsc-auto"):

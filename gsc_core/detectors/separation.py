@@ -60,7 +60,7 @@ def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
     kinds = [kind.name for kind in SURROGATES]
     if len(surrogates) % len(kinds):
         return {"all": separation(ours, surrogates)}
-    known = ours.double().sort().values
+    known = double(ours).sort().values
     return {name: _separation(known, surrogates[at :: len(kinds)]) for at, name in enumerate(kinds)}
 
 
