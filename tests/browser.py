@@ -37,7 +37,7 @@ SWITCHES = (
 )
 # Seconds, and the one limit of every wait in the tests: each is for a state, and what is not there
 # after so long on the slowest machine will not come.
-PATIENCE = 600.0
+PATIENCE = 300.0
 
 
 def installed(playwright: Playwright) -> str | None:
