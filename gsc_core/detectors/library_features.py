@@ -74,9 +74,9 @@ class KNN(Detector):
     known_: Tensor | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
-        """Keep the normalised calibration features `[N,D]`."""
+        """Keep the normalised calibration features `[N,D]`, in float64."""
         features = calibration.require_features(max(self.k, LEAST_IMAGES))
-        self.known_ = torch.nn.functional.normalize(features)
+        self.known_ = double(torch.nn.functional.normalize(features))
         return self
 
     def score(self, batch: Representation) -> Tensor:
@@ -84,7 +84,7 @@ class KNN(Detector):
         assert self.known_ is not None, "fit() comes first"
         assert batch.features is not None
         direction = torch.nn.functional.normalize(batch.features.detach())
-        distances = torch.cdist(double(direction), double(self.known_))
+        distances = torch.cdist(double(direction), self.known_)
         return distances.kthvalue(self.k, dim=1).values
 
 
