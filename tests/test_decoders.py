@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import crashing
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from browser import PATIENCE
 from PIL import Image, ImageOps
 from small_audit import PREPROCESS, write_stage
 from torch import Tensor
@@ -25,11 +27,9 @@ from gsc_core.scoring import decoders as module
 from gsc_core.scoring.decoders import Bundle, Decoders
 from gsc_core.scoring.loading import Batch, read_batches
 
-LIMIT_S = 60  # for what must happen; nothing here waits for a time to pass
-
 
 def until(happened: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT_S
+    end = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         os.sched_yield()
@@ -127,7 +127,7 @@ def decoded(decoders: Decoders, prepare, images: Sequence[ImageFile]) -> tuple[T
     bundles = [Bundle(prepare, images[part], rows[part]) for part in parts]
     for bundle in bundles:
         decoders.submit(bundle)
-    return rows, [each for bundle in bundles for each in bundle.reasons.result(LIMIT_S)]
+    return rows, [each for bundle in bundles for each in bundle.reasons.result(PATIENCE)]
 
 
 def test_an_image_that_crashes_its_decoder_is_the_only_one_lost(tmp_path: Path) -> None:
@@ -205,12 +205,14 @@ def test_no_decoder_outlives_the_process_that_started_it(tmp_path: Path, how: in
         [sys.executable, str(script), str(tmp_path / "0")],
         env=os.environ | {"PYTHONPATH": places},
         stderr=subprocess.DEVNULL,
+        # tests in the background ignore SIGINT, and what they start would too
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     until(lambda: told.exists() and told.read_text())
     children = descendants(running.pid)
     assert int(told.read_text()) in children
     running.send_signal(how)
-    assert running.wait(LIMIT_S) != 0
+    assert running.wait(PATIENCE) != 0
     until(lambda: all(map(ended, children)))
 
 

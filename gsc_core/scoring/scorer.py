@@ -173,7 +173,8 @@ class Scorer:
     def _in_pieces(self, images: int, do: Callable[[slice], T]) -> list[T]:
         """What `do` gives for each piece of a batch, in order."""
         while True:
-            edges = [images * piece // self.pieces for piece in range(self.pieces + 1)]
+            # rounded up, so that a larger piece comes first: what does not fit is soon known
+            edges = [-(-images * piece // self.pieces) for piece in range(self.pieces + 1)]
             try:
                 return [do(slice(*ends)) for ends in pairwise(edges) if ends[0] < ends[1]]
             except torch.OutOfMemoryError:
