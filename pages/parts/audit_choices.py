@@ -131,7 +131,7 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
 
 def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:
     """In which numbers the network computes, and whether it is compiled first."""
-    left, right = st.columns([1, 2], vertical_alignment="bottom")
+    left, right = st.columns(2, vertical_alignment="bottom")
     names = {
         "auto": "auto: fast and close",
         "float32": "float32: nothing rounded",
