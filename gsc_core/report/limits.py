@@ -42,7 +42,7 @@ def rounded(settings: Mapping[str, Any]) -> str:
         return ""
     return (
         "The network computed in bf16, which rounds more than usual: in float32 single scores are "
-        "others by up to the whole of their spread, and shares by several in 100."
+        "others by up to twice their standard deviation, and shares by several in 100."
     )
 
 

@@ -144,7 +144,7 @@ def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:
         key="audit_precision",
         bind="query-params",
         help="auto is float32 on a processor, and TF32 on a graphics card: scores there move by a "
-        "hundredth of their spread. With bf16 they move by up to the whole of it, and shares by "
+        "hundredth of their spread. With bf16 they move by up to twice of it, and shares by "
         "several in a hundred; a detector of such an audit cannot be exported.",
     )
     compiled = right.checkbox(
