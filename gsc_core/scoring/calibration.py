@@ -19,7 +19,8 @@ from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representa
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
 from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogate_makers
-from gsc_core.scoring.faults import stopping
+from gsc_core.log import LOGGER
+from gsc_core.scoring.faults import of_memory, stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
 from gsc_core.scoring.loading import DECODING, Pace, ahead, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
@@ -189,7 +190,10 @@ def _surrogates(
         name, _, make = maker
         try:
             return name, scorer.preprocessing.resize_crop(make())
-        except (ImageError, MemoryError, RuntimeError):  # no room for a spectrum: one fewer
+        except (ImageError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, ImageError) and not of_memory(error):
+                raise
+            LOGGER.warning("no surrogate is made of %s: %s", name, error)
             return None
 
     makers = surrogate_makers(some, seed=seed)

@@ -148,7 +148,7 @@ def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:
         "several in a hundred; a detector of such an audit cannot be exported.",
     )
     compiled = right.checkbox(
-        "Compile the network first (CUDA)",
+        "Compile first (CUDA)",
         key="audit_compiled",
         bind="query-params",
         help="Takes a minute or more, and is kept only where it is seen to be faster. For tens of "
