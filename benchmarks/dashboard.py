@@ -38,9 +38,8 @@ from benchmarks.browsing import (
     opened,
     serving,
 )
-from gsc_core.audit import SCORES_FILE
 from gsc_core.evaluation.intervals import evaluate
-from gsc_core.workspace.runs import METRICS_FILE
+from gsc_core.run.layout import METRICS_FILE, SCORES_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ("energy", "msp", "maxlogit", "react", "knn", "vim", "she", "rmd")

@@ -19,9 +19,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from gsc_core.audit import SCORES_FILE, AuditSpec, run_audit
+from gsc_core.audit import AuditSpec, run_audit
 from gsc_core.demo import render_demo
 from gsc_core.demo.audit import demo_spec
+from gsc_core.run.layout import SCORES_FILE
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.errors import Cancelled, ImageError, SpecError
 from gsc_core.explanation import ChannelNormals
+from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Apart, Broken, ImageSet
 from gsc_core.inputs import (
     batch_size,
@@ -34,10 +35,20 @@ from gsc_core.inputs import (
     read_sets,
     unpacking,
 )
-from gsc_core.log import LOG_FILE, RunLog, is_logged_to, logged_to
+from gsc_core.log import RunLog, is_logged_to, logged_to
 from gsc_core.results import count, machine, measure, versions
+from gsc_core.run.layout import (
+    CALIBRATION_FILE,
+    CHANNELS_FILE,
+    CHUNKS_FOLDER,
+    LOG_FILE,
+    METRICS_FILE,
+    SCORES_FILE,
+    SPEC_FILE,
+    UNPACKED_FOLDER,
+)
 from gsc_core.scoring.calibration import Calibrated, calibrate
-from gsc_core.scoring.chunks import ChunkStore, Rows, join, writing_to, written_aside
+from gsc_core.scoring.chunks import ChunkStore, Rows, join
 from gsc_core.scoring.faults import FAILED
 from gsc_core.scoring.kept import keep
 from gsc_core.scoring.loading import Pace
@@ -47,11 +58,8 @@ from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_w
 from gsc_core.spec import AuditSpec, DetectorSpec
 from gsc_core.stopwatch import Stopwatch
 
-CALIBRATION_FILE = "calibration.safetensors"
-CHANNELS_FILE = "channels.parquet"
-SCORES_FILE = "scores.parquet"
-_OF_ONE_RESULT = ("metrics.json", SCORES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
-_WRITTEN = (*_OF_ONE_RESULT, LOG_FILE, "chunks", "unpacked")
+_OF_ONE_RESULT = (METRICS_FILE, SCORES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
+_WRITTEN = (*_OF_ONE_RESULT, LOG_FILE, CHUNKS_FOLDER, UNPACKED_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -122,15 +130,15 @@ def _audited(
     with watch.phase("opening the model", "compiling it"):
         network, speedup = _compiled(spec, network, classifier)
     step("reading the pictures", 0, 1)
-    with watch.phase("reading the pictures"), unpacking(out / "unpacked") as unpacked:
+    with watch.phase("reading the pictures"), unpacking(out / UNPACKED_FOLDER) as unpacked:
         sets = read_sets(spec, unpacked)
         labels, label_rule = labels_of(sets, classifier)
-    with written_aside(out / "spec.json") as part:
+    with written_aside(out / SPEC_FILE) as part:
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)
         part.write_text(written_spec, encoding="utf-8")
     log.begin()
-    store = ChunkStore(out / "chunks", _key(spec, classifier, network, sets, labels))
+    store = ChunkStore(out / CHUNKS_FOLDER, _key(spec, classifier, network, sets, labels))
 
     scorer = Scorer(network, classifier.preprocessing, detectors, watch)
     to_calibrate = sets.calibration.images
@@ -171,7 +179,7 @@ def _audited(
             "phases": {name: asdict(spent) for name, spent in watch.phases().items()},
         },
     }
-    with written_aside(out / "metrics.json") as part:
+    with written_aside(out / METRICS_FILE) as part:
         part.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
     store.remove()
     return AuditResult(out, document)
@@ -181,11 +189,11 @@ def _check_folder(out: Path) -> None:
     """Raise SpecError unless `out` can hold a result without harm to files of another kind."""
     with writing_to(out):
         there = {each.name for each in out.iterdir()} if out.exists() else set()
-    if begun(out / "unpacked"):  # by an audit that was killed before it wrote spec.json
-        there.discard("unpacked")
+    if begun(out / UNPACKED_FOLDER):  # by an audit that was killed before it wrote spec.json
+        there.discard(UNPACKED_FOLDER)
     if is_logged_to(out / LOG_FILE):  # by the worker, which begins before us
         there.discard(LOG_FILE)
-    if "spec.json" not in there and (foreign := there.intersection(_WRITTEN)):
+    if SPEC_FILE not in there and (foreign := there.intersection(_WRITTEN)):
         raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
 
 

@@ -13,8 +13,8 @@ from gsc_core.classifier import Classifier
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.network import Network
 from gsc_core.errors import SpecError
+from gsc_core.files import writing_to
 from gsc_core.images import Apart, ImageSet, apart, class_indices, read_images
-from gsc_core.scoring.chunks import writing_to
 from gsc_core.scoring.decoders import Decoders
 from gsc_core.spec import AuditSpec
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOGGER = logging.getLogger("gsc_core")
-LOG_FILE = "log.txt"
 
 Step = Callable[[str, int, int], None]
 """Told how far a phase is: its name, how much is done, of how much. It may raise to stop."""

@@ -21,7 +21,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from gsc_core.audit import CALIBRATION_FILE, CHANNELS_FILE, SCORES_FILE, Progress
+from gsc_core.audit import Progress
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors import Detector, Need, Representation, find
@@ -32,7 +32,15 @@ from gsc_core.errors import SpecError
 from gsc_core.explanation import ChannelNormals, Explanation, explain
 from gsc_core.images.decode import decode, decode_bytes
 from gsc_core.inputs import device_of, network_of
-from gsc_core.log import LOG_FILE, LOGGER, logged_to
+from gsc_core.log import LOGGER, logged_to
+from gsc_core.run.layout import (
+    CALIBRATION_FILE,
+    CHANNELS_FILE,
+    LOG_FILE,
+    METRICS_FILE,
+    SCORES_FILE,
+    SPEC_FILE,
+)
 from gsc_core.scoring.calibration import fit_again
 from gsc_core.scoring.faults import checked, in_words, is_fault
 from gsc_core.scoring.kept import Kept, load
@@ -230,8 +238,8 @@ def _logged(folder: Path) -> Iterator[None]:
 def _stored(folder: Path) -> tuple[AuditSpec, frozenset[str], str, dict[str, Any]]:
     """The specification, who was excused, the digest of the model, and what detectors chose."""
     try:
-        spec = AuditSpec.model_validate_json((folder / "spec.json").read_bytes())
-        document = json.loads((folder / "metrics.json").read_bytes())
+        spec = AuditSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
+        document = json.loads((folder / METRICS_FILE).read_bytes())
         excused, sha256 = document["excused"], document["provenance"]["model_sha256"]
         return spec, frozenset(excused), str(sha256), document.get("chosen", {})
     except FileNotFoundError as error:

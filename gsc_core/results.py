@@ -23,8 +23,8 @@ from gsc_core.detectors.gsc import GSC
 from gsc_core.evaluation.intervals import MEAN, Interval, evaluate
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.images import Broken, LeftOut
+from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.calibration import Calibrated
-from gsc_core.scoring.chunks import AFTER
 
 MOST_NAMED = 1000  # files named one by one; the counts are always whole
 CALIBRATION = "calibration"  # no OOD set may be named so
@@ -73,7 +73,7 @@ def measure(
         values = table[name].to_numpy()
         scores = {set_name: values[of_set] for set_name, of_set in rows.items()}
         found = evaluate(scores.pop("id"), scores, repeats, seed)
-        after = AFTER + name
+        after = PREDICTED_AFTER + name
         return Measured(
             detector,
             [_row(name, ood_set, intervals) for ood_set, intervals in found.items()],

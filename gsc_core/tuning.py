@@ -19,12 +19,12 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.selection import Selection
 from gsc_core.errors import SpecError
+from gsc_core.files import writing_to, written_aside
 from gsc_core.images import ImageFile
 from gsc_core.inputs import batch_size, decoders_of, device_of, network_of, read_sets
 from gsc_core.log import logged_to
 from gsc_core.results import versions
 from gsc_core.scoring.calibration import calibrate
-from gsc_core.scoring.chunks import writing_to, written_aside
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scorer
 from gsc_core.spec import AuditSpec, DetectorSpec

@@ -30,9 +30,11 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors import Calibration, Detector, Fit, Need, Representation, parse_detectors
 from gsc_core.detectors.library import Energy
 from gsc_core.errors import ImageError, SpecError
+from gsc_core.files import written_aside
 from gsc_core.images import ImageFile, ImageSet, read_folder
+from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.calibration import SAMPLE_IMAGES, calibrate
-from gsc_core.scoring.chunks import AFTER, CHUNK_IMAGES, ChunkStore, Rows, join, written_aside
+from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows, join
 from gsc_core.scoring.loading import Pace, ahead, read_batches
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.onepass import represent
@@ -538,8 +540,8 @@ def test_a_finished_table_has_one_right_row_an_image(
     assert uninterrupted["predicted"].to_pylist() == truth.argmax(1).tolist()
     energy = -truth.double().logsumexp(1).numpy()
     np.testing.assert_allclose(uninterrupted["energy"].to_numpy(), energy, atol=1e-4)
-    columns = [c for c in uninterrupted.column_names if c.startswith(AFTER)]
-    assert columns == [AFTER + "gsc", AFTER + "gsc-published"]
+    columns = [c for c in uninterrupted.column_names if c.startswith(PREDICTED_AFTER)]
+    assert columns == [PREDICTED_AFTER + "gsc", PREDICTED_AFTER + "gsc-published"]
 
 
 @pytest.mark.parametrize("size", [1, 5, 100, 512, 4096])
@@ -705,16 +707,18 @@ def test_joining_leaves_out_a_detector_excused_on_the_way(tmp_path: Path) -> Non
     late = rows(4, columns=("energy", "react")).table(())
     nothing = rows(0, columns=()).table(())
     joined = join([early, nothing, late], tmp_path / "scores.parquet")
-    assert "gsc" not in joined.column_names and AFTER + "gsc" not in joined.column_names
+    assert "gsc" not in joined.column_names and PREDICTED_AFTER + "gsc" not in joined.column_names
     assert joined["energy"].to_pylist() == joined["react"].to_pylist() == [0, 1, 2, 0, 1, 2, 3]
     assert pq.read_table(tmp_path / "scores.parquet").equals(joined)
 
 
 def test_joining_fills_what_only_id_pictures_have(tmp_path: Path) -> None:
     known = rows(2, columns=("energy", "gsc")).table(())
-    strange = rows(2, "far", columns=("energy", "gsc")).table(()).drop_columns(AFTER + "gsc")
+    strange = (
+        rows(2, "far", columns=("energy", "gsc")).table(()).drop_columns(PREDICTED_AFTER + "gsc")
+    )
     joined = join([known, strange], tmp_path / "scores.parquet")
-    assert joined[AFTER + "gsc"].to_pylist() == [0, 1, None, None]
+    assert joined[PREDICTED_AFTER + "gsc"].to_pylist() == [0, 1, None, None]
 
 
 def test_a_detector_excused_midway_does_not_stop_the_set(

@@ -34,8 +34,9 @@ from gsc_core.inputs import (
     read_sets,
     unpacking,
 )
-from gsc_core.log import LOG_FILE, RunLog, logged_to
+from gsc_core.log import RunLog, logged_to
 from gsc_core.results import versions
+from gsc_core.run.layout import LOG_FILE
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores

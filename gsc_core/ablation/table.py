@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gsc_core.ablation.consistency import SetConsistency
 from gsc_core.errors import GscError
-from gsc_core.scoring.chunks import written_aside
+from gsc_core.files import written_aside
 
 ABLATION_FILE = "ablation.parquet"
 _FACTS = b"facts"

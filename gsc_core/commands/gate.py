@@ -40,10 +40,10 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a run keeps the limits of a release policy: exit 0 pass, 3 fail, 4 cannot say."""
+    from gsc_core.files import written_aside
     from gsc_core.gate.judge import judge
     from gsc_core.gate.junit import junit_xml
     from gsc_core.gate.markdown import summary
-    from gsc_core.scoring.chunks import written_aside
     from gsc_core.workspace import decisions
 
     if as_json and markdown == "-":

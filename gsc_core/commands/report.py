@@ -44,7 +44,7 @@ def report(
     ] = False,
 ) -> None:
     """Write a run's report as HTML, PDF or JSON, or all its scores as CSV."""
-    from gsc_core.scoring.chunks import written_aside
+    from gsc_core.files import written_aside
     from gsc_core.workspace import decisions
 
     kind = as_format or _format_of(out)

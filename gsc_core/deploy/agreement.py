@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from gsc_core.audit import SCORES_FILE, Progress
+from gsc_core.audit import Progress
 from gsc_core.deploy.card import Agreement
 from gsc_core.deploy.loading import Detect
 from gsc_core.detectors.ensemble import Ensemble
@@ -24,6 +24,7 @@ from gsc_core.evaluation.metrics import Floats
 from gsc_core.images import decode_bytes
 from gsc_core.images.decode import read_bytes
 from gsc_core.reopened import Reopened
+from gsc_core.run.layout import METRICS_FILE, SCORES_FILE, unpacked_folder
 from gsc_core.spec import AuditSpec
 
 PICTURES = 48
@@ -124,7 +125,7 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
 
 def told(folder: Path) -> dict[str, Any]:
     """The audit's document; `reopen` has read the same file."""
-    document: dict[str, Any] = json.loads((folder / "metrics.json").read_bytes())
+    document: dict[str, Any] = json.loads((folder / METRICS_FILE).read_bytes())
     return document
 
 
@@ -146,7 +147,7 @@ def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
 def _root(spec: AuditSpec, folder: Path, role: str, name: str) -> Path:
     """The folder that a test set was read from: its own, or what its ZIP was unpacked to."""
     source = spec.id if role == "id" else spec.ood[name]
-    unpacked = folder / "unpacked" / ("id" if role == "id" else name.encode().hex())
+    unpacked = unpacked_folder(folder, "id" if role == "id" else name)
     if unpacked.is_dir():
         return unpacked
     return source if source.is_dir() else source.parent

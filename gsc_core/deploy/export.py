@@ -27,9 +27,9 @@ from gsc_core.deploy.onnx_form import write_onnx
 from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
 from gsc_core.detectors import Need
 from gsc_core.errors import CheckpointError, GscError, SpecError
+from gsc_core.files import writing_to
 from gsc_core.reopened import Reopened, reopen
 from gsc_core.results import versions
-from gsc_core.scoring.chunks import writing_to
 
 _PLAIN = Need.LOGITS | Need.FEATURES
 _SUFFIXES = (".pt2", ".onnx", ".json")

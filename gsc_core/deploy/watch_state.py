@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsc_core.errors import SpecError
-from gsc_core.scoring.chunks import writing_to, written_aside
+from gsc_core.files import writing_to, written_aside
 
 Count = Annotated[int, Field(ge=0)]
 DIGITS = 32  # of a SHA-256, kept of every picture: 128 bits are enough to know it again

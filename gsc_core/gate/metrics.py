@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gsc_core.evaluation.effects import Effect, Passed, counted
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.gate import intervals
-from gsc_core.scoring.chunks import AFTER
+from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.workspace import decisions
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun
@@ -128,7 +128,7 @@ def _accuracy_loss(asked: Asked) -> Interval:
     run, detector = asked.run, asked.detector
     before = _right(run, "predicted")
     if detector in run.id_accuracy_after:
-        return intervals.lost(before, _right(run, AFTER + detector))
+        return intervals.lost(before, _right(run, PREDICTED_AFTER + detector))
     if detector in run.directions:  # a short-circuit, so answers may have changed
         raise AbsentError(f"What {detector} does to the answers was not kept: audit again.")
     return _certain(0)  # it leaves the answers as they are

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gsc_core.errors import GscError, SpecError
+from gsc_core.files import written_aside
 from gsc_core.gate.policy import Policy, read_policy
-from gsc_core.scoring.chunks import written_aside
 from gsc_core.workspace.home import home
 
 POLICY_FILE = "policy.toml"

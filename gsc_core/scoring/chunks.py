@@ -6,11 +6,9 @@ not be read are told in its metadata.
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,42 +16,13 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gsc_core.errors import SpecError
+from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Broken, ImageFile
+from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.scorer import Scores
 
 CHUNK_IMAGES = 512
-AFTER = "predicted_after_"
 _BROKEN, _EXCUSED = b"broken", b"excused"
-
-
-@contextmanager
-def writing_to(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one sentence (SpecError)."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence = f"The disk is full, so {path} could not be written: free some space."
-        else:
-            sentence = f"{path} cannot be written ({error.strerror or error}): choose another."
-        raise SpecError(sentence) from error
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` when all went well, and else leaves nothing.
-
-    Raises SpecError when the disk is full or the folder cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    with writing_to(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield part
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -81,7 +50,7 @@ class Rows:
             "confidence": pa.array(self.scores.confidence.numpy(), pa.float32()),
         }
         for name, after in self.scores.predicted_after.items():
-            columns[AFTER + name] = pa.array(after.numpy(), pa.int32())
+            columns[PREDICTED_AFTER + name] = pa.array(after.numpy(), pa.int32())
         for name, scores in self.scores.outlier.items():
             columns[name] = pa.array(scores.numpy(), pa.float32())
         told = {_BROKEN: [asdict(one) for one in broken], _EXCUSED: dict(excused)}
@@ -145,7 +114,7 @@ def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
     """
     filled = [table for table in tables if table.num_rows]
     everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
-    after = [AFTER + name for name in everywhere]  # ID pictures alone have these
+    after = [PREDICTED_AFTER + name for name in everywhere]  # ID pictures alone have these
     some = [n for t in filled for n in t.column_names if n in after]
     columns = list(dict.fromkeys([*everywhere, *some]))
     parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]

@@ -21,8 +21,8 @@ from torch import Tensor
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.errors import SpecError
+from gsc_core.files import written_aside
 from gsc_core.images import ImageFile
-from gsc_core.scoring.chunks import written_aside
 
 _OS_ERROR = re.compile(r"os error (\d+)")
 _OF_ONE_PASS = tuple(f.name for f in fields(Representation) if f.name != "images")

@@ -10,12 +10,12 @@ from gsc_core.ablation.run import IMAGES_PER_SET
 from gsc_core.ablation.table import ABLATION_FILE
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
+from gsc_core.run.layout import SPEC_FILE
 from gsc_core.spec import AuditSpec
 from gsc_core.workspace import queue, runs
 from gsc_core.workspace.database import Job, Kind
 from gsc_core.workspace.runs import StoredRun
 
-SPEC_FILE = "spec.json"
 _QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds a picture, measured; see `estimate`
 _START = 10.0  # seconds to open the model and to learn
 

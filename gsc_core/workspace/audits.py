@@ -15,6 +15,7 @@ from gsc_core.detectors import find
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import SpecError
+from gsc_core.run.layout import METRICS_FILE
 from gsc_core.spec import AuditSpec, DetectorSpec
 from gsc_core.workspace import queue, runs
 from gsc_core.workspace.database import Job, Kind, StoredSet, new_id
@@ -113,7 +114,7 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `AUDIT` job: goes on from the chunks a killed process left; see `tasks`."""
     spec = AuditSpec.model_validate(job.payload["spec"])
     folder = runs.run_folder(job.subject)
-    if not (folder / runs.METRICS_FILE).is_file():  # else killed between the result and its record
+    if not (folder / METRICS_FILE).is_file():  # else killed between the result and its record
         run_audit(spec, folder, on_progress)
 
 

@@ -17,13 +17,13 @@ from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.selective import Selective, selective
 from gsc_core.evaluation.thresholds import Effect, Evidence, KeepId, Passed, Rule, effect
-from gsc_core.scoring.chunks import written_aside
+from gsc_core.files import written_aside
+from gsc_core.run.layout import DECISION_FILE
 from gsc_core.workspace.gallery import class_name
 from gsc_core.workspace.halves import halves, scores_of
 from gsc_core.workspace.runs import StoredRun, is_kept, run_folder
 from gsc_core.workspace.score_table import Rows
 
-DECISION_FILE = "threshold.json"
 KEEP = 0.95  # what is kept of familiar pictures until somebody decides
 
 

@@ -16,10 +16,10 @@ from gsc_core.audit import Progress
 from gsc_core.detectors import find
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import GscError, ImageError
+from gsc_core.files import written_aside
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.decode import MAX_BYTES
 from gsc_core.reopened import Reopened
-from gsc_core.scoring.chunks import written_aside
 from gsc_core.workspace import decisions, gallery, judged, queue, runs
 from gsc_core.workspace.database import Job, Kind, State, new_id
 from gsc_core.workspace.judged import Judged

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gsc_core.audit import CALIBRATION_FILE, Progress
+from gsc_core.audit import Progress
 from gsc_core.deploy.card import DetectorCard, read_card, spelled
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId, Typed
 from gsc_core.images.aside import folder_written_aside
+from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.workspace import ablations, decisions, queue, runs
 from gsc_core.workspace.database import Job, Kind, session
 from gsc_core.workspace.decisions import Decision

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from gsc_core.errors import GscError
+from gsc_core.run.layout import unpacked_folder
 from gsc_core.workspace.runs import StoredRun
 from gsc_core.workspace.score_table import Rows
 
@@ -131,11 +132,11 @@ def _place(run: StoredRun, role: str, set_name: str, file: str) -> Path:
 
 def _root(run: StoredRun, role: str, set_name: str) -> Path:
     """The folder that a set was read from: its own, that of a single picture, or the unpacked."""
-    source, name = _source(run, role, set_name), set_name.encode().hex()
+    source, name = _source(run, role, set_name), set_name
     if role != "ood":
         # Calibration images that were set apart lie among the ID pictures.
         name = role if isinstance(run.settings.get(role), str) else "id"
-    unpacked = run.path / "unpacked" / name
+    unpacked = unpacked_folder(run.path, name)
     if source is None or unpacked.is_dir():
         return unpacked
     return source if source.is_dir() or not source.is_file() else source.parent

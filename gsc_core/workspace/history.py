@@ -10,13 +10,13 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from gsc_core.errors import GscError
+from gsc_core.run.layout import LOG_FILE
 from gsc_core.workspace import queue, runs, shares
 from gsc_core.workspace.audits import LONGEST_TITLE
 from gsc_core.workspace.database import Job, Kind, State, new_id, session
 from gsc_core.workspace.home import home
 from gsc_core.workspace.leftovers import GONE
 
-LOG_FILE = "log.txt"
 _LOG_BYTES = 64_000
 
 

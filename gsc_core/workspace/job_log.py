@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gsc_core.log import LOG_FILE, LOGGER, logged_to
+from gsc_core.log import LOGGER, logged_to
+from gsc_core.run.layout import LOG_FILE
 from gsc_core.workspace.database import Job, Lane
 from gsc_core.workspace.home import home
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.explanation import Explanation, crop_jpeg, heat_png
+from gsc_core.files import written_aside
 from gsc_core.reopened import Reopened, Seen, reopen
-from gsc_core.scoring.chunks import written_aside
 from gsc_core.workspace import decisions, runs
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import StoredRun

@@ -21,7 +21,7 @@ from sqlmodel import col, select
 from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
-from gsc_core.scoring.chunks import writing_to, written_aside
+from gsc_core.files import writing_to, written_aside
 from gsc_core.workspace import imagesets, queue
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, session
 from gsc_core.workspace.home import home

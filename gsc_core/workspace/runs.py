@@ -15,18 +15,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gsc_core.audit import SCORES_FILE
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import between, in_1000
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import METRICS, Floats
+from gsc_core.run.layout import METRICS_FILE, SCORES_FILE
 from gsc_core.workspace import queue, score_table
 from gsc_core.workspace.database import Kind
 from gsc_core.workspace.home import home
 
 DEMO_RUN = "demo"
 DEMO_TITLE = "Demo: road signs"
-METRICS_FILE = "metrics.json"
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

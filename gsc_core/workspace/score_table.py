@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gsc_core.audit import SCORES_FILE
 from gsc_core.errors import GscError
+from gsc_core.run.layout import SCORES_FILE
 
 Rows = NDArray[np.intp]
 

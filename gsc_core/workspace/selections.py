@@ -18,6 +18,7 @@ from gsc_core.detectors.selection import Selection, Tried
 from gsc_core.detectors.separation import UNSURE
 from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
 from gsc_core.errors import GscError
+from gsc_core.run.layout import METRICS_FILE
 from gsc_core.workspace import runs
 from gsc_core.workspace.runs import StoredRun
 
@@ -65,11 +66,11 @@ def choices(run: StoredRun) -> Choices:
 @lru_cache(maxsize=16)
 def _read(folder: Path, version: int) -> Choices:
     try:
-        return Choices.of(json.loads((folder / runs.METRICS_FILE).read_bytes()))
+        return Choices.of(json.loads((folder / METRICS_FILE).read_bytes()))
     except (OSError, ValueError, AttributeError) as error:  # ValidationError is a ValueError
         raise GscError(
             f'How detectors of run "{folder.name}" set themselves cannot be read '
-            f"({runs.METRICS_FILE}): run the audit again."
+            f"({METRICS_FILE}): run the audit again."
         ) from error
 
 

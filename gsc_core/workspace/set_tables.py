@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gsc_core.errors import GscError
+from gsc_core.files import written_aside
 from gsc_core.images import ImageFile, ImageSet
-from gsc_core.scoring.chunks import written_aside
 from gsc_core.workspace.cells import harmless
 from gsc_core.workspace.database import StoredSet
 from gsc_core.workspace.home import home

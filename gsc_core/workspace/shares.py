@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from gsc_core.errors import GscError
-from gsc_core.scoring.chunks import written_aside
+from gsc_core.files import written_aside
 from gsc_core.workspace import runs
 from gsc_core.workspace.home import home
 

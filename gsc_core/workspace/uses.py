@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gsc_core.run.layout import SPEC_FILE
 from gsc_core.workspace import queue
 from gsc_core.workspace.database import Job, StoredModel, StoredSet
 from gsc_core.workspace.home import home
@@ -47,7 +48,7 @@ def _spec_of_run(run_id: str) -> Any:
     if not RUN_ID.fullmatch(run_id):
         return None
     try:
-        return json.loads(_content(run_folder(run_id) / "spec.json"))
+        return json.loads(_content(run_folder(run_id) / SPEC_FILE))
     except ValueError:
         return None
 

@@ -1,0 +1,1 @@
+"""A finished run, read: its folder, its document, its scores."""

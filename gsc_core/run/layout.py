@@ -1,0 +1,29 @@
+"""What lies where in the folder of a run, and what the columns of its scores are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SPEC_FILE = "spec.json"
+METRICS_FILE = "metrics.json"
+SCORES_FILE = "scores.parquet"
+CALIBRATION_FILE = "calibration.safetensors"
+CHANNELS_FILE = "channels.parquet"
+LOG_FILE = "log.txt"
+DECISION_FILE = "threshold.json"
+CHUNKS_FOLDER = "chunks"
+UNPACKED_FOLDER = "unpacked"
+
+ID = "id"
+CALIBRATION = "calibration"
+PREDICTED_AFTER = "predicted_after_"
+"""Before a detector's name: the column of classes predicted after its short-circuit."""
+
+
+def unpacked_folder(run: Path, set_name: str) -> Path:
+    """Where the images of a set that came as a ZIP lie.
+
+    `set_name` is `"id"`, `"calibration"` or what a person called an OOD set, which names no file.
+    """
+    inner = set_name if set_name in (ID, CALIBRATION) else set_name.encode().hex()
+    return run / UNPACKED_FOLDER / inner
