@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from gsc_core.classifier import ModelSpec, load_classifier
 from gsc_core.detectors.auto import AUTO, AutoGSC
-from gsc_core.detectors.selection import Tried
 from gsc_core.errors import SpecError
+from gsc_core.evaluation.selection import Tried
 from gsc_core.spec import AuditSpec, DetectorSpec
 
 FORMAT: Final = "gsc-audit-tuning"

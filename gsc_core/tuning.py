@@ -17,8 +17,8 @@ from gsc_core.audit import Progress
 from gsc_core.classifier import Preprocessing, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.auto import AutoGSC
-from gsc_core.detectors.selection import Selection
 from gsc_core.errors import SpecError
+from gsc_core.evaluation.selection import Selection
 from gsc_core.files import writing_to, written_aside
 from gsc_core.images import ImageFile
 from gsc_core.inputs import batch_size, decoders_of, device_of, network_of, read_sets

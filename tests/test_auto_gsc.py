@@ -35,9 +35,10 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.library import Energy
 from gsc_core.detectors.read_out import levels
 from gsc_core.detectors.selection import select
-from gsc_core.detectors.short_circuit import NOTHING, candidates
+from gsc_core.detectors.short_circuit import candidates
 from gsc_core.errors import Excused
 from gsc_core.evaluation.metrics import metrics
+from gsc_core.evaluation.selection import NOTHING
 from gsc_core.images.surrogates import surrogates_of_tensor
 from gsc_core.scoring.onepass import represent
 

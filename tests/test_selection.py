@@ -34,17 +34,11 @@ from torch import Tensor
 from gsc_core.classifier.network import Linear, Network
 from gsc_core.detectors import GSC, Calibration
 from gsc_core.detectors.read_out import KEPT, ReadOut, Scale, levels
-from gsc_core.detectors.selection import DOUBT, TIE, Selection, read, select
-from gsc_core.detectors.separation import by_kind, loss, separation
-from gsc_core.detectors.short_circuit import (
-    NOTHING,
-    RANKINGS,
-    SHARES,
-    PooledGSC,
-    ShortCircuit,
-    candidates,
-)
+from gsc_core.detectors.selection import DOUBT, TIE, read, select
+from gsc_core.detectors.separation import by_kind, separation
+from gsc_core.detectors.short_circuit import RANKINGS, SHARES, PooledGSC, candidates, detector_of
 from gsc_core.evaluation.metrics import metrics
+from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, loss
 from gsc_core.images import SURROGATES
 from gsc_core.scoring.onepass import represent
 
@@ -153,14 +147,14 @@ def flat_network() -> Network:
 )
 def test_candidates_are_all_ways_that_the_network_allows(network, ways) -> None:
     found = list(candidates(network()))
-    assert found[0] == NOTHING and NOTHING.detector() is None
+    assert found[0] == NOTHING and detector_of(NOTHING) is None
     assert Counter(found[1:]) == Counter(ways)
     assert len(ways) in (42, 84, 126)
 
 
 @pytest.mark.parametrize("option", [*POOLED, *SPLIT], ids=str)
 def test_the_detector_of_an_option_has_its_knobs(option: ShortCircuit) -> None:
-    detector = option.detector()
+    detector = detector_of(option)
     assert type(detector) is (PooledGSC if option.layer == "pooled" else GSC)
     knobs = detector.settings()
     assert (
@@ -211,7 +205,7 @@ def test_pooled_cut_is_a_loop_over_images(ranking: str, how: str) -> None:
     w, images = world(), 1.5 * pictures(12, seed=9)[0]  # stronger: some is to be truncated
     option = cut("pooled", ranking, 0.3, how)
     logits, features = (
-        option.detector().fit(w.calibration).after(represent(w.network, images, EVERYTHING))
+        detector_of(option).fit(w.calibration).after(represent(w.network, images, EVERYTHING))
     )
     with torch.no_grad():
         known, pooled = (w.model.pooled(x).numpy().astype(float) for x in (w.images, images))
@@ -228,7 +222,7 @@ def test_pooled_cut_is_a_loop_over_images(ranking: str, how: str) -> None:
 
 def test_the_pooled_gradient_is_autograds() -> None:
     w, images = world(), pictures(12, seed=9)[0]
-    detector = cut("pooled", "gradient", 0.3, "zero").detector().fit(w.calibration)
+    detector = detector_of(cut("pooled", "gradient", 0.3, "zero")).fit(w.calibration)
     feature, gradient = detector.at(represent(w.network, images, EVERYTHING))
     leaf = w.model.pooled(images).detach().requires_grad_()
     w.model.fc(leaf).amax(dim=1).sum().backward()
@@ -248,7 +242,7 @@ def test_a_cut_at_a_layer_is_a_loop_over_images(
     calibration = calibrate(network, *pictures(40, seed=2))
     option = cut("split", ranking, 0.3, how, granularity)
     logits, features = (
-        option.detector().fit(calibration).after(represent(network, images, EVERYTHING))
+        detector_of(option).fit(calibration).after(represent(network, images, EVERYTHING))
     )
     caps = caps_by_hand(feature_of(model, layer, pictures(40, seed=2)[0]).flatten(2).numpy())
     pooled: list[Tensor] = []
@@ -631,7 +625,7 @@ def test_who_goes_on_is_judged_on_all_images() -> None:
     found = select(calibration, list(candidates(calibration.network)), read_out)
     assert found.dropped > 0
     for each in found.tried:
-        detector = each.short_circuit.detector()
+        detector = detector_of(each.short_circuit)
         if detector is not None:
             detector.fit(calibration)
         ours = read(calibration.sample, detector, read_out)

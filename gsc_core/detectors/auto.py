@@ -19,8 +19,9 @@ from gsc_core.detectors.base import (
 )
 from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.read_out import ReadOut, Scale
-from gsc_core.detectors.selection import Selection, read, read_at_once, select
-from gsc_core.detectors.short_circuit import NOTHING, RANKINGS, ShortCircuit, candidates
+from gsc_core.detectors.selection import read, read_at_once, select
+from gsc_core.detectors.short_circuit import RANKINGS, candidates, detector_of
+from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit
 
 AUTO = "auto"
 _MIN_TO_CHOOSE = 20  # calibration images, and surrogates; from fewer a choice is chance
@@ -92,7 +93,7 @@ class AutoGSC(Detector):
             self.selection_ = select(calibration, options, self.read_out_, capped)
             best = self.selection_.chosen
             self.chosen_, self.capped_ = best.short_circuit, best.capped
-        self.cut_ = self.chosen_.detector()
+        self.cut_ = detector_of(self.chosen_)
         if self.cut_ is not None:
             self.cut_.fit(calibration)
         self.scale_ = Scale.of(read(calibration.sample, self.cut_, self.read_out_))

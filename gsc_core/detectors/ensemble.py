@@ -22,7 +22,8 @@ from gsc_core.detectors.library_features import KNN, NCI, NNGuide, ViM
 from gsc_core.detectors.library_shaping import SCALE, VRA, ReAct
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.msp import MSP
-from gsc_core.detectors.separation import by_kind, loss, rank
+from gsc_core.detectors.separation import by_kind, rank
+from gsc_core.evaluation.selection import loss
 
 Columns = Mapping[str, Tensor]
 """Outlier scores by the detector's name."""

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.read_out import ReadOut, Scale
-from gsc_core.detectors.separation import Separation, by_kind, loss, separation
-from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
+from gsc_core.detectors.separation import by_kind, separation
+from gsc_core.detectors.short_circuit import detector_of
+from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, Tried
 
 TIE = 1.02  # times the least loss: below it the simplest is taken
 DOUBT = 1.2  # times better must uncapped readings be: 256 images can hardly tell less
@@ -27,44 +27,6 @@ _ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candi
 _FEWEST, _FEW = 24, 12  # images in a round, and candidates, below which all go on
 _AT_ONCE = 64  # images: more are not faster on a CPU; an accelerator takes all
 _PHASE = "choosing the short-circuit"
-
-
-class Tried(BaseModel):
-    """A candidate with what it did on surrogate outliers, by the readings it is judged by: 0 to 1.
-
-    capped: whether pooled features are cut off before they are read. by_kind: FPR95 and AUROC on
-    each kind of surrogate.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    short_circuit: ShortCircuit
-    capped: bool
-    fpr95: float
-    auroc: float
-    by_kind: dict[str, Separation]
-
-    @property
-    def loss(self) -> float:
-        """What the choice is made by, lower is better."""
-        return loss(self.by_kind)
-
-
-class Selection(BaseModel):
-    """What was chosen, and what it was chosen from.
-
-    nothing: the same readings without a short-circuit. tried: those that were seen on all `images`
-    and `surrogates`, best first; `dropped` others went out on a part of them.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    chosen: Tried
-    nothing: Tried
-    tried: tuple[Tried, ...]
-    dropped: int
-    images: int
-    surrogates: int
 
 
 def select(
@@ -142,7 +104,7 @@ class _Trials:
         """The candidate on the first of so many parts of the images, with each way to read it:
         features as they are, and cut off.
         """
-        detector = option.detector()
+        detector = detector_of(option)
         if detector is not None:
             detector.fit(self.calibration)
         known, strangers = (

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
+from gsc_core.evaluation.selection import Separation
 from gsc_core.images import SURROGATES
-
-UNSURE = 0.05  # what a kind of surrogate, 64 images of the usual 256, cannot tell from 0
-
-
-class Separation(NamedTuple):
-    """FPR95 and AUROC, both 0 to 1; the first is better low, the second high."""
-
-    fpr95: float
-    auroc: float
 
 
 def separation(ours: Tensor, theirs: Tensor) -> Separation:
@@ -62,13 +51,3 @@ def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
         return {"all": separation(ours, surrogates)}
     known = double(ours).sort().values
     return {name: _separation(known, surrogates[at :: len(kinds)]) for at, name in enumerate(kinds)}
-
-
-def loss(kinds: Mapping[str, Separation]) -> float:
-    """One figure of all, lower is better: the geometric mean, over kinds, of FPR95 + 1 − AUROC.
-
-    So each kind counts in proportion: to halve what passes of an easy kind is worth as much as to
-    halve it of a hard one. What a kind cannot tell from 0 is added to each.
-    """
-    each = (found.fpr95 + 1 - found.auroc + UNSURE for found in kinds.values())
-    return statistics.geometric_mean(each)

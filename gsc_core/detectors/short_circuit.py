@@ -5,55 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Excused, Need, Representation
 from gsc_core.detectors.gsc import GSC
-
-Layer = Literal["none", "pooled", "split"]
-Ranking = Literal["gradient", "attribution", "activation"]
+from gsc_core.evaluation.selection import NOTHING, Ranking, ShortCircuit
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 RANKINGS: tuple[Ranking, ...] = ("gradient", "attribution", "activation")
 
 
-class ShortCircuit(BaseModel):
-    """One way to cut.
-
-    layer: `split`, the audit's layer; `pooled`, the input of the last linear map, where the
-    gradient is a row of its weights; `none`, nothing is cut. The rest is as in `GSC`, and means
-    nothing with `none`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    layer: Layer
-    granularity: Literal["element", "channel"] = "element"
-    ranking: Ranking = "gradient"
-    share: float = Field(default=0.0, ge=0, le=1)
-    intervention: Literal["zero", "truncate"] = "zero"
-
-    def detector(self) -> GSC | None:
-        """The GSC that cuts so, unfitted; None where nothing is cut."""
-        if self.layer == "none":
-            return None
-        kind = GSC if self.layer == "split" else PooledGSC
-        knobs = self.model_dump(exclude={"layer"})
-        return kind.configured({**knobs, "update": "exact", "direction": "published"})
-
-    @property
-    def complexity(self) -> tuple[int, float]:
-        """Sorts the simpler first: nothing cut, then the usual ways, then those that cut more."""
-        unusual = (self.granularity == "element", self.intervention == "truncate")
-        return (self.layer != "none") + sum(unusual), self.share
-
-
-NOTHING = ShortCircuit(layer="none")
+def detector_of(way: ShortCircuit) -> GSC | None:
+    """The GSC that cuts so, unfitted; None where nothing is cut."""
+    if way.layer == "none":
+        return None
+    kind = GSC if way.layer == "split" else PooledGSC
+    knobs = way.model_dump(exclude={"layer"})
+    return kind.configured({**knobs, "update": "exact", "direction": "published"})
 
 
 def candidates(network: Network) -> Iterator[ShortCircuit]:

@@ -14,10 +14,8 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from gsc_core.detectors.selection import Selection, Tried
-from gsc_core.detectors.separation import UNSURE
-from gsc_core.detectors.short_circuit import NOTHING, ShortCircuit
 from gsc_core.errors import GscError
+from gsc_core.evaluation.selection import NOTHING, UNSURE, Selection, ShortCircuit, Tried
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.workspace import runs
 from gsc_core.workspace.runs import StoredRun

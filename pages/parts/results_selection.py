@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from gsc_core.detectors.selection import Selection
 from gsc_core.errors import GscError
+from gsc_core.evaluation.selection import Selection
 from gsc_core.images import SURROGATES
 from gsc_core.workspace import selections
 from gsc_core.workspace.runs import StoredRun
