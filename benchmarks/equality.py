@@ -46,9 +46,13 @@ class Audited:
     @classmethod
     def run(cls, spec: AuditSpec, out: Path) -> Audited:
         """Run an audit into `out`."""
-        document = run_audit(spec, out).document
-        rows = pd.DataFrame(document["results"]).query("ood_set == 'mean'").set_index("detector")
-        return cls(rows[["auroc", "fpr95"]], pd.read_parquet(out / SCORES_FILE))
+        run = run_audit(spec, out)
+        means = {name: row for name in run.detectors if (row := run.row(name)) is not None}
+        figures = {
+            metric: {name: row.value(metric) for name, row in means.items()}
+            for metric in ("auroc", "fpr95")
+        }
+        return cls(pd.DataFrame(figures), pd.read_parquet(out / SCORES_FILE))
 
 
 def differences(ours: Audited, right: Audited) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""The one use case: an AuditSpec in, a finished run folder and its AuditResult out.
+"""The one use case: an AuditSpec in, a finished run out.
 
 Called by the command line, the worker and the tests alike.
 """
@@ -21,6 +21,7 @@ from pydantic_core import PydanticSerializationError
 
 from gsc_core.classifier import Classifier, load_classifier
 from gsc_core.classifier.network import Network
+from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import Cancelled, ImageError, SpecError
 from gsc_core.explanation import ChannelNormals
 from gsc_core.files import writing_to, written_aside
@@ -36,7 +37,8 @@ from gsc_core.inputs import (
     unpacking,
 )
 from gsc_core.log import RunLog, is_logged_to, logged_to
-from gsc_core.results import count, machine, measure, versions
+from gsc_core.results import counts_of, machine, measure, record, versions
+from gsc_core.run.document import Provenance, Settings
 from gsc_core.run.layout import (
     CALIBRATION_FILE,
     CHANNELS_FILE,
@@ -47,6 +49,7 @@ from gsc_core.run.layout import (
     SPEC_FILE,
     UNPACKED_FOLDER,
 )
+from gsc_core.run.stored import Run
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.chunks import ChunkStore, Rows, join
 from gsc_core.scoring.faults import FAILED
@@ -71,20 +74,12 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True)
-class AuditResult:
-    """A finished audit: its folder and the document that is also `metrics.json`."""
-
-    folder: Path
-    document: dict[str, Any]
-
-
 def run_audit(
     spec: AuditSpec,
     out: Path,
     on_progress: Callable[[Progress], None] = lambda _: None,
     watch: Stopwatch | None = None,
-) -> AuditResult:
+) -> Run:
     """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
 
     Beside them are `log.txt`, with the phases and what went wrong, and what explains single
@@ -110,7 +105,7 @@ def _audited(
     on_progress: Callable[[Progress], None],
     log: RunLog,
     watch: Stopwatch,
-) -> AuditResult:
+) -> Run:
     started = time.perf_counter()
 
     @log.phases
@@ -163,26 +158,21 @@ def _audited(
             table, scorer.detectors, calibrated, spec.repeats, spec.seed, scorer.excusing
         )
     _require_detectors(scorer)
-    document = {
-        **measured,
-        **count(table, sets.left_out, broken),
-        "excused": scorer.excused,
-        "settings": _settings(spec, classifier, network, label_rule)
-        | {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup},
-        "provenance": {
-            "model_sha256": classifier.sha256,
-            "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
-            "versions": versions(),
-            "seed": spec.seed,
-            **machine(network.device),
-            "seconds": round(time.perf_counter() - started, 2),
-            "phases": {name: asdict(spent) for name, spent in watch.phases().items()},
-        },
-    }
-    with written_aside(out / METRICS_FILE) as part:
-        part.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+    counts, left_out = counts_of(table, sets.left_out, broken)
+    chosen = {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup}
+    document = measured.model_copy(
+        update={
+            "detectors": tuple(map(record, with_parts(detectors))),
+            "images": counts,
+            "left_out": left_out,
+            "excused": scorer.excused,
+            "settings": _settings(spec, classifier, network, label_rule, chosen),
+            "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
+        }
+    )
+    document.write(out)
     store.remove()
-    return AuditResult(out, document)
+    return Run(out, document)
 
 
 def _check_folder(out: Path) -> None:
@@ -292,10 +282,14 @@ def _join(
 
 
 def _settings(
-    spec: AuditSpec, classifier: Classifier, network: Network, label_rule: str
-) -> dict[str, Any]:
-    """The specification as it was carried out, with what was chosen by default."""
-    return {
+    spec: AuditSpec,
+    classifier: Classifier,
+    network: Network,
+    label_rule: str,
+    chosen: Mapping[str, Any],
+) -> Settings:
+    """The specification as it was carried out, with what was `chosen` on the way."""
+    settings = {
         **spec.model_dump(mode="json"),
         "split": None if network.split is None else network.split.name,
         "precision": network.precision,
@@ -306,7 +300,31 @@ def _settings(
         "class_names": classifier.class_names,
         "parameters": classifier.parameters,
         "labels": label_rule,
+        **chosen,
     }
+    return Settings.model_validate(settings)
 
 
-__all__ = ["AuditResult", "AuditSpec", "Cancelled", "DetectorSpec", "Progress", "run_audit"]
+def _provenance(
+    classifier: Classifier,
+    network: Network,
+    sets: Apart,
+    seed: int,
+    watch: Stopwatch,
+    started: float,
+) -> Provenance:
+    """What the figures depend on, and where, when and how fast they were made."""
+    return Provenance.model_validate(
+        {
+            "model_sha256": classifier.sha256,
+            "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
+            "versions": versions(),
+            "seed": seed,
+            **machine(network.device),
+            "seconds": round(time.perf_counter() - started, 2),
+            "phases": {name: asdict(spent) for name, spent in watch.phases().items()},
+        }
+    )
+
+
+__all__ = ["AuditSpec", "Cancelled", "DetectorSpec", "Progress", "run_audit"]

@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -44,6 +44,7 @@ from gsc_core.commands.gate import gate
 from gsc_core.commands.report import report
 from gsc_core.commands.watch import watch
 from gsc_core.errors import GscError, SpecError
+from gsc_core.run.stored import Run
 from gsc_core.stopwatch import Stopwatch
 from gsc_core.terminal import (
     catalogue_row,
@@ -121,9 +122,9 @@ def audit(
     if gsc_config is not None:
         spec = with_tuned(spec, gsc_config)
     with shown_progress() as on_progress:
-        document = run_audit(spec, out, on_progress, watch).document
+        run = run_audit(spec, out, on_progress, watch)
     with watch.phase("printing"):
-        _show(document, out, as_json)
+        _show(run, as_json)
     if profile:
         print_profile(watch)
 
@@ -192,7 +193,7 @@ def demo(
         result = run_demo(pictures_folder(), out or run_folder(DEMO_RUN), on_progress)
         if out is None:
             register(on_progress)
-    _show(result.document, result.folder, as_json)
+    _show(result, as_json)
 
 
 @app.command()
@@ -325,12 +326,12 @@ def main() -> None:
         raise
 
 
-def _show(document: dict[str, Any], out: Path, as_json: bool) -> None:
+def _show(run: Run, as_json: bool) -> None:
     """A finished audit, as it was asked for."""
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        sys.stdout.write(run.document.to_json() + "\n")
     else:
-        print_result(document, out)
+        print_result(run)
 
 
 def _first_of(error: ValidationError) -> str:

@@ -6,7 +6,6 @@ For what is asked after the audit: explain a picture, judge a new one, look for 
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from gsc_core.audit import Progress
@@ -33,6 +31,7 @@ from gsc_core.explanation import ChannelNormals, Explanation, explain
 from gsc_core.images.decode import decode, decode_bytes
 from gsc_core.inputs import device_of, network_of
 from gsc_core.log import LOGGER, logged_to
+from gsc_core.run.document import RunDocument
 from gsc_core.run.layout import (
     CALIBRATION_FILE,
     CHANNELS_FILE,
@@ -209,9 +208,9 @@ def reopen(
     any more.
     """
     on_progress(Progress("opening the model", 0, 1))
-    spec, excused, sha256, chosen = _stored(folder)
+    spec, document = _stored(folder)
     classifier = load_classifier(spec.model)
-    if classifier.sha256 != sha256:
+    if classifier.sha256 != document.provenance.model_sha256:
         raise SpecError(
             f"The model file {classifier.source} has changed since this audit: put the audited one "
             "back, or run the audit again."
@@ -220,7 +219,8 @@ def reopen(
     on_progress(Progress("fitting the detectors", 0, 1))
     kept = load(folder / CALIBRATION_FILE, network)
     scored = with_parts([each.build() for each in spec.detectors])
-    detectors = _as_chosen([each for each in scored if each.name not in excused], chosen)
+    able = [each for each in scored if each.name not in document.excused]
+    detectors = _as_chosen(able, document.chosen)
     scorer = Scorer(network, classifier.preprocessing, detectors)
     with _logged(folder):
         fit_again(scorer, kept.calibration, _calibration_scores(folder, scorer.ensembles))
@@ -235,26 +235,26 @@ def _logged(folder: Path) -> Iterator[None]:
         yield
 
 
-def _stored(folder: Path) -> tuple[AuditSpec, frozenset[str], str, dict[str, Any]]:
-    """The specification, who was excused, the digest of the model, and what detectors chose."""
+def _stored(folder: Path) -> tuple[AuditSpec, RunDocument]:
+    """The specification of the audit and what it found."""
+    if not (folder / METRICS_FILE).is_file() or not (folder / SPEC_FILE).is_file():
+        raise SpecError(f"{folder.name} holds no finished audit: run it first.")
     try:
         spec = AuditSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
-        document = json.loads((folder / METRICS_FILE).read_bytes())
-        excused, sha256 = document["excused"], document["provenance"]["model_sha256"]
-        return spec, frozenset(excused), str(sha256), document.get("chosen", {})
-    except FileNotFoundError as error:
-        raise SpecError(f"{folder.name} holds no finished audit: run it first.") from error
-    except (OSError, ValidationError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:  # ValidationError is a ValueError
         raise SpecError(
-            f"The result of {folder.name} is damaged (spec.json or metrics.json): run the audit "
-            "again."
+            f"The specification of {folder.name} is damaged ({SPEC_FILE}): run the audit again."
         ) from error
+    return spec, RunDocument.read(folder)
 
 
-def _as_chosen(detectors: Sequence[Detector], chosen: Mapping[str, Any]) -> list[Detector]:
+def _as_chosen(
+    detectors: Sequence[Detector], chosen: Mapping[str, Mapping[str, Any]]
+) -> list[Detector]:
     """The same detectors with the settings that they chose in the audit."""
     return [
-        type(each).configured(each.settings() | chosen.get(each.name, {})) for each in detectors
+        type(each).configured({**each.settings(), **chosen.get(each.name, {})})
+        for each in detectors
     ]
 
 

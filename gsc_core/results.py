@@ -1,4 +1,4 @@
-"""The document of a finished audit: what `--json` prints and `metrics.json` holds."""
+"""What an audit measured, filled into the document of its run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,22 @@ import pyarrow.compute as pc
 import torch
 
 from gsc_core import __version__
-from gsc_core.detectors import Detector
+from gsc_core.detectors import Detector, Fit
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.gsc import GSC
 from gsc_core.evaluation.intervals import MEAN, Interval, evaluate
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.images import Broken, LeftOut
+from gsc_core.run.document import (
+    DetectorRecord,
+    FittedWith,
+    ImageCounts,
+    LeftOutImages,
+    PaperRecord,
+    Result,
+    RunDocument,
+)
 from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.calibration import Calibrated
 
@@ -33,10 +42,10 @@ LIBRARIES = ("torch", "torchvision", "timm", "pytorch-ood", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Measured:
-    """One detector on every OOD set: rows of `results`, and what stands beside them."""
+    """One detector on every OOD set, and what stands beside that."""
 
     detector: Detector
-    rows: list[dict[str, Any]]
+    rows: tuple[Result, ...]
     surrogate_auroc: float | None
     accuracy_after: float | None
     chosen: dict[str, Any]  # its settings with nothing left to choose
@@ -44,9 +53,9 @@ class Measured:
     @property
     def inverted(self) -> bool:
         """Whether OOD images or surrogate outliers score lower than ID images."""
-        mean = next(row for row in self.rows if row["ood_set"] == MEAN)
+        mean = next(row for row in self.rows if row.ood_set == MEAN)
         on_surrogates = 1.0 if self.surrogate_auroc is None else self.surrogate_auroc
-        return min(float(mean["auroc"]), on_surrogates) < 0.5
+        return min(mean.metrics["auroc"].value, on_surrogates) < 0.5
 
 
 def measure(
@@ -56,14 +65,12 @@ def measure(
     repeats: int,
     seed: int,
     excusing: Callable[[Detector], AbstractContextManager[None]] = lambda _: nullcontext(),
-) -> dict[str, Any]:
-    """What was measured: every detector on every OOD set, accuracies, inverted detectors.
+) -> RunDocument:
+    """The document of what was measured, without what is told of the run itself.
 
     `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
-    made of calibration images, score lower than ID images (AUROC under 0.5). Calibration scores of
-    the detectors `in_sample` are of images these have learned from. `chosen` has the settings that
-    detectors chose, `selections` and `partners` what they chose from. Each is measured inside
-    `excusing`, and left out where that ends it.
+    made of calibration images, score lower than ID images (AUROC under 0.5). Each detector is
+    measured inside `excusing`, and left out where that ends it.
     """
     known = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
     rows = _rows_of(table)
@@ -76,7 +83,7 @@ def measure(
         after = PREDICTED_AFTER + name
         return Measured(
             detector,
-            [_row(name, ood_set, intervals) for ood_set, intervals in found.items()],
+            tuple(_row(name, ood_set, intervals) for ood_set, intervals in found.items()),
             None if calibrated.surrogates is None else _on_surrogates(calibrated, name),
             _accuracy(known, after) if after in known.column_names else None,
             detector.frozen(),
@@ -87,63 +94,78 @@ def measure(
         with excusing(detector):
             each[detector.name] = of(detector)
     there = [measured.detector for measured in each.values()]
-    return {
-        "results": [row for measured in each.values() for row in measured.rows],
-        "id_accuracy": _accuracy(known, "predicted"),
-        "id_accuracy_after": {
+    return RunDocument(
+        results=tuple(row for measured in each.values() for row in measured.rows),
+        id_accuracy=_accuracy(known, "predicted"),
+        id_accuracy_after={
             name: m.accuracy_after for name, m in each.items() if m.accuracy_after is not None
         },
-        "inverted": [name for name, measured in each.items() if measured.inverted],
-        "in_sample": [name for name in calibrated.in_sample if name in each],
-        "surrogate_auroc": {
+        inverted=tuple(name for name, measured in each.items() if measured.inverted),
+        in_sample=tuple(name for name in calibrated.in_sample if name in each),
+        surrogate_auroc={
             name: m.surrogate_auroc for name, m in each.items() if m.surrogate_auroc is not None
         },
-        "chosen": {
+        chosen={
             name: measured.chosen
             for name, measured in each.items()
             if measured.chosen != measured.detector.settings()
         },
-        "selections": {
-            detector.name: detector.selection_.model_dump(mode="json")
+        selections={
+            detector.name: detector.selection_
             for detector in there
             if isinstance(detector, AutoGSC) and detector.selection_ is not None
         },
-        "partners": {
+        partners={
             detector.name: detector.losses_
             for detector in there
             if isinstance(detector, AutoEnsemble) and detector.losses_
         },
-        "directions": {
+        directions={
             detector.name: "turned" if detector.turned_ else "as published"
             for detector in there
             if isinstance(detector, GSC)
         },
+    )
+
+
+def record(detector: Detector) -> DetectorRecord:
+    """What the document tells of a detector."""
+    learned: dict[Fit, FittedWith] = {
+        Fit.IMAGES: "images",
+        Fit.LABELS: "labels",
+        Fit.SURROGATES: "surrogates",
     }
+    return DetectorRecord(
+        name=detector.name,
+        title=detector.title,
+        about=detector.about,
+        fitted_with=tuple(word for fit, word in learned.items() if fit in detector.fitted_with),
+        explains=detector.explains,
+        paper=None if detector.paper is None else PaperRecord(**asdict(detector.paper)),
+    )
 
 
-def count(
+def counts_of(
     table: pa.Table, left_out: Mapping[str, LeftOut], broken: Mapping[str, Sequence[Broken]]
-) -> dict[str, Any]:
-    """How many pictures of each set were scored, broken and doubled, and which.
+) -> tuple[dict[str, ImageCounts], dict[str, LeftOutImages]]:
+    """How many images of each set were scored, broken and doubled, and which were left out.
 
     `broken` are those whose header was right and whose pixels were not.
     """
     scored = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["set"]).to_pylist()}
-    images: dict[str, dict[str, int]] = {}
-    named: dict[str, dict[str, list[dict[str, str]]]] = {}
+    counts, named = {}, {}
     for name, number in scored.items():
-        found = left_out.get(name, LeftOut((), ()))
-        damaged = (*found.broken, *broken.get(name, ()))
-        images[name] = {
-            "scored": number,
-            "broken": len(damaged),
-            "duplicates": len(found.duplicates),
-        }
-        named[name] = {
-            "broken": [asdict(one) for one in damaged[:MOST_NAMED]],
-            "duplicates": [asdict(one) for one in found.duplicates[:MOST_NAMED]],
-        }
-    return {"images": images, "left_out": named}
+        of_set = left_out.get(name, LeftOut((), ()))
+        damaged = (*of_set.broken, *broken.get(name, ()))
+        doubled = of_set.duplicates
+        counts[name] = ImageCounts(scored=number, broken=len(damaged), duplicates=len(doubled))
+        named[name] = LeftOutImages.model_validate(
+            {
+                "broken": [asdict(one) for one in damaged[:MOST_NAMED]],
+                "duplicates": [asdict(one) for one in doubled[:MOST_NAMED]],
+            }
+        )
+    return counts, named
 
 
 def versions() -> dict[str, str]:
@@ -167,14 +189,13 @@ def _rows_of(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _row(detector: str, ood_set: str, found: Mapping[str, Interval]) -> dict[str, Any]:
+def _row(detector: str, ood_set: str, found: Mapping[str, Interval]) -> Result:
     """The bounds take the value in: average precision is biased upwards when resampled."""
-    row: dict[str, Any] = {"detector": detector, "ood_set": ood_set}
-    for metric, interval in found.items():
-        row |= {metric: interval.value}
-        row |= {f"{metric}_low": min(interval.low, interval.value)}
-        row |= {f"{metric}_high": max(interval.high, interval.value)}
-    return row
+    metrics = {
+        name: Interval(each.value, min(each.low, each.value), max(each.high, each.value))
+        for name, each in found.items()
+    }
+    return Result(detector=detector, ood_set=ood_set, metrics=metrics)
 
 
 def _on_surrogates(calibrated: Calibrated, detector: str) -> float:

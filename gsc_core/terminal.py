@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
+from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
 
 _SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
     from gsc_core.ablation import Ablation
     from gsc_core.classifier.split import Split
     from gsc_core.detectors import Detector
+    from gsc_core.run.document import Result
+    from gsc_core.run.stored import Run
     from gsc_core.tuned import Tuned
 
 
@@ -65,54 +68,55 @@ def _plain_lines() -> Any:
     return show
 
 
-def print_result(document: dict[str, Any], out: Path) -> None:
+def print_result(run: Run) -> None:
     """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
     from gsc_core.report.limits import rounded  # noqa: PLC0415 - heavy
-    from gsc_core.workspace.selections import Choices  # noqa: PLC0415 - heavy
+    from gsc_core.sentences.selection import choice_sentences  # noqa: PLC0415 - heavy
 
-    rows = [row for row in document["results"] if row["ood_set"] == "mean"]
-    sets = list(dict.fromkeys(row["ood_set"] for row in document["results"]))
-    mean = "mean of the OOD sets" if len(sets) > 2 else sets[0]
+    sets = run.ood_sets
+    mean = "mean of the OOD sets" if len(sets) > 1 else sets[0]
     table = Table("detector", "strangers let through (FPR95)", "AUROC", "AUPR-out", "note")
-    for row in sorted(rows, key=lambda row: float(row["fpr95"])):
-        note = _note(row, document)
-        cells = (row["detector"], *(_with_interval(row, m) for m in ("fpr95", "auroc", "aupr_out")))
-        table.add_row(*map(Text, (*cells, note)))
+    for name in run.ranked():
+        row = run.row(name)
+        assert row is not None  # it was ranked by it
+        figures = (_with_interval(row.metric(each)) for each in ("fpr95", "auroc", "aupr_out"))
+        table.add_row(*map(Text, (name, *figures, _note(run, row))))
     show = console().print
     show(Text(f"Letting 95 % of familiar pictures through; {mean}."))
     show(table)
-    for chosen in Choices.of(document).sentences():
-        show(Text(chosen))
-    for name, reason in document["excused"].items():
+    for sentence in choice_sentences(run):
+        show(Text(sentence))
+    for name, reason in run.excused.items():
         show(Text(f"left out: {name}: {reason}"))
-    if document["id_accuracy"] is not None:
+    if run.id_accuracy is not None:
         after = "".join(
-            f"; after {name}: {_percent(share)}"
-            for name, share in document["id_accuracy_after"].items()
+            f"; after {name}: {_percent(share)}" for name, share in run.id_accuracy_after.items()
         )
-        show(Text(f"Correct on familiar pictures: {_percent(document['id_accuracy'])}{after}"))
+        show(Text(f"Correct on familiar pictures: {_percent(run.id_accuracy)}{after}"))
     else:
-        show(Text(f"Accuracy is not known. {document['settings']['labels']}"))
-    for name, counts in document["images"].items():
+        show(Text(f"Accuracy is not known. {run.settings.labels}"))
+    for name, counts in run.images.items():
         show(
             Text(
-                f"{name}: {counts['scored']} scored, {counts['broken']} broken, "
-                f"{counts['duplicates']} duplicates"
+                f"{name}: {counts.scored} scored, {counts.broken} broken, "
+                f"{counts.duplicates} duplicates"
             )
         )
-    if rounding := rounded(document["settings"]):
+    if rounding := rounded(run.settings):
         show(Text(rounding))
-    if document["settings"]["preprocessing"]["source"] == "assumed":
+    if run.settings.preprocessing.source == "assumed":
         show(Text("Preprocessing was assumed, as for ImageNet: say what is right by --preprocess."))
-    show(Text(f"Result: {out}"))
+    show(Text(f"Result: {run.path}"))
 
 
-def _note(row: dict[str, Any], document: dict[str, Any]) -> str:
+def _note(run: Run, row: Result) -> str:
     notes = []
-    if document["directions"].get(row["detector"]) == "turned":
+    if run.directions.get(row.detector) == "turned":
         notes.append("direction: turned")
-    if row["detector"] in document["inverted"]:
-        notes.append("inverted" if row["auroc"] < 0.5 else "inverted on surrogates")
+    if row.detector in run.inverted:
+        auroc = row.value("auroc")
+        wrong = auroc is not None and auroc < 0.5
+        notes.append("inverted" if wrong else "inverted on surrogates")
     return ", ".join(notes)
 
 
@@ -120,8 +124,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _with_interval(row: Any, metric: str) -> str:
-    value, low, high = (100 * row[metric + end] for end in ("", "_low", "_high"))
+def _with_interval(found: Interval | None) -> str:
+    if found is None:
+        return "–"
+    value, low, high = (100 * each for each in (found.value, found.low, found.high))
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
 
 
@@ -155,7 +161,7 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     rows = ablation.rows()
     for _, row in rows[rows["factor"] != "curve"].iterrows():
         about = (row["layer"], row["base"], row["factor"], row["level"])
-        figures = (_with_interval(row, metric) for metric in ("fpr95", "auroc"))
+        figures = (_with_interval(_interval_in(row, metric)) for metric in ("fpr95", "auroc"))
         table.add_row(*map(Text, (*about, *figures)))
     show(table)
     for name, reason in ablation.facts.excused.items():
@@ -163,9 +169,14 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     show(Text(f"Result: {folder}/ablation.parquet"))
 
 
+def _interval_in(row: Any, metric: str) -> Interval:
+    """A metric of a row of the ablation's table."""
+    return Interval(*(float(row[metric + end]) for end in ("", "_low", "_high")))
+
+
 def print_tuned(tuned: Tuned, out: Path) -> None:
     """Print what `gsc tune` chose, what came next, and how to use it."""
-    from gsc_core.workspace.selections import in_words, sentence  # noqa: PLC0415 - heavy
+    from gsc_core.sentences.selection import in_words, sentence  # noqa: PLC0415 - heavy
 
     show = console().print
     show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))

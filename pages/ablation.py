@@ -6,9 +6,9 @@ from gsc_core.ablation import Ablation
 from gsc_core.ablation.findings import OUTDATED, Finding, answer, findings
 from gsc_core.ablation.gain import Verdict
 from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
 from gsc_core.workspace import ablations, queue
 from gsc_core.workspace.database import Kind
-from gsc_core.workspace.runs import StoredRun
 from pages.parts import links
 from pages.parts.ablation_charts import factors, gradients, paper, surrogates
 from pages.parts.job import job_progress
@@ -73,7 +73,7 @@ def _say(told: list[Finding]) -> None:
         st.markdown("\n".join(f"- {plain(each.sentence)}" for each in rest))
 
 
-def _not_yet(run: StoredRun) -> None:
+def _not_yet(run: Run) -> None:
     st.header("What does each part of GSC bring on this model?", anchor=False)
     st.markdown(
         "The method cuts away what a prediction leans on most and looks at what is left. An "
@@ -91,7 +91,7 @@ def _not_yet(run: StoredRun) -> None:
     _start(run, "Start the ablation")
 
 
-def _at_work(run: StoredRun) -> bool:
+def _at_work(run: Run) -> bool:
     """Show the ablation's job while it waits or runs, or how it ended; whether it is at work."""
     job = queue.latest(run.id, Kind.ABLATION)
     if job is None:
@@ -100,7 +100,7 @@ def _at_work(run: StoredRun) -> bool:
     return job.state in queue.WAITING
 
 
-def _start(run: StoredRun, text: str) -> None:
+def _start(run: Run, text: str) -> None:
     if not st.button(text, key="ablation_start", type="primary", icon=":material/play_arrow:"):
         return
     try:
@@ -111,7 +111,7 @@ def _start(run: StoredRun, text: str) -> None:
     st.rerun()
 
 
-def _basis(run: StoredRun, found: Ablation) -> None:
+def _basis(run: Run, found: Ablation) -> None:
     st.subheader("What this rests on", anchor=False)
     facts = found.facts
     parts = [

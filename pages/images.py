@@ -3,9 +3,9 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import gallery
-from gsc_core.workspace.gallery import RunPicture
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import gallery
+from gsc_core.run.gallery import RunPicture
+from gsc_core.run.stored import Run
 from pages.parts.gallery_order import Order, order, set_name
 from pages.parts.image_view import image_view
 from pages.parts.pictures import MOST, Tile, picture_grid
@@ -46,7 +46,7 @@ def render() -> None:
         st.error(plain(str(error)))
 
 
-def _gallery(run: StoredRun) -> None:
+def _gallery(run: Run) -> None:
     st.header("The pictures of this audit", anchor=False)
     chosen = order(run)
     count = len(chosen.rows)
@@ -75,7 +75,7 @@ def _gallery(run: StoredRun) -> None:
         )
 
 
-def _tile(run: StoredRun, picture: RunPicture, score: float, chosen: Order) -> Tile:
+def _tile(run: Run, picture: RunPicture, score: float, chosen: Order) -> Tile:
     seen = gallery.class_name(run, picture.predicted)
     verdict = "flagged" if score > chosen.threshold else "let through"
     whose = set_name(picture.set if picture.role == "ood" else picture.role)

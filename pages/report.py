@@ -10,9 +10,11 @@ from gsc_core.gate import stored
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.pdf import to_pdf
 from gsc_core.report.schema import report_json
-from gsc_core.workspace import decision_words, decisions, runs, telling
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.threshold import standing_sentence
+from gsc_core.workspace import telling
 from pages.parts import links
 from pages.parts.job import job_progress
 from pages.parts.report_share import share
@@ -50,17 +52,17 @@ def render() -> None:
 
 
 @st.fragment
-def _preview(run: StoredRun) -> None:
+def _preview(run: Run) -> None:
     """The switch, the downloads and the report, in which an error stays one sentence."""
     try:
-        st.caption(plain(decision_words.standing_sentence(decisions.standing(run))))
+        st.caption(plain(standing_sentence(decisions.standing(run))))
         _report_of(run)
     except GscError as error:
         st.error(plain(str(error)))
         st.page_link(links.to("thresholds"), label="Thresholds", query_params={"run": run.id})
 
 
-def _report_of(run: StoredRun) -> None:
+def _report_of(run: Run) -> None:
     decision = decisions.current(run)
     images = st.toggle(
         "With pictures",
@@ -72,7 +74,7 @@ def _report_of(run: StoredRun) -> None:
     lacking = len(telling.missing(run, decision)) if images else 0
     if lacking:
         _channels(run, decision, lacking)
-    versions = (runs.version(run.path), decisions.version(run.id), stored.version())
+    versions = (run.version, decisions.version(run), stored.version())
     asked = Asked(str(run.path), *versions, lacking, images)
     page = _html(asked)
     _downloads(asked, page, f"gsc-audit-{run.id}")
@@ -80,7 +82,7 @@ def _report_of(run: StoredRun) -> None:
     st.iframe(framed(page, HEIGHT - 16), height=HEIGHT, alt="Preview of the report")
 
 
-def _channels(run: StoredRun, decision: Decision, lacking: int) -> None:
+def _channels(run: Run, decision: Decision, lacking: int) -> None:
     """Offer what the report lacks; while a worker makes it, how far it is."""
     job = telling.asked(run, decision)
     if job is not None:
@@ -101,7 +103,7 @@ def _channels(run: StoredRun, decision: Decision, lacking: int) -> None:
         )
 
 
-def _ask(run: StoredRun, decision: Decision) -> None:
+def _ask(run: Run, decision: Decision) -> None:
     try:
         telling.ask(run, decision)
     except GscError as error:

@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from gsc_core.workspace import runs
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.stored import Run
+from gsc_core.sentences.run import answer, assumption, doubt, subject
 from pages.parts import links
 from pages.parts.results_disagreement import gallery
 from pages.parts.results_gate import release_gate
@@ -20,9 +20,9 @@ def render() -> None:
     run = chosen_run("results")
     if run is None:
         return
-    st.caption(f"**GSC Audit** · {plain(runs.subject(run))}")
-    st.header(plain(runs.answer(run)), anchor=False)
-    st.markdown(plain(runs.doubt(run)))
+    st.caption(f"**GSC Audit** · {plain(subject(run))}")
+    st.header(plain(answer(run)), anchor=False)
+    st.markdown(plain(doubt(run)))
     release_gate(run)
     _doubts(run)
     scores(run)
@@ -33,9 +33,9 @@ def render() -> None:
     _next(run)
 
 
-def _doubts(run: StoredRun) -> None:
+def _doubts(run: Run) -> None:
     """What is not to be trusted, and the detectors that are missing, by name."""
-    if assumed := runs.assumption(run):
+    if assumed := assumption(run):
         st.warning(plain(assumed))
     if run.inverted:
         names = ", ".join(sorted(run.inverted))
@@ -47,7 +47,7 @@ def _doubts(run: StoredRun) -> None:
         st.caption(plain(f"Not run: {names}. The reason stands under the table."))
 
 
-def _basis(run: StoredRun) -> None:
+def _basis(run: Run) -> None:
     st.subheader("What this rests on", anchor=False)
     if run.id_accuracy is not None:
         text = f"Of 1,000 familiar pictures the classifier names {1000 * run.id_accuracy:.0f} right"
@@ -58,7 +58,7 @@ def _basis(run: StoredRun) -> None:
 
 
 @st.fragment
-def _counts(run: StoredRun) -> None:
+def _counts(run: Run) -> None:
     """How many pictures, by which settings; drawn when opened."""
     title = "Pictures, settings and provenance"
     with st.expander(title, key="results_basis", on_change="rerun", bind="query-params") as section:
@@ -77,10 +77,11 @@ def _counts(run: StoredRun) -> None:
                 ),
             },
         )
-        st.json({"settings": run.settings, "provenance": run.provenance}, expanded=False)
+        recorded = {"settings": run.settings, "provenance": run.provenance}
+        st.json({name: each.recorded() for name, each in recorded.items()}, expanded=False)
 
 
-def _next(run: StoredRun) -> None:
+def _next(run: Run) -> None:
     st.subheader("What next", anchor=False)
     steps = {
         "thresholds": ("Set the alarm", ":material/tune:"),

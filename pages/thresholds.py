@@ -7,17 +7,21 @@ import streamlit as st
 from gsc_core import charts, charts_threshold
 from gsc_core.charts_threshold import ThresholdFigures
 from gsc_core.errors import GscError
-from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
-from gsc_core.workspace import (
-    decision_doubts,
-    decision_outcomes,
-    decision_words,
-    decisions,
-    runs,
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.counts import in_1000
+from gsc_core.sentences.outcomes import outcome_sentences
+from gsc_core.sentences.threshold import (
+    basis_sentence,
+    familiar_sentence,
+    learned,
+    shortage,
+    standing_sentence,
+    strangers_sentence,
 )
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.sentences.warnings import extreme, rough
 from pages.parts import links, threshold_controls
 from pages.parts.run import chosen_run, load
 from pages.parts.text import plain
@@ -45,22 +49,22 @@ def render() -> None:
 
 
 @st.fragment
-def _workbench(run: StoredRun) -> None:
+def _workbench(run: Run) -> None:
     """All that moves with the threshold, so that a step does not redraw the page."""
     try:
         stored = decisions.standing(run)
         start = Start(run, stored or decisions.default(run))
     except GscError as error:
         st.error(plain(str(error)))
-        if decisions.version(run.id):
+        if decisions.version(run):
             st.button(
-                "Forget the threshold", key="threshold_forget", on_click=_store, args=(run.id, None)
+                "Forget the threshold", key="threshold_forget", on_click=_store, args=(run, None)
             )
         return
     threshold_controls.begin(start)
     detector = threshold_controls.detector(start)
     try:
-        drawn = _drawn(str(run.path), runs.version(run.path), detector)
+        drawn = _drawn(str(run.path), run.version, detector)
         decision = threshold_controls.decision(start, detector, drawn)
         found = decisions.effect_of(run, decision)
         calibration = len(run.calibration_scores(detector))
@@ -72,7 +76,7 @@ def _workbench(run: StoredRun) -> None:
             "This detector points the wrong way: strangers, or stand-ins for them, score lower "
             "than familiar pictures. A threshold on it catches the wrong ones."
         )
-    if warning := decision_words.learned(decision, run):
+    if warning := learned(decision, run):
         st.warning(plain(warning))
     _counts(run, decision, found, calibration)
     _keep(run, decision, stored)
@@ -95,17 +99,16 @@ def _drawn(
     return charts_threshold.figures(known, shown, colours=charts.SetColours(run.ood_sets))
 
 
-def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int) -> None:
+def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> None:
     """The two numbers that a threshold trades, then what they rest on."""
     left, right = st.columns(2)
-    words = decision_words
     with left.container(border=True, height="stretch"):
         st.metric(
             "Familiar pictures that pass",
             f"{in_1000(found.known.share)} of 1,000",
             help="True positive rate: the share of ID test images at or below the threshold.",
         )
-        st.markdown(plain(words.familiar_sentence(found)))
+        st.markdown(plain(familiar_sentence(found)))
     with right.container(border=True, height="stretch"):
         st.metric(
             "Strangers that pass unnoticed",
@@ -113,19 +116,18 @@ def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int)
             help="False positive rate: the share of OOD images at or below the threshold, each "
             "set weighing the same.",
         )
-        st.markdown(plain(words.strangers_sentence(found)))
-    for sentence in decision_outcomes.outcome_sentences(decision.rule, found):
+        st.markdown(plain(strangers_sentence(found)))
+    for sentence in outcome_sentences(decision.rule, found):
         st.markdown(plain(sentence))
-    doubts = decision_doubts
-    if warning := words.shortage(decision.rule, calibration) or doubts.extreme(decision):
+    if warning := shortage(decision.rule, calibration) or extreme(decision):
         st.warning(plain(warning))
         return
-    if warning := doubts.rough(run, decision):
+    if warning := rough(run, decision):
         st.warning(plain(warning))
-    st.caption(plain(words.basis_sentence(run, decision, found)))
+    st.caption(plain(basis_sentence(run, decision, found)))
 
 
-def _keep(run: StoredRun, decision: Decision, stored: Decision | None) -> None:
+def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
     """Store the decision, and say which one holds."""
     same = stored is not None and stored.model_copy(update={"chosen": None}) == decision
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -136,30 +138,30 @@ def _keep(run: StoredRun, decision: Decision, stored: Decision | None) -> None:
             disabled=same or not math.isfinite(decision.value),
             help="Kept with the run: Images, Try one image and the report judge by it.",
             on_click=_store,
-            args=(run.id, decision),
+            args=(run, decision),
         )
         if stored is not None:
             st.button(
-                "Back to the default", key="threshold_forget", on_click=_store, args=(run.id, None)
+                "Back to the default", key="threshold_forget", on_click=_store, args=(run, None)
             )
         st.page_link(links.to("report"), label="Report", query_params={"run": run.id})
     if sentence := st.session_state.pop(REFUSED, None):
         st.error(plain(sentence))
-    st.caption(plain(decision_words.standing_sentence(stored)))
+    st.caption(plain(standing_sentence(stored)))
 
 
-def _store(run_id: str, decision: Decision | None) -> None:
+def _store(run: Run, decision: Decision | None) -> None:
     """Keep the decision, or take the stored one back; what went wrong is shown by the next draw."""
     try:
         if decision is None:
-            decisions.forget(run_id)
+            decisions.discard(run)
         else:
-            decisions.choose(run_id, decision)
+            decisions.store(run, decision)
     except GscError as error:
         st.session_state[REFUSED] = str(error)
 
 
-def _figures(run: StoredRun, decision: Decision, found: Effect) -> None:
+def _figures(run: Run, decision: Decision, found: Effect) -> None:
     shown = None
     if len(run.ood_sets) > 1:
         shown = st.selectbox(
@@ -170,7 +172,7 @@ def _figures(run: StoredRun, decision: Decision, found: Effect) -> None:
             width=360,
         )
     # Drawn of the pictures that the counts are of, so that the point lies on the curve.
-    version, halved = runs.version(run.path), decision.halved
+    version, halved = run.version, decision.halved
     drawn = _drawn(str(run.path), version, decision.detector, shown, halved=halved)
     histogram, roc = charts_threshold.marked(drawn, found.only(shown))
     left, right = st.columns([3, 2])
@@ -179,14 +181,13 @@ def _figures(run: StoredRun, decision: Decision, found: Effect) -> None:
         histogram,
         key="threshold_histogram",
         config=options,
-        alt="Histogram of outlier scores with a line at the threshold. "
-        + decision_words.familiar_sentence(found),
+        alt="Histogram of outlier scores with a line at the threshold. " + familiar_sentence(found),
     )
     right.plotly_chart(
         roc,
         key="threshold_roc",
         config=options,
-        alt="ROC curve with a point at the threshold. " + decision_words.strangers_sentence(found),
+        alt="ROC curve with a point at the threshold. " + strangers_sentence(found),
     )
 
 

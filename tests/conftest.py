@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pretend_device  # noqa: F401 - must be known to torch before the first backward pass
@@ -19,6 +20,16 @@ expect.set_options(timeout=1000 * PATIENCE)
 
 # An app that a test opens starts no worker: it would do the jobs of the tests that come after.
 os.environ["GSC_WORKERS"] = "elsewhere"
+
+
+@pytest.fixture(autouse=True)
+def main_module_restored() -> Iterator[None]:
+    """Streamlit's test runner leaves the script of a page as `__main__`, which processes that are
+    spawned later would run.
+    """
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture(scope="module")

@@ -118,9 +118,10 @@ def test_the_references_are_the_detectors_of_the_catalogue(
 ) -> None:
     names = ("gradnorm", "energy", "maxlogit", "msp")
     spec = spec_of(stage, *(DetectorSpec(name=name) for name in names))
-    for audited in run_audit(spec, tmp_path).document["results"]:
-        row = found.row(audited["ood_set"], base="reference", detector=audited["detector"])
-        assert [row[m] for m in METRICS] == pytest.approx([audited[m] for m in METRICS], abs=1e-6)
+    for audited in run_audit(spec, tmp_path).rows:
+        row = found.row(audited.ood_set, base="reference", detector=audited.detector)
+        right = [audited.value(m) for m in METRICS]
+        assert [row[m] for m in METRICS] == pytest.approx(right, abs=1e-6)
 
 
 def scores_of(folder: Path, *detectors: str) -> dict[str, dict[str, dict[str, float]]]:

@@ -15,8 +15,10 @@ from stored_run import DETECTORS, SETS, write_run
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
+from gsc_core.sentences.run import answer, doubt
 from gsc_core.workspace.home import home as workspace_home
-from gsc_core.workspace.runs import answer, doubt, list_runs, load_run
+from gsc_core.workspace.runs import list_runs
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ def test_an_unknown_run_is_one_sentence(home):
 
 
 def test_scores_are_the_images_of_each_set_without_calibration(home):
-    run = load_run(write_run(home / "demo", n=70, m=30))
+    run = Run.load(write_run(home / "demo", n=70, m=30))
     scores = run.scores("energy")
     assert {name: len(values) for name, values in scores.items()} == {"id": 70} | dict.fromkeys(
         SETS, 30
@@ -198,15 +200,15 @@ def test_sentences_do_not_round_a_risk_away(home):
     folder = write_run(home / "demo", sets={"x": 1.0}, detectors={"a": 1.0})
     text = re.sub(r'"fpr95": [\d.e-]+', '"fpr95": 0.0004', (folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(text)
-    run = load_run(folder)
+    run = Run.load(folder)
     assert "fewer than 1 of 1,000 strangers" in answer(run)
     assert "one set of strangers" in doubt(run)
 
 
 def test_a_backwards_detector_is_never_called_best_while_another_runs(home):
-    run = load_run(write_run(home / "demo", detectors={"bad": 1.5, "good": 0.4}, inverted=["bad"]))
+    run = Run.load(write_run(home / "demo", detectors={"bad": 1.5, "good": 0.4}, inverted=["bad"]))
     assert run.best().detector == "good"
-    run = load_run(write_run(home / "all", detectors={"bad": 1.5}, inverted=["bad"]))
+    run = Run.load(write_run(home / "all", detectors={"bad": 1.5}, inverted=["bad"]))
     assert "wrong way" in doubt(run)
 
 

@@ -86,7 +86,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One audit with every detector, half of the ID set for calibration."""
-    return run_audit(spec_of(stage), tmp_path_factory.mktemp("run")).folder
+    return run_audit(spec_of(stage), tmp_path_factory.mktemp("run")).path
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def test_copies_across_id_and_a_calibration_folder(stage: Path, tmp_path: Path) 
     """The picture in both is tested on no more; the stranger that is a calibration picture too."""
     spec = spec_of(stage, calibration=stage / "calibration", detectors=("energy",))
     result = run_audit(spec, tmp_path)
-    images = result.document["images"]
+    images = {name: counts.model_dump() for name, counts in result.images.items()}
     assert images["calibration"] == {"scored": 61, "broken": 0, "duplicates": 0}
     assert images["id"] == {"scored": 79, "broken": 1, "duplicates": 3}
     assert images["faint"] == {"scored": 50, "broken": 2, "duplicates": 1}
@@ -330,7 +330,7 @@ def test_batch_size_and_threads_do_not_change_the_scores(
 ) -> None:
     spec = spec_of(stage, batch_size=batch_size, threads=threads)
     result = run_audit(spec, tmp_path)
-    assert result.document["settings"]["batch_size"] == batch_size
+    assert result.settings.recorded()["batch_size"] == batch_size
     other = rows_of(tmp_path)
     exact = [name for name in rows.columns if rows[name].dtype.kind != "f"]
     pd.testing.assert_frame_equal(other[exact], rows[exact])

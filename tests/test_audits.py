@@ -13,6 +13,9 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import OOD_SETS, Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
 from gsc_core.errors import GscError, SpecError
+from gsc_core.run.layout import METRICS_FILE
+from gsc_core.run.stored import Run, version_of
+from gsc_core.sentences.run import answer
 from gsc_core.spec import AuditSpec, DetectorSpec
 from gsc_core.workspace import demo, imagesets, models, queue, runs
 from gsc_core.workspace.audits import (
@@ -165,7 +168,7 @@ def test_a_job_does_what_the_audit_core_does(home, stage, tmp_path):
     job = job_of(submit_audit(spec, "small", 230))
     seen = []
     perform(job, seen.append)
-    run = runs.load_run(home / "runs" / job.subject)
+    run = Run.load(home / "runs" / job.subject)
     direct = run_audit(spec, tmp_path / "direct").document
     assert [[row.detector, row.ood_set] for row in run.rows] == [
         [row["detector"], row["ood_set"]] for row in direct["results"]
@@ -196,9 +199,9 @@ def test_a_stopped_job_goes_on_and_a_finished_one_is_left_alone(home, stage):
     perform(job, lambda progress: phases.append((progress.phase, progress.done)))
     noise = [done for phase, done in phases if phase == "scoring noise"]
     assert noise == [40]  # read from its chunk, not scored again
-    before = runs.version(home / "runs" / job.subject)
+    before = version_of(home / "runs" / job.subject)
     perform(job, pytest.fail)
-    assert runs.version(home / "runs" / job.subject) == before
+    assert version_of(home / "runs" / job.subject) == before
 
 
 # --- history -----------------------------------------------------------------------------------
@@ -252,9 +255,9 @@ def test_a_verdict_is_read_when_asked_for_and_anew_when_replaced(home):
     assert entry.title == runs.title("demo") == runs.DEMO_TITLE
     said = verdict(entry)
     assert said is not None
-    assert said.answer == runs.answer(runs.load_run(folder))
+    assert said.answer == answer(Run.load(folder))
     assert said.seconds == 12.5
-    (folder / runs.METRICS_FILE).write_text("{}")
+    (folder / METRICS_FILE).write_text("{}")
     damaged = verdict(entry)
     assert damaged is not None
     assert damaged.answer is None
@@ -265,7 +268,7 @@ def test_five_hundred_runs_are_listed_without_a_look_into_them(home):
     for n in range(500):
         folder = home / "runs" / f"run-{n:03}"
         folder.mkdir(parents=True)
-        (folder / runs.METRICS_FILE).write_text("no result at all")
+        (folder / METRICS_FILE).write_text("no result at all")
     entries = history()
     assert len(entries) == 500
     assert {entry.outcome for entry in entries} == {Outcome.FINISHED}
@@ -296,7 +299,7 @@ def test_a_run_at_work_is_not_deleted(home, kind, state):
     end("mine", state)
     with pytest.raises(GscError, match="still at work: cancel it"):
         delete_run("mine")
-    assert (folder / runs.METRICS_FILE).is_file()
+    assert (folder / METRICS_FILE).is_file()
     assert job_of("mine").state is state
 
 

@@ -35,7 +35,7 @@ from test_classifier_gate import Small as OtherSmall
 
 from gsc_core import __version__, cli
 from gsc_core.detectors import CATALOGUE
-from gsc_core.workspace.runs import load_run
+from gsc_core.run.stored import Run
 
 RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors", "log.txt"}
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
@@ -173,7 +173,7 @@ def test_the_real_program_prints_the_document_it_writes(
     check_document(document, {detector.name for detector in CATALOGUE}, {"noise", "faint"})
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {*RESULT, "channels.parquet"}
-    assert set(load_run(tmp_path / "out").ood_sets) == {"noise", "faint"}
+    assert set(Run.load(tmp_path / "out").ood_sets) == {"noise", "faint"}
 
 
 def test_a_profile_shows_where_the_time_went_and_leaves_json_clean(
@@ -285,7 +285,7 @@ def test_without_labels_there_is_no_accuracy_and_the_run_can_be_opened(
     ran = gsc(*audit(stage, tmp_path / "out", id=flat, detectors="energy,gsc,she"))
     assert ran.code == 0, ran.err
     assert "Accuracy is not known" in ran.out
-    run = load_run(tmp_path / "out")
+    run = Run.load(tmp_path / "out")
     assert run.id_accuracy is None
     assert run.id_accuracy_after == {}
     assert "labels" in run.excused["she"]

@@ -14,7 +14,8 @@ from test_cli import gsc
 
 from gsc_core.evaluation.thresholds import Typed
 from gsc_core.report.schema import read_report
-from gsc_core.workspace import decisions, runs
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_four_formats_tell_the_same(folder: Path, tmp_path: Path) -> None:
 
     assert gsc("report", RUN, "--out", tmp_path / "r.csv").code == 0
     table = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text("utf-8-sig"))))
-    assert len(table) == sum(images.scored for images in runs.load_run(folder).images.values())
+    assert len(table) == sum(images.scored for images in Run.load(folder).images.values())
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -71,7 +72,7 @@ def test_without_images_no_file_is_named(folder: Path, tmp_path: Path, kind: str
     out = tmp_path / f"r.{kind}"
     assert gsc("report", RUN, "--out", out, "--without-images").code == 0
     text = text_of(out) if kind == "pdf" else out.read_text(encoding="utf-8")
-    names = {Path(name).name for name in runs.load_run(folder).files().to_pylist()}
+    names = {Path(name).name for name in Run.load(folder).files().to_pylist()}
     assert [name for name in names if name in (tmp_path / "with.html").read_text("utf-8")]
     assert not [name for name in names if name in text]
     assert "data:image" not in text
@@ -79,9 +80,9 @@ def test_without_images_no_file_is_named(folder: Path, tmp_path: Path, kind: str
 
 def test_an_audit_in_a_folder_of_its_own(made: Path, folder: Path, tmp_path: Path) -> None:
     """It has no decision, even where a run of the workspace with the same name has one."""
-    run = runs.load_run(folder)
+    run = Run.load(folder)
     typed = decisions.decide(run, "knn", Typed(value=1.0))
-    decisions.choose(RUN, typed)
+    decisions.store(run, typed)
     assert gsc("report", RUN, "--out", tmp_path / "kept.json").code == 0
     assert read_report((tmp_path / "kept.json").read_bytes()).decision.detector == "knn"
     for name in (RUN, "my audit (1)"):

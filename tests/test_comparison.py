@@ -6,18 +6,18 @@ from stored_run import SETS, write_run
 
 from gsc_core import charts
 from gsc_core.evaluation.metrics import metrics
+from gsc_core.run.stored import Run
 from gsc_core.workspace import queue
 from gsc_core.workspace.comparison import compare, winners
 from gsc_core.workspace.database import Kind
-from gsc_core.workspace.runs import StoredRun, load_run
 
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
 
-    def write(name: str, **settings) -> StoredRun:
-        return load_run(write_run(tmp_path / "runs" / name, **settings))
+    def write(name: str, **settings) -> Run:
+        return Run.load(write_run(tmp_path / "runs" / name, **settings))
 
     return write
 

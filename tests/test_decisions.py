@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,6 @@ from scipy.stats import binomtest
 from stored_run import write_run
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation import counts
 from gsc_core.evaluation.selective import selective
 from gsc_core.evaluation.thresholds import (
     F1,
@@ -25,13 +25,13 @@ from gsc_core.evaluation.thresholds import (
     least_cost,
     promise,
 )
-from gsc_core.workspace import decision_doubts as doubts
-from gsc_core.workspace import decision_outcomes as outcomes
-from gsc_core.workspace import decision_words as words
-from gsc_core.workspace import decisions
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.halves import halves
-from gsc_core.workspace.runs import StoredRun, load_run
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.ood_halves import halves
+from gsc_core.run.stored import Run
+from gsc_core.sentences import counts, outcomes
+from gsc_core.sentences import threshold as words
+from gsc_core.sentences import warnings as doubts
 
 
 @pytest.fixture
@@ -40,25 +40,25 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "runs"
 
 
-def stored_run(home, name="demo", **extra) -> StoredRun:
-    return load_run(write_run(home / name, **extra))
+def stored_run(home, name="demo", **extra) -> Run:
+    return Run.load(write_run(home / name, **extra))
 
 
 def test_a_decision_is_found_again_until_it_is_forgotten(home):
     run = stored_run(home)
-    assert decisions.chosen("demo") is None
-    assert decisions.version("demo") == 0
+    assert decisions.stored(run) is None
+    assert decisions.version(run) == 0
     made = decisions.decide(run, "energy", CatchOod(share=0.9))
-    kept = decisions.choose("demo", made)
+    kept = decisions.store(run, made)
     assert kept.chosen is not None
-    assert decisions.chosen("demo") == kept == decisions.standing(run) == decisions.current(run)
-    assert decisions.version("demo") > 0
+    assert decisions.stored(run) == kept == decisions.standing(run) == decisions.current(run)
+    assert decisions.version(run) > 0
     text = json.loads((run.path / "threshold.json").read_text())
     assert (text["detector"], text["rule"]) == ("energy", {"name": "catch_ood", "share": 0.9})
     assert not list(run.path.glob("*.part"))
-    decisions.forget("demo")
-    decisions.forget("demo")
-    assert decisions.chosen("demo") is None
+    decisions.discard(run)
+    decisions.discard(run)
+    assert decisions.stored(run) is None
 
 
 def test_the_default_keeps_95_percent_with_the_best_detector(home):
@@ -90,7 +90,7 @@ def test_a_rule_that_needs_no_strangers_never_sees_them(home):
     assert mine.value == theirs.value
 
 
-def parted(run: StoredRun, detector: str) -> tuple[dict, dict]:
+def parted(run: Run, detector: str) -> tuple[dict, dict]:
     """By pandas: of each OOD set the half with the smaller digests, and the other half."""
     table = pd.read_parquet(run.path / "scores.parquet")
     setting, testing = {}, {}
@@ -137,7 +137,7 @@ def test_the_testing_half_never_moves_the_threshold(home):
     ]
     table.loc[np.concatenate(testing), "energy"] = np.float32(-50)
     table.sample(frac=1, random_state=1).to_parquet(path, index=False)
-    again = load_run(run.path)
+    again = Run.load(run.path)
     assert [decisions.decide(again, "energy", rule).value for rule in rules] == before
     found = decisions.effect_of(again, decisions.decide(again, "energy", rules[0]))
     assert found.strangers_share == 1
@@ -153,7 +153,7 @@ def test_a_picture_that_is_in_two_sets_never_sets_and_tests(home):
     table = table.drop(table.index[copied][:80])  # 40 are left
     table.loc[table["set"] == "part", "sha256"] = every["sha256"].to_numpy()[:40]
     table.to_parquet(path, index=False)
-    run = load_run(run.path)
+    run = Run.load(run.path)
     made = halves(run)
     digests = pd.read_parquet(path)["sha256"].to_numpy()
     setting, testing = (
@@ -182,7 +182,7 @@ def test_without_digests_nothing_is_parted(home, digest):
     else:
         table.loc[3, "sha256"] = digest
     table.to_parquet(path, index=False)
-    run = load_run(run.path)
+    run = Run.load(run.path)
     with pytest.raises(GscError, match=r"scores\.parquet of run \"demo\" is damaged"):
         decisions.decide(run, "energy", Youden())
     assert decisions.decide(run, "energy", KeepId(share=0.9)).value < math.inf
@@ -238,7 +238,7 @@ def test_a_class_of_strangers_alone_has_no_familiar_counts(home):
     table.loc[table.set == "noise", "predicted"] = 99
     table.loc[table.predicted == 3, "predicted"] = 4
     table.to_parquet(path, index=False)
-    run = load_run(run.path)
+    run = Run.load(run.path)
     found = {one.name: one for one in decisions.effect_by_class(run, decisions.default(run))}
     assert "class 3" not in found
     assert found["class 99"].familiar is None
@@ -254,7 +254,7 @@ def test_what_refusing_gains_is_of_labelled_test_pictures(home):
     table.loc[table.index % 4 == 0, "predicted"] = 11
     table.loc[table.index % 5 == 0, "label"] = -1
     table.to_parquet(path, index=False)
-    run = load_run(run.path)
+    run = Run.load(run.path)
     made = decisions.default(run)
     known = table[(table.role == "id") & (table.label >= 0)]
     right = (known.label == known.predicted).to_numpy()
@@ -267,7 +267,7 @@ def test_what_refusing_gains_is_of_labelled_test_pictures(home):
     assert decisions.selective_of(run, made.model_copy(update={"value": -99.0})) is None
     table["label"] = -1
     table.to_parquet(path, index=False)
-    assert decisions.selective_of(load_run(run.path), made) is None
+    assert decisions.selective_of(Run.load(run.path), made) is None
 
 
 def test_refusing_in_words():
@@ -372,7 +372,7 @@ def test_no_threshold_serves_some_costs(home):
         assert made.value == value
         assert f"flagging {said}" in doubts.extreme(made)
         with pytest.raises(GscError, match=f"would flag {said}"):
-            decisions.choose("demo", made)
+            decisions.store(run, made)
         decisions.effect_of(run, made)
     assert doubts.extreme(decisions.decide(run, "energy", KeepId(share=0.999))) is None
     assert doubts.extreme(decisions.decide(run, "energy", Youden())) is None
@@ -414,14 +414,14 @@ def test_a_damaged_file_is_one_sentence(home, text):
 
 def test_a_decision_about_other_scores_does_not_stand(home):
     run = stored_run(home, provenance={"finished": "2026-01-01"})
-    decisions.choose("demo", decisions.decide(run, "energy", KeepId(share=0.8)))
+    decisions.store(run, decisions.decide(run, "energy", KeepId(share=0.8)))
     assert decisions.standing(run) is not None
     metrics = run.path / "metrics.json"
     metrics.write_text(metrics.read_text().replace("2026-01-01", "2026-02-02"))
-    again = load_run(run.path)
+    again = Run.load(run.path)
     assert decisions.standing(again) is None
     assert decisions.current(again) == decisions.default(again)
-    decisions.choose("demo", Decision(detector="gone", rule=Youden(), value=1.0))
+    decisions.store(run, Decision(detector="gone", rule=Youden(), value=1.0))
     assert decisions.standing(run) is None
 
 
@@ -430,16 +430,16 @@ def test_a_threshold_that_flags_nothing_is_refused(home):
     made = decisions.decide(run, "energy", KeepId(share=0.999))
     assert made.value == math.inf
     with pytest.raises(GscError, match="nothing at all"):
-        decisions.choose("demo", made)
-    assert decisions.chosen("demo") is None
+        decisions.store(run, made)
+    assert decisions.stored(run) is None
 
 
-@pytest.mark.parametrize("run_id", ["../demo", "gone"])
-def test_there_must_be_a_run(home, run_id):
-    home.mkdir(parents=True)
+def test_there_must_be_a_run(home):
+    run = stored_run(home)
+    shutil.rmtree(run.path)
     made = Decision(detector="x", rule=Youden(), value=1.0)
     with pytest.raises(GscError, match="from the list"):
-        decisions.choose(run_id, made)
+        decisions.store(run, made)
     assert not list(home.rglob("*"))
 
 
@@ -501,7 +501,7 @@ def test_an_interval_is_not_rounded_to_none_or_all():
 KEEP_90 = KeepId(share=0.9)
 
 
-def basis(run: StoredRun, known: tuple[int, int], detector="msp", rule=KEEP_90) -> str:
+def basis(run: Run, known: tuple[int, int], detector="msp", rule=KEEP_90) -> str:
     made = Decision(detector=detector, rule=rule, value=0.0)
     return words.basis_sentence(run, made, effect_of(known, a=(1, 2)))
 

@@ -306,8 +306,8 @@ def test_an_audit_stores_the_parts_once_and_the_mean_of_their_ranks(
     names = [name for name in rows.columns if rows[name].dtype == np.float32]
     scored = ["knn", "gsc", "vim", "energy", "gsc+knn", "knn+vim"]
     assert sorted(names) == sorted(["confidence", *scored])
-    assert [r["detector"] for r in result.document["results"] if r["ood_set"] == "mean"] == scored
-    assert result.document["excused"]["energy+gmm"] == "needs gmm, which cannot run here"
+    assert list(result.detectors) == scored
+    assert result.excused["energy+gmm"] == "needs gmm, which cannot run here"
     calibration = rows[rows["role"] == "calibration"]
     for pair in ("gsc+knn", "knn+vim"):
         ranks = [percentiles(calibration[n], rows[n]) for n in pair.split("+")]

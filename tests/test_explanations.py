@@ -22,9 +22,11 @@ from gsc_core.audit import Cancelled, Progress, run_audit
 from gsc_core.errors import GscError, ImageError
 from gsc_core.evaluation.thresholds import Typed
 from gsc_core.reopened import reopen
-from gsc_core.workspace import decisions, explanations, judged, queue, runs
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run, version_of
+from gsc_core.workspace import explanations, judged, queue
 from gsc_core.workspace.database import Kind, State
-from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.tasks import TASKS
 
 
@@ -134,14 +136,14 @@ def test_the_verdict_follows_the_decision(table: pd.DataFrame, folder: Path) -> 
     """Whenever it is read: nothing is computed again."""
     row = a_row(table, "noise")
     found = explained(row)
-    run = runs.load_run(folder)
+    run = Run.load(folder)
     default = decisions.default(run)
     assert found.decision.detector == default.detector and found.verdict is not None
     assert found.verdict.threshold == pytest.approx(default.value)
     score = float(table.loc[row, "knn"])
     for value, outside in ((score + 0.1, False), (score - 0.1, True), (score, False)):
         chosen = decisions.decide(run, "knn", Typed(value=value))
-        decisions.choose(RUN, chosen)
+        decisions.store(run, chosen)
         again = explanations.explanation(RUN, row, "gsc")
         assert again is not None and again.verdict is not None
         assert (again.verdict.detector, again.verdict.outside) == ("knn", outside)
@@ -158,7 +160,7 @@ def test_a_run_that_was_audited_again_is_explained_again(table: pd.DataFrame, fo
     os.utime(folder / "metrics.json", (later, later))
     assert explanations.explanation(RUN, row, "gsc") is None
     again = explained(row)
-    assert again.version == runs.version(folder)
+    assert again.version == version_of(folder)
 
 
 def test_a_damaged_one_is_made_again(table: pd.DataFrame, folder: Path) -> None:
@@ -273,7 +275,7 @@ def test_a_network_that_cannot_be_cut_is_judged_and_not_explained(folder: Path, 
     )
     torch.export.save(program, made / "stage" / "flat.pt2")
     run_audit(spec_of(made / "stage", "flat.pt2", ("gsc", "energy")), folder.parent / "flat")
-    assert explanations.explainers(runs.load_run(folder.parent / "flat")) == ("gsc",)
+    assert explanations.explainers(Run.load(folder.parent / "flat")) == ("gsc",)
     do(explanations.ask("flat", 4, "gsc"))
     found = explanations.explanation("flat", 4, "gsc")
     assert found is not None and found.explanation is None and found.heat is None
@@ -329,9 +331,9 @@ def test_the_verdict_on_a_try_follows_the_decision(folder: Path, made: Path) -> 
     found = tried(next((made / "stage" / "noise").iterdir()).read_bytes())
     try_id = found.picture.parent.name
     score = next(place.score for place in found.places if place.detector == "energy")
-    run = runs.load_run(folder)
+    run = Run.load(folder)
     decision = decisions.decide(run, "energy", Typed(value=score + 1))
-    decisions.choose(RUN, decision)
+    decisions.store(run, decision)
     again = explanations.tried(RUN, try_id)
     assert again is not None and again.verdict is not None and not again.verdict.outside
 
@@ -416,12 +418,12 @@ def test_a_try_that_was_pruned_is_one_sentence(folder: Path) -> None:
 
 
 def test_a_decision_about_a_baseline_leaves_the_explaining_to_gsc(folder: Path, made: Path) -> None:
-    run = runs.load_run(folder)
-    decisions.choose(RUN, Decision(detector="knn", rule=Typed(value=1.0), value=1.0))
+    run = Run.load(folder)
+    decisions.store(run, Decision(detector="knn", rule=Typed(value=1.0), value=1.0))
     found = tried(next((made / "stage" / "noise").iterdir()).read_bytes())
     assert found.explanation is not None and found.explanation.detector == "gsc"
     published = decisions.decide(run, "gsc-published", Typed(value=1.0))
-    decisions.choose(RUN, published)
+    decisions.store(run, published)
     found = tried(next((made / "stage" / "noise").iterdir()).read_bytes())
     assert found.explanation is not None and found.explanation.detector == "gsc-published"
 

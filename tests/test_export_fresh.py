@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         device="cpu",
         repeats=20,
     )
-    return run_audit(spec, here / "run").folder
+    return run_audit(spec, here / "run").path
 
 
 @pytest.mark.slow

@@ -18,10 +18,11 @@ from gsc_core.cli import app
 from gsc_core.deploy.card import read_card
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import AnyRule, Cost, KeepId, Typed, Youden, parse_rule
-from gsc_core.workspace import decisions, exports, history, queue, runs, uses
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.workspace import exports, history, queue, runs, uses
 from gsc_core.workspace.database import Kind, Lane, StoredModel
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
 
 
 def nothing(_: Progress) -> None:
@@ -37,28 +38,28 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make(tmp_path_factory.mktemp("made"), ("energy", "gsc"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GSC_HOME", str(folder / "home"))
-        run = runs.load_run(runs.run_folder(RUN))
+        run = Run.load(runs.run_folder(RUN))
         do(exports.submit_export(RUN, keeping(run, 0.95)))
     return folder
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredRun:
-    return runs.load_run(copy(made, tmp_path, monkeypatch))
+def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run.load(copy(made, tmp_path, monkeypatch))
 
 
 @pytest.fixture
-def bare(run: StoredRun) -> StoredRun:
+def bare(run: Run) -> Run:
     """The run before anything was exported."""
     shutil.rmtree(run.path / "exports")
     return run
 
 
-def keeping(run: StoredRun, share: float, detector: str = "energy") -> Decision:
+def keeping(run: Run, share: float, detector: str = "energy") -> Decision:
     return decisions.decide(run, detector, KeepId(share=share))
 
 
-def only(run: StoredRun) -> exports.StoredExport:
+def only(run: Run) -> exports.StoredExport:
     (stored,) = exports.exports(run)
     return stored
 
@@ -66,7 +67,7 @@ def only(run: StoredRun) -> exports.StoredExport:
 # --- asking and making -------------------------------------------------------------------------
 
 
-def test_it_is_asked_for_once_and_what_is_asked_for_differently_waits_too(bare: StoredRun) -> None:
+def test_it_is_asked_for_once_and_what_is_asked_for_differently_waits_too(bare: Run) -> None:
     job = exports.submit_export(RUN, keeping(bare, 0.95))
     assert (job.kind, job.lane, job.subject) == (Kind.EXPORT, Lane.EXPLAIN, RUN)
     assert exports.submit_export(RUN, keeping(bare, 0.95)).id == job.id
@@ -78,7 +79,7 @@ def test_it_is_asked_for_once_and_what_is_asked_for_differently_waits_too(bare: 
     assert [each.id for each in exports.at_work(RUN)] == [job.id, *(each.id for each in others)]
 
 
-def test_what_is_exported_judges_pictures_as_the_run_does(run: StoredRun, made: Path) -> None:
+def test_what_is_exported_judges_pictures_as_the_run_does(run: Run, made: Path) -> None:
     stored, decision = only(run), keeping(run, 0.95)
     assert stored.current and stored.order.decision == decision
     assert stored.card.threshold == decision.value
@@ -101,19 +102,19 @@ def test_what_is_exported_judges_pictures_as_the_run_does(run: StoredRun, made: 
             assert bool(flagged) == (float(score) > decision.value)
 
 
-def test_onnx_comes_along_where_it_was_asked_for(bare: StoredRun) -> None:
+def test_onnx_comes_along_where_it_was_asked_for(bare: Run) -> None:
     do(exports.submit_export(RUN, keeping(bare, 0.95), onnx=True))
     assert list(only(bare).files) == ["detector.pt2", "detector.json", "detector.onnx"]
 
 
-def test_killed_after_the_result_it_is_not_made_again(run: StoredRun) -> None:
+def test_killed_after_the_result_it_is_not_made_again(run: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in only(run).folder.iterdir()}
     (job,) = queue.jobs(kinds=(Kind.EXPORT,), subject=RUN)
     exports.perform(job, lambda _: pytest.fail("nothing is left to do"))
     assert {path: path.stat().st_mtime_ns for path in only(run).folder.iterdir()} == before
 
 
-def test_what_a_killed_process_left_is_no_export_and_is_cleared_away(bare: StoredRun) -> None:
+def test_what_a_killed_process_left_is_no_export_and_is_cleared_away(bare: Run) -> None:
     job = exports.submit_export(RUN, keeping(bare, 0.95))
     for left in (".part-abc", job.id):
         (bare.path / "exports" / left).mkdir(parents=True)
@@ -125,7 +126,7 @@ def test_what_a_killed_process_left_is_no_export_and_is_cleared_away(bare: Store
 
 
 @pytest.mark.parametrize("done", [0, 9])
-def test_cancelled_it_leaves_nothing(bare: StoredRun, done: int) -> None:
+def test_cancelled_it_leaves_nothing(bare: Run, done: int) -> None:
     def stop(at: Progress) -> None:
         if at.done == done:
             raise Cancelled
@@ -140,7 +141,7 @@ def test_cancelled_it_leaves_nothing(bare: StoredRun, done: int) -> None:
 
 
 def test_a_run_that_cannot_be_opened_again_says_so_before_the_work(
-    bare: StoredRun, tmp_path: Path
+    bare: Run, tmp_path: Path
 ) -> None:
     spec = bare.path / "spec.json"
     told = json.loads(spec.read_text())
@@ -166,13 +167,13 @@ def test_a_run_that_cannot_be_opened_again_says_so_before_the_work(
     ],
 )
 def test_a_decision_that_makes_no_detector_is_refused(
-    run: StoredRun, decision: Decision, reason: str
+    run: Run, decision: Decision, reason: str
 ) -> None:
     with pytest.raises(GscError, match=reason):
         exports.submit_export(RUN, decision)
 
 
-def test_a_run_that_was_audited_again_meanwhile(run: StoredRun) -> None:
+def test_a_run_that_was_audited_again_meanwhile(run: Run) -> None:
     job = exports.submit_export(RUN, keeping(run, 0.9))
     metrics = run.path / "metrics.json"
     metrics.write_text(metrics.read_text() + "\n")
@@ -182,7 +183,7 @@ def test_a_run_that_was_audited_again_meanwhile(run: StoredRun) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["../other", "nosuch"])
-def test_a_run_that_is_not_there(run: StoredRun, run_id: str) -> None:
+def test_a_run_that_is_not_there(run: Run, run_id: str) -> None:
     with pytest.raises(GscError):
         exports.submit_export(run_id, keeping(run, 0.95))
 
@@ -190,21 +191,21 @@ def test_a_run_that_is_not_there(run: StoredRun, run_id: str) -> None:
 # --- which threshold ---------------------------------------------------------------------------
 
 
-def test_the_detector_of_the_decision_has_its_threshold(run: StoredRun) -> None:
+def test_the_detector_of_the_decision_has_its_threshold(run: Run) -> None:
     assert exports.offered(run, run.best().detector) == decisions.default(run)
-    stored = decisions.choose(RUN, keeping(run, 0.8, "gsc"))
+    stored = decisions.store(run, keeping(run, 0.8, "gsc"))
     assert exports.offered(run, "gsc") == stored
-    by_hand = decisions.choose(RUN, decisions.decide(run, "gsc", Typed(value=0.123)))
+    by_hand = decisions.store(run, decisions.decide(run, "gsc", Typed(value=0.123)))
     assert exports.offered(run, "gsc") == by_hand
 
 
 def test_another_detector_has_the_same_rule_but_never_the_same_value_by_hand(
-    run: StoredRun,
+    run: Run,
 ) -> None:
     for rule in (KeepId(share=0.8), Youden()):
-        decisions.choose(RUN, decisions.decide(run, "gsc", rule))
+        decisions.store(run, decisions.decide(run, "gsc", rule))
         assert exports.offered(run, "energy") == decisions.decide(run, "energy", rule)
-    decisions.choose(RUN, decisions.decide(run, "gsc", Typed(value=0.123)))
+    decisions.store(run, decisions.decide(run, "gsc", Typed(value=0.123)))
     assert exports.offered(run, "energy") == keeping(run, 0.95, "energy")
 
 
@@ -212,7 +213,7 @@ def test_another_detector_has_the_same_rule_but_never_the_same_value_by_hand(
     "rule",
     [KeepId(share=0.9), Youden(), Cost(miss=10, alarm=1, prevalence=0.01), Typed(value=-1.5)],
 )
-def test_the_command_line_that_asks_for_the_same(run: StoredRun, rule: AnyRule) -> None:
+def test_the_command_line_that_asks_for_the_same(run: Run, rule: AnyRule) -> None:
     """What a shell makes of it, read back as the command reads it."""
     decision = decisions.decide(run, "gsc", rule)
     words = shlex.split(exports.command(run, decision, onnx=True))
@@ -225,11 +226,9 @@ def test_the_command_line_that_asks_for_the_same(run: StoredRun, rule: AnyRule) 
     assert shlex.split(exports.command(run, hostile))[4] == hostile.detector
 
 
-def test_the_command_takes_the_threshold_that_the_page_offers(
-    run: StoredRun, tmp_path: Path
-) -> None:
+def test_the_command_takes_the_threshold_that_the_page_offers(run: Run, tmp_path: Path) -> None:
     """For another detector than the run is judged by, that of the same rule."""
-    decisions.choose(RUN, keeping(run, 0.8, "gsc"))
+    decisions.store(run, keeping(run, 0.8, "gsc"))
     out = tmp_path / "detector.pt2"
     arguments = ["export", RUN, "--detector", "energy", "--out", str(out)]
     done = CliRunner().invoke(app, arguments)
@@ -253,7 +252,7 @@ def twin(stored: exports.StoredExport, export_id: str, made: str) -> None:
     (folder / "detector.json").write_text(json.dumps(card))
 
 
-def test_the_newest_ten_are_kept_and_come_newest_first(run: StoredRun) -> None:
+def test_the_newest_ten_are_kept_and_come_newest_first(run: Run) -> None:
     first = only(run)
     for i in range(exports.KEPT):
         twin(first, f"{i:012x}", f"2020-01-{1 + i:02}T12:00:00Z")
@@ -264,7 +263,7 @@ def test_the_newest_ten_are_kept_and_come_newest_first(run: StoredRun) -> None:
     assert len(list((run.path / "exports").iterdir())) == exports.KEPT
 
 
-def test_one_is_deleted_for_good_and_once_more_is_no_matter(run: StoredRun) -> None:
+def test_one_is_deleted_for_good_and_once_more_is_no_matter(run: Run) -> None:
     stored = only(run)
     twin(stored, "a" * 12, "2020-01-01T12:00:00Z")
     exports.delete_export(RUN, stored.id)
@@ -276,7 +275,7 @@ def test_one_is_deleted_for_good_and_once_more_is_no_matter(run: StoredRun) -> N
 @pytest.mark.parametrize(
     "export_id", ["", "..", "../../small", "A" * 12, "a" * 11, "a" * 12 + "\n"]
 )
-def test_no_id_leads_out_of_the_exports(run: StoredRun, export_id: str) -> None:
+def test_no_id_leads_out_of_the_exports(run: Run, export_id: str) -> None:
     with pytest.raises(GscError, match="no such exported detector"):
         exports.delete_export(RUN, export_id)
     assert only(run).path("detector.pt2").is_file()
@@ -284,7 +283,7 @@ def test_no_id_leads_out_of_the_exports(run: StoredRun, export_id: str) -> None:
 
 @pytest.mark.parametrize("file", ["order.json", "detector.json", "detector.pt2"])
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff[["])
-def test_a_damaged_one_is_left_out(run: StoredRun, file: str, content: bytes | None) -> None:
+def test_a_damaged_one_is_left_out(run: Run, file: str, content: bytes | None) -> None:
     path = only(run).folder / file
     path.unlink()
     if content is not None:
@@ -293,7 +292,7 @@ def test_a_damaged_one_is_left_out(run: StoredRun, file: str, content: bytes | N
     assert len(found) == (file == "detector.pt2" and content is not None), "its size is shown"
 
 
-def test_a_run_takes_its_exports_along_but_not_while_one_waits(run: StoredRun) -> None:
+def test_a_run_takes_its_exports_along_but_not_while_one_waits(run: Run) -> None:
     job = exports.submit_export(RUN, keeping(run, 0.9))
     with pytest.raises(GscError, match="Detector energy of small"):
         history.delete_run(RUN)
@@ -303,7 +302,7 @@ def test_a_run_takes_its_exports_along_but_not_while_one_waits(run: StoredRun) -
     assert not queue.jobs(subject=RUN)
 
 
-def test_a_model_is_not_taken_from_under_an_export(run: StoredRun, made: Path) -> None:
+def test_a_model_is_not_taken_from_under_an_export(run: Run, made: Path) -> None:
     model = StoredModel(name="small", spec={"checkpoint": str(made / "stage" / "small.pt2")})
     assert uses.jobs_with_model(model) == []
     job = exports.submit_export(RUN, keeping(run, 0.9))

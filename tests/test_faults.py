@@ -166,7 +166,7 @@ def spec_of(stage: Path, *names: str) -> AuditSpec:
 @pytest.fixture(scope="module")
 def without(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An audit of the good detectors alone."""
-    return run_audit(spec_of(stage, *GOOD), tmp_path_factory.mktemp("without") / "out").folder
+    return run_audit(spec_of(stage, *GOOD), tmp_path_factory.mktemp("without") / "out").path
 
 
 def scores_of(folder: Path) -> pd.DataFrame:

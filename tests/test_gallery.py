@@ -15,24 +15,24 @@ from stored_run import SETS, write_run
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import keep_id
-from gsc_core.workspace.disagreement import MOST, disagreements
-from gsc_core.workspace.gallery import class_name, ordered, picture_path, pictures
-from gsc_core.workspace.judged import Place
-from gsc_core.workspace.runs import StoredRun, load_run
+from gsc_core.run.disagreement import MOST, disagreements
+from gsc_core.run.gallery import class_name, ordered, picture_path, pictures
+from gsc_core.run.placement import Place
+from gsc_core.run.stored import Run
 from pages.parts.explanation_view import told_apart
 
 
-def frame(run: StoredRun) -> pd.DataFrame:
+def frame(run: Run) -> pd.DataFrame:
     return pd.read_parquet(run.path / "scores.parquet")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> StoredRun:
-    return load_run(write_run(tmp_path_factory.mktemp("kept") / "demo"))
+def run(tmp_path_factory) -> Run:
+    return Run.load(write_run(tmp_path_factory.mktemp("kept") / "demo"))
 
 
 @pytest.fixture
-def placed(tmp_path) -> StoredRun:
+def placed(tmp_path) -> Run:
     """A run whose sets came from a folder, a ZIP and a single picture."""
     for folder in ("id/stop", "run/unpacked/" + "böse/../x".encode().hex(), "run/unpacked/id"):
         (tmp_path / folder).mkdir(parents=True)
@@ -48,7 +48,7 @@ def placed(tmp_path) -> StoredRun:
     write_run(tmp_path / "stored", sets=sets, n=20, m=20, settings=roots)
     for file in (tmp_path / "stored").iterdir():
         file.rename(tmp_path / "run" / file.name)
-    return load_run(tmp_path / "run")
+    return Run.load(tmp_path / "run")
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,8 +156,8 @@ def test_classes_are_named_where_names_are_known(run, tmp_path):
     assert class_name(run, 3) == "class 3"
     assert class_name(run, None) == class_name(run, -1) == "unknown"
     named = write_run(tmp_path / "n", settings={"class_names": ["stop", "yield"]})
-    assert class_name(load_run(named), 1) == "yield"
-    assert class_name(load_run(named), 2) == "class 2"
+    assert class_name(Run.load(named), 1) == "yield"
+    assert class_name(Run.load(named), 2) == "class 2"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_text_may_be_stored_in_any_width_and_in_row_groups(run, tmp_path, text):
         table = table.set_column(at, name, table[name].cast(pa.string()).cast(text))
     shutil.copytree(run.path, tmp_path / "other")
     pq.write_table(table, tmp_path / "other/scores.parquet", row_group_size=37)
-    again = load_run(tmp_path / "other")
+    again = Run.load(tmp_path / "other")
     for name, scores in run.scores("gsc").items():
         assert np.array_equal(scores, again.scores("gsc")[name])
     assert pictures(again, [300])[0].set == pictures(run, [300])[0].set
@@ -185,14 +185,14 @@ def test_a_score_that_is_not_finite_or_a_set_without_name_is_damage(run, tmp_pat
         shutil.copytree(run.path, folder)
         table.to_parquet(folder / "scores.parquet", index=False)
         with pytest.raises(GscError, match="damaged"):
-            load_run(folder).scores("gsc")
+            Run.load(folder).scores("gsc")
 
 
 def test_a_run_without_calibration_scores_says_so(run, tmp_path):
     table = frame(run)
     shutil.copytree(run.path, tmp_path / "r")
     table[table["role"] != "calibration"].to_parquet(tmp_path / "r/scores.parquet", index=False)
-    stored = load_run(tmp_path / "r")
+    stored = Run.load(tmp_path / "r")
     assert len(stored.scores("gsc")["id"]) == 200
     with pytest.raises(GscError, match="damaged"):
         stored.calibration_scores("gsc")
@@ -240,14 +240,14 @@ def test_too_small_a_calibration_flags_nothing(tmp_path):
     calibration = table[table["role"] == "calibration"].head(10)
     small = pd.concat([calibration, table[table["role"] != "calibration"]])
     small.to_parquet(folder / "scores.parquet", index=False)
-    assert not any(group.count for group in disagreements(load_run(folder), "gsc", "energy"))
+    assert not any(group.count for group in disagreements(Run.load(folder), "gsc", "energy"))
 
 
 def test_the_demo_settings_name_every_role(tmp_path):
     """The shape of `settings` that an audit writes, as the gallery reads it."""
     roots = {"id": str(tmp_path / "i"), "calibration": str(tmp_path / "c"), "ood": {}}
     folder = write_run(tmp_path / "r", settings=json.loads(json.dumps(roots)))
-    stored = load_run(folder)
+    stored = Run.load(folder)
     assert pictures(stored, [0])[0].path.is_relative_to(tmp_path / "c")
     assert pictures(stored, [60])[0].path.is_relative_to(tmp_path / "i")
     assert isinstance(pictures(stored, [300])[0].path, Path)

@@ -35,8 +35,8 @@ from gsc_core.gate.markdown import cell, summary
 from gsc_core.gate.metrics import METRICS
 from gsc_core.gate.policy import example, read_policy
 from gsc_core.gate.verdict import Judged, Outcome, Verdict
-from gsc_core.workspace import decisions
-from gsc_core.workspace.runs import load_run
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = '<img src=x onerror=alert(1)>|`*[a](http://b.c)* @someone &amp; ]]> "\x0c\x1b\n\\'
@@ -49,7 +49,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def judged(folder: Path, policy: str, decision=None) -> Verdict:
-    run = load_run(folder)
+    run = Run.load(folder)
     return judge(run, decision or decisions.default(run), read_policy(policy))
 
 
@@ -216,7 +216,7 @@ def test_the_bound_of_a_perfect_auroc_is_exact():
 
 def test_every_figure_is_the_run_s_own(home):
     folder = write_run(home / "demo")
-    run = load_run(folder)
+    run = Run.load(folder)
     decision = decisions.default(run)
     table = pd.read_parquet(folder / "scores.parquet")
     known = table[table["role"] == "id"]
@@ -330,7 +330,7 @@ THRESHOLDS = (
 
 def test_a_threshold_that_flags_nothing_is_no_threshold(home):
     folder = write_run(home / "demo")
-    run = load_run(folder)
+    run = Run.load(folder)
     decision = decisions.decide(run, "energy", KeepId(share=0.999))
     assert decision.value == math.inf
     verdict = judged(folder, THRESHOLDS, decision)
@@ -340,7 +340,7 @@ def test_a_threshold_that_flags_nothing_is_no_threshold(home):
 
 def test_nothing_passes_a_threshold_below_all_scores(home):
     folder = write_run(home / "demo")
-    decision = decisions.decide(load_run(folder), "energy", Typed(value=-1e6))
+    decision = decisions.decide(Run.load(folder), "energy", Typed(value=-1e6))
     strange, familiar, named = judged(folder, THRESHOLDS, decision).rules
     assert (strange.interval.value, familiar.interval.value) == (0, 0)
     assert (named.outcome, named.interval) == (Outcome.UNSURE, None)
@@ -650,9 +650,9 @@ def test_the_workspace_s_policy_and_the_run_s_threshold_hold(audits, home, monke
     shutil.copytree(audits / "good", home / "good")
     stored.keep(rule("familiar_passing", at_least=0.8))
     assert gsc("gate", "good").code == 0
-    run = load_run(home / "good")
+    run = Run.load(home / "good")
     decision = decisions.decide(run, "energy", Typed(value=-1e6))
-    decisions.choose("good", decision)
+    decisions.store(run, decision)
     assert gsc("gate", "good").code == 3
     assert gsc("gate", home / "good").code == 3
     monkeypatch.chdir(home)

@@ -18,8 +18,8 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors import Calibration, Representation, find
 from gsc_core.evaluation.thresholds import keep_id
+from gsc_core.run.stored import Run
 from gsc_core.scoring.held_out import PARTS, held_out_scores, parts
-from gsc_core.workspace.runs import load_run
 
 N, D, K = 100, 48, 4
 SHARE = 0.9
@@ -167,4 +167,4 @@ def test_an_audit_says_which_thresholds_rest_on_what_was_learned(tmp_path):
     few = run_audit(spec.model_copy(update={"calibration": 0.125}), tmp_path / "few").document
     assert few["images"]["calibration"]["scored"] == 10
     assert few["in_sample"] == ["knn"]
-    assert load_run(tmp_path / "few").in_sample == {"knn"}
+    assert Run.load(tmp_path / "few").in_sample == {"knn"}

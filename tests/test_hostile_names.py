@@ -31,9 +31,10 @@ from gsc_core.report.model import Gate, GateRule
 from gsc_core.report.pdf import to_pdf
 from gsc_core.report.printable import printable
 from gsc_core.report.schema import report_json, report_schema
-from gsc_core.workspace import decisions, telling
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
+from gsc_core.workspace import telling
 from gsc_core.workspace.cells import harmless
-from gsc_core.workspace.runs import StoredRun, load_run
 
 IMAGE = "<img src=x onerror=alert(1)>.png"
 FILES = (
@@ -72,7 +73,7 @@ CHARTS = 4  # two histograms, the ROC, the risk-coverage curve
 
 @dataclass(frozen=True)
 class Audited:
-    run: StoredRun
+    run: Run
     report: Report
 
 
@@ -114,7 +115,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GSC_HOME", str(folder / "home"))
-        run = load_run(audit(folder))
+        run = Run.load(audit(folder))
         decision = decisions.current(run)
         telling.explain(run, decision, lambda _: None)
         report = report_of(run, decision).model_copy(update={"title": TITLE, "gate": GATE})
@@ -144,7 +145,7 @@ def test_the_names_are_really_there(audited: Audited) -> None:
     files = {name.rsplit("/", 1)[-1] for name in audited.run.files().to_pylist()}
     assert files >= set(FILES)
     assert tuple(audited.run.ood_sets) == SETS
-    assert tuple(audited.run.settings["class_names"]) == CLASSES
+    assert tuple(audited.run.settings.class_names) == CLASSES
     shown = names_in(audited.report)
     assert shown & set(CLASSES)
     assert any(name.endswith(IMAGE) for name in shown)

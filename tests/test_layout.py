@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"gsc_core.errors", "gsc_core.log", "gsc_core.stopwatch", "gsc_core.allocation"},
             {"gsc_core.files", "gsc_core.evaluation"},
             {"gsc_core.run"},
+            {"gsc_core.sentences"},
             {"gsc_core.classifier", "gsc_core.images"},
             {"gsc_core.detectors", "gsc_core.demo"},
             {"gsc_core.scoring", "gsc_core.explanation"},

@@ -18,9 +18,9 @@ from gsc_core.ablation.gain import gain
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
 from gsc_core.workspace import ablations, queue
 from gsc_core.workspace.database import Kind, State, session
-from gsc_core.workspace.runs import load_run
 
 HOSTILE = "<b>x</b> [a](http://b) *c* :red[d] $e$"
 
@@ -75,7 +75,7 @@ def test_before_it_is_started_it_explains_itself_and_how_long_it_takes(before: P
     assert not app.exception
     assert "What does each part of GSC bring" in words(app)
     assert "230 of the audit's pictures" in words(app), "60 + 80 + 40 + 50"
-    low, high = ablations.estimate(load_run(before))
+    low, high = ablations.estimate(Run.load(before))
     assert 0 < low < high
     assert [button.key for button in app.button] == ["ablation_start"]
 

@@ -20,9 +20,11 @@ from gsc_core.audit import AuditSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import Cost, KeepId, Typed
-from gsc_core.workspace import decision_words, decisions, exports, queue, runs
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
+from gsc_core.sentences.threshold import familiar_sentence, strangers_sentence
+from gsc_core.workspace import exports, queue, runs
 from gsc_core.workspace.database import Kind, Lane, State
-from gsc_core.workspace.runs import StoredRun
 from gsc_core.workspace.tasks import TASKS
 
 RUN = "small"
@@ -50,7 +52,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_audit(spec, home / "runs" / RUN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GSC_HOME", str(home))
-        run = runs.load_run(runs.run_folder(RUN))
+        run = Run.load(runs.run_folder(RUN))
         job = exports.submit_export(RUN, decisions.default(run))
         exports.perform(job, lambda _: None)
     (home / "workspace.db").unlink()
@@ -67,15 +69,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def made(home: Path, audited: Path) -> exports.StoredExport:
     """The one that was made."""
     shutil.copytree(audited, home)
-    (stored,) = exports.exports(runs.load_run(runs.run_folder(RUN)))
+    (stored,) = exports.exports(Run.load(runs.run_folder(RUN)))
     return stored
 
 
 @pytest.fixture
-def run(home: Path, made: exports.StoredExport) -> StoredRun:
+def run(home: Path, made: exports.StoredExport) -> Run:
     """The run before anything was made of it."""
     shutil.rmtree(made.folder)
-    return runs.load_run(runs.run_folder(RUN))
+    return Run.load(runs.run_folder(RUN))
 
 
 def page() -> AppTest:
@@ -121,21 +123,21 @@ def test_without_a_run_it_says_what_to_do(home: Path) -> None:
     assert "No audit has run yet" in words(app)
 
 
-def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: StoredRun) -> None:
+def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) -> None:
     app = page()
     decision = decisions.default(run)
     assert app.selectbox(key="deploy_detector").value == decision.detector
     found = decisions.effect_of(run, decision)
     said = words(app)
-    assert decision_words.familiar_sentence(found) in said
-    assert decision_words.strangers_sentence(found) in said
+    assert familiar_sentence(found) in said
+    assert strangers_sentence(found) in said
     assert "Its alarm: keep 95 % of familiar pictures." in said
     command, watch = (each.value for each in app.code)
     assert command.startswith(f"gsc export {RUN} --detector {decision.detector} ")
     assert "gsc watch --detector detector.pt2" in watch
     assert "Made so far" not in said
 
-    stored = decisions.choose(RUN, decisions.decide(run, "gsc", KeepId(share=0.8)))
+    stored = decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     assert app.selectbox(key="deploy_detector").value == "gsc"
     assert f"keep 80 % of familiar pictures. It flags what scores above {stored.value:.4g}" in (
@@ -143,8 +145,8 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: StoredR
     )
 
 
-def test_another_detector_borrows_the_rule_and_says_so(run: StoredRun) -> None:
-    decisions.choose(RUN, decisions.decide(run, "gsc", KeepId(share=0.8)))
+def test_another_detector_borrows_the_rule_and_says_so(run: Run) -> None:
+    decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     app.selectbox(key="deploy_detector").select("energy").run()
     assert "The run is judged by gsc: this is the same rule for energy." in words(app)
@@ -152,8 +154,8 @@ def test_another_detector_borrows_the_rule_and_says_so(run: StoredRun) -> None:
     assert order_of().decision == decisions.decide(run, "energy", KeepId(share=0.8))
 
 
-def test_a_value_by_hand_goes_with_its_own_detector_alone(run: StoredRun) -> None:
-    by_hand = decisions.choose(RUN, decisions.decide(run, "gsc", Typed(value=0.25)))
+def test_a_value_by_hand_goes_with_its_own_detector_alone(run: Run) -> None:
+    by_hand = decisions.store(run, decisions.decide(run, "gsc", Typed(value=0.25)))
     app = page()
     app.selectbox(key="deploy_detector").select("energy").run()
     assert "was set by hand for gsc" in words(app)
@@ -163,9 +165,7 @@ def test_a_value_by_hand_goes_with_its_own_detector_alone(run: StoredRun) -> Non
     assert order_of().decision == by_hand
 
 
-def test_the_address_names_the_detector_and_another_run_starts_anew(
-    run: StoredRun, home: Path
-) -> None:
+def test_the_address_names_the_detector_and_another_run_starts_anew(run: Run, home: Path) -> None:
     worst = run.ranked()[-1]
     app = opened("deploy", run=RUN, deploy_detector=worst)
     assert app.selectbox(key="deploy_detector").value == worst
@@ -173,7 +173,7 @@ def test_the_address_names_the_detector_and_another_run_starts_anew(
     assert not app.exception
     assert app.selectbox(key="deploy_detector").value == run.best().detector
 
-    other = runs.load_run(write_run(home / "runs" / "other"))
+    other = Run.load(write_run(home / "runs" / "other"))
     app = opened("deploy", run=RUN, deploy_detector="gsc")
     app.query_params["run"] = "other"
     app.run()
@@ -183,7 +183,7 @@ def test_the_address_names_the_detector_and_another_run_starts_anew(
 
 @pytest.mark.parametrize("missing", ["spec.json", "calibration.safetensors"])
 def test_a_run_that_cannot_be_opened_again_says_so_and_offers_no_button(
-    run: StoredRun, missing: str
+    run: Run, missing: str
 ) -> None:
     (run.path / missing).unlink()
     app = page()
@@ -191,7 +191,7 @@ def test_a_run_that_cannot_be_opened_again_says_so_and_offers_no_button(
     assert app.button(key="deploy_start").disabled
 
 
-def test_too_few_calibration_pictures_make_no_detector(run: StoredRun) -> None:
+def test_too_few_calibration_pictures_make_no_detector(run: Run) -> None:
     table = pd.read_parquet(run.path / "scores.parquet")
     few = pd.concat(
         [table[table["role"] == "calibration"][:10], table[table["role"] != "calibration"]]
@@ -202,14 +202,14 @@ def test_too_few_calibration_pictures_make_no_detector(run: StoredRun) -> None:
     assert app.button(key="deploy_start").disabled
 
 
-def test_a_threshold_that_flags_all_or_nothing_makes_no_detector(run: StoredRun) -> None:
+def test_a_threshold_that_flags_all_or_nothing_makes_no_detector(run: Run) -> None:
     """The costs that the run is judged by, for a detector that tells nobody apart: flag all."""
     table = pd.read_parquet(run.path / "scores.parquet")
     table["energy"] = np.float32(1)
     table.to_parquet(run.path / "scores.parquet", index=False)
-    run = runs.load_run(run.path)
+    run = Run.load(run.path)
     rule = Cost(miss=1.2, alarm=1, prevalence=0.5)
-    decisions.choose(RUN, decisions.decide(run, "gsc", rule))
+    decisions.store(run, decisions.decide(run, "gsc", rule))
     assert decisions.decide(run, "energy", rule).value == -float("inf")
     app = page()
     assert not app.button(key="deploy_start").disabled
@@ -222,7 +222,7 @@ def test_a_threshold_that_flags_all_or_nothing_makes_no_detector(run: StoredRun)
 # --- at work -----------------------------------------------------------------------------------
 
 
-def test_asked_for_it_waits_a_refresh_shows_it_and_it_can_be_cancelled(run: StoredRun) -> None:
+def test_asked_for_it_waits_a_refresh_shows_it_and_it_can_be_cancelled(run: Run) -> None:
     pressed(page(), "deploy_start")
     (job,) = exports.at_work(RUN)
     app = page()
@@ -242,7 +242,7 @@ def test_asked_for_it_waits_a_refresh_shows_it_and_it_can_be_cancelled(run: Stor
     assert exports.at_work(RUN) == []
 
 
-def test_failed_it_says_why_in_a_sentence_and_is_tried_again(run: StoredRun, home: Path) -> None:
+def test_failed_it_says_why_in_a_sentence_and_is_tried_again(run: Run, home: Path) -> None:
     app = pressed(page(), "deploy_start")
     spec = run.path / "spec.json"
     whole = spec.read_text()
@@ -260,7 +260,7 @@ def test_failed_it_says_why_in_a_sentence_and_is_tried_again(run: StoredRun, hom
     assert "Made so far" in words(app)
 
 
-def test_no_more_than_a_few_wait(run: StoredRun) -> None:
+def test_no_more_than_a_few_wait(run: Run) -> None:
     for share in (0.5, 0.6, 0.7, 0.8):
         exports.submit_export(RUN, decisions.decide(run, "gsc", KeepId(share=share)))
     app = page()
@@ -275,7 +275,7 @@ def test_made_it_is_offered_with_its_figures_and_its_example(made: exports.Store
     app, card = page(), made.card
     assert keys(app, "download_button") == [f"deploy_{kind}_{made.id}" for kind in ("pt2", "json")]
     said = words(app)
-    run = runs.load_run(runs.run_folder(RUN))
+    run = Run.load(runs.run_folder(RUN))
     scores = run.calibration_scores(card.detector)
     flagged = int((scores > decisions.default(run).value).sum())
     assert f"{flagged} of its {len(scores)} calibration pictures" in said
@@ -336,7 +336,7 @@ def test_what_cannot_be_deleted_is_a_sentence(
     assert "cannot be deleted (Permission *denied*)" in words(app)
 
 
-def test_names_of_users_are_shown_as_they_are(run: StoredRun) -> None:
+def test_names_of_users_are_shown_as_they_are(run: Run) -> None:
     queue.submit(Kind.AUDIT, HOSTILE, RUN, {})
     app = pressed(page(), "deploy_start")
     assert f"of {HOSTILE}" in words(app)

@@ -11,8 +11,8 @@ from test_gate import HOSTILE, rule
 from gsc_core.evaluation.thresholds import Typed
 from gsc_core.gate import stored
 from gsc_core.gate.policy import example, read_policy
-from gsc_core.workspace import decisions
-from gsc_core.workspace.runs import load_run
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
 
 OPEN = {"results_gate": "true"}
 GOOD, BAD = rule("auroc", at_least=0.5), rule("auroc", at_least=0.5) + rule("fpr95", at_most=0)
@@ -101,8 +101,8 @@ def test_a_damaged_policy_can_be_replaced_or_removed(home):
 def test_the_verdict_follows_the_run_s_threshold(home):
     stored.keep(rule("familiar_passing", at_least=0.7))
     assert "keeps the one limit" in words(opened("results"))
-    run = load_run(home / "runs" / "demo")
-    decisions.choose("demo", decisions.decide(run, "energy", Typed(value=-1e6)))
+    run = Run.load(home / "runs" / "demo")
+    decisions.store(run, decisions.decide(run, "energy", Typed(value=-1e6)))
     assert "breaks the one limit" in words(opened("results"))
 
 

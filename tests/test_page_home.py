@@ -11,6 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.demo import Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
+from gsc_core.run.layout import METRICS_FILE
+from gsc_core.run.stored import Run
+from gsc_core.sentences.run import answer
 from gsc_core.workspace import demo, queue, runs
 from gsc_core.workspace.database import Kind, State
 
@@ -77,7 +80,7 @@ def test_a_failed_demo_says_why_and_can_be_run_again(home):
 def test_a_finished_demo_is_opened(home):
     folder = write_run(home / "runs" / runs.DEMO_RUN)
     app = opened("home")
-    assert runs.answer(runs.load_run(folder)) in words(app).replace("_", "")
+    assert answer(Run.load(folder)) in words(app).replace("_", "")
     assert buttons(app)["home_demo"] == "Open the demo audit"
     app.button(key="home_demo").click().run()
     assert not app.exception
@@ -86,7 +89,7 @@ def test_a_finished_demo_is_opened(home):
 
 def test_a_damaged_demo_is_a_sentence(home):
     folder = write_run(home / "runs" / runs.DEMO_RUN)
-    (folder / runs.METRICS_FILE).write_text("{")
+    (folder / METRICS_FILE).write_text("{")
     app = opened("home")
     assert not app.exception
     assert "damaged" in words(app)
@@ -119,7 +122,7 @@ def test_recent_audits_are_the_last_few_with_state_and_answer(home):
     folder = write_run(home / "runs" / "by-hand")
     app = opened("home")
     text = words(app)
-    assert runs.answer(runs.load_run(folder)) in text
+    assert answer(Run.load(folder)) in text
     assert [f"audit {n}" in text for n in range(7)] == [False] * 3 + [True] * 4
     assert "Reason 6." in text
     assert "All runs" in links(app)

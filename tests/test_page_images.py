@@ -22,7 +22,9 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId, Typed
 from gsc_core.explanation import ChannelReading
 from gsc_core.images.overlay import overlaid
-from gsc_core.workspace import decisions, explanations, queue, runs, verdicts
+from gsc_core.run import decisions, placement
+from gsc_core.run.stored import Run
+from gsc_core.workspace import explanations, queue
 from gsc_core.workspace.database import Lane, State
 from gsc_core.workspace.tasks import TASKS
 
@@ -58,7 +60,7 @@ def audited(tmp_path_factory):
 def run(home, audited):
     """The audit as a run of the workspace."""
     shutil.copytree(audited / "run", home / "runs" / "x")
-    return runs.load_run(home / "runs" / "x")
+    return Run.load(home / "runs" / "x")
 
 
 def work(app: AppTest) -> AppTest:
@@ -97,7 +99,7 @@ def test_the_strangest_tested_pictures_come_first_48_at_a_time(home):
     write_run(home / "runs/demo")
     app = opened("images")
     assert not app.exception
-    run = runs.load_run(home / "runs/demo")
+    run = Run.load(home / "runs/demo")
     tested = table(run).query("role != 'calibration'")
     best = run.best().detector
     assert shown(app) == in_order(tested, best)[:48]
@@ -109,7 +111,7 @@ def test_the_strangest_tested_pictures_come_first_48_at_a_time(home):
 
 
 def test_detector_direction_set_class_and_side_are_choices_in_the_address(home):
-    run = runs.load_run(write_run(home / "runs/demo"))
+    run = Run.load(write_run(home / "runs/demo"))
     scores = table(run)
     app = opened("images")
     app.selectbox(key="images_detector").select("msp").run()
@@ -136,7 +138,7 @@ def test_detector_direction_set_class_and_side_are_choices_in_the_address(home):
 
 
 def test_an_address_brings_the_choices_back_and_each_picture_keeps_them(home):
-    run = runs.load_run(write_run(home / "runs/demo"))
+    run = Run.load(write_run(home / "runs/demo"))
     noise = table(run).query("set == 'noise'")
     query = {"images_detector": "msp", "images_set": "noise", "images_page": "2"}
     app = opened("images", **query)
@@ -157,7 +159,7 @@ def test_empty_choices_in_the_address_are_the_usual_ones(home, query):
 
 
 def test_a_set_aside_calibration_can_be_looked_at(home):
-    run = runs.load_run(write_run(home / "runs/demo"))
+    run = Run.load(write_run(home / "runs/demo"))
     app = opened("images")
     app.selectbox(key="images_set").select("calibration").run()
     assert sorted(shown(app)) == list(table(run).query("role == 'calibration'").index)[:50][
@@ -176,27 +178,27 @@ def test_choices_that_leave_nothing_say_so(home):
 
 
 def decide(home, detector, value):
-    run = runs.load_run(home / "runs/demo")
-    decisions.choose("demo", decisions.decide(run, detector, Typed(value=value)))
+    run = Run.load(home / "runs/demo")
+    decisions.store(run, decisions.decide(run, detector, Typed(value=value)))
 
 
 def test_the_stored_threshold_counts_for_its_detector_alone(home):
-    run = runs.load_run(write_run(home / "runs/demo"))
+    run = Run.load(write_run(home / "runs/demo"))
     usual = {
         name: decisions.decide(run, name, KeepId(share=0.95)).value for name in ("gsc", "energy")
     }
     decide(home, "gsc", 1.25)
-    assert verdicts.decision_for(run, "gsc").value == 1.25
-    assert verdicts.decision_for(run, "energy").value == usual["energy"]
-    assert verdicts.in_order(run)[0] == "gsc"
+    assert placement.decision_for(run, "gsc").value == 1.25
+    assert placement.decision_for(run, "energy").value == usual["energy"]
+    assert placement.in_order(run)[0] == "gsc"
     app = opened("images")
     app.selectbox(key="images_detector").select("gsc").run()
     assert "above 1.25." in words(app)
 
 
 def test_a_class_is_offered_when_some_picture_was_taken_for_it(home):
-    run = runs.load_run(write_run(home / "runs/demo"))
-    assert verdicts.predicted_classes(run) == tuple(np.unique(table(run)["predicted"]))
+    run = Run.load(write_run(home / "runs/demo"))
+    assert placement.predicted_classes(run) == tuple(np.unique(table(run)["predicted"]))
 
 
 # --- one picture -----------------------------------------------------------------------------

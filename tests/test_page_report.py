@@ -17,9 +17,10 @@ from gsc_core.audit import run_audit
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId
 from gsc_core.gate import stored
-from gsc_core.workspace import decisions, gallery, queue, telling
+from gsc_core.run import decisions, gallery
+from gsc_core.run.stored import Run
+from gsc_core.workspace import queue, telling
 from gsc_core.workspace.database import Kind, State
-from gsc_core.workspace.runs import load_run
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def test_it_shows_the_report_and_four_downloads(home):
 
 
 def test_it_follows_the_decision_and_the_switch(home):
-    run = load_run(write_run(home / "demo"))
+    run = Run.load(write_run(home / "demo"))
     first = preview(opened("report", run="demo"))
-    decisions.choose("demo", decisions.decide(run, "msp", KeepId(share=0.8)))
+    decisions.store(run, decisions.decide(run, "msp", KeepId(share=0.8)))
     app = opened("report", run="demo")
     assert "alarm here is &lt;b&gt;Max softmax (msp)" not in first
     assert "alarm here is &lt;b&gt;Max softmax (msp)" in preview(app)
@@ -122,7 +123,7 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
 def test_a_job_that_failed_says_why_and_is_tried_again(home):
     """Of an audit of which only scores and pictures are left."""
     folder = write_run(home / "demo", n=10, m=10, sets={"x": 1.0})
-    run = load_run(folder)
+    run = Run.load(folder)
     for picture in gallery.pictures(run, run.rows_of(["id", "x"])):
         picture.path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(picture.path)

@@ -11,8 +11,8 @@ from PIL import Image
 from stored_run import DETECTORS, SETS, own_choices, write_run
 
 from gsc_core.evaluation.intervals import Interval
-from gsc_core.workspace.disagreement import disagreements
-from gsc_core.workspace.runs import load_run
+from gsc_core.run.disagreement import disagreements
+from gsc_core.run.stored import Run
 from pages.parts.intervals import styled
 
 OPEN = {"results_disagreement": "true", "results_basis": "true", "results_selection": "true"}
@@ -109,7 +109,7 @@ def test_disagreements_are_counted_and_their_pictures_lead_on(home):
     assert not app.exception
     assert app.selectbox(key="results_gsc").value == "gsc"
     assert app.selectbox(key="results_baseline").value == "energy"
-    counts = disagreements(load_run(folder), "gsc", "energy")
+    counts = disagreements(Run.load(folder), "gsc", "energy")
     labels = app.radio(key="results_group").options
     for label, group in zip(labels, counts, strict=True):
         assert re.sub(r"\\", "", label).endswith(f"{group.count} of {group.of}")
@@ -122,7 +122,7 @@ def test_disagreements_are_counted_and_their_pictures_lead_on(home):
 def test_each_group_shows_its_own_pictures(home):
     folder = with_pictures(home / "demo")
     app = opened("results", **OPEN)
-    for i, group in enumerate(disagreements(load_run(folder), "gsc", "energy")):
+    for i, group in enumerate(disagreements(Run.load(folder), "gsc", "energy")):
         app.radio(key="results_group").set_value(i).run()
         assert not app.exception
         assert len(app.get("image")) == len(group.rows)

@@ -11,7 +11,10 @@ from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.evaluation.metrics import metrics
-from gsc_core.workspace import queue, runs
+from gsc_core.run.layout import METRICS_FILE
+from gsc_core.run.stored import Run
+from gsc_core.sentences.run import answer
+from gsc_core.workspace import queue
 from gsc_core.workspace.database import Job, Kind, State
 
 
@@ -61,7 +64,7 @@ def test_a_finished_run_says_its_answer_and_leads_on(home, written):
     folder = finished(home, written, "one")
     app = opened("runs")
     assert not app.exception
-    assert runs.answer(runs.load_run(folder)) in words(app)
+    assert answer(Run.load(folder)) in words(app)
     assert {"Results", "Images", "Thresholds", "Report"} <= set(links(app))
     queries = {link.proto.query_string for link in app.get("page_link")}
     assert "run=one" in queries
@@ -130,7 +133,7 @@ def test_a_run_whose_folder_is_gone_is_no_crash(home):
 
 def test_a_damaged_result_is_named_and_the_others_shown(home, written):
     finished(home, written, "good")
-    (finished(home, written, "bad") / runs.METRICS_FILE).write_text("{")
+    (finished(home, written, "bad") / METRICS_FILE).write_text("{")
     app = opened("runs")
     assert not app.exception
     assert "damaged" in words(app)
@@ -214,10 +217,10 @@ def test_two_runs_are_compared_in_figures_that_the_files_bear_out(home, written)
     assert not app.exception
     overview, table = (each.value for each in app.dataframe)
     assert list(overview.index) == ["same title (one)", "same title (two)"]
-    best = runs.load_run(home / "one").best()
+    best = Run.load(home / "one").best()
     assert overview["Best detector"].tolist() == [best.detector] * 2
     assert overview["ID accuracy"].tolist() == ["95.3 %"] * 2
-    rows = json.loads((home / "one" / runs.METRICS_FILE).read_text())["results"]
+    rows = json.loads((home / "one" / METRICS_FILE).read_text())["results"]
     for row in rows:
         ood_set = "mean of the sets" if row["ood_set"] == "mean" else row["ood_set"]
         shown = table.loc[f"{row['detector']}, {ood_set}"]
@@ -240,7 +243,7 @@ def test_the_overlaid_curves_are_of_the_pair_that_is_chosen(home, written):
     assert not app.exception
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     assert {"audit one", "audit two"} <= {trace.get("name") for trace in figure["data"]}
-    scores = runs.load_run(other).scores("gsc")
+    scores = Run.load(other).scores("gsc")
     assert metrics(scores["id"], scores["noise"]).auroc > 0.5
 
 
@@ -254,7 +257,7 @@ def test_runs_without_anything_in_common_are_told_so(home, written):
 
 def test_a_damaged_run_is_not_compared(home, written):
     finished(home, written, "one")
-    (finished(home, written, "two") / runs.METRICS_FILE).write_text("{")
+    (finished(home, written, "two") / METRICS_FILE).write_text("{")
     app = opened("runs", runs_compare=["audit one", "audit two"])
     assert not app.exception
     assert "damaged" in words(app)

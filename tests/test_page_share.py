@@ -36,7 +36,7 @@ def auditor(**secrets: object) -> AppTest:
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from gsc_core.workspace.runs import load_run, run_folder\n"
         "from pages.parts.report_share import share\n"
-        f"share(load_run(run_folder('demo')), {PAGE!r})",
+        f"share(Run.load(run_folder('demo')), {PAGE!r})",
         default_timeout=PATIENCE,
     )
     for name, value in secrets.items():

@@ -26,9 +26,10 @@ from gsc_core.evaluation.thresholds import (
     Typed,
     effect,
 )
-from gsc_core.workspace import decisions, runs
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import load_run
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.workspace import runs
 from pages.parts.threshold_rule import MEANING
 
 
@@ -46,7 +47,7 @@ def counts(app: AppTest) -> tuple[int, int]:
 
 def told(run_id: str, detector: str, rule: Rule) -> tuple[int, int]:
     """The same two numbers by the core."""
-    run = load_run(runs.run_folder(run_id))
+    run = Run.load(runs.run_folder(run_id))
     found = decisions.effect_of(run, decisions.decide(run, detector, rule))
     return round(1000 * found.known.share), round(1000 * found.strangers_share)
 
@@ -56,7 +57,7 @@ def drawn(app: AppTest) -> list[str]:
 
 
 def test_it_opens_at_the_default_with_true_counts(home):
-    run = load_run(write_run(home / "demo"))
+    run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
     assert not app.exception
     best = run.best().detector
@@ -120,7 +121,7 @@ def test_what_strangers_cost_sets_the_threshold(home):
     app.button_group(key="threshold_rule").set_value("cost").run()
     assert app.number_input(key="threshold_ratio").value == 50.0
     app.button(key="threshold_save").click().run()
-    stored = decisions.chosen("demo")
+    stored = decisions.stored(Run.load(home / "demo"))
     assert (stored.rule, stored.halved) == (rule, True)
     fresh = opened("thresholds", run="demo")
     assert fresh.button_group(key="threshold_rule").value == "cost"
@@ -162,7 +163,7 @@ def test_too_few_strangers_leave_the_other_rules(home):
 
 
 def test_each_class_has_its_row_once_that_is_opened(home):
-    run = load_run(write_run(home / "demo"))
+    run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
     assert len(app.dataframe) == 1  # the sets
     app.session_state["threshold_classes_open"] = True
@@ -195,7 +196,7 @@ def test_without_labels_there_is_nothing_to_gain_from_refusing(home):
 
 
 def test_the_address_sets_the_controls(home):
-    run = load_run(write_run(home / "demo"))
+    run = Run.load(write_run(home / "demo"))
     asked = {"threshold_rule": "By hand", "threshold_detector": "msp", "threshold_value": "0.6"}
     app = opened("thresholds", run="demo", **asked)
     assert app.selectbox(key="threshold_detector").value == "msp"
@@ -207,7 +208,7 @@ def test_the_address_sets_the_controls(home):
 
 
 def test_a_decision_is_kept_and_taken_back(home):
-    run = load_run(write_run(home / "demo"))
+    run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
     app.selectbox(key="threshold_detector").select("msp").run()
     app.slider(key="threshold_value").set_value(0.5).run()
@@ -224,14 +225,14 @@ def test_a_decision_is_kept_and_taken_back(home):
     assert fresh.slider(key="threshold_value").value == pytest.approx(stored.value)
     assert counts(fresh) == counts(app)
     fresh.button(key="threshold_forget").click().run()
-    assert decisions.chosen("demo") is None
+    assert decisions.stored(run) is None
     assert "Nobody has chosen" in words(fresh)
 
 
 def test_another_run_starts_at_its_own_decision(home):
     write_run(home / "demo")
-    write_run(home / "other", detectors={"only": 1.0})
-    decisions.choose("other", Decision(detector="only", rule=KeepId(share=0.6), value=0.1))
+    other = Run.load(write_run(home / "other", detectors={"only": 1.0}))
+    decisions.store(other, Decision(detector="only", rule=KeepId(share=0.6), value=0.1))
     app = opened("thresholds", run="demo")
     app.selectbox(key="threshold_detector").select("msp").run()
     app.selectbox(key="thresholds_run").select("other").run()
@@ -258,7 +259,7 @@ def test_a_backwards_detector_says_so(home):
 
 def test_each_set_has_its_row_the_worst_first(home):
     sets = {f"set {i}": i / 10 for i in range(50)}
-    run = load_run(write_run(home / "demo", sets=sets, detectors={"energy": 1.0}, m=40))
+    run = Run.load(write_run(home / "demo", sets=sets, detectors={"energy": 1.0}, m=40))
     app = opened("thresholds", run="demo")
     table = app.dataframe[0].value
     assert len(table) == 50
@@ -274,7 +275,7 @@ def test_each_set_has_its_row_the_worst_first(home):
 
 def test_pictures_nearest_the_threshold_lead_to_their_page(home):
     folder = write_run(home / "demo", sets={"textures": 2.0}, detectors={"energy": 1.0}, n=30, m=30)
-    rows = load_run(folder)
+    rows = Run.load(folder)
     for name, unpacked in (("id", "id"), ("textures", b"textures".hex())):
         for file in (f"{name}/{i:05}.png" for i in range(30)):
             path = folder / "unpacked" / unpacked / file

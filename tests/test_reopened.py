@@ -22,7 +22,7 @@ from gsc_core.detectors import CATALOGUE
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.selection import read
-from gsc_core.errors import ImageError, SpecError
+from gsc_core.errors import GscError, ImageError, SpecError
 from gsc_core.reopened import Reopened, reopen
 
 ALL = tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE)
@@ -53,7 +53,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One audit with every detector."""
-    return run_audit(spec_of(stage), tmp_path_factory.mktemp("run")).folder
+    return run_audit(spec_of(stage), tmp_path_factory.mktemp("run")).path
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_the_demo_scores_as_in_its_audit(tmp_path: Path) -> None:
         detectors=ALL,
         repeats=10,
     )
-    folder = run_audit(spec, tmp_path / "out").folder
+    folder = run_audit(spec, tmp_path / "out").path
     rows = rows_of(folder)
     roots = tmp_path / "all"
     roots.mkdir()
@@ -121,7 +121,7 @@ def test_settings_are_those_of_the_audit(stage: Path, tmp_path: Path) -> None:
     """A cut that is learned from the maps, half of the pictures apart, another layer."""
     knn = DetectorSpec(name="knn", settings={"k": 3})
     spec = spec_of(stage, detectors=(TRUNCATING, knn), calibration=0.5, split="first")
-    folder = run_audit(spec, tmp_path / "out").folder
+    folder = run_audit(spec, tmp_path / "out").path
     opened = reopen(folder)
     assert opened.network.split is not None and opened.network.split.name == "first"
     rows = rows_of(folder)
@@ -172,7 +172,7 @@ ON_AUTO = (DetectorSpec(name="auto-ensemble"), DetectorSpec(name="gsc-auto+react
 def choosing(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One audit of what chooses for itself, and of what is built on that."""
     spec = spec_of(stage, detectors=(*ON_AUTO, AT_SPLIT))
-    return run_audit(spec, tmp_path_factory.mktemp("choosing")).folder
+    return run_audit(spec, tmp_path_factory.mktemp("choosing")).path
 
 
 def document_of(folder: Path) -> dict:
@@ -257,7 +257,7 @@ def test_the_explanation_is_of_the_chosen_cut_where_it_cuts_at_the_split(
     }
     assert {"ranking", "share", "intervention", "granularity"} <= settings.keys()
     assert (settings["share"], settings["ranking"]) != (0.2, "gradient"), "not the usual one"
-    elsewhere = run_audit(spec_of(stage, detectors=(POOLED,)), tmp_path / "out").folder
+    elsewhere = run_audit(spec_of(stage, detectors=(POOLED,)), tmp_path / "out").path
     assert document_of(elsewhere)["chosen"]["gsc-auto"]["layer"] == "pooled"
     usual = reopen(elsewhere).explain(picture, "gsc-auto").settings
     assert usual == opened.explain(picture, "gsc").settings
@@ -266,7 +266,7 @@ def test_the_explanation_is_of_the_chosen_cut_where_it_cuts_at_the_split(
 def test_a_run_from_before_anything_was_chosen_opens(stage: Path, tmp_path: Path) -> None:
     names = ("gsc", "energy", "knn")
     spec = spec_of(stage, detectors=tuple(DetectorSpec(name=name) for name in names))
-    folder = run_audit(spec, tmp_path / "out").folder
+    folder = run_audit(spec, tmp_path / "out").path
     document = document_of(folder)
     for later in ("chosen", "selections", "partners"):
         del document[later]
@@ -326,7 +326,7 @@ def test_the_usual_range_of_each_channel(run: Path, opened: Reopened) -> None:
 
 def test_without_gsc_there_are_no_channels_but_explanations(stage: Path, tmp_path: Path) -> None:
     energy = (DetectorSpec(name="energy"),)
-    folder = run_audit(spec_of(stage, detectors=energy), tmp_path / "out").folder
+    folder = run_audit(spec_of(stage, detectors=energy), tmp_path / "out").path
     assert not (folder / "channels.parquet").exists()
     opened = reopen(folder)
     picture = next((stage / "faint").iterdir())
@@ -417,7 +417,7 @@ def test_another_model_file_is_noticed(stage: Path, tmp_path: Path) -> None:
     own = tmp_path / "stage"
     shutil.copytree(stage, own)
     spec = spec_of(own, detectors=(DetectorSpec(name="energy"),))
-    folder = run_audit(spec, tmp_path / "out").folder
+    folder = run_audit(spec, tmp_path / "out").path
     torch.export.save(
         torch.export.export(
             torch.nn.Sequential(model(), torch.nn.Tanh()),
@@ -450,7 +450,7 @@ def test_a_damaged_calibration_is_one_sentence(copied: Path, junk: bytes | None)
 @pytest.mark.parametrize("junk", ["", "[]", "{}"])
 def test_a_damaged_document_is_one_sentence(copied: Path, name: str, junk: str) -> None:
     (copied / name).write_text(junk)
-    with pytest.raises(SpecError, match="damaged"):
+    with pytest.raises(GscError, match="damaged"):
         reopen(copied)
 
 

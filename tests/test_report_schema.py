@@ -20,8 +20,8 @@ from gsc_core.report.schema import (
     report_schema,
     schema_json,
 )
-from gsc_core.workspace import decisions
-from gsc_core.workspace.runs import load_run
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "report.schema.json"
 WRITE_IT = "from gsc_core.report.schema import schema_json; print(schema_json(), end='')"
@@ -48,7 +48,7 @@ def test_the_published_schema_is_the_one_of_the_code():
 @pytest.mark.parametrize("images", [True, False])
 def test_reports_of_a_run_keep_it(validator, tmp_path, monkeypatch, images):
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    run = load_run(write_run(tmp_path / "runs" / "demo", **own_choices()))
+    run = Run.load(write_run(tmp_path / "runs" / "demo", **own_choices()))
     for decision in (
         decisions.current(run),
         decisions.decide(run, "energy", KeepId(share=0.999)),  # from too few: infinite

@@ -20,10 +20,11 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId
 from gsc_core.reopened import reopen
 from gsc_core.report import report_of, to_html
-from gsc_core.workspace import decisions, explanations, gallery, queue, runs, telling
+from gsc_core.run import decisions, gallery
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.workspace import explanations, queue, telling
 from gsc_core.workspace.database import Kind
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +34,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredRun:
-    return runs.load_run(copy(made, tmp_path, monkeypatch))
+def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run.load(copy(made, tmp_path, monkeypatch))
 
 
 @pytest.fixture
-def decision(run: StoredRun) -> Decision:
+def decision(run: Run) -> Decision:
     return decisions.decide(run, "gsc", KeepId(share=0.9))
 
 
-def rows_of(run: StoredRun, decision: Decision) -> list[int]:
+def rows_of(run: Run, decision: Decision) -> list[int]:
     return [row for group in telling.telling(run, decision) for row in group.rows]
 
 
-def picture_of(run: StoredRun, row: int) -> Path:
+def picture_of(run: Run, row: int) -> Path:
     return gallery.pictures(run, [row])[0].path
 
 
-def without(run: StoredRun, tmp_path: Path, set_name: str) -> Path:
+def without(run: Run, tmp_path: Path, set_name: str) -> Path:
     """The pictures of a stranger set, as a copy that may be spoilt."""
     copy = tmp_path / set_name
-    shutil.copytree(run.settings["ood"][set_name], copy)
+    shutil.copytree(run.settings.ood[set_name], copy)
     stored = json.loads((run.path / "metrics.json").read_text())
     stored["settings"]["ood"][set_name] = str(copy)
     (run.path / "metrics.json").write_text(json.dumps(stored))
@@ -61,7 +62,7 @@ def without(run: StoredRun, tmp_path: Path, set_name: str) -> Path:
 
 
 @pytest.mark.parametrize("detector", NAMES)
-def test_which_they_are_by_sorting_the_table(run: StoredRun, detector: str) -> None:
+def test_which_they_are_by_sorting_the_table(run: Run, detector: str) -> None:
     table = pd.read_parquet(run.path / "scores.parquet").reset_index()
     groups = telling.telling(run, decisions.decide(run, detector, KeepId(share=0.9)))
     for group, role, rising in zip(groups, ("ood", "id", "ood"), (True, False, False), strict=True):
@@ -74,7 +75,7 @@ def test_which_they_are_by_sorting_the_table(run: StoredRun, detector: str) -> N
 def test_few_pictures_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     folder = write_run(tmp_path / "runs" / "few", n=2, m=1, sets={"x": 1.0})
-    few = runs.load_run(folder)
+    few = Run.load(folder)
     groups = telling.telling(few, decisions.decide(few, "energy", KeepId(share=0.9)))
     assert [len(group.rows) for group in groups] == [1, 2, 1]
 
@@ -82,12 +83,12 @@ def test_few_pictures_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("detector", "explains"), [("energy", "gsc"), ("gsc-published", "gsc-published")]
 )
-def test_who_explains(run: StoredRun, detector: str, explains: str) -> None:
+def test_who_explains(run: Run, detector: str, explains: str) -> None:
     asked = decisions.decide(run, detector, KeepId(share=0.9))
     assert telling.explainer(run, asked) == explains
 
 
-def test_one_job_explains_all(run: StoredRun, decision: Decision) -> None:
+def test_one_job_explains_all(run: Run, decision: Decision) -> None:
     rows = rows_of(run, decision)
     assert len(telling.missing(run, decision)) == len(set(rows)) == 12
     job = telling.ask(run, decision)
@@ -105,14 +106,14 @@ def test_one_job_explains_all(run: StoredRun, decision: Decision) -> None:
         assert found.explanation == audit.explain(picture_of(run, row), "gsc")
 
 
-def test_of_many_who_ask_at_once_one_is_heard(run: StoredRun, decision: Decision) -> None:
+def test_of_many_who_ask_at_once_one_is_heard(run: Run, decision: Decision) -> None:
     with ThreadPoolExecutor(8) as pool:
         asked = list(pool.map(lambda _: telling.ask(run, decision), range(8)))
     assert len([job for job in asked if job is not None]) == 1
     assert len(queue.jobs(kinds=(Kind.TELLING,))) == 1
 
 
-def test_what_was_made_before_a_cancel_is_kept(run: StoredRun, decision: Decision) -> None:
+def test_what_was_made_before_a_cancel_is_kept(run: Run, decision: Decision) -> None:
     heard: list[Progress] = []
 
     def stop(progress: Progress) -> None:
@@ -130,19 +131,19 @@ def test_what_was_made_before_a_cancel_is_kept(run: StoredRun, decision: Decisio
     assert telling.missing(run, decision) == ()
 
 
-def test_another_audit_in_the_folder_is_explained_anew(run: StoredRun, decision: Decision) -> None:
+def test_another_audit_in_the_folder_is_explained_anew(run: Run, decision: Decision) -> None:
     telling.explain(run, decision, lambda _: None)
     os.utime(run.path / "metrics.json", ns=(0, 0))
-    again = runs.load_run(run.path)
+    again = Run.load(run.path)
     assert len(telling.missing(again, decision)) == 12
     assert telling.ask(again, decision) is not None
 
 
 def test_pictures_that_are_gone_are_not_waited_for(
-    run: StoredRun, decision: Decision, tmp_path: Path
+    run: Run, decision: Decision, tmp_path: Path
 ) -> None:
     copies = without(run, tmp_path, "faint")
-    run = runs.load_run(run.path)
+    run = Run.load(run.path)
     gone = [row for row in rows_of(run, decision) if picture_of(run, row).is_relative_to(copies)]
     for row in gone:
         picture_of(run, row).unlink()
@@ -157,10 +158,10 @@ def test_pictures_that_are_gone_are_not_waited_for(
 
 
 def test_one_bad_picture_does_not_cost_the_others(
-    run: StoredRun, decision: Decision, tmp_path: Path
+    run: Run, decision: Decision, tmp_path: Path
 ) -> None:
     copies = without(run, tmp_path, "faint")
-    run = runs.load_run(run.path)
+    run = Run.load(run.path)
     bad = next(row for row in rows_of(run, decision) if copies in picture_of(run, row).parents)
     picture_of(run, bad).write_text("no picture")
     with pytest.raises(GscError, match=re.escape(picture_of(run, bad).name)):
@@ -172,7 +173,7 @@ def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.Monk
     """Nothing is kept of it but scores and pictures."""
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     folder = write_run(tmp_path / "runs" / "old", n=20, m=20)
-    old = runs.load_run(folder)
+    old = Run.load(folder)
     for row in range(old.members().codes.size):
         path = picture_of(old, row)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +185,7 @@ def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.Monk
 # --- in the report -----------------------------------------------------------------------------
 
 
-def test_the_report_tells_what_was_cut(run: StoredRun, decision: Decision) -> None:
+def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
     before = report_of(run, decision)
     assert not [one for group in before.pictures for one in group.pictures if one.explained]
     assert (
@@ -219,7 +220,7 @@ def test_the_report_tells_what_was_cut(run: StoredRun, decision: Decision) -> No
     assert page.count("the answer falls from") == 12
 
 
-def test_confidential_pictures_leave_no_trace(run: StoredRun, decision: Decision) -> None:
+def test_confidential_pictures_leave_no_trace(run: Run, decision: Decision) -> None:
     telling.explain(run, decision, lambda _: None)
     report = report_of(run, decision, images=False)
     written = to_html(report) + report.model_dump_json()
@@ -228,7 +229,7 @@ def test_confidential_pictures_leave_no_trace(run: StoredRun, decision: Decision
     assert not [name for name in run.files().to_pylist() if name in written]
 
 
-def test_a_network_that_cannot_be_cut_says_so(run: StoredRun, decision: Decision) -> None:
+def test_a_network_that_cannot_be_cut_says_so(run: Run, decision: Decision) -> None:
     telling.explain(run, decision, lambda _: None)
     for path in (run.path / "explanations").glob("*/found.json"):
         found = json.loads(path.read_text())

@@ -597,7 +597,7 @@ def stage(tmp_path_factory) -> AuditSpec:
 def test_an_audit_whose_worker_is_killed_goes_on_from_its_last_chunk(
     stage, tmp_path, monkeypatch
 ) -> None:
-    whole = run_audit(stage, tmp_path / "whole").folder
+    whole = run_audit(stage, tmp_path / "whole").path
     monkeypatch.setenv("UNRELATED_SECRET", "not for the worker")
     run_id = audits.submit_audit(stage, "An audit", 60 + 60 + 80 + STRANGERS)
     folder = home() / "runs" / run_id

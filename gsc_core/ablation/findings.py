@@ -12,7 +12,7 @@ import pandas as pd
 from gsc_core.ablation.gain import Gain, Verdict, gain
 from gsc_core.ablation.grid import BETTER, FULL_METHOD, LAYER, PAPER, PUBLISHED, REFERENCE
 from gsc_core.ablation.table import Ablation
-from gsc_core.evaluation.counts import in_1000
+from gsc_core.sentences.counts import in_1000
 
 LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
 OUTDATED = (

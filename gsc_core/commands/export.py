@@ -16,8 +16,8 @@ from gsc_core.terminal import console, shown_progress
 
 if TYPE_CHECKING:
     from gsc_core.deploy.export import Exported
-    from gsc_core.workspace.decisions import Decision
-    from gsc_core.workspace.runs import StoredRun
+    from gsc_core.run.decisions import Decision
+    from gsc_core.run.stored import Run
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
     """Write a detector with its network and threshold as one file that needs torch alone."""
     from gsc_core.deploy.card import spelled
     from gsc_core.deploy.export import export_detector
-    from gsc_core.workspace import decisions
+    from gsc_core.run import decisions
 
     stored = opened(run)
     decision = _decision(stored, detector, threshold)
@@ -61,10 +61,11 @@ def export(
         _print(written)
 
 
-def _decision(run: StoredRun, detector: str | None, threshold: str | None) -> Decision:
+def _decision(run: Run, detector: str | None, threshold: str | None) -> Decision:
     """What was decided, as far as the options do not ask for something else."""
     from gsc_core.evaluation.thresholds import parse_rule
-    from gsc_core.workspace import decisions, exports
+    from gsc_core.run import decisions
+    from gsc_core.workspace import exports
 
     name = detector or decisions.current(run).detector
     if name not in run.detectors:

@@ -19,8 +19,8 @@ from gsc_core.terminal import console
 if TYPE_CHECKING:
     from gsc_core.gate.policy import Policy
     from gsc_core.gate.verdict import Judged, Verdict
-    from gsc_core.workspace.decisions import Decision
-    from gsc_core.workspace.runs import StoredRun
+    from gsc_core.run.decisions import Decision
+    from gsc_core.run.stored import Run
 
 EXIT = {"pass": 0, "fail": 3, "not enough data": 4}
 _COLOURS = {"pass": "green", "fail": "bold red", "not enough data": "yellow"}
@@ -44,7 +44,7 @@ def gate(
     from gsc_core.gate.judge import judge
     from gsc_core.gate.junit import junit_xml
     from gsc_core.gate.markdown import summary
-    from gsc_core.workspace import decisions
+    from gsc_core.run import decisions
 
     if as_json and markdown == "-":
         raise SpecError("--json and --markdown - both print: give one of them a file.")
@@ -97,7 +97,7 @@ def _print(verdict: Verdict) -> None:
     show(Text(verdict.sentence, style=_COLOURS[verdict.outcome]))
 
 
-def _document(verdict: Verdict, run: StoredRun, decision: Decision) -> dict[str, Any]:
+def _document(verdict: Verdict, run: Run, decision: Decision) -> dict[str, Any]:
     return {
         "run": run.id,
         "detector": decision.detector,

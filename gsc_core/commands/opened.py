@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gsc_core.workspace.runs import StoredRun
+    from gsc_core.run.stored import Run
 
 
-def opened(run: str) -> StoredRun:
+def opened(run: str) -> Run:
     """A run of the workspace by its id, or the folder of an audit. Raises GscError for neither."""
+    from gsc_core.run.stored import Run
     from gsc_core.workspace import runs
 
-    return runs.load_run(Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run))
+    return Run.load(Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run))

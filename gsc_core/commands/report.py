@@ -12,8 +12,8 @@ from gsc_core.commands.opened import opened
 from gsc_core.errors import GscError, SpecError
 
 if TYPE_CHECKING:
-    from gsc_core.workspace.decisions import Decision
-    from gsc_core.workspace.runs import StoredRun
+    from gsc_core.run.decisions import Decision
+    from gsc_core.run.stored import Run
 
 Format = Literal["html", "pdf", "json", "csv"]
 _SUFFIXES: dict[str, Format] = {
@@ -45,7 +45,7 @@ def report(
 ) -> None:
     """Write a run's report as HTML, PDF or JSON, or all its scores as CSV."""
     from gsc_core.files import written_aside
-    from gsc_core.workspace import decisions
+    from gsc_core.run import decisions
 
     kind = as_format or _format_of(out)
     if out.is_dir():
@@ -69,7 +69,7 @@ def _format_of(out: Path) -> Format:
         ) from error
 
 
-def _look_into(run: StoredRun, decision: Decision) -> None:
+def _look_into(run: Run, decision: Decision) -> None:
     """Make the explanations that are missing; a report without them is a report all the same."""
     from gsc_core.terminal import shown_progress
     from gsc_core.workspace import telling
@@ -81,7 +81,7 @@ def _look_into(run: StoredRun, decision: Decision) -> None:
         sys.stderr.write(f"The short-circuited channels are left out: {error}\n")
 
 
-def _content(run: StoredRun, decision: Decision, kind: Format, *, images: bool) -> bytes:
+def _content(run: Run, decision: Decision, kind: Format, *, images: bool) -> bytes:
     from gsc_core.report import report_of, scores_csv, to_html
 
     if kind == "csv":

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gsc_core.cli_options import AsJson
-from gsc_core.evaluation.counts import between
+from gsc_core.sentences.counts import between
 from gsc_core.terminal import console, shown_progress
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gsc_core.audit import AuditResult, AuditSpec, DetectorSpec, Progress, run_audit
+from gsc_core.audit import AuditSpec, DetectorSpec, Progress, run_audit
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, render_demo
 from gsc_core.detectors import CATALOGUE
+from gsc_core.run.stored import Run
 
 
-def run_demo(pictures_in: Path, out: Path, on_progress: Callable[[Progress], None]) -> AuditResult:
+def run_demo(pictures_in: Path, out: Path, on_progress: Callable[[Progress], None]) -> Run:
     """Render the pictures into a folder, where they are kept, and audit the committed network."""
 
     def drawing(done: int, total: int) -> None:

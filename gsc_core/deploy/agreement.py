@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +23,8 @@ from gsc_core.evaluation.metrics import Floats
 from gsc_core.images import decode_bytes
 from gsc_core.images.decode import read_bytes
 from gsc_core.reopened import Reopened
-from gsc_core.run.layout import METRICS_FILE, SCORES_FILE, unpacked_folder
+from gsc_core.run.document import RunDocument
+from gsc_core.run.layout import SCORES_FILE, unpacked_folder
 from gsc_core.spec import AuditSpec
 
 PICTURES = 48
@@ -113,7 +113,7 @@ def check(
 def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
     """What scores may differ by and still be the same: little against how far they spread."""
     low, high = np.quantile(stored.calibration, [0.05, 0.95])
-    on_cpu = told(audit.folder)["provenance"].get("device", "cpu") == "cpu"
+    on_cpu = RunDocument.read(audit.folder).provenance.device == "cpu"
     share = _SHARE if on_cpu else _SHARE_ELSEWHERE
     rounding = 1e-6 * float(np.abs(stored.calibration).max())
     tolerance = share * float(high - low) + rounding
@@ -121,12 +121,6 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
         # one calibration score more or less below a part's own moves its rank by a whole step
         tolerance += 2 / len(stored.calibration)
     return tolerance
-
-
-def told(folder: Path) -> dict[str, Any]:
-    """The audit's document; `reopen` has read the same file."""
-    document: dict[str, Any] = json.loads((folder / METRICS_FILE).read_bytes())
-    return document
 
 
 def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:

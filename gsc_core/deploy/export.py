@@ -20,7 +20,7 @@ import torch
 from gsc_core.audit import Progress
 from gsc_core.classifier.gate import checked_copy
 from gsc_core.classifier.gate_operators import DETECTOR
-from gsc_core.deploy.agreement import Stored, check, stored_scores, told
+from gsc_core.deploy.agreement import Stored, check, stored_scores
 from gsc_core.deploy.card import Agreement, DetectorCard, read_card
 from gsc_core.deploy.loading import open_detector, sha256_of
 from gsc_core.deploy.onnx_form import write_onnx
@@ -30,6 +30,7 @@ from gsc_core.errors import CheckpointError, GscError, SpecError
 from gsc_core.files import writing_to
 from gsc_core.reopened import Reopened, reopen
 from gsc_core.results import versions
+from gsc_core.run.document import RunDocument
 
 _PLAIN = Need.LOGITS | Need.FEATURES
 _SUFFIXES = (".pt2", ".onnx", ".json")
@@ -173,7 +174,7 @@ def _card(
         rule=rule,
         calibration=len(stored.calibration),
         calibration_flagged=int(np.count_nonzero(stored.calibration > threshold)),
-        in_sample=detector in told(audit.folder).get("in_sample", ()),
+        in_sample=detector in RunDocument.read(audit.folder).in_sample,
         preprocessing=audit.classifier.preprocessing,
         model_sha256=audit.classifier.sha256,
         program_sha256=sha256_of(program),

@@ -8,12 +8,12 @@ from gsc_core.gate import words
 from gsc_core.gate.metrics import AbsentError, Asked, Case, Of, Sets, Unit
 from gsc_core.gate.policy import BEST, DECISION, EACH, Policy, Rule
 from gsc_core.gate.verdict import Judged, Outcome, Verdict
-from gsc_core.workspace import decisions
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
 
 
-def judge(run: StoredRun, decision: Decision, policy: Policy) -> Verdict:
+def judge(run: Run, decision: Decision, policy: Policy) -> Verdict:
     """Hold a run, with the decision that sets its threshold, against every limit of a policy.
 
     A limit is kept when the whole interval keeps it, broken when the whole interval breaks it, and

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from gsc_core.evaluation.effects import Effect, Passed, counted
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.gate import intervals
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import PREDICTED_AFTER
-from gsc_core.workspace import decisions
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.stored import Run
 
 
 class AbsentError(Exception):
@@ -25,7 +25,7 @@ class AbsentError(Exception):
 class Case:
     """A run, and the decision that sets its threshold; what that does is counted once."""
 
-    run: StoredRun
+    run: Run
     decision: Decision
 
     @cached_property
@@ -43,7 +43,7 @@ class Asked:
     ood_set: str
 
     @property
-    def run(self) -> StoredRun:
+    def run(self) -> Run:
         """The run that is judged."""
         return self.case.run
 
@@ -90,9 +90,10 @@ def _audited(name: str) -> Callable[[Asked], Interval]:
 
     def measure(asked: Asked) -> Interval:
         row = asked.run.row(asked.detector, asked.ood_set)
-        if row is None:
+        found = None if row is None else row.metric(name)
+        if found is None:
             raise AbsentError("The run has no such figure: run the audit again.")
-        return row.metrics[name]
+        return found
 
     return measure
 
@@ -142,7 +143,7 @@ def _accuracy_passing(asked: Asked) -> Interval:
     return Interval(found.passing, found.low, found.high)
 
 
-def _right(run: StoredRun, column: str) -> NDArray[np.bool_]:
+def _right(run: Run, column: str) -> NDArray[np.bool_]:
     """Whether each labelled ID image is named rightly by a column of predictions."""
     known = run.rows_of(["id"])
     labelled = known[run.column("label")[known] >= 0]

@@ -9,26 +9,32 @@ from typing import Any
 import numpy as np
 
 from gsc_core import charts
-from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Effect, Passed
 from gsc_core.gate import stored
 from gsc_core.gate.judge import judge
-from gsc_core.report import model, naming
+from gsc_core.report import model
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
 from gsc_core.report.pictures import channels_note, groups_of
-from gsc_core.workspace import (
-    decision_doubts,
-    decision_outcomes,
-    decision_words,
-    decisions,
-    runs,
-    selections,
+from gsc_core.run import decisions
+from gsc_core.run.decisions import ClassEffect, Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.counts import in_1000
+from gsc_core.sentences.detector_names import about, called, title_of
+from gsc_core.sentences.outcomes import outcome_sentences
+from gsc_core.sentences.run import subject
+from gsc_core.sentences.selection import choice_sentences
+from gsc_core.sentences.threshold import (
+    basis_sentence,
+    familiar_sentence,
+    rule_words,
+    shortage,
+    strangers_sentence,
 )
-from gsc_core.workspace.decisions import ClassEffect, Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.sentences.warnings import extreme, rough
+from gsc_core.workspace import runs
 
 BINS = 60
 MOST_DRAWN = 12  # sets in the charts; the tables name all
@@ -37,7 +43,7 @@ CURVE_POINTS = 160
 PLACES = ("model", "id", "ood", "calibration")  # settings that name folders of this machine
 
 
-def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> model.Report:
+def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Report:
     """Everything the report says; `images` False leaves thumbnails and file names out.
 
     Raises GscError when the run's scores are missing or damaged, or the release policy is.
@@ -51,7 +57,7 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
     return model.Report(
         run=run.id,
         title=_title(run),
-        subject=runs.subject(run),
+        subject=subject(run),
         made=datetime.now(UTC).replace(microsecond=0),
         verdict=_verdict(found),
         limits=limits_of(run, decision, found, gated=gate is not None),
@@ -64,6 +70,7 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
         accuracy=run.id_accuracy,
         accuracy_after=run.id_accuracy_after,
         detectors=tuple(_detectors(run)),
+        names=_names(run, decision),
         own_choices=tuple(_own_choices(run)),
         excused=run.excused,
         histogram=_histogram(known, drawn),
@@ -73,19 +80,19 @@ def report_of(run: StoredRun, decision: Decision, *, images: bool = True) -> mod
         channels_note=channels_note(run, decision) if images else None,
         sets=tuple(_sets(run)),
         settings=_settings(run),
-        provenance=run.provenance,
+        provenance=run.provenance.recorded(),
         glossary=GLOSSARY,
     )
 
 
-def _title(run: StoredRun) -> str:
+def _title(run: Run) -> str:
     """What a person called it; an audit's folder outside the workspace has its own name alone."""
     return runs.title(run.id) if runs.is_kept(run) else run.id
 
 
-def _settings(run: StoredRun) -> dict[str, Any]:
+def _settings(run: Run) -> dict[str, Any]:
     """How it was run, without folders of this machine: digests say what was used."""
-    return {name: value for name, value in run.settings.items() if name not in PLACES}
+    return {name: each for name, each in run.settings.recorded().items() if name not in PLACES}
 
 
 def _verdict(found: Effect) -> str:
@@ -95,7 +102,7 @@ def _verdict(found: Effect) -> str:
     )
 
 
-def _gate(run: StoredRun, decision: Decision) -> model.Gate | None:
+def _gate(run: Run, decision: Decision) -> model.Gate | None:
     """What the workspace's release policy says; None where no limits were agreed."""
     policy = stored.current()
     if policy is None:
@@ -114,18 +121,18 @@ def _gate(run: StoredRun, decision: Decision) -> model.Gate | None:
     return model.Gate(outcome=verdict.outcome.value, sentence=verdict.sentence, rules=rules)
 
 
-def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided:
+def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
     calibration = len(run.calibration_scores(decision.detector))
-    none = decision_words.shortage(decision.rule, calibration) or decision_doubts.extreme(decision)
-    sentences = [decision_words.familiar_sentence(found), decision_words.strangers_sentence(found)]
+    none = shortage(decision.rule, calibration) or extreme(decision)
+    sentences = [familiar_sentence(found), strangers_sentence(found)]
     if none is None:
-        sentences.append(decision_words.basis_sentence(run, decision, found))
-    sentences += decision_outcomes.outcome_sentences(decision.rule, found)
+        sentences.append(basis_sentence(run, decision, found))
+    sentences += outcome_sentences(decision.rule, found)
     return model.Decided(
         detector=decision.detector,
-        title=naming.title_of(decision.detector),
-        about=naming.about(decision.detector),
-        rule=decision_words.rule_words(decision.rule),
+        title=title_of(run, decision.detector),
+        about=about(run, decision.detector),
+        rule=rule_words(decision.rule),
         value=decision.value,
         chosen=decision.chosen,
         halved=decision.halved,
@@ -134,15 +141,15 @@ def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided
         strangers=tuple(_counted(name, one) for name, one in found.strangers.items()),
         strangers_share=found.strangers_share,
         sentences=tuple(sentences),
-        warning=none or decision_doubts.rough(run, decision),
+        warning=none or rough(run, decision),
     )
 
 
-def _by_set(run: StoredRun, decision: Decision) -> Iterable[model.SetFigures]:
+def _by_set(run: Run, decision: Decision) -> Iterable[model.SetFigures]:
     for name in run.ood_sets:
         row = run.row(decision.detector, name)
         if row is not None:
-            fpr95, auroc = (_figure(row.metrics[metric]) for metric in ("fpr95", "auroc"))
+            fpr95, auroc = (_figure(row.metric(metric)) for metric in ("fpr95", "auroc"))
             yield model.SetFigures(name=name, fpr95=fpr95, auroc=auroc)
 
 
@@ -154,7 +161,7 @@ def _class_row(one: ClassEffect) -> model.ClassRow:
     return model.ClassRow(name=one.name, familiar=familiar, strangers=strangers)
 
 
-def _refusing(run: StoredRun, decision: Decision) -> model.Refusing | None:
+def _refusing(run: Run, decision: Decision) -> model.Refusing | None:
     """What is gained by refusing; None without labels."""
     found = decisions.selective_of(run, decision)
     if found is None:
@@ -184,7 +191,7 @@ def _counted(name: str, found: Passed) -> model.Counted:
     )
 
 
-def _detectors(run: StoredRun) -> Iterable[model.DetectorRow]:
+def _detectors(run: Run) -> Iterable[model.DetectorRow]:
     """The mean rows, the best first, those that point the wrong way last."""
     means = (run.row(name) for name in run.ranked())
     for row in (row for row in means if row is not None):
@@ -193,16 +200,23 @@ def _detectors(run: StoredRun) -> Iterable[model.DetectorRow]:
             notes.append("read the other way round than published")
         yield model.DetectorRow(
             name=row.detector,
-            title=naming.title_of(row.detector),
-            fpr95=_figure(row.metrics["fpr95"]),
-            auroc=_figure(row.metrics["auroc"]),
+            title=title_of(run, row.detector),
+            fpr95=_figure(row.metric("fpr95")),
+            auroc=_figure(row.metric("auroc")),
             notes=tuple(notes),
         )
 
 
-def _own_choices(run: StoredRun) -> Iterable[str]:
+def _names(run: Run, decision: Decision) -> dict[str, str]:
+    """What every detector that the report may name is called."""
+    recorded = [record.name for record in run.document.detectors]
+    names = dict.fromkeys([*run.detectors, *run.excused, *recorded, decision.detector])
+    return {name: called(run, name) for name in names}
+
+
+def _own_choices(run: Run) -> Iterable[str]:
     """How detectors set themselves, and what that was not done on."""
-    chosen = selections.choices(run).sentences()
+    chosen = choice_sentences(run)
     if chosen:
         yield (
             "Some detectors set themselves, on familiar calibration pictures and on stand-ins for "
@@ -211,7 +225,9 @@ def _own_choices(run: StoredRun) -> Iterable[str]:
         yield from chosen
 
 
-def _figure(interval: Interval) -> model.Figure:
+def _figure(interval: Interval | None) -> model.Figure | None:
+    if interval is None:
+        return None
     return model.Figure(value=interval.value, low=interval.low, high=interval.high)
 
 
@@ -237,13 +253,11 @@ def _roc(known: Floats, name: str, strange: Floats) -> model.RocLine:
     return model.RocLine(name=name, auroc=auroc, points=tuple(zip(x, y, strict=True)))
 
 
-def _sets(run: StoredRun) -> Iterable[model.SetTested]:
+def _sets(run: Run) -> Iterable[model.SetTested]:
     ours = {
         "id": ("Familiar pictures", "the test"),
         "calibration": ("Calibration pictures", "setting up detectors and threshold"),
     }
-    digests = run.provenance.get("image_sets_sha256")
-    known = digests if isinstance(digests, dict) else {}
     for name, images in run.images.items():
         words, use = ours.get(name, (name, "the test, as strangers"))
         yield model.SetTested(
@@ -252,5 +266,5 @@ def _sets(run: StoredRun) -> Iterable[model.SetTested]:
             scored=images.scored,
             broken=images.broken,
             duplicates=images.duplicates,
-            sha256=known.get(name),
+            sha256=run.provenance.image_sets_sha256.get(name),
         )

@@ -12,12 +12,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gsc_core.evaluation import counts
 from gsc_core.report import figures
 from gsc_core.report.model import Explained, Report, SetTested
-from gsc_core.report.naming import called
 from gsc_core.report.printable import printable
-from gsc_core.workspace import decision_words
+from gsc_core.sentences.counts import in_1000
+from gsc_core.sentences.threshold import between
 
 TEMPLATE = "report.html.j2"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -65,8 +64,8 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": lambda share: Markup("{:.1f}&nbsp;%").format(100 * share),
-        "in_1000": counts.in_1000,
-        "between": decision_words.between,
+        "in_1000": in_1000,
+        "between": between,
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         # Figures are SVG in which every name is text by construction.
         "drawn": Markup,
@@ -74,7 +73,6 @@ def _environment() -> Environment:
         "cut": _cut,
         "number": lambda value: f"{value:.4g}".replace("-", "−"),
         "points": _points,
-        "called": called,
         "left_out": _left_out,
     }
     return environment

@@ -1,13 +1,12 @@
 """What an audit does not say: the sentences that stand second in every report."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from gsc_core.evaluation.thresholds import Effect
-from gsc_core.report.naming import called
-from gsc_core.workspace import decision_words, runs
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.decisions import Decision
+from gsc_core.run.document import Settings
+from gsc_core.run.stored import Run
+from gsc_core.sentences.detector_names import called
+from gsc_core.sentences.run import assumption
+from gsc_core.sentences.threshold import between, learned
 
 MOST_NAMED = 8
 NO_POLICY = (
@@ -16,15 +15,15 @@ NO_POLICY = (
 FEW = 100  # pictures, under which a set's share is known only roughly
 
 
-def limits_of(run: StoredRun, decision: Decision, found: Effect, *, gated: bool) -> tuple[str, ...]:
+def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tuple[str, ...]:
     """One sentence for each limit that holds for this run, the gravest first.
 
     `gated` is whether a release policy was agreed and judges the run.
     """
     sentences = (
         _backwards(run, decision),
-        runs.assumption(run),
-        decision_words.learned(decision, run),
+        assumption(run),
+        learned(decision, run),
         _strangers(run),
         _few(found),
         rounded(run.settings),
@@ -36,9 +35,9 @@ def limits_of(run: StoredRun, decision: Decision, found: Effect, *, gated: bool)
     return tuple(sentence for sentence in sentences if sentence)
 
 
-def rounded(settings: Mapping[str, Any]) -> str:
+def rounded(settings: Settings) -> str:
     """What the precision of the network does to the figures; empty where it does nothing."""
-    if settings.get("precision") != "bf16":
+    if settings.precision != "bf16":
         return ""
     return (
         "The network computed in bf16, which rounds more than usual: in float32 single scores are "
@@ -46,16 +45,17 @@ def rounded(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _backwards(run: StoredRun, decision: Decision) -> str:
+def _backwards(run: Run, decision: Decision) -> str:
     if decision.detector not in run.inverted:
         return ""
     return (
-        f"The detector {called(decision.detector)} points the wrong way: strangers, or stand-ins "
-        "for them, score lower than familiar pictures, so its threshold may catch the wrong ones."
+        f"The detector {called(run, decision.detector)} points the wrong way: strangers, or "
+        "stand-ins for them, score lower than familiar pictures, so its threshold may catch the "
+        "wrong ones."
     )
 
 
-def _strangers(run: StoredRun) -> str:
+def _strangers(run: Run) -> str:
     named = ", ".join(run.ood_sets[:MOST_NAMED])
     more = len(run.ood_sets) - MOST_NAMED
     sets = len(run.ood_sets)
@@ -74,20 +74,20 @@ def _few(found: Effect) -> str:
         return ""
     return (
         f"Of the smallest set ({name}) {smallest.total} pictures were tested, which leaves its "
-        f"share anywhere from {decision_words.between(smallest)} of 1,000."
+        f"share anywhere from {between(smallest)} of 1,000."
     )
 
 
-def _favourite(run: StoredRun, decision: Decision) -> str:
+def _favourite(run: Run, decision: Decision) -> str:
     if len(run.detectors) == 1 or decision.detector != run.best().detector:
         return ""
     return (
-        f"{called(decision.detector)} did best of {len(run.detectors)} detectors on these same "
-        "pictures: on new ones expect it to do a little worse."
+        f"{called(run, decision.detector)} did best of {len(run.detectors)} detectors on these "
+        "same pictures: on new ones expect it to do a little worse."
     )
 
 
-def _left_out(run: StoredRun) -> str:
+def _left_out(run: Run) -> str:
     broken = sum(images.broken for images in run.images.values())
     doubled = sum(images.duplicates for images in run.images.values())
     if not broken + doubled:
@@ -98,7 +98,7 @@ def _left_out(run: StoredRun) -> str:
     )
 
 
-def _unlabelled(run: StoredRun) -> str:
+def _unlabelled(run: Run) -> str:
     if run.id_accuracy is not None:
         return ""
     return (

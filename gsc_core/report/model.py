@@ -62,8 +62,8 @@ class DetectorRow(_Part):
 
     name: str
     title: str
-    fpr95: Figure
-    auroc: Figure
+    fpr95: Figure | None
+    auroc: Figure | None
     notes: tuple[str, ...]
 
 
@@ -71,8 +71,8 @@ class SetFigures(_Part):
     """The deciding detector on one OOD set, whatever the threshold."""
 
     name: str
-    fpr95: Figure
-    auroc: Figure
+    fpr95: Figure | None
+    auroc: Figure | None
 
 
 class Bars(_Part):
@@ -222,7 +222,8 @@ class Report(_Part):
     """Everything a report says about one run.
 
     classes: those the threshold matters most to, and `classes_more` is how many are not listed.
-    own_choices: how detectors set themselves. channels_note: why pictures have no channels.
+    names: what detectors are called in words. own_choices: how they set themselves.
+    channels_note: why pictures have no channels.
     """
 
     format: Literal["gsc-audit-report"] = "gsc-audit-report"
@@ -242,6 +243,7 @@ class Report(_Part):
     accuracy: float | None
     accuracy_after: Mapping[str, float]
     detectors: tuple[DetectorRow, ...]
+    names: Mapping[str, str] = {}
     own_choices: tuple[str, ...] = ()
     excused: Mapping[str, str]
     histogram: Histogram

@@ -10,17 +10,18 @@ from gsc_core.explanation import ChannelReading, Explanation
 from gsc_core.images.overlay import overlaid
 from gsc_core.images.thumbnails import thumbnail
 from gsc_core.report import model
-from gsc_core.workspace import gallery, telling
-from gsc_core.workspace.decisions import Decision
+from gsc_core.run import gallery
+from gsc_core.run.decisions import Decision
+from gsc_core.run.gallery import RunPicture
+from gsc_core.run.stored import Run
+from gsc_core.workspace import telling
 from gsc_core.workspace.explanations import StoredExplanation
-from gsc_core.workspace.gallery import RunPicture
-from gsc_core.workspace.runs import StoredRun
 
 THUMBNAIL = 176  # pixels
 CHANNELS = 3  # told of a picture
 
 
-def groups_of(run: StoredRun, decision: Decision) -> Iterable[model.PictureGroup]:
+def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
     """The groups of telling pictures; raises GscError when the scores are missing or damaged."""
     column, detector = run.column(decision.detector), telling.explainer(run, decision)
     for group in telling.telling(run, decision):
@@ -36,7 +37,7 @@ def groups_of(run: StoredRun, decision: Decision) -> Iterable[model.PictureGroup
         yield model.PictureGroup(title=group.title, pictures=pictures)
 
 
-def channels_note(run: StoredRun, decision: Decision) -> str | None:
+def channels_note(run: Run, decision: Decision) -> str | None:
     """Why pictures have no short-circuited channels beside them; None where all have them."""
     rows = [row for group in telling.telling(run, decision) for row in group.rows]
     found = [telling.explained(run, row, decision) for row in rows]
@@ -51,7 +52,7 @@ def channels_note(run: StoredRun, decision: Decision) -> str | None:
 
 
 def _picture(
-    run: StoredRun, one: RunPicture, score: float, explained: model.Explained | None
+    run: Run, one: RunPicture, score: float, explained: model.Explained | None
 ) -> model.Picture:
     return model.Picture(
         file=one.file,

@@ -6,14 +6,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from gsc_core.workspace import gallery
+from gsc_core.run import gallery
+from gsc_core.run.stored import Run
 from gsc_core.workspace.cells import harmless
-from gsc_core.workspace.runs import StoredRun
 
 _BOM = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
-def scores_csv(run: StoredRun, *, files: bool = True) -> bytes:
+def scores_csv(run: Run, *, files: bool = True) -> bytes:
     """One row an image: set, role, file, class names, confidence and each detector's score.
 
     `files` False leaves the file names out. UTF-8 with a byte order mark. Text that a spreadsheet
@@ -39,7 +39,7 @@ def scores_csv(run: StoredRun, *, files: bool = True) -> bytes:
     return _BOM + file.getvalue()
 
 
-def _class_names(run: StoredRun, column: str) -> pa.Array:
+def _class_names(run: Run, column: str) -> pa.Array:
     """Class indices as names; unknown ones stay empty."""
     indices = pa.array(run.column(column))
     known = pc.unique(indices).to_pylist()

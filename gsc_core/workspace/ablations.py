@@ -11,10 +11,10 @@ from gsc_core.ablation.table import ABLATION_FILE
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
 from gsc_core.run.layout import SPEC_FILE
+from gsc_core.run.stored import Run
 from gsc_core.spec import AuditSpec
 from gsc_core.workspace import queue, runs
 from gsc_core.workspace.database import Job, Kind
-from gsc_core.workspace.runs import StoredRun
 
 _QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds a picture, measured; see `estimate`
 _START = 10.0  # seconds to open the model and to learn
@@ -67,19 +67,19 @@ def version(run_id: str) -> int:
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def images_used(run: StoredRun) -> dict[str, int]:
+def images_used(run: Run) -> dict[str, int]:
     """About how many pictures of each set an ablation of this run takes."""
     return {name: min(found.scored, IMAGES_PER_SET) for name, found in run.images.items()}
 
 
-def estimate(run: StoredRun) -> tuple[float, float]:
+def estimate(run: Run) -> tuple[float, float]:
     """About how many seconds an ablation of this run takes, at least and at most.
 
     The audit tells what a picture costs on this machine. All settings together cost little when
     the network is linear after the layer, and several passes when it is not.
     """
     scored = sum(found.scored for found in run.images.values())
-    took = run.provenance.get("seconds")
-    each = float(took) / scored if isinstance(took, int | float) and scored else 0.05
+    took = run.provenance.seconds
+    each = took / scored if took is not None and scored else 0.05
     pictures = sum(images_used(run).values())
     return _START + _QUICKER * each * pictures, _START + _LONGER * each * pictures

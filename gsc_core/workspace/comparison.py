@@ -8,8 +8,9 @@ import pandas as pd
 
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import Curve, curve
+from gsc_core.run.document import Result
+from gsc_core.run.stored import Run
 from gsc_core.workspace import runs
-from gsc_core.workspace.runs import Row, StoredRun
 
 HIGHER_IS_BETTER = frozenset({"auroc", "aupr_in", "aupr_out"})
 """The metrics of which more is better; of the others less is."""
@@ -23,7 +24,7 @@ class Winner:
     """
 
     ood_set: str
-    best: Row
+    best: Result
     level: tuple[str, ...]
     of: int
 
@@ -40,13 +41,16 @@ class Comparison:
 
     overview: pd.DataFrame
     pairs: tuple[tuple[str, str], ...]
-    runs: dict[str, StoredRun]
+    runs: dict[str, Run]
 
     def table(self, metric: str) -> pd.DataFrame:
-        """`Interval` of each common detector and OOD set (rows) in each run (columns)."""
+        """Of each common detector and OOD set (rows) the `Interval` in each run (columns).
+
+        None where a run does not have the metric.
+        """
         cells = {
             name: [
-                _found(run, detector, ood_set).metrics[metric] for detector, ood_set in self.pairs
+                _found(run, detector, ood_set).metric(metric) for detector, ood_set in self.pairs
             ]
             for name, run in self.runs.items()
         }
@@ -65,14 +69,14 @@ class Comparison:
         return found
 
 
-def winners(run: StoredRun, metric: str) -> tuple[Winner, ...]:
+def winners(run: Run, metric: str) -> tuple[Winner, ...]:
     """For the mean and each OOD set: who is best, and who cannot be told from the best.
 
     A detector that points the wrong way only wins, or is as good, where nothing else was measured.
     """
     found = []
     for ood_set in (MEAN, *run.ood_sets):
-        rows = [row for row in run.rows if row.ood_set == ood_set]
+        rows = [row for row in run.rows if row.ood_set == ood_set and metric in row.metrics]
         ranked = sorted(rows, key=lambda row: _rank(run, row, metric))
         if ranked:
             best = ranked[0].metrics[metric]
@@ -86,13 +90,13 @@ def winners(run: StoredRun, metric: str) -> tuple[Winner, ...]:
     return tuple(found)
 
 
-def compare(chosen: Sequence[StoredRun]) -> Comparison:
+def compare(chosen: Sequence[Run]) -> Comparison:
     """Put runs side by side; a run's label is its title, with its id where titles are the same."""
     named = dict(zip(_labels(chosen), chosen, strict=True))
     return Comparison(_overview(named), _pairs(chosen), named)
 
 
-def _rank(run: StoredRun, row: Row, metric: str) -> tuple[bool, float, str]:
+def _rank(run: Run, row: Result, metric: str) -> tuple[bool, float, str]:
     value = row.metrics[metric].value
     return (
         row.detector in run.inverted,
@@ -101,7 +105,7 @@ def _rank(run: StoredRun, row: Row, metric: str) -> tuple[bool, float, str]:
     )
 
 
-def _labels(chosen: Sequence[StoredRun]) -> list[str]:
+def _labels(chosen: Sequence[Run]) -> list[str]:
     titles = [runs.title(run.id) for run in chosen]
     often = Counter(titles)
     return [
@@ -110,15 +114,15 @@ def _labels(chosen: Sequence[StoredRun]) -> list[str]:
     ]
 
 
-def _overview(named: dict[str, StoredRun]) -> pd.DataFrame:
+def _overview(named: dict[str, Run]) -> pd.DataFrame:
     lines: dict[str, dict[str, str | Interval | float | int | None]] = {}
     for name, run in named.items():
         best = run.best()
         lines[name] = {
-            "Model": str(run.settings.get("classifier", "unknown")),
+            "Model": run.settings.classifier or "unknown",
             "Best detector": best.detector,
-            "FPR95": best.metrics["fpr95"],
-            "AUROC": best.metrics["auroc"],
+            "FPR95": best.metric("fpr95"),
+            "AUROC": best.metric("auroc"),
             "ID accuracy": run.id_accuracy,
             "Familiar pictures": _scored(run, ["id"]),
             "Strangers": _scored(run, run.ood_sets),
@@ -127,13 +131,13 @@ def _overview(named: dict[str, StoredRun]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Run")
 
 
-def _scored(run: StoredRun, sets: Sequence[str]) -> int | None:
+def _scored(run: Run, sets: Sequence[str]) -> int | None:
     if not set(sets) <= run.images.keys():
         return None
     return sum(run.images[name].scored for name in sets)
 
 
-def _pairs(chosen: Sequence[StoredRun]) -> tuple[tuple[str, str], ...]:
+def _pairs(chosen: Sequence[Run]) -> tuple[tuple[str, str], ...]:
     """In the order of the first run; a mean over other sets is another quantity, so left out."""
     if not chosen:
         return ()
@@ -144,7 +148,7 @@ def _pairs(chosen: Sequence[StoredRun]) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in first if pair in common and (same_sets or pair[1] != MEAN))
 
 
-def _found(run: StoredRun, detector: str, ood_set: str) -> Row:
+def _found(run: Run, detector: str, ood_set: str) -> Result:
     row = run.row(detector, ood_set)
     assert row is not None  # a common pair
     return row

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gsc_core.audit import Progress
-from gsc_core.detectors import find
-from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import GscError, ImageError
 from gsc_core.files import written_aside
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.decode import MAX_BYTES
 from gsc_core.reopened import Reopened
-from gsc_core.workspace import decisions, gallery, judged, queue, runs
+from gsc_core.run import decisions, gallery
+from gsc_core.run.stored import Run, version_of
+from gsc_core.workspace import judged, queue, runs
 from gsc_core.workspace.database import Job, Kind, State, new_id
 from gsc_core.workspace.judged import Judged
-from gsc_core.workspace.runs import StoredRun
 
 KEPT_TRIES = 50
 _TRY_ID = re.compile(r"[0-9a-f]{12}")
 _PICTURE = "picture"
+_USUAL = "gsc"  # explains where no detector of the run does
 _LONGEST_NAME = 200
 
 
@@ -41,16 +41,11 @@ class Tried(Judged):
     picture: Path
 
 
-def explainers(run: StoredRun) -> tuple[str, ...]:
+def explainers(run: Run) -> tuple[str, ...]:
     """The detectors that can explain a picture: the run's GSC ones, else the usual one."""
-    return tuple(name for name in run.detectors if _explains(name)) or (GSC.name,)
-
-
-def _explains(detector: str) -> bool:
-    try:
-        return find(detector).explains
-    except GscError:  # of another version
-        return False
+    records = {name: run.record(name) for name in run.detectors}
+    able = tuple(name for name, record in records.items() if record and record.explains)
+    return able or (_USUAL,)
 
 
 def ask(run_id: str, row: int, detector: str) -> Job | None:
@@ -83,7 +78,7 @@ def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | Non
     return stored(_run(run_id), row, detector)
 
 
-def stored(run: StoredRun, row: int, detector: str) -> StoredExplanation | None:
+def stored(run: Run, row: int, detector: str) -> StoredExplanation | None:
     """As `explanation`, of a run that was loaded already."""
     return judged.read(run, _folder(run, row, detector), StoredExplanation)
 
@@ -97,7 +92,7 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     make(run, row, detector, on_progress)
 
 
-def make(run: StoredRun, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
+def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
     """Explain a row and keep that; raises GscError when its picture is gone or cannot be read."""
     (picture,) = gallery.pictures(run, [row])
     path = gallery.picture_path(run, picture.role, picture.set, picture.file)
@@ -156,39 +151,39 @@ def tried(run_id: str, try_id: str) -> Tried | None:
     return judged.read(run, folder, Tried, picture=folder / _PICTURE)
 
 
-def _run(run_id: str) -> StoredRun:
+def _run(run_id: str) -> Run:
     folder = runs.run_folder(run_id)
-    return _loaded(folder, runs.version(folder))
+    return _loaded(folder, version_of(folder))
 
 
 @lru_cache(maxsize=8)
-def _loaded(folder: Path, version: int) -> StoredRun:
-    return runs.load_run(folder)
+def _loaded(folder: Path, version: int) -> Run:
+    return Run.load(folder)
 
 
-def _opened(run: StoredRun, on_progress: Callable[[Progress], None]) -> Reopened:
+def _opened(run: Run, on_progress: Callable[[Progress], None]) -> Reopened:
     on_progress(Progress("opening the audit", 0, 1))
-    audit = judged.opened(run.path, runs.version(run.path))
+    audit = judged.opened(run.path, run.version)
     on_progress(Progress("looking at the picture", 0, 1))
     return audit
 
 
-def _payload(run: StoredRun, row: int, detector: str) -> dict[str, int | str]:
-    return {"row": int(row), "detector": detector, "version": runs.version(run.path)}
+def _payload(run: Run, row: int, detector: str) -> dict[str, int | str]:
+    return {"row": int(row), "detector": detector, "version": run.version}
 
 
-def _folder(run: StoredRun, row: int, detector: str) -> Path:
+def _folder(run: Run, row: int, detector: str) -> Path:
     digest = hashlib.sha256(detector.encode()).hexdigest()[:12]
     return run.path / "explanations" / f"{row}-{digest}"
 
 
-def _try_folder(run: StoredRun, try_id: str) -> Path:
+def _try_folder(run: Run, try_id: str) -> Path:
     if not _TRY_ID.fullmatch(try_id):
         raise GscError("There is no such tried picture: drop it again.")
     return run.path / "tried" / try_id
 
 
-def _prune(run: StoredRun) -> None:
+def _prune(run: Run) -> None:
     """Throw the oldest tries away, so that with one more there are as many as are kept."""
     waiting = queue.jobs(kinds=(Kind.TRY,), states=queue.WAITING, subject=run.id)
     needed = {job.payload["try"] for job in waiting}

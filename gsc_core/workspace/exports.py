@@ -18,11 +18,12 @@ from gsc_core.deploy.card import DetectorCard, read_card, spelled
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId, Typed
 from gsc_core.images.aside import folder_written_aside
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import CALIBRATION_FILE
-from gsc_core.workspace import ablations, decisions, queue, runs
+from gsc_core.run.stored import Run
+from gsc_core.workspace import ablations, queue, runs
 from gsc_core.workspace.database import Job, Kind, session
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
 
 KEPT = 10
 """So many exports of a run are kept, the newest."""
@@ -61,7 +62,7 @@ class StoredExport:
         return self.folder / file
 
 
-def obstacle(run: StoredRun) -> str | None:
+def obstacle(run: Run) -> str | None:
     """Why this run cannot give its detector away, as far as its files tell at a glance."""
     try:
         checkpoint = ablations.specification(run.path).model.checkpoint
@@ -77,7 +78,7 @@ def obstacle(run: StoredRun) -> str | None:
     return None
 
 
-def offered(run: StoredRun, detector: str) -> Decision:
+def offered(run: Run, detector: str) -> Decision:
     """The threshold that an export of this detector gets: by the rule that the run is judged by.
 
     A value set by hand fits the detector it was set for alone; others get the default rule.
@@ -95,13 +96,13 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
     Raises GscError when the run cannot be opened again or has no such detector, and for a threshold
     that flags all or nothing.
     """
-    run = runs.load_run(runs.run_folder(run_id))
+    run = Run.load(runs.run_folder(run_id))
     if decision.detector not in run.detectors:
         raise GscError(f"This run has no detector {decision.detector}: choose one of its own.")
     decisions.ensure_finite(decision)
     if reason := obstacle(run):
         raise GscError(reason)
-    order = Order(decision=decision, onnx=onnx, version=runs.version(run.path))
+    order = Order(decision=decision, onnx=onnx, version=run.version)
     payload = order.model_dump(mode="json")
     title = f"Detector {decision.detector} of {runs.title(run_id)}"
     with session():  # held, so that two visitors cannot both find none
@@ -109,7 +110,7 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
         return asked or queue.submit(Kind.EXPORT, title, run_id, payload)
 
 
-def command(run: StoredRun, decision: Decision, *, onnx: bool = False) -> str:
+def command(run: Run, decision: Decision, *, onnx: bool = False) -> str:
     """The same export as one would ask for it on the command line."""
     words = ["gsc", "export", run.id, "--detector", decision.detector]
     words += ["--threshold", spelled(decision.rule), "--out", PROGRAM_FILE]
@@ -123,7 +124,7 @@ def at_work(run_id: str) -> list[Job]:
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPORT` job; see `tasks`."""
-    run = runs.load_run(runs.run_folder(job.subject))
+    run = Run.load(runs.run_folder(job.subject))
     order, folder = Order.model_validate(job.payload), _folder(run, job.id)
     if _read(run, folder) is None:  # else killed between the result and its record
         _make(run, order, folder, on_progress)
@@ -131,7 +132,7 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
         delete_export(run.id, old.id)
 
 
-def exports(run: StoredRun) -> tuple[StoredExport, ...]:
+def exports(run: Run) -> tuple[StoredExport, ...]:
     """What was made of a run's detectors, the newest first; what cannot be read is left out."""
     found = [
         stored
@@ -156,12 +157,10 @@ def delete_export(run_id: str, export_id: str) -> None:
         raise GscError(f"The export cannot be deleted ({reason}): check its folder.") from error
 
 
-def _make(
-    run: StoredRun, order: Order, folder: Path, on_progress: Callable[[Progress], None]
-) -> None:
+def _make(run: Run, order: Order, folder: Path, on_progress: Callable[[Progress], None]) -> None:
     from gsc_core.deploy.export import export_detector  # noqa: PLC0415 - a page needs none of it
 
-    if order.version != runs.version(run.path):
+    if order.version != run.version:
         raise GscError(
             "The run was audited again since this detector was asked for: ask for it anew."
         )
@@ -181,7 +180,7 @@ def _make(
         (part / _ORDER_FILE).write_text(order.model_dump_json(), encoding="utf-8")
 
 
-def _read(run: StoredRun, folder: Path) -> StoredExport | None:
+def _read(run: Run, folder: Path) -> StoredExport | None:
     try:
         order = Order.model_validate_json((folder / _ORDER_FILE).read_bytes())
         card = read_card(folder / CARD_FILE)
@@ -191,11 +190,11 @@ def _read(run: StoredRun, folder: Path) -> StoredExport | None:
         return None
     if PROGRAM_FILE not in files:
         return None
-    current = order.version == runs.version(run.path)
+    current = order.version == run.version
     return StoredExport(folder.name, folder, order, card, files, current)
 
 
-def _folder(run: StoredRun, export_id: str) -> Path:
+def _folder(run: Run, export_id: str) -> Path:
     if not _ID.fullmatch(export_id):
         raise GscError("There is no such exported detector: choose one from the list.")
     return run.path / "exports" / export_id

@@ -11,6 +11,8 @@ from sqlmodel import col
 
 from gsc_core.errors import GscError
 from gsc_core.run.layout import LOG_FILE
+from gsc_core.run.stored import Run, version_of
+from gsc_core.sentences.run import answer
 from gsc_core.workspace import queue, runs, shares
 from gsc_core.workspace.audits import LONGEST_TITLE
 from gsc_core.workspace.database import Job, Kind, State, new_id, session
@@ -91,7 +93,7 @@ def verdict(entry: RunEntry) -> Verdict | None:
     if not entry.finished:
         return None
     folder = runs.run_folder(entry.id)
-    return _verdict(str(folder), runs.version(folder))
+    return _verdict(str(folder), version_of(folder))
 
 
 def log_tail(run_id: str, lines: int = 40) -> str:
@@ -148,8 +150,7 @@ def _outcome(job: Job | None, finished: bool) -> Outcome:
 @lru_cache(maxsize=2048)
 def _verdict(folder: str, version: int) -> Verdict:
     try:
-        run = runs.load_run(Path(folder))
+        run = Run.load(Path(folder))
     except GscError as error:
         return Verdict(None, error=str(error))
-    seconds = run.provenance.get("seconds")
-    return Verdict(runs.answer(run), seconds if isinstance(seconds, int | float) else None)
+    return Verdict(answer(run), run.provenance.seconds)

@@ -5,17 +5,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gsc_core.errors import SpecError
-from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.explanation import Explanation, crop_jpeg, heat_png
 from gsc_core.files import written_aside
 from gsc_core.reopened import Reopened, Seen, reopen
-from gsc_core.workspace import decisions, runs
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.placement import Place, decided, place
+from gsc_core.run.stored import Run
 
 NEAREST = 8
 _FOUND, _CROP, _HEAT = "found.json", "crop.jpg", "heat.png"
@@ -31,34 +30,6 @@ class Near(BaseModel):
     row: int
     file: str
     similarity: float
-
-
-class Place(BaseModel):
-    """Where one detector's score lies among the familiar pictures that the audit tested on.
-
-    `percentile` is the share of those, 0 to 100, that score at most as high: 99 is stranger than
-    nearly all of them. `threshold` keeps 95 % of the calibration pictures, None when they are too
-    few for that; the deciding detector has the run's own.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    detector: str
-    score: float
-    percentile: float
-    threshold: float | None
-
-    @property
-    def outside(self) -> bool:
-        """Whether this detector flags the picture."""
-        return self.threshold is not None and self.score > self.threshold
-
-    @property
-    def share_below(self) -> str:
-        """The percentile in words; what is not all, or not none, is never rounded to it."""
-        if 99 < self.percentile < 100:
-            return "more than 99 %"
-        return "less than 1 %" if 0 < self.percentile < 1 else f"{self.percentile:.0f} %"
 
 
 class Found(BaseModel):
@@ -106,7 +77,7 @@ def opened(folder: Path, version: int) -> Reopened:
 
 
 def judge(
-    run: StoredRun, audit: Reopened, seen: Seen, name: str, scores: dict[str, float], detector: str
+    run: Run, audit: Reopened, seen: Seen, name: str, scores: dict[str, float], detector: str
 ) -> Found:
     """Place a picture's `scores` among the run's, and explain it by a GSC `detector`."""
     explanation, unexplained = None, None
@@ -117,7 +88,7 @@ def judge(
     probabilities = seen.batch.logits[0].softmax(dim=0)
     near = audit.nearest(seen, NEAREST)
     return Found(
-        version=runs.version(run.path),
+        version=run.version,
         name=name,
         predicted=int(probabilities.argmax()),
         confidence=float(probabilities.max()),
@@ -141,7 +112,7 @@ def write(folder: Path, found: Found, seen: Seen) -> None:
         part.write_text(found.model_dump_json(), encoding="utf-8")
 
 
-def read(run: StoredRun, folder: Path, kind: type[J], **more: Any) -> J | None:
+def read(run: Run, folder: Path, kind: type[J], **more: Any) -> J | None:
     """What `write` left, as a `kind` of Judged with `more` fields.
 
     None when there is nothing, it cannot be read, or the run was audited again since.
@@ -151,7 +122,7 @@ def read(run: StoredRun, folder: Path, kind: type[J], **more: Any) -> J | None:
         found = Found.model_validate(stored)
     except (OSError, ValueError, ValidationError):
         return None
-    if found.version != runs.version(run.path):
+    if found.version != run.version:
         return None
     decision = decisions.current(run)
     heat = folder / _HEAT
@@ -162,26 +133,3 @@ def read(run: StoredRun, folder: Path, kind: type[J], **more: Any) -> J | None:
         "decision": decision,
     }
     return kind(**dict(found) | told | more)
-
-
-def place(run: StoredRun, detector: str, score: float) -> Place:
-    """Where a score lies, with the threshold that holds until somebody decides."""
-    familiar = run.scores(detector)["id"]
-    threshold = keep_id(run.calibration_scores(detector), decisions.KEEP)
-    return Place(
-        detector=detector,
-        score=score,
-        percentile=float(100 * np.mean(familiar <= score)),
-        threshold=_finite(threshold),
-    )
-
-
-def decided(found: Place, decision: Decision) -> Place:
-    """The same place by a decision, where that is about its detector."""
-    if found.detector != decision.detector:
-        return found
-    return found.model_copy(update={"threshold": _finite(decision.value)})
-
-
-def _finite(threshold: float) -> float | None:
-    return threshold if np.isfinite(threshold) else None

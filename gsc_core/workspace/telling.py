@@ -6,11 +6,12 @@ from typing import Any
 
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
-from gsc_core.workspace import decisions, explanations, gallery, queue, runs
+from gsc_core.run import decisions, gallery
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.workspace import explanations, queue, runs
 from gsc_core.workspace.database import Job, Kind, State, session
-from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.explanations import StoredExplanation
-from gsc_core.workspace.runs import StoredRun
 
 IN_A_GROUP = 4
 PHASE = "explaining the pictures"
@@ -24,7 +25,7 @@ class Group:
     rows: tuple[int, ...]
 
 
-def telling(run: StoredRun, decision: Decision) -> tuple[Group, ...]:
+def telling(run: Run, decision: Decision) -> tuple[Group, ...]:
     """Where the decision's detector errs most, and what it is surest of: four of each.
 
     Raises GscError when the scores are missing or damaged.
@@ -40,27 +41,25 @@ def telling(run: StoredRun, decision: Decision) -> tuple[Group, ...]:
     )
 
 
-def explainer(run: StoredRun, decision: Decision) -> str:
+def explainer(run: Run, decision: Decision) -> str:
     """The detector that explains: the decision's where it can, else the first that can."""
     able = explanations.explainers(run)
     return decision.detector if decision.detector in able else able[0]
 
 
-def explained(
-    run: StoredRun, row: int, decision: Decision | None = None
-) -> StoredExplanation | None:
+def explained(run: Run, row: int, decision: Decision | None = None) -> StoredExplanation | None:
     """A picture's explanation by the `explainer`; None until it was made. The run's own decision
     is taken where none is given.
     """
     return explanations.stored(run, row, explainer(run, decision or decisions.current(run)))
 
 
-def missing(run: StoredRun, decision: Decision) -> tuple[int, ...]:
+def missing(run: Run, decision: Decision) -> tuple[int, ...]:
     """The rows of telling pictures that lie where they were audited and are not explained yet."""
     return _unexplained(run, _rows(run, decision), explainer(run, decision))
 
 
-def explain(run: StoredRun, decision: Decision, on_progress: Callable[[Progress], None]) -> None:
+def explain(run: Run, decision: Decision, on_progress: Callable[[Progress], None]) -> None:
     """Make the explanations that are missing, here and now; those that are made are kept.
 
     `on_progress` may raise to stop. What fails for one picture does not keep the others from being
@@ -69,7 +68,7 @@ def explain(run: StoredRun, decision: Decision, on_progress: Callable[[Progress]
     _explain(run, _rows(run, decision), explainer(run, decision), on_progress)
 
 
-def ask(run: StoredRun, decision: Decision) -> Job | None:
+def ask(run: Run, decision: Decision) -> Job | None:
     """Queue one job that makes what is missing.
 
     None when nothing is, or when it was asked for already: `asked` gives that job, which may have
@@ -84,7 +83,7 @@ def ask(run: StoredRun, decision: Decision) -> Job | None:
         return queue.submit(Kind.TELLING, title, run.id, _payload(run, decision))
 
 
-def asked(run: StoredRun, decision: Decision) -> Job | None:
+def asked(run: Run, decision: Decision) -> Job | None:
     """The job by which the explanations are waited for, or that failed to make them; else None."""
     payload = _payload(run, decision)
     states = (*queue.WAITING, State.FAILED)
@@ -94,30 +93,28 @@ def asked(run: StoredRun, decision: Decision) -> Job | None:
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `TELLING` job, which goes on from what was made; see `tasks`."""
-    run = runs.load_run(runs.run_folder(job.subject))
+    run = Run.load(runs.run_folder(job.subject))
     _explain(run, job.payload["rows"], job.payload["detector"], on_progress)
 
 
-def _first(
-    run: StoredRun, decision: Decision, sets: Sequence[str], descending: bool
-) -> tuple[int, ...]:
+def _first(run: Run, decision: Decision, sets: Sequence[str], descending: bool) -> tuple[int, ...]:
     rows = gallery.ordered(run, decision.detector, sets=sets, descending=descending)
     return tuple(int(row) for row in rows[:IN_A_GROUP])
 
 
-def _rows(run: StoredRun, decision: Decision) -> list[int]:
+def _rows(run: Run, decision: Decision) -> list[int]:
     """Of the telling pictures those that lie where they were audited."""
     rows = dict.fromkeys(row for group in telling(run, decision) for row in group.rows)
     found = gallery.pictures(run, list(rows))
     return [picture.row for picture in found if picture.path.is_file()]
 
 
-def _unexplained(run: StoredRun, rows: Sequence[int], detector: str) -> tuple[int, ...]:
+def _unexplained(run: Run, rows: Sequence[int], detector: str) -> tuple[int, ...]:
     return tuple(row for row in rows if explanations.stored(run, row, detector) is None)
 
 
 def _explain(
-    run: StoredRun, rows: Sequence[int], detector: str, on_progress: Callable[[Progress], None]
+    run: Run, rows: Sequence[int], detector: str, on_progress: Callable[[Progress], None]
 ) -> None:
     wanted, failed = _unexplained(run, rows, detector), []
     for done, row in enumerate(wanted):
@@ -132,9 +129,9 @@ def _explain(
         on_progress(Progress(PHASE, len(wanted), len(wanted)))
 
 
-def _payload(run: StoredRun, decision: Decision) -> dict[str, Any]:
+def _payload(run: Run, decision: Decision) -> dict[str, Any]:
     return {
         "rows": _rows(run, decision),
         "detector": explainer(run, decision),
-        "version": runs.version(run.path),
+        "version": run.version,
     }

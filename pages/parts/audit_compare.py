@@ -9,6 +9,7 @@ import streamlit as st
 from gsc_core import charts
 from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.run.stored import version_of
 from gsc_core.workspace import runs
 from gsc_core.workspace.comparison import Comparison, compare
 from gsc_core.workspace.history import RunEntry
@@ -36,7 +37,7 @@ def comparison(entries: Sequence[RunEntry]) -> None:
     )
     if len(chosen) < 2:
         return
-    _side_by_side(tuple((each, runs.version(runs.run_folder(each))) for each in chosen))
+    _side_by_side(tuple((each, version_of(runs.run_folder(each))) for each in chosen))
 
 
 def _titles(entries: Sequence[RunEntry]) -> dict[str, str]:

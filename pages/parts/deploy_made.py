@@ -6,10 +6,10 @@ import streamlit as st
 
 from gsc_core.deploy.card import Agreement
 from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
+from gsc_core.sentences.threshold import rule_words
 from gsc_core.workspace import exports
-from gsc_core.workspace.decision_words import rule_words
 from gsc_core.workspace.exports import CARD_FILE, KEPT, ONNX_FILE, PROGRAM_FILE, StoredExport
-from gsc_core.workspace.runs import StoredRun
 from pages.parts.text import plain, size
 
 _LABELS = {PROGRAM_FILE: "Detector", CARD_FILE: "Card", ONNX_FILE: "ONNX"}
@@ -22,7 +22,7 @@ _TYPES = {CARD_FILE: "application/json"}
 _REFUSED = "deploy_not_deleted"
 
 
-def shelf(run: StoredRun, made: tuple[StoredExport, ...]) -> None:
+def shelf(run: Run, made: tuple[StoredExport, ...]) -> None:
     """One card an export, the newest first."""
     if refused := st.session_state.pop(_REFUSED, None):
         st.error(plain(refused))
@@ -35,7 +35,7 @@ def shelf(run: StoredRun, made: tuple[StoredExport, ...]) -> None:
     st.caption(f"The newest {KEPT} are kept with the run; an older one makes room.")
 
 
-def _card(run: StoredRun, stored: StoredExport, *, newest: bool) -> None:
+def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
     card, decision = stored.card, stored.order.decision
     st.markdown(f"**{plain(card.detector)}**: {plain(rule_words(decision.rule))}")
     st.caption(

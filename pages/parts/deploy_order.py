@@ -4,10 +4,18 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import Typed
-from gsc_core.workspace import decision_words, decisions, exports, queue
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.threshold import (
+    familiar_sentence,
+    learned,
+    rule_words,
+    shortage,
+    strangers_sentence,
+)
+from gsc_core.workspace import exports, queue
 from gsc_core.workspace.database import Kind, State
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
 from pages.parts import links
 from pages.parts.job import job_progress
 from pages.parts.text import plain
@@ -18,7 +26,7 @@ _REFUSED = "deploy_refused"  # why the last order could not be taken
 _AT_A_TIME = 4
 
 
-def order(run: StoredRun) -> None:
+def order(run: Run) -> None:
     """The choices and the button, or how far the last order is."""
     own = decisions.current(run)
     st.subheader("What goes in", anchor=False)
@@ -36,7 +44,7 @@ def order(run: StoredRun) -> None:
     _at_work(run)
 
 
-def _detector(run: StoredRun, own: Decision) -> str:
+def _detector(run: Run, own: Decision) -> str:
     """Which detector; it starts at the one the run is judged by."""
     if st.session_state.get(_RUN, run.id) != run.id:
         st.session_state[DETECTOR] = own.detector
@@ -53,11 +61,10 @@ def _detector(run: StoredRun, own: Decision) -> str:
     )
 
 
-def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
+def _threshold(run: Run, own: Decision, decision: Decision) -> None:
     """What the alarm will do, in counts, and where to change it."""
-    words = decision_words
     with st.container(border=True):
-        rule = plain(words.rule_words(decision.rule))
+        rule = plain(rule_words(decision.rule))
         refused = _refused(decision)
         above = "" if refused else f" It flags what scores above {decision.value:.4g}."
         st.markdown(f"**Its alarm: {rule}.**{above}")
@@ -66,15 +73,15 @@ def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
                 "This detector points the wrong way: strangers, or stand-ins for them, score lower "
                 "than familiar pictures. Its alarm catches the wrong ones."
             )
-        if warning := words.learned(decision, run):
+        if warning := learned(decision, run):
             st.warning(plain(warning))
         calibration = len(run.calibration_scores(decision.detector))
-        if useless := words.shortage(decision.rule, calibration) or refused:
+        if useless := shortage(decision.rule, calibration) or refused:
             st.warning(plain(useless))
         else:
             found = decisions.effect_of(run, decision)
-            st.markdown(plain(words.familiar_sentence(found)))
-            st.markdown(plain(words.strangers_sentence(found)))
+            st.markdown(plain(familiar_sentence(found)))
+            st.markdown(plain(strangers_sentence(found)))
         if other := _borrowed(own, decision):
             st.caption(plain(other))
         st.page_link(
@@ -106,7 +113,7 @@ def _borrowed(own: Decision, decision: Decision) -> str | None:
     return f"The run is judged by {own.detector}: this is the same rule for {decision.detector}."
 
 
-def _start(run: StoredRun, decision: Decision, onnx: bool) -> None:
+def _start(run: Run, decision: Decision, onnx: bool) -> None:
     obstacle = exports.obstacle(run)
     if obstacle is not None:
         st.warning(plain(obstacle))
@@ -139,7 +146,7 @@ def _submit(run_id: str, decision: Decision, onnx: bool) -> None:
         st.session_state[_REFUSED] = str(error)
 
 
-def _at_work(run: StoredRun) -> None:
+def _at_work(run: Run) -> None:
     """All that wait or run, else how the last one ended if it did not end well."""
     for place, job in enumerate(exports.at_work(run.id)):
         with st.container(border=True):

@@ -8,9 +8,10 @@ import streamlit as st
 from gsc_core.charts_image import TITLES, channel_bars
 from gsc_core.explanation import ClassShare, Explanation
 from gsc_core.images.overlay import overlaid
-from gsc_core.workspace import gallery
-from gsc_core.workspace.judged import Judged, Place
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import gallery
+from gsc_core.run.placement import Place
+from gsc_core.run.stored import Run
+from gsc_core.workspace.judged import Judged
 from pages.parts.pictures import Tile, picture_grid
 from pages.parts.text import plain
 
@@ -42,7 +43,7 @@ def picture_seen(found: Judged) -> None:
         st.caption(plain(f"No heat map: {found.explanation.no_heat}."))
 
 
-def why(run: StoredRun, found: Judged, label: int | None) -> None:
+def why(run: Run, found: Judged, label: int | None) -> None:
     """The prediction before and after the short-circuit, in words and as a table."""
     told = found.explanation
     if told is None:
@@ -117,7 +118,7 @@ def places_table(places: Sequence[Place]) -> None:
     st.caption("Thresholds let 95 % of the calibration pictures through, or are the run's own.")
 
 
-def neighbours(run: StoredRun, found: Judged) -> None:
+def neighbours(run: Run, found: Judged) -> None:
     """The calibration pictures most like this one, to the model's eye."""
     if not found.nearest:
         return

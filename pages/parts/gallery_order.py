@@ -6,9 +6,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from gsc_core.workspace import gallery, verdicts
-from gsc_core.workspace.gallery import Side
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import gallery
+from gsc_core.run.gallery import Side
+from gsc_core.run.placement import decision_for, predicted_classes
+from gsc_core.run.stored import Run
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
 SETS = {
@@ -30,7 +31,7 @@ class Order:
     threshold: float
 
 
-def order(run: StoredRun) -> Order:
+def order(run: Run) -> Order:
     """Ask for detector, direction, set, class and side; raises GscError as `ordered` does."""
     columns = st.columns([3, 3, 3])
     best = run.detectors.index(run.best().detector)
@@ -53,7 +54,7 @@ def order(run: StoredRun) -> Order:
     )
     predicted = columns[2].selectbox(
         "Called",
-        [EVERY_CLASS, *verdicts.predicted_classes(run)],
+        [EVERY_CLASS, *predicted_classes(run)],
         format_func=lambda c: "anything" if c == EVERY_CLASS else gallery.class_name(run, c),
         key="images_class",
         bind="query-params",
@@ -62,7 +63,7 @@ def order(run: StoredRun) -> Order:
     with st.container(horizontal=True, gap="medium"):
         direction = _segments("Order", ORDERS, "images_order")
         side = _segments("Side of the threshold", SIDE_NAMES, "images_side")
-    decision = verdicts.decision_for(run, detector)
+    decision = decision_for(run, detector)
     rows = gallery.ordered(
         run,
         detector,

@@ -7,11 +7,12 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.images.thumbnails import thumbnail
-from gsc_core.workspace import explanations, gallery, queue, verdicts
+from gsc_core.run import gallery
+from gsc_core.run.gallery import RunPicture
+from gsc_core.run.placement import Place, places_of
+from gsc_core.run.stored import Run
+from gsc_core.workspace import explanations, queue
 from gsc_core.workspace.explanations import StoredExplanation
-from gsc_core.workspace.gallery import RunPicture
-from gsc_core.workspace.judged import Place
-from gsc_core.workspace.runs import StoredRun
 from pages.parts.explanation_view import (
     channels,
     neighbours,
@@ -29,7 +30,7 @@ from pages.parts.text import plain
 SIDE = 512  # pixels of the picture before a worker has looked at it
 
 
-def image_view(run: StoredRun, asked: str) -> None:
+def image_view(run: Run, asked: str) -> None:
     """Show the row that the address names; one that is not the run's is a sentence."""
     try:
         row = _row(asked)
@@ -39,7 +40,7 @@ def image_view(run: StoredRun, asked: str) -> None:
         _to_all(None)
         return
     _ways(run, row)
-    found = verdicts.places_of(run, row)
+    found = places_of(run, row)
     st.header(plain(_headline(picture, found[0])), anchor=False)
     st.markdown(plain(_reason(found[0])))
     left, right = st.columns([2, 3], gap="large")
@@ -68,7 +69,7 @@ def _row(asked: str) -> int:
     return int(asked)
 
 
-def _ways(run: StoredRun, row: int) -> None:
+def _ways(run: Run, row: int) -> None:
     """Back to the gallery, and on to its neighbours there."""
     buttons = st.container(horizontal=True, vertical_alignment="center")
     with st.expander("The gallery's order and filters", key="images_filters"):
@@ -143,7 +144,7 @@ def _set(picture: RunPicture) -> str:
     return picture.set if picture.role == "ood" else picture.role
 
 
-def _picture(run: StoredRun, picture: RunPicture) -> None:
+def _picture(run: Run, picture: RunPicture) -> None:
     try:
         path = gallery.picture_path(run, picture.role, picture.set, picture.file)
         data = _large(str(path), path.stat().st_mtime_ns)
@@ -157,7 +158,7 @@ def _large(path: str, version: int) -> bytes:
     return thumbnail(Path(path), SIDE)
 
 
-def _explained(run: StoredRun, picture: RunPicture) -> StoredExplanation | None:
+def _explained(run: Run, picture: RunPicture) -> StoredExplanation | None:
     """What the model says before and after; while a worker looks, how far it is."""
     able = explanations.explainers(run)
     detector = able[0]
@@ -175,7 +176,7 @@ def _explained(run: StoredRun, picture: RunPicture) -> StoredExplanation | None:
     return None
 
 
-def _progress(run: StoredRun, picture: RunPicture, detector: str) -> None:
+def _progress(run: Run, picture: RunPicture, detector: str) -> None:
     """Ask for the explanation once; after a cancel, only when told to."""
     mark = f"images_asked_{run.id}_{picture.row}_{detector}"
     job = explanations.asked(run.id, picture.row, detector)

@@ -5,8 +5,8 @@ from urllib.parse import urlencode, urlsplit
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
 from gsc_core.workspace import shares
-from gsc_core.workspace.runs import StoredRun
 from gsc_core.workspace.shares import Share
 from pages.parts import access
 from pages.parts.once import again, once
@@ -16,7 +16,7 @@ DAYS = {1: "1 day", 7: "7 days", 30: "30 days", 90: "90 days"}
 _SHOWN = 5  # shares in view; the others are scrolled to
 
 
-def share(run: StoredRun, page: str) -> None:
+def share(run: Run, page: str) -> None:
     """Let the reader publish this page of the run, and revoke what is published of it.
 
     Nothing is drawn where the operator forbids sharing.
@@ -31,7 +31,7 @@ def share(run: StoredRun, page: str) -> None:
             st.error(plain(str(error)))
 
 
-def _publish(run: StoredRun, page: str) -> None:
+def _publish(run: Run, page: str) -> None:
     others = (
         "They see nothing else of this app."
         if access.asks_login()
@@ -57,7 +57,7 @@ def _publish(run: StoredRun, page: str) -> None:
     once("share_publish", lambda: _remembered(run, page, days))
 
 
-def _remembered(run: StoredRun, page: str, days: int) -> str:
+def _remembered(run: Run, page: str, days: int) -> str:
     """Publish; the address is kept for this visit alone, as nobody can find it again."""
     new = shares.publish(run.id, page, days=days)
     st.session_state["share_address"] = (new.share.id, _address(new.token))
@@ -70,7 +70,7 @@ def _address(token: str) -> str:
     return here._replace(query=urlencode({"share": token}), fragment="").geturl()
 
 
-def _published(run: StoredRun) -> None:
+def _published(run: Run) -> None:
     """The address of the new one, and all that are live with a button each."""
     live = shares.shared(run.id)
     new, link = st.session_state.get("share_address", ("", ""))

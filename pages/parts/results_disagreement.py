@@ -4,10 +4,9 @@ import streamlit as st
 
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import GscError
-from gsc_core.workspace import runs
-from gsc_core.workspace.disagreement import MOST, Disagreement, disagreements
-from gsc_core.workspace.gallery import RunPicture, class_name, pictures
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.disagreement import MOST, Disagreement, disagreements
+from gsc_core.run.gallery import RunPicture, class_name, pictures
+from gsc_core.run.stored import Run
 from pages.parts.pictures import Tile, picture_grid
 from pages.parts.run import load
 from pages.parts.text import plain
@@ -17,7 +16,7 @@ OURS = ("gsc", AutoEnsemble.name)
 
 
 @st.fragment
-def gallery(run: StoredRun) -> None:
+def gallery(run: Run) -> None:
     """Choose two detectors and see where they differ; drawn when opened, redraws alone."""
     if len(run.detectors) < 2:
         return
@@ -28,14 +27,14 @@ def gallery(run: StoredRun) -> None:
             _compare(run)
 
 
-def _compare(run: StoredRun) -> None:
+def _compare(run: Run) -> None:
     ours, theirs = _pair(run)
     left, right = st.columns(2)
     one = left.selectbox("One detector", ours, key="results_gsc")
     others = [name for name in (*theirs, *run.detectors) if name != one]
     other = right.selectbox("Compared with", list(dict.fromkeys(others)), key="results_baseline")
     try:
-        found = _disagreements(str(run.path), runs.version(run.path), one, other)
+        found = _disagreements(str(run.path), run.version, one, other)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -62,7 +61,7 @@ def _disagreements(path: str, version: int, one: str, other: str) -> tuple[Disag
     return disagreements(load(path, version), one, other)
 
 
-def _pair(run: StoredRun) -> tuple[list[str], list[str]]:
+def _pair(run: Run) -> tuple[list[str], list[str]]:
     """GSC detectors and the others, the best first; when one kind is missing, all of them."""
     ranked = run.ranked()
     ours = [name for name in ranked if name.startswith(OURS)]
@@ -79,7 +78,7 @@ def _in_words(group: Disagreement) -> str:
     )
 
 
-def _show(run: StoredRun, group: Disagreement) -> None:
+def _show(run: Run, group: Disagreement) -> None:
     if not group.count:
         st.caption("There is no such picture.")
         return
@@ -94,7 +93,7 @@ def _show(run: StoredRun, group: Disagreement) -> None:
     st.caption(text)
 
 
-def _tile(run: StoredRun, picture: RunPicture) -> Tile:
+def _tile(run: Run, picture: RunPicture) -> Tile:
     seen = class_name(run, picture.predicted)
     origin = "Familiar" if picture.role == "id" else picture.set
     return Tile(

@@ -8,8 +8,8 @@ from gsc_core.gate import stored
 from gsc_core.gate.judge import judge
 from gsc_core.gate.policy import MOST_BYTES, example
 from gsc_core.gate.verdict import Outcome, Verdict
-from gsc_core.workspace import decisions, runs
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
 from pages.parts.run import load
 from pages.parts.text import plain
 
@@ -30,7 +30,7 @@ _SHADES = {
 _GRAVEST_FIRST = (Outcome.BROKEN, Outcome.UNSURE, Outcome.KEPT)
 
 
-def release_gate(run: StoredRun) -> None:
+def release_gate(run: Run) -> None:
     """The verdict by the workspace's policy, or a quiet line where there is none."""
     if refused := st.session_state.pop(REFUSED, None):
         st.error(plain(f"These limits were not taken. {refused}"))
@@ -39,7 +39,7 @@ def release_gate(run: StoredRun) -> None:
         if stored.current() is None:
             _none_yet()
             return
-        versions = (runs.version(run.path), decisions.version(run.id), policy)
+        versions = (run.version, decisions.version(run), policy)
         verdict = _verdict(str(run.path), *versions)
     except GscError as error:
         st.error(plain(str(error)))

@@ -6,11 +6,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from gsc_core import charts
-from gsc_core.detectors import find
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import curve
-from gsc_core.workspace import runs
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.stored import Run
 from pages.parts.run import load
 from pages.parts.text import plain
 
@@ -29,7 +27,7 @@ READING = {
 
 
 @st.fragment
-def scores(run: StoredRun) -> None:
+def scores(run: Run) -> None:
     """Choose a detector and see its scores; redraws alone."""
     st.subheader("How far apart a detector sees them", anchor=False)
     best = run.detectors.index(run.best().detector)
@@ -49,7 +47,7 @@ def scores(run: StoredRun) -> None:
         "Precision: how much of what a threshold picks is right, over the share it picks "
         "(precision and recall).",
     )
-    left.caption(_about(detector))
+    left.caption(_about(run, detector))
     log_x = right.toggle(
         "Logarithmic scale",
         key="results_log",
@@ -61,7 +59,7 @@ def scores(run: StoredRun) -> None:
             "than familiar pictures, not higher."
         )
     try:
-        histogram, line = _figures(str(run.path), runs.version(run.path), detector, kind, log_x)
+        histogram, line = _figures(str(run.path), run.version, detector, kind, log_x)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -95,14 +93,12 @@ def _figures(
     return charts.histogram(shown, colours=colours), line
 
 
-def _about(name: str) -> str:
-    """What a detector does and where it was published, where the catalogue knows it."""
-    try:
-        detector = find(name)
-    except GscError:
+def _about(run: Run, name: str) -> str:
+    """What a detector does and where it was published, where the run tells it."""
+    detector = run.record(name)
+    if detector is None:
         return "A detector of another version of this program."
     text = plain(f"{detector.title}: {detector.about}")
-    if detector.paper is not None:
-        paper = detector.paper
+    if (paper := detector.paper) is not None:
         text += f" [{plain(paper.title)}]({paper.url}), {plain(paper.venue)} {paper.year}."
     return text

@@ -1,16 +1,15 @@
 """How detectors of a run set themselves: what they chose, over what, on stand-ins alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from gsc_core.errors import GscError
 from gsc_core.evaluation.selection import Selection
 from gsc_core.images import SURROGATES
-from gsc_core.workspace import selections
-from gsc_core.workspace.runs import StoredRun
-from gsc_core.workspace.selections import ALL, Choices, Measure
+from gsc_core.run.stored import Run
+from gsc_core.sentences.selection import ALL, Measure, choice_sentences, panel, table
 from pages.parts.text import plain
 
 MEASURES: dict[Measure, str] = {"fpr95": "Let through (FPR95)", "auroc": "Told apart (AUROC)"}
@@ -21,14 +20,9 @@ MISTAKES = (
 
 
 @st.fragment
-def own_choices(run: StoredRun) -> None:
+def own_choices(run: Run) -> None:
     """What was chosen and what from; drawn when opened. Nothing for a run that chose nothing."""
-    try:
-        found = selections.choices(run)
-    except GscError as error:
-        st.warning(plain(str(error)))
-        return
-    names = [*found.selections, *found.partners]
+    names = [*run.document.selections, *run.document.partners]
     if not names:
         return
     title = f"**How {plain(' and '.join(names))} set themselves**: nobody turned a knob"
@@ -37,15 +31,15 @@ def own_choices(run: StoredRun) -> None:
     key = "results_selection"
     with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
         if section.open:
-            _show(found)
+            _show(run)
 
 
-def _show(found: Choices) -> None:
-    for sentence in found.sentences():
+def _show(run: Run) -> None:
+    for sentence in choice_sentences(run):
         st.markdown(plain(sentence))
-    for name, selection in found.selections.items():
-        _tried(name, selection, found.split)
-    for name, losses in found.partners.items():
+    for name, selection in run.document.selections.items():
+        _tried(name, selection, run.settings.split)
+    for name, losses in run.document.partners.items():
         _panel(name, losses)
 
 
@@ -66,7 +60,7 @@ def _tried(name: str, selection: Selection, split: str | None) -> None:
         help="FPR95: of 100 stand-ins, how many pass while 95 % of the familiar pictures do. "
         "AUROC: how often a stand-in scores higher than a familiar picture, in percent.",
     )
-    shown = selections.table(selection, split, measure)
+    shown = table(selection, split, measure)
     st.dataframe(
         shown,
         hide_index=True,
@@ -123,10 +117,10 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     }
 
 
-def _panel(name: str, losses: dict[str, float]) -> None:
+def _panel(name: str, losses: Mapping[str, float]) -> None:
     st.markdown(f"**Who could be the partner of {plain(name)}**")
     st.dataframe(
-        selections.panel(losses),
+        panel(losses),
         hide_index=True,
         key=f"selection_panel_{name}",
         height="content",

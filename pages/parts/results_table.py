@@ -6,15 +6,15 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.evaluation.intervals import MEAN
+from gsc_core.run.stored import Run
 from gsc_core.workspace.comparison import HIGHER_IS_BETTER, Winner, winners
-from gsc_core.workspace.runs import StoredRun
 from pages.parts.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 
 MOST_NAMED = 6
 
 
 @st.fragment
-def table(run: StoredRun) -> None:
+def table(run: Run) -> None:
     """Choose a measure, compare every detector; redraws alone."""
     st.subheader("Every detector", anchor=False)
     metric = st.selectbox(
@@ -54,7 +54,7 @@ def table(run: StoredRun) -> None:
     _who_wins(run, metric)
 
 
-def _who_wins(run: StoredRun, metric: str) -> None:
+def _who_wins(run: Run, metric: str) -> None:
     st.subheader("Who wins where", anchor=False)
     found = winners(run, metric)
     lines = pd.DataFrame(
@@ -94,10 +94,10 @@ def _level(winner: Winner) -> str:
     return f"{len(winner.level)} of {others}: {named}{f' and {more} more' if more > 0 else ''}"
 
 
-def _cells(run: StoredRun, metric: str) -> pd.DataFrame:
+def _cells(run: Run, metric: str) -> pd.DataFrame:
     """`Interval` of each detector (rows, best mean first) on the mean and each set (columns)."""
-    held = {(row.detector, row.ood_set): row.metrics[metric] for row in run.rows}
-    means = {d: held[d, MEAN].value for d in run.detectors if (d, MEAN) in held}
+    held = {(row.detector, row.ood_set): row.metric(metric) for row in run.rows}
+    means = {d: mean.value for d in run.detectors if (mean := held.get((d, MEAN))) is not None}
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     ranked = sorted(run.detectors, key=lambda d: (d not in means, sign * means.get(d, 0)))
     return pd.DataFrame(
@@ -107,18 +107,18 @@ def _cells(run: StoredRun, metric: str) -> pd.DataFrame:
     )
 
 
-def _index_width(run: StoredRun) -> int:
+def _index_width(run: Run) -> int:
     """Pixels for the longest detector name, with room left for numbers on a phone."""
     longest = max(len(_shown(run, detector)) for detector in run.detectors)
     return min(40 + 7 * longest, 220)
 
 
-def _shown(run: StoredRun, detector: str) -> str:
+def _shown(run: Run, detector: str) -> str:
     notes = ["backwards"] if detector in run.inverted else []
     notes += ["direction turned"] if run.directions.get(detector) == "turned" else []
     return f"{detector} ({', '.join(notes)})" if notes else detector
 
 
-def _height(run: StoredRun) -> Literal["content"] | int:
+def _height(run: Run) -> Literal["content"] | int:
     """All rows when they fit on a screen, else a table that scrolls."""
     return "content" if len(run.detectors) <= 30 else 720

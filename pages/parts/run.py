@@ -5,8 +5,8 @@ from pathlib import Path
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.run.stored import Run, version_of
 from gsc_core.workspace import runs
-from gsc_core.workspace.runs import StoredRun
 from pages.parts import links
 from pages.parts.text import plain
 
@@ -20,7 +20,7 @@ VIEWS = {
 }
 
 
-def chosen_run(view: str) -> StoredRun | None:
+def chosen_run(view: str) -> Run | None:
     """The run that the address, this session or the workspace names, with links to its views.
 
     Shows what to do and gives None when there is no run or it cannot be read.
@@ -31,7 +31,7 @@ def chosen_run(view: str) -> StoredRun | None:
             _nothing_yet()
             return None
         path = runs.run_folder(run_id)
-        run = load(str(path), runs.version(path))
+        run = load(str(path), version_of(path))
     except GscError as error:
         st.error(plain(str(error)))
         st.page_link(links.to("runs"), label="All runs", icon=":material/list:")
@@ -46,9 +46,9 @@ def chosen_run(view: str) -> StoredRun | None:
 
 # The path and version are the key: a replaced run is read anew, and no large value is hashed.
 @st.cache_resource(max_entries=16, show_spinner=False)
-def load(path: str, version: int) -> StoredRun:
+def load(path: str, version: int) -> Run:
     """The run of a folder, read once for each version of its files."""
-    return runs.load_run(Path(path))
+    return Run.load(Path(path))
 
 
 def _choose(view: str) -> str | None:

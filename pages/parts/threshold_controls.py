@@ -10,9 +10,9 @@ import streamlit as st
 
 from gsc_core.charts_threshold import ThresholdFigures
 from gsc_core.evaluation.thresholds import KeepId, Rule, Typed
-from gsc_core.workspace import decisions, runs
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
 from pages.parts import threshold_rule
 from pages.parts.run import load
 from pages.parts.threshold_rule import BY_HAND, RULE
@@ -25,7 +25,7 @@ _RUN = "threshold_of_run"  # whose choices the widgets hold
 class Start:
     """What the controls show until somebody moves them: the run's own decision."""
 
-    run: StoredRun
+    run: Run
     decision: Decision
 
     def value(self, detector: str) -> float:
@@ -69,8 +69,8 @@ def decision(start: Start, detector: str, drawn: ThresholdFigures) -> Decision:
     return wanted
 
 
-def _decided(run: StoredRun, detector: str, rule: Rule) -> Decision:
-    return _computed(str(run.path), runs.version(run.path), detector, rule)
+def _decided(run: Run, detector: str, rule: Rule) -> Decision:
+    return _computed(str(run.path), run.version, detector, rule)
 
 
 # Some rules sort all scores.

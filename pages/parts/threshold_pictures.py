@@ -3,17 +3,17 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import gallery
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.gallery import RunPicture, Side
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import gallery
+from gsc_core.run.decisions import Decision
+from gsc_core.run.gallery import RunPicture, Side
+from gsc_core.run.stored import Run
 from pages.parts.pictures import Tile, picture_grid
 from pages.parts.text import plain
 
 MOST = 5  # on each side: a row at 1280 pixels
 
 
-def nearest(run: StoredRun, decision: Decision) -> None:
+def nearest(run: Run, decision: Decision) -> None:
     """Two rows of pictures, each leading to its own page."""
     st.subheader("On either side of it", anchor=False)
     try:
@@ -25,7 +25,7 @@ def nearest(run: StoredRun, decision: Decision) -> None:
         st.warning(plain(str(error)))
 
 
-def _row(run: StoredRun, decision: Decision, side: Side) -> None:
+def _row(run: Run, decision: Decision, side: Side) -> None:
     rows = gallery.ordered(
         run,
         decision.detector,
@@ -44,7 +44,7 @@ def _row(run: StoredRun, decision: Decision, side: Side) -> None:
     picture_grid(tiles)
 
 
-def _tile(run: StoredRun, picture: RunPicture, score: float, side: Side) -> Tile:
+def _tile(run: Run, picture: RunPicture, score: float, side: Side) -> Tile:
     kind = "Familiar" if picture.role == "id" else picture.set
     caption = f"{kind}, {score:.4g}"
     seen = gallery.class_name(run, picture.predicted)

@@ -4,20 +4,21 @@ import streamlit as st
 
 from gsc_core import charts_threshold
 from gsc_core.errors import GscError
-from gsc_core.workspace import decision_outcomes, decisions
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.outcomes import area_sentence, refusing_sentence
 from pages.parts.text import plain
 
 
-def refusing(run: StoredRun, decision: Decision) -> None:
+def refusing(run: Run, decision: Decision) -> None:
     """The accuracy among pictures that pass, and the risk-coverage curve."""
     try:
         found = decisions.selective_of(run, decision)
     except GscError as error:
         st.warning(plain(str(error)))
         return
-    area = "" if found is None else decision_outcomes.area_sentence(found)
+    area = "" if found is None else area_sentence(found)
     st.subheader(
         "What flagging gains",
         anchor=False,
@@ -30,7 +31,7 @@ def refusing(run: StoredRun, decision: Decision) -> None:
             "them are named rightly."
         )
         return
-    said = decision_outcomes.refusing_sentence(found)
+    said = refusing_sentence(found)
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.markdown(plain(said))
     right.plotly_chart(

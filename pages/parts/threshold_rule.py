@@ -6,7 +6,7 @@ What a rule was told is in the address, and comes back when that rule is chosen 
 import streamlit as st
 
 from gsc_core.evaluation.thresholds import F1, CatchOod, Cost, KeepId, Rule, Youden
-from gsc_core.workspace import decisions
+from gsc_core.run import decisions
 
 RULE, SHARE = "threshold_rule", "threshold_share"
 STRANGERS, RATIO = "threshold_strangers", "threshold_ratio"

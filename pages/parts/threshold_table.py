@@ -8,9 +8,10 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import Effect, Passed
-from gsc_core.workspace import decision_words, decisions
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.threshold import between
 from pages.parts.text import plain
 
 TALL = 12  # rows, above which a table scrolls
@@ -58,7 +59,7 @@ def sets_table(found: Effect) -> None:
     )
 
 
-def classes_table(run: StoredRun, decision: Decision) -> None:
+def classes_table(run: Run, decision: Decision) -> None:
     """One row for each class that some test picture was taken for; computed once it is opened."""
     opened = st.expander("Class by class", key="threshold_classes_open", on_change="rerun")
     if not opened.open:
@@ -91,7 +92,7 @@ def _class_columns(kind: str, found: Sequence[Passed | None]) -> dict[str, list[
     """The share of 1,000, its interval and the pictures tested; empty where there are none."""
     return {
         f"{kind} that pass": [1000 * one.share if one else None for one in found],
-        f"{kind}: interval": [decision_words.between(one) if one else "" for one in found],
+        f"{kind}: interval": [between(one) if one else "" for one in found],
         f"{kind}: tested": [one.total if one else 0 for one in found],
     }
 

@@ -4,10 +4,10 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.images import PICTURE_SUFFIXES
+from gsc_core.run.stored import Run
 from gsc_core.workspace import explanations, queue
 from gsc_core.workspace.database import Job, Kind, State
 from gsc_core.workspace.explanations import Tried
-from gsc_core.workspace.runs import StoredRun
 from pages.parts.explanation_view import (
     channels,
     neighbours,
@@ -22,7 +22,7 @@ from pages.parts.text import plain
 _REFUSED = "try_refused"
 
 
-def try_one(run: StoredRun) -> None:
+def try_one(run: Run) -> None:
     """Ask for a picture, and show what was found of the one that the address names."""
     st.header("Try a picture of your own", anchor=False)
     st.file_uploader(
@@ -66,12 +66,12 @@ def _dropped(run_id: str) -> None:
         st.session_state[_REFUSED] = str(error)
 
 
-def _job(run: StoredRun, try_id: str) -> Job | None:
+def _job(run: Run, try_id: str) -> Job | None:
     jobs = queue.jobs(kinds=(Kind.TRY,), subject=run.id)
     return next((job for job in jobs if job.payload.get("try") == try_id), None)
 
 
-def _answer(run: StoredRun, found: Tried) -> None:
+def _answer(run: Run, found: Tried) -> None:
     _verdict(found)
     left, right = st.columns([2, 3], gap="large")
     with left:

@@ -1,4 +1,4 @@
-"""The threshold that a person chose for a run: `runs/<id>/threshold.json`.
+"""The threshold that a person chose for a run: `threshold.json` in its folder.
 
 A rule that looks at strangers sets the threshold on one half of each of their sets (`halves`), and
 its effect is told on the other. Familiar pictures set it on calibration, test it on test.
@@ -7,7 +7,6 @@ its effect is told on the other. Familiar pictures set it on calibration, test i
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,11 +17,11 @@ from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.selective import Selective, selective
 from gsc_core.evaluation.thresholds import Effect, Evidence, KeepId, Passed, Rule, effect
 from gsc_core.files import written_aside
+from gsc_core.run.gallery import class_name
 from gsc_core.run.layout import DECISION_FILE
-from gsc_core.workspace.gallery import class_name
-from gsc_core.workspace.halves import halves, scores_of
-from gsc_core.workspace.runs import StoredRun, is_kept, run_folder
-from gsc_core.workspace.score_table import Rows
+from gsc_core.run.ood_halves import halves, scores_of
+from gsc_core.run.score_table import Rows
+from gsc_core.run.stored import Run
 
 KEEP = 0.95  # what is kept of familiar pictures until somebody decides
 
@@ -65,34 +64,32 @@ class ClassEffect:
         return self.familiar.flagged if self.familiar else 0
 
 
-def chosen(run_id: str) -> Decision | None:
+def stored(run: Run) -> Decision | None:
     """The run's stored decision; None when nobody decided. Raises GscError when it is damaged."""
-    path = _path(run_id)
     try:
-        text = path.read_bytes()
+        text = (run.path / DECISION_FILE).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _damaged(run_id) from error
+        raise _damaged(run) from error
     try:
         return Decision.model_validate_json(text)
     except ValidationError as error:
-        raise _damaged(run_id) from error
+        raise _damaged(run) from error
 
 
-def choose(run_id: str, decision: Decision) -> Decision:
+def store(run: Run, decision: Decision) -> Decision:
     """Store a decision with the time, in place of an earlier one, and give it back.
 
-    Raises GscError for a threshold that flags all or nothing, and without such a run.
+    Raises GscError for a threshold that flags all or nothing, and when the run is gone.
     """
     ensure_finite(decision)
-    path = _path(run_id)
-    if not path.parent.is_dir():
-        raise GscError(f'There is no run "{run_id}" to decide about: choose one from the list.')
-    stored = decision.model_copy(update={"chosen": datetime.now(UTC).replace(microsecond=0)})
-    with written_aside(path) as part:
-        part.write_text(stored.model_dump_json(indent=2), encoding="utf-8")
-    return stored
+    if not run.path.is_dir():
+        raise GscError(f'There is no run "{run.id}" to decide about: choose one from the list.')
+    dated = decision.model_copy(update={"chosen": datetime.now(UTC).replace(microsecond=0)})
+    with written_aside(run.path / DECISION_FILE) as part:
+        part.write_text(dated.model_dump_json(indent=2), encoding="utf-8")
+    return dated
 
 
 def ensure_finite(decision: Decision) -> None:
@@ -109,33 +106,30 @@ def ensure_finite(decision: Decision) -> None:
         )
 
 
-def forget(run_id: str) -> None:
+def discard(run: Run) -> None:
     """Take a stored decision back."""
-    _path(run_id).unlink(missing_ok=True)
+    (run.path / DECISION_FILE).unlink(missing_ok=True)
 
 
-def standing(run: StoredRun) -> Decision | None:
-    """The stored decision, if it was made about the scores that the run has now.
-
-    Of an audit in a folder of its own, which is not a run of the workspace, there is none.
-    """
-    decision = chosen(run.id) if is_kept(run) else None
+def standing(run: Run) -> Decision | None:
+    """The stored decision, if it was made about the scores that the run has now."""
+    decision = stored(run)
     if decision is None or decision.detector not in run.detectors:
         return None
-    return decision if decision.audited == _audited(run) else None
+    return decision if decision.audited == run.provenance.finished else None
 
 
-def current(run: StoredRun) -> Decision:
+def current(run: Run) -> Decision:
     """The standing decision, else the default."""
     return standing(run) or default(run)
 
 
-def default(run: StoredRun) -> Decision:
+def default(run: Run) -> Decision:
     """What holds until somebody decides: the best detector, keeping 95 % of ID."""
     return decide(run, run.best().detector, KeepId(share=KEEP))
 
 
-def decide(run: StoredRun, detector: str, rule: Rule) -> Decision:
+def decide(run: Run, detector: str, rule: Rule) -> Decision:
     """The decision that a rule leads to on a run's scores, not yet stored.
 
     Its value is infinite where the rule asks to flag nothing (inf) or everything (−inf). Raises
@@ -148,16 +142,22 @@ def decide(run: StoredRun, detector: str, rule: Rule) -> Decision:
     halved = rule.needs_strangers
     strangers = scores_of(run, detector, halves(run).setting) if halved else {}
     value = rule.threshold(Evidence(run.calibration_scores(detector), strangers))
-    return Decision(detector=detector, rule=rule, value=value, audited=_audited(run), halved=halved)
+    return Decision(
+        detector=detector,
+        rule=rule,
+        value=value,
+        audited=run.provenance.finished,
+        halved=halved,
+    )
 
 
-def effect_of(run: StoredRun, decision: Decision) -> Effect:
+def effect_of(run: Run, decision: Decision) -> Effect:
     """What a decision does on test pictures: those that had no part in setting its threshold."""
     scores = tested_scores(run, decision.detector, halved=decision.halved)
     return effect(decision.value, scores.pop("id"), scores)
 
 
-def tested_scores(run: StoredRun, detector: str, *, halved: bool) -> dict[str, Floats]:
+def tested_scores(run: Run, detector: str, *, halved: bool) -> dict[str, Floats]:
     """Outlier scores of the pictures that test a decision: `"id"` first, then each OOD set.
 
     `halved` leaves the strangers out that set the threshold, see `Decision`.
@@ -168,7 +168,7 @@ def tested_scores(run: StoredRun, detector: str, *, halved: bool) -> dict[str, F
     return scores
 
 
-def effect_by_class(run: StoredRun, decision: Decision) -> tuple[ClassEffect, ...]:
+def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
     """What a decision does on test pictures taken for each class, strangers of all sets together.
 
     The classes through which most strangers pass come first, then those that lose most familiar
@@ -184,7 +184,7 @@ def effect_by_class(run: StoredRun, decision: Decision) -> tuple[ClassEffect, ..
     return tuple(sorted(found, key=lambda one: (-one.unnoticed, -one.lost)))
 
 
-def selective_of(run: StoredRun, decision: Decision) -> Selective | None:
+def selective_of(run: Run, decision: Decision) -> Selective | None:
     """What refusing flagged pictures gains on labelled familiar test pictures.
 
     None when none of them has a label, or none of those passes.
@@ -198,13 +198,13 @@ def selective_of(run: StoredRun, decision: Decision) -> Selective | None:
     return selective(correct, scores, decision.value)
 
 
-def version(run_id: str) -> int:
+def version(run: Run) -> int:
     """A number that changes when another decision is stored: a part of the key of caches."""
-    path = _path(run_id)
+    path = run.path / DECISION_FILE
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def _by_class(run: StoredRun, decision: Decision, sets: list[Rows]) -> dict[int, Passed]:
+def _by_class(run: Run, decision: Decision, sets: list[Rows]) -> dict[int, Passed]:
     """Of the pictures in these rows, how many pass, by the class they were taken for."""
     rows = np.concatenate(sets)
     passes = run.column(decision.detector)[rows] <= np.float64(decision.value)
@@ -214,17 +214,8 @@ def _by_class(run: StoredRun, decision: Decision, sets: list[Rows]) -> dict[int,
     return {index: counted(k, n) for index, k, n in each}
 
 
-def _audited(run: StoredRun) -> str | None:
-    finished = run.provenance.get("finished")
-    return None if finished is None else str(finished)
-
-
-def _path(run_id: str) -> Path:
-    return run_folder(run_id) / DECISION_FILE
-
-
-def _damaged(run_id: str) -> GscError:
+def _damaged(run: Run) -> GscError:
     return GscError(
-        f'The stored threshold of run "{run_id}" is damaged: delete {DECISION_FILE} in its folder '
+        f'The stored threshold of run "{run.id}" is damaged: delete {DECISION_FILE} in its folder '
         "and choose again."
     )

@@ -14,9 +14,9 @@ import numpy as np
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import Floats
-from gsc_core.workspace import runs, score_table
-from gsc_core.workspace.runs import StoredRun
-from gsc_core.workspace.score_table import Rows
+from gsc_core.run import score_table
+from gsc_core.run.score_table import Rows
+from gsc_core.run.stored import Run
 
 FEWEST = 2  # pictures of a half
 
@@ -32,12 +32,12 @@ class Halves:
     testing: Mapping[str, Rows]
 
 
-def halves(run: StoredRun) -> Halves:
+def halves(run: Run) -> Halves:
     """How the run's strangers are parted. Raises GscError for a set that is too small for that."""
-    return _parted(run.path, runs.version(run.path), run.ood_sets)
+    return _parted(run.path, run.version, run.ood_sets)
 
 
-def scores_of(run: StoredRun, detector: str, rows: Mapping[str, Rows]) -> dict[str, Floats]:
+def scores_of(run: Run, detector: str, rows: Mapping[str, Rows]) -> dict[str, Floats]:
     """One detector's outlier scores of these pictures of each OOD set."""
     column = run.column(detector)
     return {name: column[chosen].astype(np.float64) for name, chosen in rows.items()}

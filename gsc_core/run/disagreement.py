@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.thresholds import keep_id
-from gsc_core.workspace import decisions
-from gsc_core.workspace.runs import StoredRun
-from gsc_core.workspace.score_table import Rows
+from gsc_core.run import decisions
+from gsc_core.run.score_table import Rows
+from gsc_core.run.stored import Run
 
 MOST = 12
 
@@ -31,7 +31,7 @@ class Disagreement:
     of: int
 
 
-def disagreements(run: StoredRun, one: str, other: str) -> tuple[Disagreement, ...]:
+def disagreements(run: Run, one: str, other: str) -> tuple[Disagreement, ...]:
     """Strangers that only `one` and only `other` flags, then familiar pictures likewise.
 
     Each detector's threshold is set on calibration images (`keep_id`). How far two detectors are
@@ -50,14 +50,12 @@ def disagreements(run: StoredRun, one: str, other: str) -> tuple[Disagreement, .
     )
 
 
-def _flags(run: StoredRun, detector: str) -> NDArray[np.bool_]:
+def _flags(run: Run, detector: str) -> NDArray[np.bool_]:
     threshold = np.float64(keep_id(run.calibration_scores(detector), decisions.KEEP))
     return np.asarray(run.column(detector) > threshold)
 
 
-def _found(
-    run: StoredRun, strangers: bool, rows: Rows, of: int, by: tuple[str, str]
-) -> Disagreement:
+def _found(run: Run, strangers: bool, rows: Rows, of: int, by: tuple[str, str]) -> Disagreement:
     flagged_by, passed_by = by
     gap = _standing(run, flagged_by, rows) - _standing(run, passed_by, rows)
     telling = rows[np.argsort(-gap, kind="stable")[:MOST]]
@@ -65,7 +63,7 @@ def _found(
     return Disagreement(strangers, flagged_by, passed_by, shown, len(rows), of)
 
 
-def _standing(run: StoredRun, detector: str, rows: Rows) -> Floats:
+def _standing(run: Run, detector: str, rows: Rows) -> Floats:
     """Share of calibration images that score below each picture, 0..1."""
     calibration = np.sort(run.calibration_scores(detector))
     below = np.searchsorted(calibration, run.column(detector)[rows].astype(np.float64))

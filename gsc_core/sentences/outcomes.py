@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from gsc_core.evaluation.counts import about, between, in_1000, parted
 from gsc_core.evaluation.cutpoints import expected_cost
 from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import F1, Cost, Effect, Rule
+from gsc_core.sentences.counts import about, between, in_1000, parted
 
 
 def outcome_sentences(rule: Rule, found: Effect) -> tuple[str, ...]:

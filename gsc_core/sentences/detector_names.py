@@ -1,7 +1,6 @@
-"""What a detector is called in a report: by its title, as its short name means nothing to most."""
+"""What a detector is called in words, as its short name means nothing to most."""
 
-from gsc_core.detectors import find
-from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
 
 SPELT_OUT = {
     "ash": "Activation shaping",
@@ -21,26 +20,21 @@ SPELT_OUT = {
 """Detectors whose title is an acronym, by the names that their papers spell out."""
 
 
-def title_of(detector: str) -> str:
+def title_of(run: Run, detector: str) -> str:
     """Its title in words, or those of its parts; the name itself of one that nobody knows."""
-    titles = []
-    for part in detector.split("+"):
-        try:
-            titles.append(SPELT_OUT.get(part) or find(part).title)
-        except GscError:
-            return detector
-    return ", with ".join(titles)
+    parts = [(part, run.record(part)) for part in detector.split("+")]
+    titles = [SPELT_OUT.get(name) or (record.title if record else None) for name, record in parts]
+    known = [title for title in titles if title is not None]
+    return ", with ".join(known) if len(known) == len(parts) else detector
 
 
-def called(detector: str) -> str:
+def called(run: Run, detector: str) -> str:
     """The title, with the short name in brackets where that is another word."""
-    title = title_of(detector)
+    title = title_of(run, detector)
     return title if title.lower() == detector.lower() else f"{title} ({detector})"
 
 
-def about(detector: str) -> str:
-    """What it does, in a sentence; empty for one that this version does not know."""
-    try:
-        return find(detector).about
-    except GscError:
-        return ""
+def about(run: Run, detector: str) -> str:
+    """What it does, in a sentence; empty for one that the run tells nothing of."""
+    record = run.record(detector)
+    return "" if record is None else record.about

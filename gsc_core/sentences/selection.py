@@ -5,71 +5,29 @@ All figures are on stand-ins for strangers made of calibration pictures; no stra
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
-from gsc_core.errors import GscError
 from gsc_core.evaluation.selection import NOTHING, UNSURE, Selection, ShortCircuit, Tried
-from gsc_core.run.layout import METRICS_FILE
-from gsc_core.workspace import runs
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.stored import Run
 
 Measure = Literal["fpr95", "auroc"]
 MOST_SHOWN = 10
 ALL = "all"
 
 
-class Choices(BaseModel):
-    """What an audit's detectors chose by themselves; empty where they did not, and in older runs.
-
-    selections: what was chosen and from what, by detector. partners: by ensemble, the loss of each
-    detector that could be the partner.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    selections: dict[str, Selection] = {}
-    partners: dict[str, dict[str, float]] = {}
-    split: str | None = None
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Choices:
-        """From what `metrics.json` holds. Raises ValidationError when it has another form."""
-        split = document.get("settings", {}).get("split")
-        fields = {name: document.get(name, {}) for name in ("selections", "partners")}
-        return cls.model_validate({**fields, "split": split})
-
-    def sentences(self) -> list[str]:
-        """One for each detector that chose."""
-        chosen = [
-            sentence(name, each.chosen, each.nothing, self.split)
-            for name, each in self.selections.items()
-        ]
-        return chosen + [
-            partner_sentence(name, each) for name, each in self.partners.items() if each
-        ]
-
-
-def choices(run: StoredRun) -> Choices:
-    """What the detectors of a stored run chose. Raises GscError when that is damaged."""
-    return _read(run.path, runs.version(run.path))
-
-
-@lru_cache(maxsize=16)
-def _read(folder: Path, version: int) -> Choices:
-    try:
-        return Choices.of(json.loads((folder / METRICS_FILE).read_bytes()))
-    except (OSError, ValueError, AttributeError) as error:  # ValidationError is a ValueError
-        raise GscError(
-            f'How detectors of run "{folder.name}" set themselves cannot be read '
-            f"({METRICS_FILE}): run the audit again."
-        ) from error
+def choice_sentences(run: Run) -> list[str]:
+    """One for each detector that chose; none for a run whose detectors chose nothing."""
+    document, split = run.document, run.settings.split
+    chosen = [
+        sentence(name, each.chosen, each.nothing, split)
+        for name, each in document.selections.items()
+    ]
+    return chosen + [
+        partner_sentence(name, each) for name, each in document.partners.items() if each
+    ]
 
 
 def sentence(name: str, chosen: Tried, nothing: Tried, split: str | None) -> str:

@@ -13,9 +13,9 @@ from gsc_core.evaluation.thresholds import (
     Youden,
     smallest_calibration,
 )
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.halves import halves
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.decisions import Decision
+from gsc_core.run.ood_halves import halves
+from gsc_core.run.stored import Run
 
 FEW = 20  # pictures of a kind, under which a threshold that weighs them is guesswork
 
@@ -34,7 +34,7 @@ def extreme(decision: Decision) -> str | None:
     )
 
 
-def rough(run: StoredRun, decision: Decision) -> str | None:
+def rough(run: Run, decision: Decision) -> str | None:
     """The warning when a threshold can be set but rests on too few pictures, else None."""
     calibration = run.calibration_scores(decision.detector)
     if isinstance(decision.rule, Typed):

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from gsc_core.errors import GscError
 from gsc_core.run.layout import unpacked_folder
-from gsc_core.workspace.runs import StoredRun
-from gsc_core.workspace.score_table import Rows
+from gsc_core.run.score_table import Rows
+from gsc_core.run.stored import Run
 
 Side = Literal["inside", "outside"]
 
@@ -37,7 +37,7 @@ class RunPicture:
     confidence: float
 
 
-def pictures(run: StoredRun, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
+def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
     """The pictures of these rows, in their order; raises GscError for a row that is not there."""
     wanted = np.asarray(rows, dtype=np.intp)
     members = run.members()
@@ -67,7 +67,7 @@ def pictures(run: StoredRun, rows: Sequence[int] | Rows) -> tuple[RunPicture, ..
 
 
 def ordered(
-    run: StoredRun,
+    run: Run,
     detector: str,
     *,
     sets: Sequence[str] | None = None,
@@ -95,7 +95,7 @@ def ordered(
     return order
 
 
-def picture_path(run: StoredRun, role: str, set_name: str, file: str) -> Path:
+def picture_path(run: Run, role: str, set_name: str, file: str) -> Path:
     """The file of a picture; raises GscError when it is gone or its name leads elsewhere."""
     path = _place(run, role, set_name, file)
     if not path.is_file():
@@ -106,17 +106,17 @@ def picture_path(run: StoredRun, role: str, set_name: str, file: str) -> Path:
     return path
 
 
-def class_name(run: StoredRun, index: int | None) -> str:
+def class_name(run: Run, index: int | None) -> str:
     """A class in words: its name, else its number; `unknown` for None and −1."""
     if index is None or index < 0:
         return "unknown"
-    names = run.settings.get("class_names")
-    if isinstance(names, Sequence) and not isinstance(names, str) and index < len(names):
-        return str(names[index])
+    names = run.settings.class_names or ()
+    if index < len(names):
+        return names[index]
     return f"class {index}"
 
 
-def _place(run: StoredRun, role: str, set_name: str, file: str) -> Path:
+def _place(run: Run, role: str, set_name: str, file: str) -> Path:
     """Where a picture lies below its set's root; a link to a picture is a picture, as in reading.
 
     Names come from a file that a person may have edited: none leads out of the root.
@@ -130,22 +130,21 @@ def _place(run: StoredRun, role: str, set_name: str, file: str) -> Path:
     return path
 
 
-def _root(run: StoredRun, role: str, set_name: str) -> Path:
+def _root(run: Run, role: str, set_name: str) -> Path:
     """The folder that a set was read from: its own, that of a single picture, or the unpacked."""
     source, name = _source(run, role, set_name), set_name
     if role != "ood":
-        # Calibration images that were set apart lie among the ID pictures.
-        name = role if isinstance(run.settings.get(role), str) else "id"
+        # Calibration images that were set apart lie among the ID images.
+        name = role if role == "id" or isinstance(run.settings.calibration, str) else "id"
     unpacked = unpacked_folder(run.path, name)
     if source is None or unpacked.is_dir():
         return unpacked
     return source if source.is_dir() or not source.is_file() else source.parent
 
 
-def _source(run: StoredRun, role: str, set_name: str) -> Path | None:
-    stored = run.settings.get(role)
-    if role == "ood":
-        stored = stored.get(set_name) if isinstance(stored, dict) else None
-    elif role == "calibration" and not isinstance(stored, str):
-        stored = run.settings.get("id")
-    return Path(stored) if isinstance(stored, str) else None
+def _source(run: Run, role: str, set_name: str) -> Path | None:
+    settings = run.settings
+    found = settings.ood.get(set_name) if role == "ood" else settings.id
+    if role == "calibration" and isinstance(settings.calibration, str):
+        found = settings.calibration
+    return None if found is None else Path(found)

@@ -2,11 +2,6 @@
 
 from typing import assert_never
 
-from gsc_core.detectors import find
-from gsc_core.detectors.base import Fit
-from gsc_core.errors import GscError
-from gsc_core.evaluation import counts
-from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import (
     F1,
     CatchOod,
@@ -20,9 +15,11 @@ from gsc_core.evaluation.thresholds import (
     promise,
     smallest_calibration,
 )
-from gsc_core.workspace.decisions import Decision
-from gsc_core.workspace.halves import halves
-from gsc_core.workspace.runs import StoredRun
+from gsc_core.run.decisions import Decision
+from gsc_core.run.ood_halves import halves
+from gsc_core.run.stored import Run
+from gsc_core.sentences import counts
+from gsc_core.sentences.counts import in_1000
 
 
 def rule_words(rule: Rule) -> str:
@@ -105,7 +102,7 @@ def strangers_sentence(found: Effect) -> str:
     )
 
 
-def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
+def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
     """What the threshold was set on, what that promises, and whether the test bears it out."""
     rule = decision.rule
     if rule.needs_strangers:
@@ -120,7 +117,7 @@ def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
     calibration = len(run.calibration_scores(decision.detector))
     made = promise(calibration, rule.share, found.known.total)
     # Cross-conformal scores promise less exactly than split-conformal ones.
-    average = "about" if _learns(decision.detector) else "at least"
+    average = "about" if _learns(run, decision.detector) else "at least"
     text = (
         f"The {calibration:,} calibration pictures promise that on average {average} "
         f"{in_1000(rule.share)} of 1,000 familiar pictures pass; by chance alone, a test of this "
@@ -137,7 +134,7 @@ def basis_sentence(run: StoredRun, decision: Decision, found: Effect) -> str:
     )
 
 
-def _shown_on(run: StoredRun, decision: Decision) -> str:
+def _shown_on(run: Run, decision: Decision) -> str:
     """Which strangers set the threshold, and which show what it does."""
     if not decision.halved:
         return (
@@ -153,12 +150,10 @@ def _shown_on(run: StoredRun, decision: Decision) -> str:
     )
 
 
-def _learns(detector: str) -> bool:
-    """Whether a detector is fitted on calibration pictures; one of another version may be."""
-    try:
-        return Fit.IMAGES in find(detector).fitted_with
-    except GscError:
-        return True
+def _learns(run: Run, detector: str) -> bool:
+    """Whether a detector is fitted on calibration images; one that nobody knows may be."""
+    record = run.record(detector)
+    return record is None or "images" in record.fitted_with
 
 
 def shortage(rule: Rule, calibration: int) -> str | None:
@@ -174,7 +169,7 @@ def shortage(rule: Rule, calibration: int) -> str | None:
     )
 
 
-def learned(decision: Decision, run: StoredRun) -> str | None:
+def learned(decision: Decision, run: Run) -> str | None:
     """The warning when a threshold rests on the very pictures its detector learned from."""
     if decision.rule.needs_strangers or decision.detector not in run.in_sample:
         return None

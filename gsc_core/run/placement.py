@@ -1,0 +1,100 @@
+"""Where scores of images lie among the run's, by the thresholds that hold now."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from gsc_core.evaluation.thresholds import KeepId, keep_id
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.gallery import pictures
+from gsc_core.run.stored import Run
+
+
+class Place(BaseModel):
+    """Where one detector's score lies among the familiar pictures that the audit tested on.
+
+    `percentile` is the share of those, 0 to 100, that score at most as high: 99 is stranger than
+    nearly all of them. `threshold` keeps 95 % of the calibration pictures, None when they are too
+    few for that; the deciding detector has the run's own.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    detector: str
+    score: float
+    percentile: float
+    threshold: float | None
+
+    @property
+    def outside(self) -> bool:
+        """Whether this detector flags the picture."""
+        return self.threshold is not None and self.score > self.threshold
+
+    @property
+    def share_below(self) -> str:
+        """The percentile in words; what is not all, or not none, is never rounded to it."""
+        if 99 < self.percentile < 100:
+            return "more than 99 %"
+        return "less than 1 %" if 0 < self.percentile < 1 else f"{self.percentile:.0f} %"
+
+
+def decision_for(run: Run, detector: str) -> Decision:
+    """The run's stored decision where it is about this detector, else what keeps 95 % of ID."""
+    standing = decisions.standing(run)
+    if standing is not None and standing.detector == detector:
+        return standing
+    return decisions.decide(run, detector, KeepId(share=decisions.KEEP))
+
+
+def places_of(run: Run, row: int) -> tuple[Place, ...]:
+    """Where the scores of a picture of the run lie, the alarming detector's first, then the best.
+
+    Raises GscError for a row that is not there.
+    """
+    pictures(run, [row])
+    decision = decisions.current(run)
+    places = (place(run, name, float(run.column(name)[row])) for name in in_order(run))
+    return tuple(decided(each, decision) for each in places)
+
+
+def in_order(run: Run) -> list[str]:
+    """The detectors: the one that raises the alarm, then the others, the best first."""
+    alarm = decisions.current(run).detector
+    return sorted(run.ranked(), key=lambda name: name != alarm)
+
+
+def predicted_classes(run: Run) -> tuple[int, ...]:
+    """The classes that some picture of the run was taken for, rising."""
+    return _predicted(run.path, run.version)
+
+
+@lru_cache(maxsize=16)
+def _predicted(folder: Path, version: int) -> tuple[int, ...]:
+    values = np.unique(Run.load(folder).column("predicted"))
+    return tuple(int(value) for value in values if value >= 0)
+
+
+def place(run: Run, detector: str, score: float) -> Place:
+    """Where a score lies, with the threshold that holds until somebody decides."""
+    familiar = run.scores(detector)["id"]
+    threshold = keep_id(run.calibration_scores(detector), decisions.KEEP)
+    return Place(
+        detector=detector,
+        score=score,
+        percentile=float(100 * np.mean(familiar <= score)),
+        threshold=_finite(threshold),
+    )
+
+
+def decided(found: Place, decision: Decision) -> Place:
+    """The same place by a decision, where that is about its detector."""
+    if found.detector != decision.detector:
+        return found
+    return found.model_copy(update={"threshold": _finite(decision.value)})
+
+
+def _finite(threshold: float) -> float | None:
+    return threshold if np.isfinite(threshold) else None
