@@ -4,11 +4,12 @@ import math
 
 import streamlit as st
 
-from gsc_core import charts, charts_threshold
+from gsc_core import charts_threshold
 from gsc_core.charts_threshold import ThresholdFigures
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
+from gsc_core.run.set_colours import SetColours
 from gsc_core.workspace import (
     decision_doubts,
     decision_outcomes,
@@ -92,7 +93,7 @@ def _drawn(
     scores = decisions.tested_scores(run, detector, halved=halved)
     known = scores.pop("id")
     shown = scores if ood_set is None else {ood_set: scores[ood_set]}
-    return charts_threshold.figures(known, shown, colours=charts.SetColours(run.ood_sets))
+    return charts_threshold.figures(known, shown, colours=SetColours.of(run.ood_sets))
 
 
 def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from gsc_core import charts
 from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.run.set_colours import SetColours
 from gsc_core.workspace import runs
 from gsc_core.workspace.comparison import Comparison, compare
 from gsc_core.workspace.history import RunEntry
@@ -16,7 +17,7 @@ from pages.parts.intervals import MEANINGS, METRIC_NAMES, better, in_words, styl
 from pages.parts.run import load
 from pages.parts.text import plain
 
-MOST = 6  # runs, as many as there are colours
+MOST = 6  # runs side by side, whose colours are the easiest to tell
 
 
 def comparison(entries: Sequence[RunEntry]) -> None:
@@ -116,7 +117,7 @@ def _figure(
     chosen: tuple[tuple[str, int], ...], detector: str, ood_set: str, log_x: bool
 ) -> go.Figure:
     curves = _compared(chosen).curves(detector, ood_set)
-    return charts.roc(curves, log_x=log_x, colours=charts.SetColours(curves))
+    return charts.roc(curves, log_x=log_x, colours=SetColours.of(curves))
 
 
 def _overview(found: Comparison) -> pd.DataFrame:

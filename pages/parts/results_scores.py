@@ -9,6 +9,7 @@ from gsc_core import charts
 from gsc_core.detectors import find
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import curve
+from gsc_core.run.set_colours import SetColours
 from gsc_core.workspace import runs
 from gsc_core.workspace.runs import StoredRun
 from pages.parts.run import load
@@ -85,7 +86,7 @@ def _figures(
     run = load(path, version)
     found = run.scores(detector)
     shown = dict(list(found.items())[: MOST_SETS + 1])
-    colours = charts.SetColours(run.ood_sets)
+    colours = SetColours.of(run.ood_sets)
     curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
     if kind == "roc":
         line = charts.roc(curves, log_x=log_x, colours=colours)
