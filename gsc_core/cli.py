@@ -39,7 +39,7 @@ from gsc_core.cli_options import (
     named_folders,
     share_or_folder,
 )
-from gsc_core.commands.export import export
+from gsc_core.commands.export import ExportCommand, export
 from gsc_core.commands.gate import gate
 from gsc_core.commands.report import report
 from gsc_core.commands.watch import watch
@@ -225,8 +225,9 @@ def ablate(
         print_ablation(found, sentences(found), folder)
 
 
-for command in (gate, report, export, watch):
+for command in (gate, report, watch):
     app.command()(command)
+app.command(cls=ExportCommand)(export)
 
 
 @app.command("detectors")

@@ -12,7 +12,6 @@ from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.set_colours import SetColours
 from gsc_core.workspace import (
     decision_doubts,
-    decision_outcomes,
     decision_words,
     decisions,
     runs,
@@ -115,7 +114,7 @@ def _counts(run: StoredRun, decision: Decision, found: Effect, calibration: int)
             "set weighing the same.",
         )
         st.markdown(plain(words.strangers_sentence(found)))
-    for sentence in decision_outcomes.outcome_sentences(decision.rule, found):
+    for sentence in decision.rule.outcomes(found):
         st.markdown(plain(sentence))
     doubts = decision_doubts
     if warning := words.shortage(decision.rule, calibration) or doubts.extreme(decision):

@@ -29,7 +29,6 @@ from gsc_core.run.set_colours import SetColours
 from gsc_core.workspace import decisions, runs
 from gsc_core.workspace.decisions import Decision
 from gsc_core.workspace.runs import load_run
-from pages.parts.threshold_rule import MEANING
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_it_opens_at_the_default_with_true_counts(home):
     assert app.slider(key="threshold_value").value == pytest.approx(threshold)
     assert "Nobody has chosen" in words(app)
     assert "50 calibration pictures promise" in words(app)
-    assert MEANING["keep_id"] in words(app)
+    assert KeepId.meaning in words(app)
 
 
 def test_share_rule_and_slider_move_everything(home):
@@ -87,8 +86,8 @@ def test_share_rule_and_slider_move_everything(home):
     app.button_group(key="threshold_rule").set_value("catch_ood").run()
     assert counts(app) == told("demo", "energy", CatchOod(share=0.7))
     assert "one half of the strangers" in words(app)
-    assert MEANING["catch_ood"] in words(app)
-    assert MEANING["keep_id"] not in words(app)
+    assert CatchOod.meaning in words(app)
+    assert KeepId.meaning not in words(app)
     app.button_group(key="threshold_rule").set_value("youden").run()
     assert [slider.key for slider in app.slider] == ["threshold_value"]
     assert not app.exception

@@ -22,7 +22,7 @@ from gsc_core.deploy.watch_state import DIGITS, WatchState, held, keep_state, re
 from gsc_core.errors import GscError, ImageError, SpecError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.sequential import Calibrated, log_evidence, risen, share_between
-from gsc_core.evaluation.thresholds import F1, Cost, Youden, parse_rule
+from gsc_core.evaluation.thresholds import parse_rule
 from gsc_core.images import Broken, ImageFile, ImageSet, decode, read_folder, read_images
 from gsc_core.scoring.loading import ahead
 
@@ -149,7 +149,7 @@ def look(
 def calibrated_by(card: DetectorCard) -> Calibrated:
     """What calibration says of the detector; a rule nobody can read is taken the careful way."""
     try:
-        searched = isinstance(parse_rule(card.rule), Youden | F1 | Cost)
+        searched = parse_rule(card.rule).searched
     except GscError:
         searched = True
     return Calibrated(card.calibration_flagged, card.calibration, searched)

@@ -26,3 +26,8 @@ def between(low: float, high: float) -> str:
     least = "0" if low <= 0.0005 else in_1000(low)
     most = "1,000" if high >= 0.9995 else in_1000(high)
     return f"{least} to {most}"
+
+
+def percent(share: float) -> str:
+    """A share that somebody asked for, as exact as it was given: `95 %`, `99.9 %`."""
+    return f"{100 * share:.6g} %"

@@ -21,7 +21,6 @@ from gsc_core.report.limits import limits_of
 from gsc_core.report.pictures import channels_note, groups_of
 from gsc_core.workspace import (
     decision_doubts,
-    decision_outcomes,
     decision_words,
     decisions,
     runs,
@@ -120,12 +119,12 @@ def _decided(run: StoredRun, decision: Decision, found: Effect) -> model.Decided
     sentences = [decision_words.familiar_sentence(found), decision_words.strangers_sentence(found)]
     if none is None:
         sentences.append(decision_words.basis_sentence(run, decision, found))
-    sentences += decision_outcomes.outcome_sentences(decision.rule, found)
+    sentences += decision.rule.outcomes(found)
     return model.Decided(
         detector=decision.detector,
         title=naming.title_of(decision.detector),
         about=naming.about(decision.detector),
-        rule=decision_words.rule_words(decision.rule),
+        rule=decision.rule.words(),
         value=decision.value,
         chosen=decision.chosen,
         halved=decision.halved,

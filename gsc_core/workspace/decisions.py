@@ -16,7 +16,15 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.selective import Selective, selective
-from gsc_core.evaluation.thresholds import Effect, Evidence, KeepId, Passed, Rule, effect
+from gsc_core.evaluation.thresholds import (
+    Effect,
+    Evidence,
+    KeepId,
+    Passed,
+    Rule,
+    ThresholdRule,
+    effect,
+)
 from gsc_core.files import written_aside
 from gsc_core.run.layout import DECISION_FILE
 from gsc_core.workspace.gallery import class_name
@@ -135,7 +143,7 @@ def default(run: StoredRun) -> Decision:
     return decide(run, run.best().detector, KeepId(share=KEEP))
 
 
-def decide(run: StoredRun, detector: str, rule: Rule) -> Decision:
+def decide(run: StoredRun, detector: str, rule: ThresholdRule) -> Decision:
     """The decision that a rule leads to on a run's scores, not yet stored.
 
     Its value is infinite where the rule asks to flag nothing (inf) or everything (−inf). Raises
@@ -145,7 +153,7 @@ def decide(run: StoredRun, detector: str, rule: Rule) -> Decision:
         raise GscError(
             f'This run has no detector "{detector}": choose one of {", ".join(run.detectors)}.'
         )
-    halved = rule.needs_strangers
+    halved = rule.needs_ood
     strangers = scores_of(run, detector, halves(run).setting) if halved else {}
     value = rule.threshold(Evidence(run.calibration_scores(detector), strangers))
     return Decision(detector=detector, rule=rule, value=value, audited=_audited(run), halved=halved)

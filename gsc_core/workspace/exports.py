@@ -14,9 +14,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gsc_core.audit import Progress
-from gsc_core.deploy.card import DetectorCard, read_card, spelled
+from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import KeepId, Typed
+from gsc_core.evaluation.thresholds import KeepId, format_rule
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.workspace import ablations, decisions, queue, runs
@@ -85,7 +85,7 @@ def offered(run: StoredRun, detector: str) -> Decision:
     own = decisions.current(run)
     if detector == own.detector:
         return own
-    rule = KeepId(share=decisions.KEEP) if isinstance(own.rule, Typed) else own.rule
+    rule = KeepId(share=decisions.KEEP) if own.rule.by_hand else own.rule
     return decisions.decide(run, detector, rule)
 
 
@@ -112,7 +112,7 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
 def command(run: StoredRun, decision: Decision, *, onnx: bool = False) -> str:
     """The same export as one would ask for it on the command line."""
     words = ["gsc", "export", run.id, "--detector", decision.detector]
-    words += ["--threshold", spelled(decision.rule), "--out", PROGRAM_FILE]
+    words += ["--threshold", format_rule(decision.rule), "--out", PROGRAM_FILE]
     return shlex.join([*words, "--onnx"] if onnx else words)
 
 
@@ -173,7 +173,7 @@ def _make(
             run.path,
             decision.detector,
             decision.value,
-            spelled(decision.rule),
+            format_rule(decision.rule),
             part / PROGRAM_FILE,
             on_progress,
             onnx=order.onnx,

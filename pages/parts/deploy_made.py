@@ -7,7 +7,6 @@ import streamlit as st
 from gsc_core.deploy.card import Agreement
 from gsc_core.errors import GscError
 from gsc_core.workspace import exports
-from gsc_core.workspace.decision_words import rule_words
 from gsc_core.workspace.exports import CARD_FILE, KEPT, ONNX_FILE, PROGRAM_FILE, StoredExport
 from gsc_core.workspace.runs import StoredRun
 from pages.parts.text import plain, size
@@ -37,7 +36,7 @@ def shelf(run: StoredRun, made: tuple[StoredExport, ...]) -> None:
 
 def _card(run: StoredRun, stored: StoredExport, *, newest: bool) -> None:
     card, decision = stored.card, stored.order.decision
-    st.markdown(f"**{plain(card.detector)}**: {plain(rule_words(decision.rule))}")
+    st.markdown(f"**{plain(card.detector)}**: {plain(decision.rule.words())}")
     st.caption(
         plain(
             f"Made {card.made:%d %B %Y, %H:%M} UTC. Flags what scores above {card.threshold:.4g}: "

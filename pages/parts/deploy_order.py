@@ -3,7 +3,6 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import Typed
 from gsc_core.workspace import decision_words, decisions, exports, queue
 from gsc_core.workspace.database import Kind, State
 from gsc_core.workspace.decisions import Decision
@@ -57,7 +56,7 @@ def _threshold(run: StoredRun, own: Decision, decision: Decision) -> None:
     """What the alarm will do, in counts, and where to change it."""
     words = decision_words
     with st.container(border=True):
-        rule = plain(words.rule_words(decision.rule))
+        rule = plain(decision.rule.words())
         refused = _refused(decision)
         above = "" if refused else f" It flags what scores above {decision.value:.4g}."
         st.markdown(f"**Its alarm: {rule}.**{above}")
@@ -98,7 +97,7 @@ def _borrowed(own: Decision, decision: Decision) -> str | None:
     """Where the threshold of a detector comes from by which the run is not judged."""
     if own.detector == decision.detector:
         return None
-    if isinstance(own.rule, Typed):
+    if own.rule.by_hand:
         return (
             f"The run's threshold was set by hand for {own.detector}, whose scores have another "
             "scale: this is the usual rule instead."
