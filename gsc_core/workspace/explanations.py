@@ -100,9 +100,9 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
 def make(run: StoredRun, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
     """Explain a row and keep that; raises GscError when its picture is gone or cannot be read."""
     (picture,) = gallery.pictures(run, [row])
-    path = gallery.picture_path(run, picture.role, picture.set, picture.file)
+    data = gallery.picture_bytes(run, row)
     audit = _opened(run, on_progress)
-    seen = audit.look(path)
+    seen = audit.look(data, picture.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}
     found = judged.judge(run, audit, seen, picture.file, scores, detector)
     folder = _folder(run, row, detector)

@@ -133,6 +133,10 @@ class StoredRun:
         """The names of the pictures over all rows."""
         return score_table.files(self.path, version(self.path))
 
+    def sha256(self, row: int) -> str:
+        """The SHA-256 of a row's picture, as it was audited."""
+        return str(score_table.sha256(self.path, version(self.path))[row].as_py())
+
     def rows_of(self, sets: Sequence[str] | None = None) -> score_table.Rows:
         """Row numbers, rising, of some sets (`"id"`, `"calibration"`, an OOD set's name).
 
