@@ -44,6 +44,7 @@ from gsc_core.commands.gate import gate
 from gsc_core.commands.report import report
 from gsc_core.commands.watch import watch
 from gsc_core.errors import GscError, SpecError
+from gsc_core.files import disk_full, is_full
 from gsc_core.stopwatch import Stopwatch
 from gsc_core.terminal import (
     catalogue_row,
@@ -315,6 +316,8 @@ def main() -> None:
     except ValidationError as error:
         _fail(_first_of(error))
     except OSError as error:
+        if is_full(error):
+            _fail(disk_full(error.filename or "the result"))
         if error.filename is None:
             raise
         _fail(f"{error.filename} cannot be used ({error.strerror}): check the path.")

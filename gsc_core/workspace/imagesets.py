@@ -14,8 +14,9 @@ from sqlmodel import col, select
 
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
+from gsc_core.files import is_full
 from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
-from gsc_core.images.aside import DISK_FULL, folder_written_aside
+from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.surrogates import write_surrogates
 from gsc_core.spec import MOST_BYTES, MOST_LETTERS, RESERVED
 from gsc_core.workspace import queue, set_tables
@@ -163,7 +164,7 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
         images = read(stored)
         set_tables.write(stored, images)
     except GscError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
+        if is_full(error.__cause__):
             raise  # it says nothing about the set: what was uploaded is kept for another try
         shutil.rmtree(own, ignore_errors=True)
         _change(stored.id, readiness=Readiness.REFUSED, sentence=str(error))
