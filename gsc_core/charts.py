@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.metrics import Curve
 from gsc_core.run.set_colours import SetColours
 
@@ -238,7 +239,7 @@ def _log_axis(floor: float) -> dict[str, object]:
         "type": "log",
         "range": [np.log10(floor), 0],
         "tickvals": ticks,
-        "ticktext": [f"{100 * tick:g} %" for tick in ticks],
+        "ticktext": [percent(tick) for tick in ticks],
     }
 
 

@@ -10,6 +10,7 @@ from gsc_core import charts
 from gsc_core.ablation import Ablation
 from gsc_core.ablation.gain import Verdict, gain
 from gsc_core.ablation.grid import CURVE, LAYER, REFERENCE
+from gsc_core.evaluation.counts import percent
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
 
 METRICS: Mapping[str, str] = {
@@ -53,7 +54,7 @@ def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") ->
     for (granularity, ranking), line in rows.groupby(["granularity", "ranking"], sort=False):
         colour = _COLOURS[str(ranking)]
         figure.add_scatter(
-            x=[f"{100 * share:g} %" for share in line["share"]],
+            x=[percent(share) for share in line["share"]],
             y=line[metric].round(4).tolist(),
             customdata=_intervals(line, metric),
             name=f"{LEVELS[str(granularity)]}, {ranking}",
@@ -209,7 +210,7 @@ def _reference_line(
 
 def _intervals(line: pd.DataFrame, metric: str) -> list[str]:
     bounds = zip(line[f"{metric}_low"], line[f"{metric}_high"], strict=True)
-    return [f"{100 * low:.1f} to {100 * high:.1f} %" for low, high in bounds]
+    return [f"{100 * low:.1f} to {percent(high, 1)}" for low, high in bounds]
 
 
 def _with_legend_below(figure: go.Figure) -> go.Figure:

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.stopwatch import Spent, Stopwatch
 
 _SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
@@ -87,10 +88,10 @@ def print_result(document: dict[str, Any], out: Path) -> None:
         show(Text(f"left out: {name}: {reason}"))
     if document["id_accuracy"] is not None:
         after = "".join(
-            f"; after {name}: {_percent(share)}"
+            f"; after {name}: {percent(share, 1)}"
             for name, share in document["id_accuracy_after"].items()
         )
-        show(Text(f"Correct on familiar pictures: {_percent(document['id_accuracy'])}{after}"))
+        show(Text(f"Correct on familiar pictures: {percent(document['id_accuracy'], 1)}{after}"))
     else:
         show(Text(f"Accuracy is not known. {document['settings']['labels']}"))
     for name, counts in document["images"].items():
@@ -114,10 +115,6 @@ def _note(row: dict[str, Any], document: dict[str, Any]) -> str:
     if row["detector"] in document["inverted"]:
         notes.append("inverted" if row["auroc"] < 0.5 else "inverted on surrogates")
     return ", ".join(notes)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _with_interval(row: Any, metric: str) -> str:
@@ -171,7 +168,7 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
     show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
     table = Table("next best", "stand-ins let through (FPR95)", "AUROC")
     for each in tuned.runners_up:
-        figures = map(_percent, (each.tried.fpr95, each.tried.auroc))
+        figures = (percent(share, 1) for share in (each.tried.fpr95, each.tried.auroc))
         table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
     show(table)
     show(Text(f"Chosen on {tuned.images} familiar pictures and {tuned.surrogates} made of them."))

@@ -1,4 +1,4 @@
-"""Shares as counts in 1,000 pictures: how every page and report says them."""
+"""Shares as counts in 1,000 pictures or in percent: how every page and report says them."""
 
 
 def in_1000(share: float) -> str:
@@ -28,6 +28,7 @@ def between(low: float, high: float) -> str:
     return f"{least} to {most}"
 
 
-def percent(share: float) -> str:
-    """A share that somebody asked for, as exact as it was given: `95 %`, `99.9 %`."""
-    return f"{100 * share:.6g} %"
+def percent(share: float, decimals: int | None = None) -> str:
+    """`99.95 %`: a share that was measured to so many decimals, one that was asked for as it is."""
+    number = f"{100 * share:.6g}" if decimals is None else f"{100 * share:.{decimals}f}"
+    return f"{number} %"

@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.selection import NOTHING, UNSURE, Selection, ShortCircuit, Tried
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.workspace import runs
@@ -104,7 +105,7 @@ def in_words(tried: Tried, split: str | None) -> str:
     else:
         where = "the pooled feature" if cut.layer == "pooled" else split
         how = "set to zero" if cut.intervention == "zero" else "cut at a usual value"
-        told = f"{_percent(cut.share)} of the {_what(cut)} at {where} by {cut.ranking}, {how}"
+        told = f"{percent(cut.share)} of the {_what(cut)} at {where} by {cut.ranking}, {how}"
     return f"{told}, strong features capped" if tried.capped else told
 
 
@@ -152,7 +153,7 @@ def _columns(tried: Tried, split: str | None) -> dict[str, str]:
         return {"Where": "no short-circuit", "What": "", "By": "", "How": "", **features}
     return {
         "Where": "pooled feature" if cut.layer == "pooled" else str(split),
-        "What": f"{_percent(cut.share)} of {_what(cut)}",
+        "What": f"{percent(cut.share)} of {_what(cut)}",
         "By": cut.ranking,
         "How": "zero" if cut.intervention == "zero" else "cut off",
         **features,
@@ -161,10 +162,6 @@ def _columns(tried: Tried, split: str | None) -> dict[str, str]:
 
 def _what(cut: ShortCircuit) -> str:
     return "channels" if cut.granularity == "channel" else "values"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
 
 
 def _of_100(share: float) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from gsc_core import charts
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.run.set_colours import SetColours
 from gsc_core.workspace import runs
@@ -126,7 +127,7 @@ def _overview(found: Comparison) -> pd.DataFrame:
 
     table = found.overview.map(words)
     shares = found.overview["ID accuracy"]
-    table["ID accuracy"] = [None if s is None or pd.isna(s) else f"{100 * s:.1f} %" for s in shares]
+    table["ID accuracy"] = [None if s is None or pd.isna(s) else percent(s, 1) for s in shares]
     return table
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.images.thumbnails import thumbnail
 from gsc_core.workspace import explanations, gallery, queue, verdicts
 from gsc_core.workspace.explanations import StoredExplanation
@@ -170,7 +171,7 @@ def _explained(run: StoredRun, picture: RunPicture) -> StoredExplanation | None:
         why(run, found, picture.label)
         return found
     seen = gallery.class_name(run, picture.predicted)
-    st.markdown(plain(f"The model calls it {seen} and is {100 * picture.confidence:.0f} % sure."))
+    st.markdown(plain(f"The model calls it {seen} and is {percent(picture.confidence, 0)} sure."))
     _progress(run, picture, detector)
     return None
 
