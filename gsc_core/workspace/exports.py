@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from gsc_core.audit import Progress
 from gsc_core.deploy.card import DetectorCard, read_card
@@ -19,9 +20,10 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId, format_rule
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.run.layout import CALIBRATION_FILE
-from gsc_core.workspace import ablations, decisions, queue, runs
+from gsc_core.workspace import ablations, decisions, orders, queue, runs
 from gsc_core.workspace.database import Job, Kind, session
 from gsc_core.workspace.decisions import Decision
+from gsc_core.workspace.orders import JobOrder
 from gsc_core.workspace.runs import StoredRun
 
 KEPT = 10
@@ -32,11 +34,10 @@ _ORDER_FILE = "order.json"
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
-class Order(BaseModel):
+class Order(JobOrder):
     """What was asked for: a detector with its threshold, of a `version` of the run."""
 
-    model_config = ConfigDict(frozen=True)
-
+    kind: ClassVar[Kind] = Kind.EXPORT
     decision: Decision
     onnx: bool
     version: int
@@ -102,11 +103,10 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
     if reason := obstacle(run):
         raise GscError(reason)
     order = Order(decision=decision, onnx=onnx, version=runs.version(run.path))
-    payload = order.model_dump(mode="json")
     title = f"Detector {decision.detector} of {runs.title(run_id)}"
     with session():  # held, so that two visitors cannot both find none
-        asked = next((job for job in at_work(run_id) if job.payload == payload), None)
-        return asked or queue.submit(Kind.EXPORT, title, run_id, payload)
+        asked = next((job for job in at_work(run_id) if order.is_of(job)), None)
+        return asked or orders.submit(order, title, run_id)
 
 
 def command(run: StoredRun, decision: Decision, *, onnx: bool = False) -> str:
@@ -124,7 +124,7 @@ def at_work(run_id: str) -> list[Job]:
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPORT` job; see `tasks`."""
     run = runs.load_run(runs.run_folder(job.subject))
-    order, folder = Order.model_validate(job.payload), _folder(run, job.id)
+    order, folder = Order.of(job), _folder(run, job.id)
     if _read(run, folder) is None:  # else killed between the result and its record
         _make(run, order, folder, on_progress)
     for old in exports(run)[KEPT:]:
