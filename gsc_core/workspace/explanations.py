@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from gsc_core.audit import Progress
 from gsc_core.detectors import find
@@ -47,7 +47,7 @@ class TryOrder(JobOrder):
     """Which of the kept tries to judge, and what its file was called."""
 
     kind: ClassVar[Kind] = Kind.TRY
-    try_id: str = Field(alias="try")
+    try_id: str = Field(validation_alias=AliasChoices("try", "try_id"), serialization_alias="try")
     file_name: str
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from sqlalchemy import delete
 from sqlmodel import col, select
 
@@ -46,7 +46,9 @@ class SurrogatesOrder(JobOrder):
 
     kind: ClassVar[Kind] = Kind.SURROGATES
     source: str
-    surrogate: str = Field(alias="kind")
+    surrogate: str = Field(
+        validation_alias=AliasChoices("kind", "surrogate"), serialization_alias="kind"
+    )
 
 
 def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -> StoredSet:

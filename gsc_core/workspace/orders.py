@@ -16,7 +16,7 @@ from gsc_core.workspace.database import Job, Kind
 class JobOrder(BaseModel):
     """The order of one `kind` of job. What an older version left out has a default."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True)
 
     kind: ClassVar[Kind]
 

@@ -61,7 +61,8 @@ def _dropped(run_id: str) -> None:
     if file is None:
         return
     try:
-        st.query_params["try"] = explanations.try_id(explanations.ask_try(run_id, file, file.name))
+        job = explanations.ask_try(run_id, file, file.name)
+        st.query_params["try"] = explanations.TryOrder.of(job).try_id
     except GscError as error:
         st.session_state[_REFUSED] = str(error)
 
