@@ -12,17 +12,12 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.metrics import Curve
+from gsc_core.run.set_colours import SetColours
 
 Floats = NDArray[np.float64]
 
-ID_COLOUR = "#7E8B90"
-"""A neutral grey: the measure that every set of strangers is held against."""
-
-OOD_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette for colour-blind readers, without its yellow (faint on white)."""
-
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 GRID = "rgba(128, 128, 128, 0.22)"
 QUIET = "rgba(128, 128, 128, 0.85)"
 
@@ -35,30 +30,6 @@ VALUES = 4000
 """Most values a figure carries over all its lines, which keeps it under 50 kB."""
 
 
-class SetColours:
-    """One colour and dash for each OOD set, the same on every chart of a run.
-
-    They go by sorted name: 36 sets differ in the pair, six in the colour alone. ID is always grey.
-    """
-
-    def __init__(self, ood_sets: Iterable[str], known: str = "id") -> None:
-        self.known = known
-        self._rank = {name: i for i, name in enumerate(sorted(set(ood_sets) - {known}))}
-
-    def colour(self, name: str) -> str:
-        """The set's colour as `#rrggbb`."""
-        if name == self.known:
-            return ID_COLOUR
-        return OOD_COLOURS[self._rank[name] % len(OOD_COLOURS)]
-
-    def dash(self, name: str) -> str:
-        """The set's line style, by Plotly's name."""
-        if name == self.known:
-            return "solid"
-        rank = self._rank[name]
-        return DASHES[(rank + rank // len(OOD_COLOURS)) % len(DASHES)]
-
-
 def label(name: str) -> str:
     """A user's name as plain chart text: printable, no markup, at most 32 characters."""
     seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
@@ -69,19 +40,18 @@ def label(name: str) -> str:
 def histogram(
     scores_by_set: Mapping[str, ArrayLike],
     *,
-    known: str = "id",
+    colours: SetColours,
     bins: int = BINS,
-    colours: SetColours | None = None,
 ) -> go.Figure:
     """Outlier scores of the ID set against each OOD set, one row an OOD set, on one scale.
 
-    `scores_by_set` maps names to finite scores; `known` names the ID set. Heights are shares of
-    the set's own images, so sets of different sizes compare. All rows share at most 200 bins
-    between the 0.5th and 99.5th percentile of the sets, pooled with equal weight; what lies beyond
-    is counted in the first and last bin, and their tick labels (≤, ≥) say so.
+    `scores_by_set` maps names to finite scores; `colours.known` names the ID set. Heights are
+    shares of the set's own images, so sets of different sizes compare. All rows share at most 200
+    bins between the 0.5th and 99.5th percentile of the sets, pooled with equal weight; what lies
+    beyond is counted in the first and last bin, and their tick labels (≤, ≥) say so.
     """
     sets = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_set.items()}
-    colours = colours or SetColours(sets, known)
+    known = colours.known
     rows = [name for name in sorted(sets) if name != known] or [known]
     bins = max(4, min(bins, MOST_BINS, VALUES // (2 * len(rows))))
     edges = shared_edges(sets.values(), bins)
@@ -117,16 +87,14 @@ def histogram(
     return dressed(figure)
 
 
-def roc(
-    curves: Mapping[str, Curve], *, log_x: bool = False, colours: SetColours | None = None
-) -> go.Figure:
+def roc(curves: Mapping[str, Curve], *, colours: SetColours, log_x: bool = False) -> go.Figure:
     """ROC curve of each OOD set, ID as positive: strangers against familiar pictures let through.
 
     With `log_x` the points at zero strangers are drawn at the left edge, half a stranger wide.
     """
     drawn = {name: (found.fpr, found.tpr) for name, found in _reduced(curves).items()}
     hover = "%{x:.2%} of strangers and %{y:.1%} of familiar pictures pass"
-    figure = _lines(drawn, hover, colours or SetColours(curves), _floor(curves.values()), log_x)
+    figure = _lines(drawn, hover, colours, _floor(curves.values()), log_x)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text="Share of strangers let through (FPR)")
     figure.update_yaxes(
@@ -140,8 +108,8 @@ def precision_recall(
     curves: Mapping[str, Curve],
     positive: Literal["id", "ood"] = "ood",
     *,
+    colours: SetColours,
     log_x: bool = False,
-    colours: SetColours | None = None,
 ) -> go.Figure:
     """Precision over recall for each OOD set, with strangers or familiar pictures as positive.
 
@@ -157,7 +125,7 @@ def precision_recall(
     whose, done = ("strangers", "flagged") if positive == "ood" else ("familiar", "let through")
     least = min(float(x[x > 0].min()) for x, _ in drawn.values())
     hover = f"%{{x:.2%}} of them {done}; %{{y:.1%}} of what is {done} is right"
-    figure = _lines(drawn, hover, colours or SetColours(curves), max(least / 2, 1e-4), log_x)
+    figure = _lines(drawn, hover, colours, max(least / 2, 1e-4), log_x)
     noun = "strangers" if positive == "ood" else "familiar pictures"
     figure.update_xaxes(title_text=f"Share of {noun} {done} (recall)")
     figure.update_yaxes(title_text=f"Share of {whose} among those {done} (precision)")
@@ -271,7 +239,7 @@ def _log_axis(floor: float) -> dict[str, object]:
         "type": "log",
         "range": [np.log10(floor), 0],
         "tickvals": ticks,
-        "ticktext": [f"{100 * tick:g} %" for tick in ticks],
+        "ticktext": [percent(tick) for tick in ticks],
     }
 
 

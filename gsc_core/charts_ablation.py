@@ -10,6 +10,8 @@ from gsc_core import charts
 from gsc_core.ablation import Ablation
 from gsc_core.ablation.gain import Verdict, gain
 from gsc_core.ablation.grid import CURVE, LAYER, REFERENCE
+from gsc_core.evaluation.counts import percent
+from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
 
 METRICS: Mapping[str, str] = {
     "fpr95": "Share of strangers that pass (FPR95)",
@@ -27,20 +29,20 @@ FACTORS: Mapping[str, str] = {
 }
 LEVELS: Mapping[str, str] = {"element": "single values", "channel": "whole channels"}
 _COLOURS = {
-    "gradient": charts.OOD_COLOURS[1],
-    "attribution": charts.OOD_COLOURS[0],
-    "activation": charts.OOD_COLOURS[2],
-    "random": charts.ID_COLOUR,
+    "gradient": OOD_COLOURS[1],
+    "attribution": OOD_COLOURS[0],
+    "activation": OOD_COLOURS[2],
+    "random": ID_COLOUR,
 }
 _SYMBOLS = {"gradient": "circle", "attribution": "diamond", "activation": "square", "random": "x"}
 _DASHES = {"element": "dash", "channel": "solid"}
 _ITSELF, _SURE, _UNSURE = "the setting itself", "differs from it", "no sure difference"
 _CHANGED = "one thing changed"  # in an ablation that did not measure differences
 _KINDS: Mapping[str, Mapping[str, object]] = {
-    _ITSELF: {"symbol": "diamond", "size": 10, "color": charts.OOD_COLOURS[0]},
-    _SURE: {"symbol": "circle", "size": 8, "color": charts.OOD_COLOURS[1]},
-    _UNSURE: {"symbol": "circle-open", "size": 8, "color": charts.OOD_COLOURS[1]},
-    _CHANGED: {"symbol": "circle", "size": 8, "color": charts.OOD_COLOURS[1]},
+    _ITSELF: {"symbol": "diamond", "size": 10, "color": OOD_COLOURS[0]},
+    _SURE: {"symbol": "circle", "size": 8, "color": OOD_COLOURS[1]},
+    _UNSURE: {"symbol": "circle-open", "size": 8, "color": OOD_COLOURS[1]},
+    _CHANGED: {"symbol": "circle", "size": 8, "color": OOD_COLOURS[1]},
 }
 _ROW, _CURVES_HEIGHT = 24, 560  # pixels
 
@@ -52,7 +54,7 @@ def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") ->
     for (granularity, ranking), line in rows.groupby(["granularity", "ranking"], sort=False):
         colour = _COLOURS[str(ranking)]
         figure.add_scatter(
-            x=[f"{100 * share:g} %" for share in line["share"]],
+            x=[percent(share) for share in line["share"]],
             y=line[metric].round(4).tolist(),
             customdata=_intervals(line, metric),
             name=f"{LEVELS[str(granularity)]}, {ranking}",
@@ -116,7 +118,7 @@ def factors(
 def steadiness(ablation: Ablation, where: str) -> go.Figure:
     """Mean cosine of gradients beside each other, with its interval; ID first, then OOD sets."""
     rows = [row for row in ablation.facts.consistency if row.where == where]
-    colours = charts.SetColours(ablation.ood_sets)
+    colours = SetColours.of(ablation.ood_sets)
     names = ["Familiar pictures" if row.set == "id" else charts.label(row.set) for row in rows]
     figure = go.Figure()
     for at, (row, name) in enumerate(zip(rows, names, strict=True)):
@@ -208,7 +210,7 @@ def _reference_line(
 
 def _intervals(line: pd.DataFrame, metric: str) -> list[str]:
     bounds = zip(line[f"{metric}_low"], line[f"{metric}_high"], strict=True)
-    return [f"{100 * low:.1f} to {100 * high:.1f} %" for low, high in bounds]
+    return [f"{100 * low:.1f} to {percent(high, 1)}" for low, high in bounds]
 
 
 def _with_legend_below(figure: go.Figure) -> go.Figure:

@@ -5,8 +5,9 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from gsc_core.charts import ID_COLOUR, OOD_COLOURS, QUIET, dressed
+from gsc_core.charts import QUIET, dressed
 from gsc_core.explanation import ChannelReading
+from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS
 
 Reading = Literal["contribution", "gradient", "activation"]
 

@@ -11,9 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gsc_core import charts
-from gsc_core.charts import Floats, SetColours
+from gsc_core.charts import Floats
 from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import Effect
+from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
 
 BINS = 80
 POINTS = 240  # thresholds along the curve, from each of the two groups
@@ -40,7 +41,7 @@ def figures(
 ) -> ThresholdFigures:
     """Draw ID scores `[N]` against OOD sets `[M]` each; several sets are averaged, equal weight."""
     edges = charts.shared_edges([known, *strangers.values()], BINS)
-    name, colour, dash = "Strangers, mean of the sets", charts.OOD_COLOURS[0], "solid"
+    name, colour, dash = "Strangers, mean of the sets", OOD_COLOURS[0], "solid"
     if len(strangers) == 1:
         (only,) = strangers
         name, colour, dash = charts.label(only), colours.colour(only), colours.dash(only)
@@ -80,7 +81,7 @@ def refusing(found: Selective) -> go.Figure:
         y=[wrong, wrong],
         mode="lines",
         name="Flagging at random",
-        line={"color": charts.ID_COLOUR, "dash": "dash", "width": 1.5},
+        line={"color": ID_COLOUR, "dash": "dash", "width": 1.5},
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -88,7 +89,7 @@ def refusing(found: Selective) -> go.Figure:
         y=found.risk.astype(np.float32),
         mode="lines",
         name="Flagging the strangest",
-        line={"color": charts.OOD_COLOURS[1], "width": 2},
+        line={"color": OOD_COLOURS[1], "width": 2},
         hovertemplate=said,
     )
     figure.add_trace(_point(found.kept, 1 - found.passing, said))
@@ -136,7 +137,7 @@ def _histogram(
     mean = np.mean([charts.shares(scores, edges) for scores in strangers.values()], axis=0)
     figure = go.Figure()
     for text, heights, fill in (
-        ("Familiar pictures", charts.shares(known, edges), charts.ID_COLOUR),
+        ("Familiar pictures", charts.shares(known, edges), ID_COLOUR),
         (name, mean.astype(np.float32), colour),
     ):
         figure.add_bar(

@@ -39,11 +39,12 @@ from gsc_core.cli_options import (
     named_folders,
     share_or_folder,
 )
-from gsc_core.commands.export import export
+from gsc_core.commands.export import ExportCommand, export
 from gsc_core.commands.gate import gate
 from gsc_core.commands.report import report
 from gsc_core.commands.watch import watch
 from gsc_core.errors import GscError, SpecError
+from gsc_core.files import disk_full, is_full
 from gsc_core.run.stored import Run
 from gsc_core.stopwatch import Stopwatch
 from gsc_core.terminal import (
@@ -226,8 +227,9 @@ def ablate(
         print_ablation(found, sentences(found), folder)
 
 
-for command in (gate, report, export, watch):
+for command in (gate, report, watch):
     app.command()(command)
+app.command(cls=ExportCommand)(export)
 
 
 @app.command("detectors")
@@ -315,6 +317,8 @@ def main() -> None:
     except ValidationError as error:
         _fail(_first_of(error))
     except OSError as error:
+        if is_full(error):
+            _fail(disk_full(error.filename or "the result"))
         if error.filename is None:
             raise
         _fail(f"{error.filename} cannot be used ({error.strerror}): check the path.")

@@ -9,6 +9,25 @@ from pathlib import Path
 
 from gsc_core.errors import SpecError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether this is the error of a disk, or of a person's share of it, that holds no more."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def disk_full(what: object) -> str:
+    """The one sentence for a full disk; `what` could not be written."""
+    return f"The disk is full, so {what} could not be written: free some space."
+
+
+def refusal(path: Path, error: OSError) -> str:
+    """Why the disk did not take a file or folder, in one sentence."""
+    if is_full(error):
+        return disk_full(path)
+    return f"{path} cannot be written ({error.strerror or error}): choose another."
+
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
@@ -16,11 +35,7 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence = f"The disk is full, so {path} could not be written: free some space."
-        else:
-            sentence = f"{path} cannot be written ({error.strerror or error}): choose another."
-        raise SpecError(sentence) from error
+        raise SpecError(refusal(path, error)) from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
 
@@ -90,9 +91,9 @@ def print_result(run: Run) -> None:
         show(Text(f"left out: {name}: {reason}"))
     if run.id_accuracy is not None:
         after = "".join(
-            f"; after {name}: {_percent(share)}" for name, share in run.id_accuracy_after.items()
+            f"; after {name}: {percent(share, 1)}" for name, share in run.id_accuracy_after.items()
         )
-        show(Text(f"Correct on familiar pictures: {_percent(run.id_accuracy)}{after}"))
+        show(Text(f"Correct on familiar pictures: {percent(run.id_accuracy, 1)}{after}"))
     else:
         show(Text(f"Accuracy is not known. {run.settings.labels}"))
     for name, counts in run.images.items():
@@ -118,10 +119,6 @@ def _note(run: Run, row: Result) -> str:
         wrong = auroc is not None and auroc < 0.5
         notes.append("inverted" if wrong else "inverted on surrogates")
     return ", ".join(notes)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _with_interval(found: Interval | None) -> str:
@@ -182,7 +179,7 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
     show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
     table = Table("next best", "stand-ins let through (FPR95)", "AUROC")
     for each in tuned.runners_up:
-        figures = map(_percent, (each.tried.fpr95, each.tried.auroc))
+        figures = (percent(share, 1) for share in (each.tried.fpr95, each.tried.auroc))
         table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
     show(table)
     show(Text(f"Chosen on {tuned.images} familiar pictures and {tuned.surrogates} made of them."))

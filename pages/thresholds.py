@@ -4,15 +4,15 @@ import math
 
 import streamlit as st
 
-from gsc_core import charts, charts_threshold
+from gsc_core import charts_threshold
 from gsc_core.charts_threshold import ThresholdFigures
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
+from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
-from gsc_core.sentences.counts import in_1000
-from gsc_core.sentences.outcomes import outcome_sentences
 from gsc_core.sentences.threshold import (
     basis_sentence,
     familiar_sentence,
@@ -96,7 +96,7 @@ def _drawn(
     scores = decisions.tested_scores(run, detector, halved=halved)
     known = scores.pop("id")
     shown = scores if ood_set is None else {ood_set: scores[ood_set]}
-    return charts_threshold.figures(known, shown, colours=charts.SetColours(run.ood_sets))
+    return charts_threshold.figures(known, shown, colours=SetColours.of(run.ood_sets))
 
 
 def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> None:
@@ -117,7 +117,7 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
             "set weighing the same.",
         )
         st.markdown(plain(strangers_sentence(found)))
-    for sentence in outcome_sentences(decision.rule, found):
+    for sentence in decision.rule.outcomes(found):
         st.markdown(plain(sentence))
     if warning := shortage(decision.rule, calibration) or extreme(decision):
         st.warning(plain(warning))

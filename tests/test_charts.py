@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gsc_core import charts
-from gsc_core.charts import SetColours, histogram, precision_recall, roc
 from gsc_core.charts_threshold import figures
 from gsc_core.evaluation.metrics import curve, metrics
+from gsc_core.run.set_colours import ID_COLOUR, MORE_COLOURS, OOD_COLOURS, SetColours
 
 LIGHT = 50_000
 
@@ -20,6 +20,18 @@ def sets(count: int, size: int = 400) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(count)
     found = {"id": rng.normal(0, 1, size)}
     return found | {f"set {i}": rng.normal(1 + i / 4, 1, size) for i in range(count)}
+
+
+def histogram(scores, **more):
+    return charts.histogram(scores, colours=SetColours.of(scores), **more)
+
+
+def roc(found, **more):
+    return charts.roc(found, colours=SetColours.of(found), **more)
+
+
+def precision_recall(found, *positive, **more):
+    return charts.precision_recall(found, *positive, colours=SetColours.of(found), **more)
 
 
 def curves(scores: dict[str, np.ndarray]):
@@ -135,7 +147,7 @@ def test_the_point_at_95_percent_is_always_drawn(count):
 def test_the_end_labels_of_the_threshold_histogram_say_what_the_end_bars_hold():
     rng = np.random.default_rng(0)
     known = np.concatenate([rng.normal(0, 1, 1000), [-50.0, 50.0]])
-    drawn = figures(known, {"x": known + 1}, colours=SetColours(["x"])).histogram
+    drawn = figures(known, {"x": known + 1}, colours=SetColours.of(["x"])).histogram
     bars, ticks = drawn.data[0], drawn.layout.xaxis.ticktext
     first, last = (float(text[2:].replace("−", "-")) for text in (ticks[0], ticks[-1]))
     assert bars.x0 + bars.dx / 2 == pytest.approx(first, rel=0.01)
@@ -174,20 +186,22 @@ def test_axes_say_what_they_show():
 
 
 def test_a_set_keeps_its_look_and_no_two_sets_share_one():
-    names = [f"{i:02}" for i in range(36)]
-    colours = SetColours(reversed(names))
+    names = [f"{i:02}" for i in range(72)]
+    colours = SetColours.of(names)
     looks = {(colours.colour(name), colours.dash(name)) for name in names}
-    assert len(looks) == 36
-    assert colours.colour("id") == charts.ID_COLOUR
-    assert charts.ID_COLOUR not in {colour for colour, _ in looks}
-    again = SetColours([*names, "id"])
-    assert all(again.colour(name) == colours.colour(name) for name in names)
+    assert len(looks) == 72
+    assert len({colours.colour(name) for name in names[:12]}) == 12
+    assert colours.colour("id") == ID_COLOUR
+    assert ID_COLOUR not in {colour for colour, _ in looks}
+    assert SetColours.of(["id", *names, *names]) == colours
+    with pytest.raises(ValueError):
+        colours.colour("of another run")
 
 
 def test_neighbouring_colours_differ_in_lightness_or_hue_for_the_colour_blind():
     """Viénot, Brettel and Mollon (1999): what a reader without red or green cones sees."""
     for missing in ("red", "green"):
-        seen = [_dichromat(colour, missing) for colour in charts.OOD_COLOURS]
+        seen = [_dichromat(colour, missing) for colour in OOD_COLOURS + MORE_COLOURS]
         gaps = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
         assert min(gaps) > 0.08, missing
 

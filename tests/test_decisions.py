@@ -11,6 +11,8 @@ from scipy.stats import binomtest
 from stored_run import write_run
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation import counts
+from gsc_core.evaluation.cutpoints import least_cost
 from gsc_core.evaluation.selective import selective
 from gsc_core.evaluation.thresholds import (
     F1,
@@ -22,14 +24,13 @@ from gsc_core.evaluation.thresholds import (
     Typed,
     Youden,
     catch_ood,
-    least_cost,
     promise,
 )
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.ood_halves import halves
 from gsc_core.run.stored import Run
-from gsc_core.sentences import counts, outcomes
+from gsc_core.sentences import outcomes
 from gsc_core.sentences import threshold as words
 from gsc_core.sentences import warnings as doubts
 
@@ -211,7 +212,7 @@ def test_each_class_has_its_own_counts(home, rule):
     made = decisions.decide(run, "energy", rule)
     table = pd.read_parquet(run.path / "scores.parquet")
     tested = table[table.role != "calibration"]
-    if rule.needs_strangers:
+    if rule.needs_ood:
         kept = [
             part.sort_values("sha256").iloc[len(part) // 2 :]
             for _, part in tested[tested.role == "ood"].groupby("set")
@@ -288,20 +289,20 @@ def test_refusing_in_words():
 
 def test_what_a_rule_with_prevalence_leads_to():
     found = effect_of((950, 1000), a=(200, 1000), b=(400, 1000))
-    (alarms,) = outcomes.outcome_sentences(F1(prevalence=0.1), found)
+    (alarms,) = F1(prevalence=0.1).outcomes(found)
     assert alarms == (
         "Of 1,000 pictures with 100 strangers among them, expect 70 strangers and 45 familiar "
         "pictures to be flagged, and 30 strangers to pass."
     )
     rare = Cost(miss=10, alarm=2, prevalence=0.0001)
-    alarms, costs = outcomes.outcome_sentences(rare, found)
+    alarms, costs = rare.outcomes(found)
     assert alarms.startswith("Of 100,000 pictures with 10 strangers among them, expect 7 ")
     # 3 missed at 10 and 5 % of 99,990 at 2
     assert costs == (
         "That costs 10,029, where a stranger that passes costs 10 and a familiar picture flagged "
         "2; flagging nothing would cost 100, flagging everything 199,980."
     )
-    assert outcomes.outcome_sentences(KeepId(share=0.9), found) == ()
+    assert KeepId(share=0.9).outcomes(found) == ()
 
 
 @pytest.mark.parametrize(
@@ -315,14 +316,14 @@ def test_what_a_rule_with_prevalence_leads_to():
     ],
 )
 def test_a_stream_is_long_enough_to_count_its_strangers(prevalence, said):
-    (alarms,) = outcomes.outcome_sentences(F1(prevalence=prevalence), effect_of((9, 10), a=(1, 2)))
+    (alarms,) = F1(prevalence=prevalence).outcomes(effect_of((9, 10), a=(1, 2)))
     assert alarms.startswith(said)
 
 
 def test_one_stranger_is_one_and_half_a_stranger_is_not_none():
     def alarms(passed, of):
         found = effect_of((999, 1000), a=(passed, of))
-        return outcomes.outcome_sentences(F1(prevalence=0.01), found)[0]
+        return F1(prevalence=0.01).outcomes(found)[0]
 
     assert "expect 9 strangers and 1 familiar picture to be flagged" in alarms(1, 10)
     assert alarms(1, 10).endswith("and 1 stranger to pass.")
@@ -332,15 +333,16 @@ def test_one_stranger_is_one_and_half_a_stranger_is_not_none():
 
 def test_no_price_or_share_is_said_with_an_exponent_or_rounded_to_all():
     cheap = Cost(miss=1e-6, alarm=1, prevalence=0.01)
-    text = outcomes.outcome_sentences(cheap, effect_of((10, 10), a=(1, 2)))[1]
+    text = cheap.outcomes(effect_of((10, 10), a=(1, 2)))[1]
     assert text.startswith("That costs 0.000005, where a stranger that passes costs 0.000001 and a")
-    assert "a stranger that passes being 1,000,000 times as bad as" in words.rule_words(
-        Cost(miss=1e6, alarm=1, prevalence=0.01)
+    assert (
+        "a stranger that passes being 1,000,000 times as bad as"
+        in Cost(miss=1e6, alarm=1, prevalence=0.01).words()
     )
     assert "a familiar picture flagged being 1,000,000 times as bad as a stranger that passes" in (
-        words.rule_words(cheap)
+        cheap.words()
     )
-    assert words.rule_words(KeepId(share=0.99999)) == "keep 99.999 % of familiar pictures"
+    assert KeepId(share=0.99999).words() == "keep 99.999 % of familiar pictures"
 
 
 def test_every_rule_has_its_words():
@@ -355,8 +357,8 @@ def test_every_rule_has_its_words():
         "set by hand": Typed(value=1),
     }
     for text, rule in said.items():
-        assert words.rule_words(rule) == text
-    equal = words.rule_words(Cost(miss=2, alarm=2, prevalence=0.01))
+        assert rule.words() == text
+    equal = Cost(miss=2, alarm=2, prevalence=0.01).words()
     assert "being as bad as" in equal
 
 

@@ -43,6 +43,11 @@ def small() -> World:
     return world()
 
 
+def test_every_detector_has_a_file_of_its_own() -> None:
+    files = [detector.__module__ for detector in CATALOGUE]
+    assert len(set(files)) == len(CATALOGUE)
+
+
 @every_detector
 def test_strange_pictures_score_higher(detector: type[Detector], small: World) -> None:
     fitted = detector().fit(small.calibration)

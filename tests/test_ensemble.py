@@ -16,8 +16,8 @@ from small_classifier import pictures, world
 from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import Detector, Fit, Need, find, parse_detectors
+from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import PANEL, AutoEnsemble, Ensemble, ensemble_of, with_parts
-from gsc_core.detectors.library import Energy
 from gsc_core.detectors.msp import MSP
 from gsc_core.errors import Excused, SpecError
 from gsc_core.images import read_folder

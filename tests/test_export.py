@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.cli import app
-from gsc_core.deploy.card import DetectorCard, read_card, spelled
+from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.deploy.export import Exported, export_detector
 from gsc_core.deploy.loading import load_detector, sha256_of
 from gsc_core.deploy.program import Alarm, ResizeCrop, float32_at_most
 from gsc_core.detectors import parse_detectors
 from gsc_core.errors import CheckpointError, GscError, SpecError
-from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Typed, Youden, parse_rule
+from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Typed, Youden, format_rule, parse_rule
 from gsc_core.images import decode
 
 DETECTORS = "gsc,gsc-auto,energy,react,knn,mahalanobis,odin,gsc+knn"
@@ -179,8 +179,8 @@ def test_a_threshold_parts_float32_scores_as_it_does_in_float64(threshold: float
         Typed(value=-1.5e-7),
     ],
 )
-def test_a_rule_is_spelled_as_it_is_read(rule: KeepId) -> None:
-    assert parse_rule(spelled(rule)) == rule
+def test_a_rule_is_written_as_it_is_read(rule: KeepId) -> None:
+    assert parse_rule(format_rule(rule)) == rule
 
 
 @pytest.mark.parametrize("detector", ["gsc", "gsc-auto"])

@@ -17,7 +17,14 @@ from gsc_core.audit import Cancelled, Progress
 from gsc_core.cli import app
 from gsc_core.deploy.card import read_card
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import AnyRule, Cost, KeepId, Typed, Youden, parse_rule
+from gsc_core.evaluation.thresholds import (
+    Cost,
+    KeepId,
+    ThresholdRule,
+    Typed,
+    Youden,
+    parse_rule,
+)
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
@@ -213,7 +220,7 @@ def test_another_detector_has_the_same_rule_but_never_the_same_value_by_hand(
     "rule",
     [KeepId(share=0.9), Youden(), Cost(miss=10, alarm=1, prevalence=0.01), Typed(value=-1.5)],
 )
-def test_the_command_line_that_asks_for_the_same(run: Run, rule: AnyRule) -> None:
+def test_the_command_line_that_asks_for_the_same(run: Run, rule: ThresholdRule) -> None:
     """What a shell makes of it, read back as the command reads it."""
     decision = decisions.decide(run, "gsc", rule)
     words = shlex.split(exports.command(run, decision, onnx=True))

@@ -35,10 +35,10 @@ from gsc_core.detectors import (
     catalogue,
 )
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import ensemble_of
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.library import Energy
-from gsc_core.detectors.library_features import KNN
+from gsc_core.detectors.knn import KNN
 from gsc_core.detectors.msp import MSP
 from gsc_core.errors import Cancelled, GscError, SpecError
 from gsc_core.log import LOGGER, is_logged_to, logged_to
@@ -396,7 +396,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(
 _PROGRAM = """
 import sys
 from gsc_core.detectors import catalogue
-from gsc_core.detectors.library import Energy
+from gsc_core.detectors.energy import Energy
 
 class Broken(Energy):
     name = "broken"

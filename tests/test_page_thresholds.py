@@ -13,7 +13,6 @@ from PIL import Image
 from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
-from gsc_core import charts
 from gsc_core.charts_threshold import figures, marked, refusing
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.selective import selective
@@ -28,9 +27,9 @@ from gsc_core.evaluation.thresholds import (
 )
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
+from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from gsc_core.workspace import runs
-from pages.parts.threshold_rule import MEANING
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_it_opens_at_the_default_with_true_counts(home):
     assert app.slider(key="threshold_value").value == pytest.approx(threshold)
     assert "Nobody has chosen" in words(app)
     assert "50 calibration pictures promise" in words(app)
-    assert MEANING["keep_id"] in words(app)
+    assert KeepId.meaning in words(app)
 
 
 def test_share_rule_and_slider_move_everything(home):
@@ -88,8 +87,8 @@ def test_share_rule_and_slider_move_everything(home):
     app.button_group(key="threshold_rule").set_value("catch_ood").run()
     assert counts(app) == told("demo", "energy", CatchOod(share=0.7))
     assert "one half of the strangers" in words(app)
-    assert MEANING["catch_ood"] in words(app)
-    assert MEANING["keep_id"] not in words(app)
+    assert CatchOod.meaning in words(app)
+    assert KeepId.meaning not in words(app)
     app.button_group(key="threshold_rule").set_value("youden").run()
     assert [slider.key for slider in app.slider] == ["threshold_value"]
     assert not app.exception
@@ -345,16 +344,16 @@ def large() -> dict[str, np.ndarray]:
 def test_a_step_is_light_at_200000_scores(large):
     sets = dict(large)
     known = sets.pop("id")
-    prepared = figures(known, sets, colours=charts.SetColours(sets))
+    prepared = figures(known, sets, colours=SetColours.of(sets))
     histogram, roc = marked(prepared, effect(1.2, known, sets))
     assert len(histogram.to_json()) + len(roc.to_json()) < 40_000
-    again = figures(known, sets, colours=charts.SetColours(sets))
+    again = figures(known, sets, colours=SetColours.of(sets))
     assert prepared.histogram == again.histogram  # the marks went to copies
 
 
 def test_the_point_lies_on_the_curve_and_the_line_at_the_threshold(large):
     sets = {"set 1": large["set 1"]}
-    prepared = figures(large["id"], sets, colours=charts.SetColours(sets))
+    prepared = figures(large["id"], sets, colours=SetColours.of(sets))
     assert prepared.low < prepared.high
     assert (prepared.high - prepared.low) / prepared.step == pytest.approx(500, rel=0.7)
     histogram, roc = marked(prepared, effect(0.75, large["id"], sets))
@@ -385,9 +384,9 @@ def test_the_risk_coverage_curve_is_light_and_the_point_on_it(large):
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
 def test_a_slider_fits_any_scale(scale):
     known, sets = np.array([0.0, scale]), {"x": np.array([scale, 2 * scale])}
-    prepared = figures(known, sets, colours=charts.SetColours(sets))
+    prepared = figures(known, sets, colours=SetColours.of(sets))
     assert prepared.low <= 0
     assert prepared.high >= 1.99 * scale
     assert 100 <= (prepared.high - prepared.low) / prepared.step <= 1300
-    flat = figures(np.full(3, scale), {"x": np.full(3, scale)}, colours=charts.SetColours(["x"]))
+    flat = figures(np.full(3, scale), {"x": np.full(3, scale)}, colours=SetColours.of(["x"]))
     assert flat.low < scale < flat.high

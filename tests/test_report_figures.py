@@ -11,9 +11,9 @@ from PIL import Image
 from playwright.sync_api import Browser
 from written_report import bars, counted, refusing, roc_line, written_report
 
-from gsc_core.charts import SetColours
 from gsc_core.report import figures, model
 from gsc_core.report.svg import LINE, MARK, SIZE, WIDE
+from gsc_core.run.set_colours import SetColours
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "</svg><script>1</script> \"q\" & 'x' \u202egnp\x00\x07\n.png"
@@ -148,7 +148,7 @@ def test_the_roc_is_drawn_to_scale_with_a_point_on_each_curve():
     root = parse(figures.roc_svg(report))
     lines = list(root.iter(f"{SVG}polyline"))
     circles = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter(f"{SVG}circle")]
-    colours = SetColours(curves)
+    colours = SetColours.of(("a", "b"))  # in the order of the run
     assert len(lines) == len(circles) == 2
     for (name, power), line, (cx, cy) in zip(curves.items(), lines, circles, strict=True):
         points = np.array([point.split(",") for point in line.get("points").split()], float)

@@ -28,7 +28,7 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.detectors import Calibration, Detector, Fit, Need, Representation, parse_detectors
-from gsc_core.detectors.library import Energy
+from gsc_core.detectors.energy import Energy
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.files import written_aside
 from gsc_core.images import ImageFile, ImageSet, read_folder

@@ -12,7 +12,7 @@ import pandas as pd
 from gsc_core.ablation.gain import Gain, Verdict, gain
 from gsc_core.ablation.grid import BETTER, FULL_METHOD, LAYER, PAPER, PUBLISHED, REFERENCE
 from gsc_core.ablation.table import Ablation
-from gsc_core.sentences.counts import in_1000
+from gsc_core.evaluation.counts import in_1000, percent
 
 LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
 OUTDATED = (
@@ -176,7 +176,7 @@ def _share(ablation: Ablation) -> Iterator[Finding]:
         cutting.verdict,
         f"How much to cut: best with {best['level']} of the channels cut ({passing(best)} pass), "
         f"worst with {worst['level']} ({passing(worst)} pass). "
-        f"Against no cut, {100 * BETTER.settings['share']:g} %: {cutting.fewer()}.",
+        f"Against no cut, {percent(BETTER.settings['share'])}: {cutting.fewer()}.",
     )
 
 

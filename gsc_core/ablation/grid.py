@@ -8,6 +8,7 @@ from typing import Any
 
 from gsc_core.classifier.split import Split, choose, default_split
 from gsc_core.detectors.gsc import GSC
+from gsc_core.evaluation.counts import percent
 
 Settings = Mapping[str, Any]
 
@@ -185,7 +186,7 @@ def _of_paper() -> Iterator[tuple[Trial, str]]:
 def _one_at_a_time() -> Iterator[tuple[str, str, Settings]]:
     """Factor, level and what it changes; one level of each factor is the base itself."""
     for share in SHARES:
-        yield "share", f"{100 * share:g} %", {"share": share}
+        yield "share", percent(share), {"share": share}
     for granularity in GRANULARITIES:
         yield "granularity", granularity, {"granularity": granularity}
     for ranking in RANKINGS:
@@ -228,6 +229,6 @@ def _name(base: Base, settings: Settings) -> str:
     if shown["reading"] in ("drop", "relative_drop"):
         reading += f" of {shown['confidence']}"
     return (
-        f"{100 * shown['share']:g} % {shown['granularity']} {shown['ranking']}, "
+        f"{percent(shown['share'])} {shown['granularity']} {shown['ranking']}, "
         f"{shown['intervention']}, {shown['update'].replace('_', ' ')}, {reading}"
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
+from typer.core import TyperCommand, TyperOption
 
 from gsc_core.cli_options import AsJson
 from gsc_core.commands.opened import opened
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from gsc_core.run.stored import Run
 
 
+class ExportCommand(TyperCommand):
+    """Its help names every threshold rule, which only a reader of the help waits for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, the rules' examples in it."""
+        from gsc_core.evaluation.thresholds import examples
+
+        (threshold,) = (param for param in self.params if param.name == "threshold")
+        assert isinstance(threshold, TyperOption)
+        threshold.help = f"{', '.join(examples())}; else the one decided on."
+        super().format_help(ctx, formatter)
+
+
 def export(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     detector: Annotated[
@@ -27,7 +41,7 @@ def export(
     ] = None,
     threshold: Annotated[
         str | None,
-        typer.Option(help="keep-id:0.95, catch-ood:0.9, youden, …; else the one decided on."),
+        typer.Option(help="How the threshold is set; else the one decided on."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write; its card goes beside it.")] = Path(
         "detector.pt2"
@@ -38,8 +52,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a detector with its network and threshold as one file that needs torch alone."""
-    from gsc_core.deploy.card import spelled
     from gsc_core.deploy.export import export_detector
+    from gsc_core.evaluation.thresholds import format_rule
     from gsc_core.run import decisions
 
     stored = opened(run)
@@ -50,7 +64,7 @@ def export(
             stored.path,
             decision.detector,
             decision.value,
-            spelled(decision.rule),
+            format_rule(decision.rule),
             out,
             on_progress,
             onnx=onnx,

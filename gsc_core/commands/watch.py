@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gsc_core.cli_options import AsJson
-from gsc_core.sentences.counts import between
+from gsc_core.evaluation.counts import between, percent
 from gsc_core.terminal import console, shown_progress
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _print(watched: Watched, state: Path) -> None:
     )
     left_out = "".join(f"; {count:,} {why}" for count, why in others if count)
     show(Text(f"This look: {today.seen:,} new, {today.flagged:,} of them outside{left_out}."))
-    sure = f"{100 * (1 - watched.alpha):g} % sure at every look"
+    sure = f"{percent(1 - watched.alpha)} sure at every look"
     show(
         Text(
             f"The share outside now is {between(watched.low, watched.high)} of 1,000 ({sure}, "

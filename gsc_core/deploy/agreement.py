@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,13 @@ from gsc_core.audit import Progress
 from gsc_core.deploy.card import Agreement
 from gsc_core.deploy.loading import Detect
 from gsc_core.detectors.ensemble import Ensemble
-from gsc_core.errors import GscError, ImageError, SpecError
+from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.images import decode_bytes
-from gsc_core.images.decode import read_bytes
 from gsc_core.reopened import Reopened
 from gsc_core.run.document import RunDocument
-from gsc_core.run.layout import SCORES_FILE, unpacked_folder
-from gsc_core.spec import AuditSpec
+from gsc_core.run.image_files import ImageFiles
+from gsc_core.run.layout import SCORES_FILE
 
 PICTURES = 48
 """So many test pictures are looked at, from all sets."""
@@ -125,26 +123,16 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
 
 def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
     """Test pictures from all over, as they are decoded, with their stored scores."""
-    rows = stored.test_rows
+    rows, spec = stored.test_rows, audit.spec
+    files = ImageFiles(audit.folder, spec.id, spec.ood)  # no calibration image among these
     some = np.linspace(0, len(rows) - 1, min(PICTURES, len(rows)), dtype=int)
     for row in rows[some].tolist():
         one = {name: stored.table[name][row].as_py() for name in ("set", "role", "file", "sha256")}
-        root = _root(audit.spec, audit.folder, one["role"], one["set"])
         try:
-            data = read_bytes(root / one["file"], one["file"])
-            if hashlib.sha256(data).hexdigest() == one["sha256"]:
-                yield decode_bytes(data, one["file"]), float(stored.scores[row])
-        except (ImageError, ValueError):  # it is gone, or its name is none for this disk
+            data = files.read(one["role"], one["set"], one["file"], one["sha256"])
+        except GscError:  # it is gone, or has changed
             continue
-
-
-def _root(spec: AuditSpec, folder: Path, role: str, name: str) -> Path:
-    """The folder that a test set was read from: its own, or what its ZIP was unpacked to."""
-    source = spec.id if role == "id" else spec.ood[name]
-    unpacked = unpacked_folder(folder, "id" if role == "id" else name)
-    if unpacked.is_dir():
-        return unpacked
-    return source if source.is_dir() else source.parent
+        yield decode_bytes(data, one["file"]), float(stored.scores[row])
 
 
 def noise(audit: Reopened, detector: str) -> Iterator[tuple[Tensor, float]]:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.errors import SpecError
-from gsc_core.evaluation.thresholds import Rule
 
 EXAMPLE = """\
 import torch
@@ -99,10 +98,3 @@ def read_card(path: Path) -> DetectorCard:
         raise SpecError(
             f"{path.name} is not the card of a detector, or damaged: export the detector again."
         ) from error
-
-
-def spelled(rule: Rule) -> str:
-    """A rule as `parse_rule` reads it, such as `keep-id:share=0.95`."""
-    values = rule.model_dump(exclude={"name"})
-    settings = ",".join(f"{key}={value!r}" for key, value in values.items())
-    return rule.name.replace("_", "-") + (f":{settings}" if settings else "")

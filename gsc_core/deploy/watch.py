@@ -20,11 +20,11 @@ from torch import Tensor
 from gsc_core.audit import Progress
 from gsc_core.deploy.watch_state import DIGITS, WatchState, held, keep_state, read_state
 from gsc_core.errors import GscError, ImageError, SpecError
+from gsc_core.evaluation.counts import in_1000, percent
 from gsc_core.evaluation.sequential import Calibrated, log_evidence, risen, share_between
-from gsc_core.evaluation.thresholds import F1, Cost, Youden, parse_rule
+from gsc_core.evaluation.thresholds import parse_rule
 from gsc_core.images import Broken, ImageFile, ImageSet, decode, read_folder, read_images
 from gsc_core.scoring.loading import ahead
-from gsc_core.sentences.counts import in_1000
 
 if TYPE_CHECKING:
     from gsc_core.deploy.card import DetectorCard
@@ -92,7 +92,7 @@ class Watched:
     @property
     def sentence(self) -> str:
         """The answer in plain words."""
-        sure = f"{100 * (1 - self.alpha / 2):g} % sure"
+        sure = f"{percent(1 - self.alpha / 2)} sure"
         counts = (
             f"of {self.seen:,} new {'picture' if self.seen == 1 else 'pictures'} "
             f"{self.flagged:,} {'is' if self.flagged == 1 else 'are'} outside, "
@@ -149,7 +149,7 @@ def look(
 def calibrated_by(card: DetectorCard) -> Calibrated:
     """What calibration says of the detector; a rule nobody can read is taken the careful way."""
     try:
-        searched = isinstance(parse_rule(card.rule), Youden | F1 | Cost)
+        searched = parse_rule(card.rule).searched
     except GscError:
         searched = True
     return Calibrated(card.calibration_flagged, card.calibration, searched)

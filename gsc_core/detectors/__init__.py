@@ -10,7 +10,8 @@ from gsc_core.detectors.base import (
     Representation,
 )
 from gsc_core.detectors.catalogue import CATALOGUE, find, parse_detectors
-from gsc_core.detectors.gsc import GSC, PublishedGSC
+from gsc_core.detectors.gsc import GSC
+from gsc_core.detectors.gsc_published import PublishedGSC
 
 __all__ = [
     "CATALOGUE",

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import difflib
 
+from gsc_core.detectors.ash import ASH
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Detector
 from gsc_core.detectors.dice import DICE
+from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import AutoEnsemble, Ensemble, ensemble_of
+from gsc_core.detectors.entropy import Entropy
 from gsc_core.detectors.fdbd import FDBD
+from gsc_core.detectors.gen import GEN
+from gsc_core.detectors.gmm import GMM
 from gsc_core.detectors.gradnorm import GradNorm
-from gsc_core.detectors.gsc import GSC, PublishedGSC
-from gsc_core.detectors.library import GEN, Energy, Entropy, KLMatching, MaxLogit
-from gsc_core.detectors.library_features import GMM, KNN, NCI, SHE, NNGuide, ViM
-from gsc_core.detectors.library_shaping import ASH, SCALE, VRA, ReAct
-from gsc_core.detectors.mahalanobis import RMD, Mahalanobis
+from gsc_core.detectors.gsc import GSC
+from gsc_core.detectors.gsc_published import PublishedGSC
+from gsc_core.detectors.klmatching import KLMatching
+from gsc_core.detectors.knn import KNN
+from gsc_core.detectors.mahalanobis import Mahalanobis
+from gsc_core.detectors.maxlogit import MaxLogit
 from gsc_core.detectors.msp import MSP
+from gsc_core.detectors.nci import NCI
+from gsc_core.detectors.nnguide import NNGuide
 from gsc_core.detectors.odin import ODIN
+from gsc_core.detectors.react import ReAct
+from gsc_core.detectors.rmd import RMD
+from gsc_core.detectors.scale import SCALE
+from gsc_core.detectors.she import SHE
+from gsc_core.detectors.vim import ViM
+from gsc_core.detectors.vra import VRA
 from gsc_core.errors import SpecError
 
 CATALOGUE: tuple[type[Detector], ...] = (

@@ -16,13 +16,19 @@ from torch import Tensor
 from gsc_core.classifier.float64 import double
 from gsc_core.detectors.auto import AUTO, AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
+from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.fdbd import FDBD
-from gsc_core.detectors.library import GEN, Energy
-from gsc_core.detectors.library_features import KNN, NCI, NNGuide, ViM
-from gsc_core.detectors.library_shaping import SCALE, VRA, ReAct
+from gsc_core.detectors.gen import GEN
+from gsc_core.detectors.knn import KNN
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.msp import MSP
+from gsc_core.detectors.nci import NCI
+from gsc_core.detectors.nnguide import NNGuide
+from gsc_core.detectors.react import ReAct
+from gsc_core.detectors.scale import SCALE
 from gsc_core.detectors.separation import by_kind, rank
+from gsc_core.detectors.vim import ViM
+from gsc_core.detectors.vra import VRA
 from gsc_core.evaluation.selection import loss
 
 Columns = Mapping[str, Tensor]

@@ -278,21 +278,3 @@ class GSC(Detector):
         """Raise Excused where there is no feature to cut."""
         if network.split is None:
             raise Excused("no layer of this network can be cut in two")
-
-
-@dataclass(eq=False)
-class PublishedGSC(GSC):
-    """The method word for word: top 20 % of |g|, zero, first order, larger drop = more OOD."""
-
-    direction: str = knob(
-        "published",
-        "whether a larger drop means stranger, or surrogate outliers decide",
-        choices=("learned", "published"),
-    )
-
-    name: ClassVar[str] = "gsc-published"
-    title: ClassVar[str] = "Gradient Short-Circuit, as published"
-    about: ClassVar[str] = (
-        "The published method with its published direction, which can be backwards on a real model."
-    )
-    fitted_with: ClassVar[Fit] = Fit.IMAGES

@@ -105,31 +105,6 @@ class Mahalanobis(Detector):
         return features, (present.cumsum(0) - 1)[labels]
 
 
-@dataclass(eq=False)
-class RMD(Mahalanobis):
-    """Mahalanobis distance to the nearest class, less the distance to all classes as one."""
-
-    name = "rmd"
-    title = "Relative Mahalanobis"
-    about = "The Mahalanobis distance, less what makes a feature far from everything."
-    paper = published(ood.RMD)
-
-    background_: Gaussians | None = field(default=None, init=False, repr=False)
-
-    def fit(self, calibration: Calibration) -> Self:
-        """Learn the classes, and one Gaussian of all labelled images."""
-        features, groups = self._labelled(calibration)
-        self.classes_ = Gaussians.of(features, groups, self.shrinkage)
-        self.background_ = Gaussians.of(features, torch.zeros_like(groups), self.shrinkage)
-        return self
-
-    def score(self, batch: Representation) -> Tensor:
-        """Outlier scores `[B]` in float64, often negative; higher = more likely OOD."""
-        assert self.background_ is not None, "fit() comes first"
-        assert batch.features is not None
-        return super().score(batch) - self.background_.nearest(double(batch.features.detach()))
-
-
 def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:
     """`W [D,D]` with `W Wᵀ = Σ⁻¹` of residuals `[N,D]` around their means."""
     images, dimensions = residuals.shape

@@ -1,25 +1,33 @@
 """Where to set the alarm: the rules that turn scores into a threshold.
 
 A picture passes when its outlier score is at most the threshold; what scores higher is flagged.
-A threshold is set on some pictures and its effect is told on others. A new rule is one class here.
+A threshold is set on some pictures and its effect is told on others. A new rule is one class in
+`gsc_core.evaluation.rules` and one line in `RULES`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import PlainValidator, SerializeAsAny, ValidationError
 
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.conformal import Promise, keep_id, promise, smallest_calibration
-from gsc_core.evaluation.cutpoints import best_f1, catch_ood, least_cost, youden
+from gsc_core.evaluation.cutpoints import catch_ood, youden
 from gsc_core.evaluation.effects import LEVEL, Effect, Passed, effect, passed
-from gsc_core.evaluation.metrics import Floats
+from gsc_core.evaluation.rules.base import Control, Evidence, ThresholdRule
+from gsc_core.evaluation.rules.catch_ood import CatchOod
+from gsc_core.evaluation.rules.cost import Cost
+from gsc_core.evaluation.rules.f1 import F1
+from gsc_core.evaluation.rules.keep_id import KeepId
+from gsc_core.evaluation.rules.typed import Typed
+from gsc_core.evaluation.rules.youden import Youden
 
 __all__ = [
     "F1",
     "LEVEL",
+    "RULES",
     "CatchOod",
+    "Control",
     "Cost",
     "Effect",
     "Evidence",
@@ -27,11 +35,15 @@ __all__ = [
     "Passed",
     "Promise",
     "Rule",
+    "ThresholdRule",
     "Typed",
     "Youden",
     "catch_ood",
     "effect",
+    "examples",
+    "format_rule",
     "keep_id",
+    "kinds",
     "parse_rule",
     "passed",
     "promise",
@@ -39,122 +51,69 @@ __all__ = [
     "youden",
 ]
 
-Share = Annotated[float, Field(gt=0, lt=1)]
-Price = Annotated[float, Field(gt=0, le=1e9)]
+RULES: tuple[type[ThresholdRule], ...] = (
+    KeepId,
+    CatchOod,
+    Youden,
+    F1,
+    Cost,
+    Typed,
+)
+"""Every rule, in the order in which the command line and the app offer them."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a rule may look at: outlier scores of calibration images and of each OOD set."""
-
-    calibration: Floats
-    strangers: Mapping[str, Floats]
+def kinds() -> dict[str, type[ThresholdRule]]:
+    """The rules by their names in files."""
+    return {rule.kind(): rule for rule in RULES}
 
 
-class _Rule(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    needs_strangers: ClassVar[bool] = True
-
-
-class KeepId(_Rule):
-    """Let a share of ID pictures through; needs calibration scores alone."""
-
-    name: Literal["keep_id"] = "keep_id"
-    share: Share
-    needs_strangers: ClassVar[bool] = False
-
-    def threshold(self, evidence: Evidence) -> float:
-        """See `conformal.keep_id`."""
-        return keep_id(evidence.calibration, self.share)
+def _of_its_kind(value: object) -> ThresholdRule:
+    """A rule from what a file holds: its `name` says which."""
+    if isinstance(value, ThresholdRule):
+        return value
+    name = value.get("name") if isinstance(value, Mapping) else None
+    kind = kinds().get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise ValueError("no rule for a threshold")
+    return kind.model_validate(value)
 
 
-class CatchOod(_Rule):
-    """Flag a share of OOD pictures, each set weighing the same."""
-
-    name: Literal["catch_ood"] = "catch_ood"
-    share: Share
-
-    def threshold(self, evidence: Evidence) -> float:
-        """See `cutpoints.catch_ood`."""
-        return catch_ood(evidence.strangers, self.share)
+Rule = Annotated[SerializeAsAny[ThresholdRule], PlainValidator(_of_its_kind)]
+"""A field of a document that holds any of the rules."""
 
 
-class Youden(_Rule):
-    """The largest gap between ID and OOD let through (Youden, 1950), each set weighing the same."""
-
-    name: Literal["youden"] = "youden"
-
-    def threshold(self, evidence: Evidence) -> float:
-        """See `cutpoints.youden`."""
-        return youden(evidence.calibration, evidence.strangers)
+def examples() -> list[str]:
+    """How each rule is written on the command line."""
+    return [rule.example for rule in RULES]
 
 
-class F1(_Rule):
-    """The best balance of catching OOD and of alarms that are right, at a share of OOD pictures."""
-
-    name: Literal["f1"] = "f1"
-    prevalence: Share = 0.5
-
-    def threshold(self, evidence: Evidence) -> float:
-        """See `cutpoints.best_f1`."""
-        return best_f1(evidence.calibration, evidence.strangers, self.prevalence)
+def format_rule(rule: ThresholdRule) -> str:
+    """A rule as `parse_rule` reads it, such as `keep-id:share=0.95`."""
+    values = rule.model_dump(exclude={"name"})
+    settings = ",".join(f"{key}={value!r}" for key, value in values.items())
+    return rule.written() + (f":{settings}" if settings else "")
 
 
-class Cost(_Rule):
-    """The least expected cost: of an OOD picture that passes, and of an ID picture flagged."""
-
-    name: Literal["cost"] = "cost"
-    miss: Price
-    alarm: Price
-    prevalence: Share
-
-    def threshold(self, evidence: Evidence) -> float:
-        """See `cutpoints.least_cost`."""
-        known, strangers = evidence.calibration, evidence.strangers
-        return least_cost(known, strangers, self.miss, self.alarm, self.prevalence)
-
-
-class Typed(_Rule):
-    """A value that a person chose."""
-
-    name: Literal["typed"] = "typed"
-    value: Annotated[float, Field(allow_inf_nan=False)]
-    needs_strangers: ClassVar[bool] = False
-
-    def threshold(self, evidence: Evidence) -> float:
-        """The value, whatever the evidence."""
-        return self.value
-
-
-AnyRule = KeepId | CatchOod | Youden | F1 | Cost | Typed
-Rule = Annotated[AnyRule, Field(discriminator="name")]
-"""How a threshold is found. A new rule is one class and one word in the line above."""
-
-_KINDS: dict[str, type[AnyRule]] = {
-    kind.model_fields["name"].default.replace("_", "-"): kind for kind in get_args(AnyRule)
-}
-
-
-def parse_rule(text: str) -> AnyRule:
+def parse_rule(text: str) -> ThresholdRule:
     """The rule of a command line: a name, and behind a colon its one number or `key=number` pairs.
 
-    `keep-id:0.95`, `catch-ood:0.9`, `youden`, `f1`, `f1:prevalence=0.1`, `typed:1.23`,
-    `cost:miss=10,alarm=1,prevalence=0.01`. Raises SpecError for anything else.
+    `keep-id:0.95`, `youden`, `f1`, `cost:miss=10,alarm=1,prevalence=0.01` and so on, see
+    `examples`. Raises SpecError for anything else.
     """
     name, _, rest = text.strip().partition(":")
     parts = [part.partition("=") for part in rest.split(",")] if rest else []
-    if name in _KINDS:
-        own = [field for field in _KINDS[name].model_fields if field != "name"]
+    kind = next((rule for rule in RULES if rule.written() == name), None)
+    if kind is not None:
+        own = [field for field in kind.model_fields if field != "name"]
         # A number alone belongs to the one setting that the rule has.
         given = {key if same else own[0]: value or key for key, same, value in parts if own}
         if len(given) == len(parts) and all(same or len(own) == 1 for _, same, _ in parts):
             try:
-                return _KINDS[name].model_validate(given)
+                return kind.model_validate(given)
             except ValidationError:
                 pass
+    *first, last = examples()
     raise SpecError(
-        f'"{text}" is no rule for a threshold: write keep-id:0.95, catch-ood:0.9, youden, '
-        "f1:prevalence=0.1, cost:miss=10,alarm=1,prevalence=0.01 or typed:1.23 (shares lie "
+        f'"{text}" is no rule for a threshold: write {", ".join(first)} or {last} (shares lie '
         "between 0 and 1)."
     )

@@ -83,7 +83,7 @@ def _because(rule: Rule, found: Interval, came: Outcome) -> str:
 
 
 def _caution(rule: Rule, decision: Decision) -> str:
-    seen = decision.rule.needs_strangers and not decision.halved  # stored by an older version
+    seen = decision.rule.needs_ood and not decision.halved  # stored by an older version
     if rule.metric != "strangers_passing" or not seen:
         return ""
     return " The threshold was set with these very strangers: others may pass more often."

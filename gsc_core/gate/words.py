@@ -2,6 +2,7 @@
 
 import math
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.gate.metrics import Asked, Of, Sets, Unit
 from gsc_core.gate.policy import Rule
@@ -29,7 +30,7 @@ def limit(rule: Rule) -> str:
     side = "at most" if rule.at_most is not None else "at least"
     match rule.kind.unit:
         case Unit.SHARE:
-            return f"{side} {100 * rule.limit:.6g} %"
+            return f"{side} {percent(rule.limit)}"
         case Unit.COUNT:
             return f"{side} {rule.limit:,.0f}"
         case Unit.FLAG:

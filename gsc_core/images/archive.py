@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from gsc_core.errors import ImageError
+from gsc_core.files import disk_full
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.decode import PICTURE_SUFFIXES
 
@@ -191,8 +192,8 @@ def _check_room(contents: Contents, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ImageError(
-            f"The disk is full: the archive needs {needed / 1e9:.1f} GB "
-            f"and {free / 1e9:.1f} GB are free; make room and try again."
+            f"{disk_full('the archive')} It needs {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free."
         )
 
 

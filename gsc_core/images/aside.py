@@ -1,6 +1,5 @@
 """A folder that appears whole or not at all."""
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gsc_core.errors import ImageError
-
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from gsc_core.files import refusal
 
 
 @contextmanager
@@ -25,7 +23,7 @@ def folder_written_aside(into: Path) -> Iterator[Path]:
         into.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=into.parent))
     except OSError as error:
-        raise ImageError(_sentence(into, error)) from error
+        raise ImageError(refusal(into, error)) from error
     try:
         yield part
         part.chmod(0o755)  # mkdtemp makes it readable for its owner alone
@@ -33,12 +31,6 @@ def folder_written_aside(into: Path) -> Iterator[Path]:
             into.rmdir()
         part.replace(into)
     except OSError as error:
-        raise ImageError(_sentence(into, error)) from error
+        raise ImageError(refusal(into, error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _sentence(into: Path, error: OSError) -> str:
-    if error.errno in DISK_FULL:
-        return f"The disk is full: make room beside {into} and try again."
-    return f"{into} cannot be written: {error.strerror or error}."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gsc_core import charts
+from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Effect, Passed
@@ -21,15 +22,12 @@ from gsc_core.report.pictures import channels_note, groups_of
 from gsc_core.run import decisions
 from gsc_core.run.decisions import ClassEffect, Decision
 from gsc_core.run.stored import Run
-from gsc_core.sentences.counts import in_1000
 from gsc_core.sentences.detector_names import about, called, title_of
-from gsc_core.sentences.outcomes import outcome_sentences
 from gsc_core.sentences.run import subject
 from gsc_core.sentences.selection import choice_sentences
 from gsc_core.sentences.threshold import (
     basis_sentence,
     familiar_sentence,
-    rule_words,
     shortage,
     strangers_sentence,
 )
@@ -127,12 +125,12 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
     sentences = [familiar_sentence(found), strangers_sentence(found)]
     if none is None:
         sentences.append(basis_sentence(run, decision, found))
-    sentences += outcome_sentences(decision.rule, found)
+    sentences += decision.rule.outcomes(found)
     return model.Decided(
         detector=decision.detector,
         title=title_of(run, decision.detector),
         about=about(run, decision.detector),
-        rule=rule_words(decision.rule),
+        rule=decision.rule.words(),
         value=decision.value,
         chosen=decision.chosen,
         halved=decision.halved,

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from gsc_core.charts import SetColours
 from gsc_core.report.model import Refusing, Report
 from gsc_core.report.printable import printable
 from gsc_core.report.svg import INK, LINE, MARK, QUARTERS, SIZE, WIDE, Axes, line, picture, text
+from gsc_core.run.set_colours import SetColours
 
 DASHES = {
     "solid": {},
@@ -97,7 +97,8 @@ def swatch_svg(report: Report, name: str) -> str:
 
 
 def _colours(report: Report) -> SetColours:
-    return SetColours([one.name for one in report.roc])
+    """By all sets of the run, of which only the first are drawn: as on its pages."""
+    return SetColours.of(one.name for one in report.decision.strangers)
 
 
 def _threshold(plot: Element, at: float, width: float) -> None:

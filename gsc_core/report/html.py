@@ -12,10 +12,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gsc_core.evaluation import counts
+from gsc_core.evaluation.counts import percent
 from gsc_core.report import figures
 from gsc_core.report.model import Explained, Report, SetTested
 from gsc_core.report.printable import printable
-from gsc_core.sentences.counts import in_1000
 from gsc_core.sentences.threshold import between
 
 TEMPLATE = "report.html.j2"
@@ -63,8 +64,8 @@ def _environment() -> Environment:
         finalize=_seen,
     )
     environment.filters |= {
-        "percent": lambda share: Markup("{:.1f}&nbsp;%").format(100 * share),
-        "in_1000": in_1000,
+        "percent": lambda share: Markup("{}&nbsp;%").format(percent(share, 1).removesuffix(" %")),
+        "in_1000": counts.in_1000,
         "between": between,
         "duration": lambda seconds: str(timedelta(seconds=round(seconds))),
         # Figures are SVG in which every name is text by construction.
@@ -95,7 +96,8 @@ def _cut(told: Explained) -> str:
     channels = f"{told.channels_cut:,} of {told.channel_count:,} channels"
     if math.isclose(told.share_cut, told.channels_cut / told.channel_count, rel_tol=0.01):
         return f"{channels} were cut"
-    return f"{100 * told.share_cut:.2g} % of the values were cut, in {channels}"
+    share = float(f"{told.share_cut:.2g}")
+    return f"{percent(share)} of the values were cut, in {channels}"
 
 
 def _points(value: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.report.printable import printable
 
 INK, QUIET, LINE, MARK = "#1c2a2e", "#56666b", "#d5dfe0", "#7b3fa0"
@@ -73,9 +74,9 @@ class Axes:
         for tick in ticks:
             (left, y), right = self.at(0, tick), self.at(1, tick)
             line(self.svg, (left, y), right, LINE)
-            text(self.svg, f"{100 * tick:.3g} %", (left - 8, y + 4), "end")
+            text(self.svg, percent(tick), (left - 8, y + 4), "end")
         for tick in QUARTERS:
-            text(self.svg, f"{100 * tick:.0f} %", (WIDE * tick, self.tall + 18), "middle")
+            text(self.svg, percent(tick, 0), (WIDE * tick, self.tall + 18), "middle")
 
     def titles(self, across: str, upright: str) -> None:
         """What the axes measure."""

@@ -15,7 +15,15 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.selective import Selective, selective
-from gsc_core.evaluation.thresholds import Effect, Evidence, KeepId, Passed, Rule, effect
+from gsc_core.evaluation.thresholds import (
+    Effect,
+    Evidence,
+    KeepId,
+    Passed,
+    Rule,
+    ThresholdRule,
+    effect,
+)
 from gsc_core.files import written_aside
 from gsc_core.run.gallery import class_name
 from gsc_core.run.layout import DECISION_FILE
@@ -129,7 +137,7 @@ def default(run: Run) -> Decision:
     return decide(run, run.best().detector, KeepId(share=KEEP))
 
 
-def decide(run: Run, detector: str, rule: Rule) -> Decision:
+def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     """The decision that a rule leads to on a run's scores, not yet stored.
 
     Its value is infinite where the rule asks to flag nothing (inf) or everything (−inf). Raises
@@ -139,7 +147,7 @@ def decide(run: Run, detector: str, rule: Rule) -> Decision:
         raise GscError(
             f'This run has no detector "{detector}": choose one of {", ".join(run.detectors)}.'
         )
-    halved = rule.needs_strangers
+    halved = rule.needs_ood
     strangers = scores_of(run, detector, halves(run).setting) if halved else {}
     value = rule.threshold(Evidence(run.calibration_scores(detector), strangers))
     return Decision(

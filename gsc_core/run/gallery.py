@@ -5,14 +5,14 @@ A picture is named by its row in `scores.parquet`, which a run keeps for good.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from gsc_core.errors import GscError
-from gsc_core.run.layout import unpacked_folder
+from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 
@@ -49,7 +49,7 @@ def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
     label, predicted, confidence = (
         run.column(name)[wanted] for name in ("label", "predicted", "confidence")
     )
-    found = []
+    found, places = [], _files(run)
     for i, row in enumerate(wanted):
         role, set_name = members.groups[members.codes[row]]
         one = RunPicture(
@@ -57,7 +57,7 @@ def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
             set=set_name,
             role=role,
             file=files[i],
-            path=_place(run, role, set_name, files[i]),
+            path=places.path(role, set_name, files[i]),
             label=int(label[i]) if label[i] >= 0 else None,
             predicted=int(predicted[i]),
             confidence=float(confidence[i]),
@@ -97,13 +97,13 @@ def ordered(
 
 def picture_path(run: Run, role: str, set_name: str, file: str) -> Path:
     """The file of a picture; raises GscError when it is gone or its name leads elsewhere."""
-    path = _place(run, role, set_name, file)
-    if not path.is_file():
-        raise GscError(
-            f"The picture {file} is no longer where it was audited: put its folder back, or run "
-            "the audit again."
-        )
-    return path
+    return _files(run).find(role, set_name, file)
+
+
+def picture_bytes(run: Run, row: int) -> bytes:
+    """The picture of a row as it was audited; raises GscError when it is gone or has changed."""
+    (one,) = pictures(run, [row])
+    return _files(run).read(one.role, one.set, one.file, run.sha256(row))
 
 
 def class_name(run: Run, index: int | None) -> str:
@@ -116,35 +116,5 @@ def class_name(run: Run, index: int | None) -> str:
     return f"class {index}"
 
 
-def _place(run: Run, role: str, set_name: str, file: str) -> Path:
-    """Where a picture lies below its set's root; a link to a picture is a picture, as in reading.
-
-    Names come from a file that a person may have edited: none leads out of the root.
-    """
-    root = _root(run, role, set_name)
-    name = PurePosixPath(file)
-    path = root / name
-    leads_out = name.is_absolute() or ".." in name.parts or "\0" in file
-    if leads_out or not path.parent.resolve().is_relative_to(root.resolve()):
-        raise GscError(f'The run "{run.id}" names a picture outside its folders: run it again.')
-    return path
-
-
-def _root(run: Run, role: str, set_name: str) -> Path:
-    """The folder that a set was read from: its own, that of a single picture, or the unpacked."""
-    source, name = _source(run, role, set_name), set_name
-    if role != "ood":
-        # Calibration images that were set apart lie among the ID images.
-        name = role if role == "id" or isinstance(run.settings.calibration, str) else "id"
-    unpacked = unpacked_folder(run.path, name)
-    if source is None or unpacked.is_dir():
-        return unpacked
-    return source if source.is_dir() or not source.is_file() else source.parent
-
-
-def _source(run: Run, role: str, set_name: str) -> Path | None:
-    settings = run.settings
-    found = settings.ood.get(set_name) if role == "ood" else settings.id
-    if role == "calibration" and isinstance(settings.calibration, str):
-        found = settings.calibration
-    return None if found is None else Path(found)
+def _files(run: Run) -> ImageFiles:
+    return ImageFiles.of(run.path, run.settings)

@@ -75,13 +75,19 @@ def files(folder: Path, version: int) -> pa.ChunkedArray:
     return _read(folder, ["file"])["file"]
 
 
+@lru_cache(maxsize=2)
+def sha256(folder: Path, version: int) -> pa.ChunkedArray:
+    """The SHA-256 of the pictures, row by row, as Arrow keeps them."""
+    return _read(folder, ["sha256"])["sha256"]
+
+
 @lru_cache(maxsize=4)
 def digests(folder: Path, version: int) -> NDArray[np.uint64]:
     """The first 64 bits of every picture's SHA-256 `[N]`: a random order that is always the same.
 
     Raises GscError when the file is missing or damaged.
     """
-    column = pc.utf8_slice_codeunits(_read(folder, ["sha256"])["sha256"], 0, 16)
+    column = pc.utf8_slice_codeunits(sha256(folder, version), 0, 16)
     try:
         found = np.frombuffer(bytes.fromhex("".join(column.to_pylist())), dtype=">u8")
     except (TypeError, ValueError) as error:

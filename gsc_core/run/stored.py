@@ -175,6 +175,10 @@ class Run:
         """The names of the images over all rows."""
         return score_table.files(self.path, self.version)
 
+    def sha256(self, row: int) -> str:
+        """The SHA-256 of a row's image, as it was audited."""
+        return str(score_table.sha256(self.path, self.version)[row].as_py())
+
     def rows_of(self, sets: Sequence[str] | None = None) -> score_table.Rows:
         """Row numbers, rising, of some sets (`"id"`, `"calibration"`, an OOD set's name).
 

@@ -1,8 +1,8 @@
 """What a run says, in sentences for a reader without training."""
 
+from gsc_core.evaluation.counts import between, in_1000
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run.stored import Run
-from gsc_core.sentences.counts import between, in_1000
 
 
 def subject(run: Run) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.selection import NOTHING, UNSURE, Selection, ShortCircuit, Tried
 from gsc_core.run.stored import Run
 
@@ -62,7 +63,7 @@ def in_words(tried: Tried, split: str | None) -> str:
     else:
         where = "the pooled feature" if cut.layer == "pooled" else split
         how = "set to zero" if cut.intervention == "zero" else "cut at a usual value"
-        told = f"{_percent(cut.share)} of the {_what(cut)} at {where} by {cut.ranking}, {how}"
+        told = f"{percent(cut.share)} of the {_what(cut)} at {where} by {cut.ranking}, {how}"
     return f"{told}, strong features capped" if tried.capped else told
 
 
@@ -110,7 +111,7 @@ def _columns(tried: Tried, split: str | None) -> dict[str, str]:
         return {"Where": "no short-circuit", "What": "", "By": "", "How": "", **features}
     return {
         "Where": "pooled feature" if cut.layer == "pooled" else str(split),
-        "What": f"{_percent(cut.share)} of {_what(cut)}",
+        "What": f"{percent(cut.share)} of {_what(cut)}",
         "By": cut.ranking,
         "How": "zero" if cut.intervention == "zero" else "cut off",
         **features,
@@ -119,10 +120,6 @@ def _columns(tried: Tried, split: str | None) -> dict[str, str]:
 
 def _what(cut: ShortCircuit) -> str:
     return "channels" if cut.granularity == "channel" else "values"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
 
 
 def _of_100(share: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import ValidationError
 
@@ -13,11 +14,19 @@ from gsc_core.errors import GscError
 from gsc_core.run.layout import SPEC_FILE
 from gsc_core.run.stored import Run
 from gsc_core.spec import AuditSpec
-from gsc_core.workspace import queue, runs
+from gsc_core.workspace import orders, queue, runs
 from gsc_core.workspace.database import Job, Kind
+from gsc_core.workspace.orders import JobOrder
 
 _QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds a picture, measured; see `estimate`
 _START = 10.0  # seconds to open the model and to learn
+
+
+class AblationOrder(JobOrder):
+    """How many images of each set to look at."""
+
+    kind: ClassVar[Kind] = Kind.ABLATION
+    images_per_set: int = IMAGES_PER_SET
 
 
 def specification(folder: Path) -> AuditSpec:
@@ -46,13 +55,13 @@ def submit_ablation(run_id: str) -> Job:
     if asked is not None and asked.state in queue.WAITING:
         return asked
     title = f"Ablation of {runs.title(run_id)}"
-    return queue.submit(Kind.ABLATION, title, run_id, {"images_per_set": IMAGES_PER_SET})
+    return orders.submit(AblationOrder(), title, run_id)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `ABLATION` job, from the start each time it is called; see `tasks`."""
     folder = runs.run_folder(job.subject)
-    images = int(job.payload.get("images_per_set", IMAGES_PER_SET))
+    images = AblationOrder.of(job).images_per_set
     ablate(specification(folder), folder, on_progress, images_per_set=images)
 
 

@@ -1,10 +1,9 @@
 """Audits as the app asks for them: from records to a specification, a job, a run folder."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -17,8 +16,9 @@ from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import SpecError
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.spec import AuditSpec, DetectorSpec
-from gsc_core.workspace import queue, runs
+from gsc_core.workspace import orders, runs
 from gsc_core.workspace.database import Job, Kind, StoredSet, new_id
+from gsc_core.workspace.orders import JobOrder
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
 """GSC and five standard detectors, none of which costs a further pass."""
@@ -31,6 +31,13 @@ _START = 8.0  # seconds to start a worker and open the model
 _DECODE = 0.005  # seconds to decode a picture, on two threads
 _SEARCH = 2.5  # passes of each stand-in that a detector's setting itself costs
 _MEASURE = 0.02  # seconds for the intervals of one detector on one set
+
+
+class AuditOrder(JobOrder):
+    """What to audit."""
+
+    kind: ClassVar[Kind] = Kind.AUDIT
+    spec: AuditSpec
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,18 @@ def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
     if not 0 < len(title) <= LONGEST_TITLE or not title.isprintable():
         raise SpecError(f"An audit is called by 1 to {LONGEST_TITLE} letters: give it a title.")
     run_id = new_id()
-    queue.submit(Kind.AUDIT, title, run_id, {"spec": _as_json(spec)}, images_total)
+    try:
+        orders.submit(AuditOrder(spec=spec), title, run_id, images_total)
+    except PydanticSerializationError as error:
+        raise SpecError(
+            "A path holds bytes that are not UTF-8 text: rename the file or folder."
+        ) from error
     return run_id
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `AUDIT` job: goes on from the chunks a killed process left; see `tasks`."""
-    spec = AuditSpec.model_validate(job.payload["spec"])
+    spec = AuditOrder.of(job).spec
     folder = runs.run_folder(job.subject)
     if not (folder / METRICS_FILE).is_file():  # else killed between the result and its record
         run_audit(spec, folder, on_progress)
@@ -139,13 +151,3 @@ def _sentence(error: ValidationError) -> str:
         case {"type": "too_short", "loc": ("detectors", *_)}:
             return "Choose at least one detector."
     return f"The setting {first['loc'][0]} cannot be {first['input']!r}: {first['msg'].lower()}."
-
-
-def _as_json(spec: AuditSpec) -> dict[str, Any]:
-    try:
-        stored: dict[str, Any] = json.loads(spec.model_dump_json())
-    except PydanticSerializationError as error:
-        raise SpecError(
-            "A path holds bytes that are not UTF-8 text: rename the file or folder."
-        ) from error
-    return stored

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlmodel import Field, Session, SQLModel, create_engine
 
 from gsc_core.errors import GscError
+from gsc_core.files import disk_full
 from gsc_core.workspace.home import home
 
 DATABASE_FILE = "workspace.db"
@@ -218,7 +219,7 @@ def _make_folder(folder: Path) -> None:
 
 
 _SENTENCES = {
-    sqlite3.SQLITE_FULL: "The disk is full, so {} could not be written: free some space.",
+    sqlite3.SQLITE_FULL: disk_full("{}"),
     sqlite3.SQLITE_NOTADB: "{} is damaged: move it away; finished runs are found without it.",
     sqlite3.SQLITE_READONLY: "{} cannot be written: check who owns the file and its folder.",
     sqlite3.SQLITE_CANTOPEN: "{} cannot be opened: check who owns the file and its folder.",

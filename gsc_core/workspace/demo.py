@@ -6,19 +6,26 @@ of other detectors or settings from them.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, Sizes
 from gsc_core.demo.audit import run_demo
-from gsc_core.workspace import imagesets, models, queue, runs
+from gsc_core.workspace import imagesets, models, orders, queue, runs
 from gsc_core.workspace.audits import Workload
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.workspace.home import home
+from gsc_core.workspace.orders import JobOrder
 
 Record = TypeVar("Record", StoredModel, StoredSet)
 _ORIGIN = "Road signs drawn by the demo"
+
+
+class DemoOrder(JobOrder):
+    """The demo is always the same."""
+
+    kind: ClassVar[Kind] = Kind.DEMO
 
 
 def pictures_folder() -> Path:
@@ -36,7 +43,7 @@ def submit_demo() -> Job:
     with session():  # held, so that two visitors cannot both find none
         last = queue.latest(runs.DEMO_RUN, Kind.DEMO)
         if last is None:
-            return queue.submit(Kind.DEMO, runs.DEMO_TITLE, runs.DEMO_RUN, {}, _images())
+            return orders.submit(DemoOrder(), runs.DEMO_TITLE, runs.DEMO_RUN, _images())
         queue.retry(last.id)  # which leaves alone what has not ended
         return last
 

@@ -10,7 +10,9 @@ import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
+
+from pydantic import AliasChoices, Field
 
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError, ImageError
@@ -20,15 +22,33 @@ from gsc_core.images.decode import MAX_BYTES
 from gsc_core.reopened import Reopened
 from gsc_core.run import decisions, gallery
 from gsc_core.run.stored import Run, version_of
-from gsc_core.workspace import judged, queue, runs
+from gsc_core.workspace import judged, orders, queue, runs
 from gsc_core.workspace.database import Job, Kind, State, new_id
 from gsc_core.workspace.judged import Judged
+from gsc_core.workspace.orders import JobOrder
 
 KEPT_TRIES = 50
 _TRY_ID = re.compile(r"[0-9a-f]{12}")
 _PICTURE = "picture"
 _USUAL = "gsc"  # explains where no detector of the run does
 _LONGEST_NAME = 200
+
+
+class ExplainOrder(JobOrder):
+    """Which row to explain by which detector, of a `version` of the run."""
+
+    kind: ClassVar[Kind] = Kind.EXPLAIN
+    row: int
+    detector: str
+    version: int = 0
+
+
+class TryOrder(JobOrder):
+    """Which of the kept tries to judge, and what its file was called."""
+
+    kind: ClassVar[Kind] = Kind.TRY
+    try_id: str = Field(validation_alias=AliasChoices("try", "try_id"), serialization_alias="try")
+    file_name: str
 
 
 class StoredExplanation(Judged):
@@ -62,15 +82,15 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
     if explanation(run_id, row, detector) is not None or asked(run_id, row, detector) is not None:
         return None
     title = f"Explain {picture.file[-_LONGEST_NAME:]}"
-    return queue.submit(Kind.EXPLAIN, title, run_id, _payload(run, row, detector))
+    return orders.submit(_order(run, row, detector), title, run_id)
 
 
 def asked(run_id: str, row: int, detector: str) -> Job | None:
     """The job by which this explanation is waited for, or that failed to make it; else None."""
-    payload = _payload(_run(run_id), row, detector)
+    order = _order(_run(run_id), row, detector)
     states = (*queue.WAITING, State.FAILED)
     found = queue.jobs(kinds=(Kind.EXPLAIN,), states=states, subject=run_id)
-    return next((job for job in found if job.payload == payload), None)
+    return next((job for job in found if order.is_of(job)), None)
 
 
 def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | None:
@@ -86,7 +106,8 @@ def stored(run: Run, row: int, detector: str) -> StoredExplanation | None:
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPLAIN` job; see `tasks`."""
     run = _run(job.subject)
-    row, detector = int(job.payload["row"]), str(job.payload["detector"])
+    order = ExplainOrder.of(job)
+    row, detector = order.row, order.detector
     if stored(run, row, detector) is not None:  # killed between the result and its record
         return
     make(run, row, detector, on_progress)
@@ -95,9 +116,9 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
 def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
     """Explain a row and keep that; raises GscError when its picture is gone or cannot be read."""
     (picture,) = gallery.pictures(run, [row])
-    path = gallery.picture_path(run, picture.role, picture.set, picture.file)
+    data = gallery.picture_bytes(run, row)
     audit = _opened(run, on_progress)
-    seen = audit.look(path)
+    seen = audit.look(data, picture.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}
     found = judged.judge(run, audit, seen, picture.file, scores, detector)
     folder = _folder(run, row, detector)
@@ -107,26 +128,37 @@ def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], No
 
 
 def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
-    """Keep a picture beside the run and queue its judgement; `job.payload["try"]` is the try's id.
+    """Keep a picture beside the run and queue its judgement; `try_id` gives its id.
 
     The newest 50 tries are kept. Raises ImageError for a file of more than 500 MB, GscError for a
     run that is not there.
     """
     run = _run(run_id)
     _prune(run)
-    try_id, name = new_id(), file_name[-_LONGEST_NAME:]
-    with written_aside(_try_folder(run, try_id) / _PICTURE) as part, part.open("wb") as target:
+    order = TryOrder(try_id=new_id(), file_name=file_name[-_LONGEST_NAME:])
+    name = order.file_name
+    with (
+        written_aside(_try_folder(run, order.try_id) / _PICTURE) as part,
+        part.open("wb") as target,
+    ):
         while block := file.read(2**20):
             if target.tell() + len(block) > MAX_BYTES:
                 raise ImageError(f"{name} is larger than 500 MB: save it smaller.")
             target.write(block)
-    return queue.submit(Kind.TRY, f"Try {name}", run_id, {"try": try_id, "file_name": name})
+    return orders.submit(order, f"Try {name}", run_id)
+
+
+def try_id(job: Job) -> str | None:
+    """The id of the try that a `TRY` job judges; None when it cannot be read."""
+    order = TryOrder.read(job)
+    return None if order is None else order.try_id
 
 
 def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `TRY` job; see `tasks`. A file that is no picture is told and thrown away."""
     run = _run(job.subject)
-    folder, name = _try_folder(run, str(job.payload["try"])), str(job.payload["file_name"])
+    order = TryOrder.of(job)
+    folder, name = _try_folder(run, order.try_id), order.file_name
     path = folder / _PICTURE
     if not path.is_file():
         raise GscError(f"{name} is not kept any more: drop it again.")
@@ -168,8 +200,8 @@ def _opened(run: Run, on_progress: Callable[[Progress], None]) -> Reopened:
     return audit
 
 
-def _payload(run: Run, row: int, detector: str) -> dict[str, int | str]:
-    return {"row": int(row), "detector": detector, "version": run.version}
+def _order(run: Run, row: int, detector: str) -> ExplainOrder:
+    return ExplainOrder(row=int(row), detector=detector, version=run.version)
 
 
 def _folder(run: Run, row: int, detector: str) -> Path:
@@ -186,7 +218,7 @@ def _try_folder(run: Run, try_id: str) -> Path:
 def _prune(run: Run) -> None:
     """Throw the oldest tries away, so that with one more there are as many as are kept."""
     waiting = queue.jobs(kinds=(Kind.TRY,), states=queue.WAITING, subject=run.id)
-    needed = {job.payload["try"] for job in waiting}
+    needed = {try_id(job) for job in waiting}
     folders = sorted((run.path / "tried").glob("*"), key=_age)
     for folder in folders[: max(0, len(folders) - KEPT_TRIES + 1)]:
         if folder.name not in needed:

@@ -10,20 +10,22 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from gsc_core.audit import Progress
-from gsc_core.deploy.card import DetectorCard, read_card, spelled
+from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import KeepId, Typed
+from gsc_core.evaluation.thresholds import KeepId, format_rule
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.run.stored import Run
-from gsc_core.workspace import ablations, queue, runs
+from gsc_core.workspace import ablations, orders, queue, runs
 from gsc_core.workspace.database import Job, Kind, session
+from gsc_core.workspace.orders import JobOrder
 
 KEPT = 10
 """So many exports of a run are kept, the newest."""
@@ -33,11 +35,10 @@ _ORDER_FILE = "order.json"
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
-class Order(BaseModel):
+class Order(JobOrder):
     """What was asked for: a detector with its threshold, of a `version` of the run."""
 
-    model_config = ConfigDict(frozen=True)
-
+    kind: ClassVar[Kind] = Kind.EXPORT
     decision: Decision
     onnx: bool
     version: int
@@ -86,7 +87,7 @@ def offered(run: Run, detector: str) -> Decision:
     own = decisions.current(run)
     if detector == own.detector:
         return own
-    rule = KeepId(share=decisions.KEEP) if isinstance(own.rule, Typed) else own.rule
+    rule = KeepId(share=decisions.KEEP) if own.rule.by_hand else own.rule
     return decisions.decide(run, detector, rule)
 
 
@@ -103,17 +104,16 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
     if reason := obstacle(run):
         raise GscError(reason)
     order = Order(decision=decision, onnx=onnx, version=run.version)
-    payload = order.model_dump(mode="json")
     title = f"Detector {decision.detector} of {runs.title(run_id)}"
     with session():  # held, so that two visitors cannot both find none
-        asked = next((job for job in at_work(run_id) if job.payload == payload), None)
-        return asked or queue.submit(Kind.EXPORT, title, run_id, payload)
+        asked = next((job for job in at_work(run_id) if order.is_of(job)), None)
+        return asked or orders.submit(order, title, run_id)
 
 
 def command(run: Run, decision: Decision, *, onnx: bool = False) -> str:
     """The same export as one would ask for it on the command line."""
     words = ["gsc", "export", run.id, "--detector", decision.detector]
-    words += ["--threshold", spelled(decision.rule), "--out", PROGRAM_FILE]
+    words += ["--threshold", format_rule(decision.rule), "--out", PROGRAM_FILE]
     return shlex.join([*words, "--onnx"] if onnx else words)
 
 
@@ -125,7 +125,7 @@ def at_work(run_id: str) -> list[Job]:
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPORT` job; see `tasks`."""
     run = Run.load(runs.run_folder(job.subject))
-    order, folder = Order.model_validate(job.payload), _folder(run, job.id)
+    order, folder = Order.of(job), _folder(run, job.id)
     if _read(run, folder) is None:  # else killed between the result and its record
         _make(run, order, folder, on_progress)
     for old in exports(run)[KEPT:]:
@@ -172,7 +172,7 @@ def _make(run: Run, order: Order, folder: Path, on_progress: Callable[[Progress]
             run.path,
             decision.detector,
             decision.value,
-            spelled(decision.rule),
+            format_rule(decision.rule),
             part / PROGRAM_FILE,
             on_progress,
             onnx=order.onnx,

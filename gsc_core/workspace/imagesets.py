@@ -7,20 +7,23 @@ the workspace keeps them itself, and `set_tables`.
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
+from pydantic import AliasChoices, Field
 from sqlalchemy import delete
 from sqlmodel import col, select
 
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
+from gsc_core.files import is_full
 from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
-from gsc_core.images.aside import DISK_FULL, folder_written_aside
+from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.surrogates import write_surrogates
 from gsc_core.spec import MOST_BYTES, MOST_LETTERS, RESERVED
-from gsc_core.workspace import queue, set_tables
+from gsc_core.workspace import orders, queue, set_tables
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredSet, new_id, session
 from gsc_core.workspace.leftovers import GONE
+from gsc_core.workspace.orders import JobOrder
 from gsc_core.workspace.server_folders import folder_below, folders
 from gsc_core.workspace.set_tables import members, tables_folder
 from gsc_core.workspace.uploads import is_archive, spool
@@ -30,6 +33,22 @@ ROLES = ("id", "ood", "calibration")
 MOST_SURROGATES = 1000  # pictures that stand-ins are made from
 _READING = (Kind.SET, Kind.SURROGATES)
 _UPLOAD, _PICTURES = "upload", "pictures"
+
+
+class SetOrder(JobOrder):
+    """The set's record tells all."""
+
+    kind: ClassVar[Kind] = Kind.SET
+
+
+class SurrogatesOrder(JobOrder):
+    """From which set to make surrogates, and of which kind; see `SURROGATES`."""
+
+    kind: ClassVar[Kind] = Kind.SURROGATES
+    source: str
+    surrogate: str = Field(
+        validation_alias=AliasChoices("kind", "surrogate"), serialization_alias="kind"
+    )
 
 
 def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -> StoredSet:
@@ -114,7 +133,7 @@ def look_again(set_id: str) -> None:
             return
         _change(set_id, readiness=Readiness.WAITING, sentence=None)
         if last is None:
-            queue.submit(Kind.SET, f"Reading {stored.name}", set_id, {})
+            orders.submit(SetOrder(), f"Reading {stored.name}", set_id)
         else:
             queue.retry(last.id)
 
@@ -148,9 +167,8 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `SURROGATES` job: surrogates of one kind as a set of their own; see `tasks`."""
-    _do(
-        job, lambda stored: _surrogates(stored, job.payload, _told(on_progress, "making stand-ins"))
-    )
+    order = SurrogatesOrder.of(job)
+    _do(job, lambda stored: _surrogates(stored, order, _told(on_progress, "making stand-ins")))
 
 
 def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
@@ -163,7 +181,7 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
         images = read(stored)
         set_tables.write(stored, images)
     except GscError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
+        if is_full(error.__cause__):
             raise  # it says nothing about the set: what was uploaded is kept for another try
         shutil.rmtree(own, ignore_errors=True)
         _change(stored.id, readiness=Readiness.REFUSED, sentence=str(error))
@@ -193,17 +211,17 @@ def _pictures(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageS
 
 
 def _surrogates(
-    stored: StoredSet, payload: dict[str, Any], on_count: Callable[[int, int], None]
+    stored: StoredSet, order: SurrogatesOrder, on_count: Callable[[int, int], None]
 ) -> ImageSet:
     folder = Path(stored.folder)
     if folder.is_dir():  # it is there whole or not at all; an audit may be reading it
         return read_folder(folder, stored.name, None, on_count)
-    source = set_tables.images_of(image_set(payload["source"]))
+    source = set_tables.images_of(image_set(order.source))
     if len(source) > MOST_SURROGATES:
         source, _ = source.split(MOST_SURROGATES / len(source), seed=0)
     for left in folder.parent.glob(".part-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    kinds = [each for each in SURROGATES if each.name == payload["kind"]]
+    kinds = [each for each in SURROGATES if each.name == order.surrogate]
     return write_surrogates(source, folder, kinds, seed=0, on_count=on_count)
 
 
@@ -214,7 +232,7 @@ def _told(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int,
 def _add(stored: StoredSet) -> StoredSet:
     with session() as db:  # both or neither: a set without its job would wait for ever
         db.add(stored)
-        queue.submit(Kind.SET, f"Reading {stored.name}", stored.id, {})
+        orders.submit(SetOrder(), f"Reading {stored.name}", stored.id)
     return stored
 
 
@@ -223,10 +241,10 @@ def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
     stored = StoredSet(id=new_id(), name=_checked(called, "ood"), role="ood", folder="")
     stored.folder = str(tables_folder(stored.id) / _PICTURES)
     stored.origin = f"{kind} of {source.name}"
-    payload = {"source": source.id, "kind": kind}
+    order = SurrogatesOrder(source=source.id, surrogate=kind)
     with session() as db:
         db.add(stored)
-        queue.submit(Kind.SURROGATES, f"Making {stored.name}", stored.id, payload)
+        orders.submit(order, f"Making {stored.name}", stored.id)
     return stored
 
 

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from pydantic import ValidationError
 from sqlalchemy import delete
@@ -22,7 +22,7 @@ from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
 from gsc_core.files import writing_to, written_aside
-from gsc_core.workspace import imagesets, queue
+from gsc_core.workspace import imagesets, orders
 from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, session
 from gsc_core.workspace.home import home
 from gsc_core.workspace.model_facts import (
@@ -32,6 +32,7 @@ from gsc_core.workspace.model_facts import (
     SplitFacts,
     examine,
 )
+from gsc_core.workspace.orders import JobOrder
 from gsc_core.workspace.uses import jobs_with_model
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth")
@@ -39,6 +40,12 @@ LONGEST_NAME = 80
 _MOST_BYTES = 100  # of a file's name
 _BLOCK = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class ModelOrder(JobOrder):
+    """The model's record tells all."""
+
+    kind: ClassVar[Kind] = Kind.MODEL
 
 
 def add_model(
@@ -245,7 +252,7 @@ def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
 
 
 def _submit(stored: StoredModel) -> Job:
-    return queue.submit(Kind.MODEL, f"Check of {stored.name}", stored.id, {})
+    return orders.submit(ModelOrder(), f"Check of {stored.name}", stored.id)
 
 
 def _update(stored: StoredModel, **values: Any) -> None:

@@ -2,19 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from gsc_core.audit import Progress
 from gsc_core.errors import GscError
 from gsc_core.run import decisions, gallery
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
-from gsc_core.workspace import explanations, queue, runs
+from gsc_core.workspace import explanations, orders, queue, runs
 from gsc_core.workspace.database import Job, Kind, State, session
 from gsc_core.workspace.explanations import StoredExplanation
+from gsc_core.workspace.orders import JobOrder
 
 IN_A_GROUP = 4
 PHASE = "explaining the pictures"
+
+
+class TellingOrder(JobOrder):
+    """Which rows to explain, by which detector, of a `version` of the run."""
+
+    kind: ClassVar[Kind] = Kind.TELLING
+    rows: tuple[int, ...]
+    detector: str
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,21 +90,22 @@ def ask(run: Run, decision: Decision) -> Job | None:
         if asked(run, decision) is not None:
             return None
         title = f"Short-circuited channels for the report of {runs.title(run.id)}"
-        return queue.submit(Kind.TELLING, title, run.id, _payload(run, decision))
+        return orders.submit(_order(run, decision), title, run.id)
 
 
 def asked(run: Run, decision: Decision) -> Job | None:
     """The job by which the explanations are waited for, or that failed to make them; else None."""
-    payload = _payload(run, decision)
+    order = _order(run, decision)
     states = (*queue.WAITING, State.FAILED)
     found = queue.jobs(kinds=(Kind.TELLING,), states=states, subject=run.id)
-    return next((job for job in found if job.payload == payload), None)
+    return next((job for job in found if order.is_of(job)), None)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `TELLING` job, which goes on from what was made; see `tasks`."""
     run = Run.load(runs.run_folder(job.subject))
-    _explain(run, job.payload["rows"], job.payload["detector"], on_progress)
+    order = TellingOrder.of(job)
+    _explain(run, order.rows, order.detector, on_progress)
 
 
 def _first(run: Run, decision: Decision, sets: Sequence[str], descending: bool) -> tuple[int, ...]:
@@ -129,9 +140,9 @@ def _explain(
         on_progress(Progress(PHASE, len(wanted), len(wanted)))
 
 
-def _payload(run: Run, decision: Decision) -> dict[str, Any]:
-    return {
-        "rows": _rows(run, decision),
-        "detector": explainer(run, decision),
-        "version": run.version,
-    }
+def _order(run: Run, decision: Decision) -> TellingOrder:
+    return TellingOrder(
+        rows=tuple(_rows(run, decision)),
+        detector=explainer(run, decision),
+        version=run.version,
+    )

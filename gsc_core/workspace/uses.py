@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gsc_core.run.layout import SPEC_FILE
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, StoredModel, StoredSet
+from gsc_core.workspace import orders, queue
+from gsc_core.workspace.database import Job, Kind, StoredModel, StoredSet
 from gsc_core.workspace.home import home
 from gsc_core.workspace.runs import RUN_ID, run_folder
 
@@ -22,7 +22,7 @@ def jobs_with_set(stored: StoredSet) -> list[Job]:
     return [
         job
         for job in _waiting()
-        if stored.id in (job.subject, job.payload.get("source")) or _names(job, stored.folder)
+        if job.subject == stored.id or _source_is(job, stored) or _names(job, stored.folder)
     ]
 
 
@@ -38,10 +38,13 @@ def _waiting() -> list[Job]:
     return queue.jobs(states=queue.WAITING)
 
 
+def _source_is(job: Job, stored: StoredSet) -> bool:
+    return job.kind is Kind.SURROGATES and orders.names(job, stored.id)
+
+
 def _names(job: Job, path: str) -> bool:
     """Whether the audit that a job performs, or that its run once was, uses this file or folder."""
-    spec = job.payload.get("spec") or _spec_of_run(job.subject)
-    return _as_written(path) in _as_written(spec)
+    return orders.names(job, path) or _as_written(path) in _as_written(_spec_of_run(job.subject))
 
 
 def _spec_of_run(run_id: str) -> Any:

@@ -4,7 +4,6 @@ A crash, a hostile file or want of memory ends this process and not the app; `ke
 next one. Nothing is lost by that: a job's state is in the index, its finished chunks on disk.
 """
 
-import errno
 import os
 import signal
 import time
@@ -14,6 +13,7 @@ from logging import Logger
 from types import FrameType
 
 from gsc_core.errors import Cancelled, GscError
+from gsc_core.files import disk_full, is_full
 from gsc_core.log import LOGGER
 from gsc_core.scoring.faults import of_memory
 from gsc_core.workspace import queue
@@ -136,8 +136,8 @@ class _Worker:
 def _sentence(error: Exception, job: Job) -> str:
     if of_memory(error):
         return "Memory ran out: try a smaller batch size, fewer images or another device."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full: free some space, then retry."
+    if isinstance(error, OSError) and is_full(error):
+        return disk_full(error.filename or "the result")
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}): check the path, then retry."
     where = log_file(job).relative_to(home())

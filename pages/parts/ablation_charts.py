@@ -12,6 +12,7 @@ from gsc_core.ablation.comparison import paper_table, reference_rows
 from gsc_core.ablation.findings import premise
 from gsc_core.ablation.gain import Gain, gain
 from gsc_core.ablation.grid import REFERENCE
+from gsc_core.evaluation.counts import percent
 from pages.parts.text import plain
 
 METRICS = {"fpr95": "Strangers that pass", "auroc": "Told apart"}
@@ -204,7 +205,7 @@ def _curves(
 
 def _percent(table: pd.DataFrame, column: str) -> pd.Series:
     values = table[column].astype(float)
-    return values.map(lambda value: f"{100 * value:.1f} %", na_action="ignore")
+    return values.map(lambda value: percent(value, 1), na_action="ignore")
 
 
 def _interval(table: pd.DataFrame, metric: str) -> pd.Series:

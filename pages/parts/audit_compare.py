@@ -8,7 +8,9 @@ import streamlit as st
 
 from gsc_core import charts
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import version_of
 from gsc_core.workspace import runs
 from gsc_core.workspace.comparison import Comparison, compare
@@ -17,7 +19,7 @@ from pages.parts.intervals import MEANINGS, METRIC_NAMES, better, in_words, styl
 from pages.parts.run import load
 from pages.parts.text import plain
 
-MOST = 6  # runs, as many as there are colours
+MOST = 6  # runs side by side, whose colours are the easiest to tell
 
 
 def comparison(entries: Sequence[RunEntry]) -> None:
@@ -117,7 +119,7 @@ def _figure(
     chosen: tuple[tuple[str, int], ...], detector: str, ood_set: str, log_x: bool
 ) -> go.Figure:
     curves = _compared(chosen).curves(detector, ood_set)
-    return charts.roc(curves, log_x=log_x, colours=charts.SetColours(curves))
+    return charts.roc(curves, log_x=log_x, colours=SetColours.of(curves))
 
 
 def _overview(found: Comparison) -> pd.DataFrame:
@@ -126,7 +128,7 @@ def _overview(found: Comparison) -> pd.DataFrame:
 
     table = found.overview.map(words)
     shares = found.overview["ID accuracy"]
-    table["ID accuracy"] = [None if s is None or pd.isna(s) else f"{100 * s:.1f} %" for s in shares]
+    table["ID accuracy"] = [None if s is None or pd.isna(s) else percent(s, 1) for s in shares]
     return table
 
 

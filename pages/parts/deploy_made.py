@@ -7,7 +7,6 @@ import streamlit as st
 from gsc_core.deploy.card import Agreement
 from gsc_core.errors import GscError
 from gsc_core.run.stored import Run
-from gsc_core.sentences.threshold import rule_words
 from gsc_core.workspace import exports
 from gsc_core.workspace.exports import CARD_FILE, KEPT, ONNX_FILE, PROGRAM_FILE, StoredExport
 from pages.parts.text import plain, size
@@ -37,7 +36,7 @@ def shelf(run: Run, made: tuple[StoredExport, ...]) -> None:
 
 def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
     card, decision = stored.card, stored.order.decision
-    st.markdown(f"**{plain(card.detector)}**: {plain(rule_words(decision.rule))}")
+    st.markdown(f"**{plain(card.detector)}**: {plain(decision.rule.words())}")
     st.caption(
         plain(
             f"Made {card.made:%d %B %Y, %H:%M} UTC. Flags what scores above {card.threshold:.4g}: "

@@ -3,14 +3,12 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import Typed
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.threshold import (
     familiar_sentence,
     learned,
-    rule_words,
     shortage,
     strangers_sentence,
 )
@@ -64,7 +62,7 @@ def _detector(run: Run, own: Decision) -> str:
 def _threshold(run: Run, own: Decision, decision: Decision) -> None:
     """What the alarm will do, in counts, and where to change it."""
     with st.container(border=True):
-        rule = plain(rule_words(decision.rule))
+        rule = plain(decision.rule.words())
         refused = _refused(decision)
         above = "" if refused else f" It flags what scores above {decision.value:.4g}."
         st.markdown(f"**Its alarm: {rule}.**{above}")
@@ -105,7 +103,7 @@ def _borrowed(own: Decision, decision: Decision) -> str | None:
     """Where the threshold of a detector comes from by which the run is not judged."""
     if own.detector == decision.detector:
         return None
-    if isinstance(own.rule, Typed):
+    if own.rule.by_hand:
         return (
             f"The run's threshold was set by hand for {own.detector}, whose scores have another "
             "scale: this is the usual rule instead."

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.charts_image import TITLES, channel_bars
+from gsc_core.evaluation.counts import percent
 from gsc_core.explanation import ClassShare, Explanation
 from gsc_core.images.overlay import overlaid
 from gsc_core.run import gallery
@@ -160,7 +161,7 @@ def _in_words(told: Explanation) -> str:
     text = f"The model calls it {_name(first)} and is {_percent(first.share)} sure. "
     cut = f"{told.channels_touched:,} of {told.channel_count:,} channels"
     if told.settings.get("granularity") == "element":
-        cut = f"{100 * told.short_circuited_share:.0f} % of the feature's values, in {cut}"
+        cut = f"{percent(told.short_circuited_share, 0)} of the feature's values, in {cut}"
     text += (
         f"GSC switches off {cut}, those that this answer hangs on: its logit goes from "
         f"{number(told.logit_before)} to {number(told.logit_after)}, and "
@@ -208,4 +209,4 @@ def _verdict(place: Place) -> str:
 
 
 def _percent(share: float) -> str:
-    return "over 99.9 %" if share > 0.9995 else f"{100 * share:.1f} %"
+    return "over 99.9 %" if share > 0.9995 else percent(share, 1)

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.images.thumbnails import thumbnail
 from gsc_core.run import gallery
 from gsc_core.run.gallery import RunPicture
@@ -171,7 +172,7 @@ def _explained(run: Run, picture: RunPicture) -> StoredExplanation | None:
         why(run, found, picture.label)
         return found
     seen = gallery.class_name(run, picture.predicted)
-    st.markdown(plain(f"The model calls it {seen} and is {100 * picture.confidence:.0f} % sure."))
+    st.markdown(plain(f"The model calls it {seen} and is {percent(picture.confidence, 0)} sure."))
     _progress(run, picture, detector)
     return None
 

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.workspace import imagesets, models, queue
 from gsc_core.workspace.database import Kind, Readiness, State, StoredModel
 from gsc_core.workspace.models import ModelFacts
@@ -161,7 +162,7 @@ def _predictions(facts: ModelFacts) -> None:
         [
             Tile(
                 Path(each.file),
-                f"{each.class_name}, {100 * each.confidence:.0f} %",
+                f"{each.class_name}, {percent(each.confidence, 0)}",
                 f"A familiar picture that the model calls {each.class_name}",
             )
             for each in facts.predictions

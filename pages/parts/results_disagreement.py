@@ -4,6 +4,7 @@ import streamlit as st
 
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
 from gsc_core.run.disagreement import MOST, Disagreement, disagreements
 from gsc_core.run.gallery import RunPicture, class_name, pictures
 from gsc_core.run.stored import Run
@@ -98,7 +99,7 @@ def _tile(run: Run, picture: RunPicture) -> Tile:
     origin = "Familiar" if picture.role == "id" else picture.set
     return Tile(
         path=picture.path,
-        caption=f"{seen}, {100 * picture.confidence:.0f} %",
+        caption=f"{seen}, {percent(picture.confidence, 0)}",
         alt=f"{picture.file} of {origin}, which the classifier takes for {seen}",
         link=("images", {"run": run.id, "image": str(picture.row)}),
     )

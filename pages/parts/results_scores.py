@@ -8,6 +8,7 @@ import streamlit as st
 from gsc_core import charts
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import curve
+from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from pages.parts.run import load
 from pages.parts.text import plain
@@ -83,7 +84,7 @@ def _figures(
     run = load(path, version)
     found = run.scores(detector)
     shown = dict(list(found.items())[: MOST_SETS + 1])
-    colours = charts.SetColours(run.ood_sets)
+    colours = SetColours.of(run.ood_sets)
     curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
     if kind == "roc":
         line = charts.roc(curves, log_x=log_x, colours=colours)

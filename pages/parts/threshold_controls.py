@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from gsc_core.charts_threshold import ThresholdFigures
-from gsc_core.evaluation.thresholds import KeepId, Rule, Typed
+from gsc_core.evaluation.thresholds import KeepId, ThresholdRule, Typed
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from pages.parts import threshold_rule
 from pages.parts.run import load
-from pages.parts.threshold_rule import BY_HAND, RULE
+from pages.parts.threshold_rule import RULE
 
 DETECTOR, VALUE = "threshold_detector", "threshold_value"
 _RUN = "threshold_of_run"  # whose choices the widgets hold
@@ -30,7 +30,7 @@ class Start:
 
     def value(self, detector: str) -> float:
         """The threshold at which "by hand" starts: decided by hand before, else the default."""
-        if isinstance(self.decision.rule, Typed) and self.decision.detector == detector:
+        if self.decision.rule.by_hand and self.decision.detector == detector:
             return self.decision.value
         return _decided(self.run, detector, KeepId(share=decisions.KEEP)).value
 
@@ -69,13 +69,13 @@ def decision(start: Start, detector: str, drawn: ThresholdFigures) -> Decision:
     return wanted
 
 
-def _decided(run: Run, detector: str, rule: Rule) -> Decision:
+def _decided(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     return _computed(str(run.path), run.version, detector, rule)
 
 
 # Some rules sort all scores.
 @st.cache_data(max_entries=1024, show_spinner=False)
-def _computed(path: str, version: int, detector: str, rule: Rule) -> Decision:
+def _computed(path: str, version: int, detector: str, rule: ThresholdRule) -> Decision:
     return decisions.decide(load(path, version), detector, rule)
 
 
@@ -100,10 +100,10 @@ def _within(drawn: ThresholdFigures, value: float) -> float:
 
 
 def _by_hand() -> None:
-    st.session_state[RULE] = BY_HAND
+    st.session_state[RULE] = Typed.kind()
 
 
 def _off_by_hand() -> None:
     """Another detector has another scale: a value set by hand means nothing there."""
-    if st.session_state.get(RULE) == BY_HAND:
-        st.session_state[RULE] = "keep_id"
+    if st.session_state.get(RULE) == Typed.kind():
+        st.session_state[RULE] = KeepId.kind()

@@ -61,14 +61,15 @@ def _dropped(run_id: str) -> None:
     if file is None:
         return
     try:
-        st.query_params["try"] = explanations.ask_try(run_id, file, file.name).payload["try"]
+        job = explanations.ask_try(run_id, file, file.name)
+        st.query_params["try"] = explanations.TryOrder.of(job).try_id
     except GscError as error:
         st.session_state[_REFUSED] = str(error)
 
 
 def _job(run: Run, try_id: str) -> Job | None:
     jobs = queue.jobs(kinds=(Kind.TRY,), subject=run.id)
-    return next((job for job in jobs if job.payload.get("try") == try_id), None)
+    return next((job for job in jobs if explanations.try_id(job) == try_id), None)
 
 
 def _answer(run: Run, found: Tried) -> None:

@@ -1,4 +1,4 @@
-"""Shares as counts in 1,000 pictures: how every page and report says them."""
+"""Shares as counts in 1,000 pictures or in percent: how every page and report says them."""
 
 
 def in_1000(share: float) -> str:
@@ -26,3 +26,9 @@ def between(low: float, high: float) -> str:
     least = "0" if low <= 0.0005 else in_1000(low)
     most = "1,000" if high >= 0.9995 else in_1000(high)
     return f"{least} to {most}"
+
+
+def percent(share: float, decimals: int | None = None) -> str:
+    """`99.95 %`: a share that was measured to so many decimals, one that was asked for as it is."""
+    number = f"{100 * share:.6g}" if decimals is None else f"{100 * share:.{decimals}f}"
+    return f"{number} %"

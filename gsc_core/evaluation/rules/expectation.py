@@ -1,0 +1,60 @@
+"""What rules share that expect so many OOD images where the classifier will work (prevalence)."""
+
+import math
+
+from gsc_core.evaluation.counts import about
+from gsc_core.evaluation.effects import Effect
+from gsc_core.evaluation.rules.base import FEW, Control
+
+_LEAST = 0.1  # OOD images in 1,000 that can be asked for
+CONTROL = Control(
+    field="prevalence",
+    key="strangers",
+    label="Of 1,000 pictures, how many are strangers?",
+    scale=1000,
+    low=_LEAST,
+    high=1000 - _LEAST,
+    step=1.0,
+    start=10.0,
+    help="What you expect where the classifier will work (prevalence). The rarer strangers are, "
+    "the more of all alarms are false ones.",
+)
+
+
+def words(prevalence: float) -> str:
+    """What one expects: `10 strangers in 1,000 pictures`."""
+    number = f"{1000 * prevalence:.6g}"
+    return f"{number} {'stranger' if number == '1' else 'strangers'} in 1,000 pictures"
+
+
+def fewest(id_weight: float) -> tuple[int, int]:
+    """How many calibration images, and OOD images of each set, it takes to weigh them.
+
+    `id_weight` is what all ID images weigh, all OOD images weighing 1. A share is known no finer
+    than by one image. So one ID image must not weigh more than all OOD images do, nor one OOD image
+    more than all ID images.
+    """
+    return max(FEW, math.ceil(id_weight - 1e-9)), max(FEW, math.ceil(1 / id_weight - 1e-9))
+
+
+def stream(prevalence: float) -> int:
+    """Of how many images one speaks: 1,000, or as many more as it takes to have 10 OOD ones."""
+    return int(10 ** max(3, math.ceil(1 - math.log10(prevalence) - 1e-9)))
+
+
+def alarms(prevalence: float, effect: Effect) -> str:
+    """What passes and what is flagged of a stream of images with so many OOD ones."""
+    images = stream(prevalence)
+    ood = images * prevalence
+    missed = ood * effect.strangers_share
+    false = (images - ood) * (1 - effect.known.share)
+    return (
+        f"Of {images:,} pictures with {_many(ood, 'stranger')} among them, expect "
+        f"{_many(ood - missed, 'stranger')} and {_many(false, 'familiar picture')} to be "
+        f"flagged, and {_many(missed, 'stranger')} to pass."
+    )
+
+
+def _many(number: float, what: str) -> str:
+    count = about(number)
+    return f"{count} {what}" if count in ("1", "fewer than 1") else f"{count} {what}s"

@@ -1,0 +1,27 @@
+"""The widest gap between the share of ID that passes and the share of OOD that does."""
+
+from typing import ClassVar, Literal
+
+from gsc_core.evaluation.cutpoints import youden
+from gsc_core.evaluation.rules.base import Evidence, ThresholdRule
+
+
+class Youden(ThresholdRule):
+    """The largest gap between ID and OOD let through (Youden, 1950), each set weighing the same."""
+
+    name: Literal["youden"] = "youden"
+
+    title: ClassVar[str] = "Widest gap"
+    meaning: ClassVar[str] = (
+        "The share of familiar pictures that pass lies as far as it can above that of strangers."
+    )
+    method: ClassVar[str] = "Youden's index"
+    example: ClassVar[str] = "youden"
+
+    def threshold(self, evidence: Evidence) -> float:
+        """See `cutpoints.youden`."""
+        return youden(evidence.calibration, evidence.ood)
+
+    def words(self) -> str:
+        """What it looks for."""
+        return "widest gap between familiar pictures and strangers"
