@@ -7,7 +7,7 @@ from importlib import import_module
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from gsc_core.workspace.keeper import keep_workers
+from gsc_core.jobs.supervisor import keep_workers
 from pages.parts import access, shared_report
 from pages.parts.starting import get_ready
 

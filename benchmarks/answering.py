@@ -29,12 +29,13 @@ from playwright.sync_api import Browser
 
 from benchmarks.browsing import Measured, chromium, cpu_seconds, opened, serving
 from benchmarks.overhead import PREPROCESSING, lite0
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import render_demo
-from gsc_core.spec import AuditSpec, DetectorSpec
-from gsc_core.workspace import audits, lane_lock, queue
-from gsc_core.workspace.database import ENDED, Job, Lane, State
-from gsc_core.workspace.limits import cores
+from gsc_core.jobs import lane_lock, queue
+from gsc_core.jobs.database import ENDED, Job, Lane, State
+from gsc_core.jobs.limits import cores
+from gsc_core.workspace import audits
 from pages.parts.audit_detectors import USUAL
 
 DRAWN, SLOWER = 5.0, 1.1  # seconds, times

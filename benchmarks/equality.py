@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from gsc_core.audit import AuditSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec
 from gsc_core.demo import render_demo
 from gsc_core.demo.audit import demo_spec
 from gsc_core.run.layout import SCORES_FILE

@@ -29,6 +29,7 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
+from gsc_core.audit.inputs import device_of
 from gsc_core.classifier import (
     Classifier,
     ModelSpec,
@@ -39,7 +40,6 @@ from gsc_core.classifier import (
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.network import Network
 from gsc_core.images import ImageFile, read_folder
-from gsc_core.inputs import device_of
 from gsc_core.scoring.decoders import Decoders
 from gsc_core.scoring.loading import read_batches
 from gsc_core.scoring.scorer import Scorer

@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from gsc_core.inputs import device_of
-from gsc_core.results import machine, versions
+from gsc_core.audit.inputs import device_of
+from gsc_core.audit.measure import machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 

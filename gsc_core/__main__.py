@@ -1,5 +1,5 @@
 """`python -m gsc_core …` is `gsc …`."""
 
-from gsc_core.cli import main
+from gsc_core.cli.app import main
 
 main()

@@ -6,9 +6,10 @@ from gsc_core.ablation import Ablation
 from gsc_core.ablation.findings import OUTDATED, Finding, answer, findings
 from gsc_core.ablation.gain import Verdict
 from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind
 from gsc_core.run.stored import Run
-from gsc_core.workspace import ablations, queue
-from gsc_core.workspace.database import Kind
+from gsc_core.workspace import ablations
 from pages.parts import links
 from pages.parts.ablation_charts import factors, gradients, paper, surrogates
 from pages.parts.job import job_progress

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.database import Readiness, StoredSet
 from gsc_core.workspace import imagesets
-from gsc_core.workspace.database import Readiness, StoredSet
 from pages.parts import links
 from pages.parts.set_form import add_form
 from pages.parts.set_view import badges, next_step, progress, set_view

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.database import Readiness, StoredModel
 from gsc_core.workspace import models
-from gsc_core.workspace.database import Readiness, StoredModel
 from pages.parts import links
 from pages.parts.model_form import add_form
 from pages.parts.model_view import badge, manage, model_view, progress

@@ -6,14 +6,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from gsc_core.audit.spec import DetectorSpec
 from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import catalogue_row
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import GscError
-from gsc_core.spec import DetectorSpec
-from gsc_core.terminal import catalogue_row
-from gsc_core.workspace import audits, models, queue
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Lane, StoredModel, StoredSet
+from gsc_core.workspace import audits, models
 from gsc_core.workspace.audits import LONGEST_TITLE, Workload
-from gsc_core.workspace.database import Kind, Lane, StoredModel, StoredSet
 from gsc_core.workspace.history import free_title
 from gsc_core.workspace.models import ModelFacts
 from pages.parts import links

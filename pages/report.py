@@ -6,7 +6,6 @@ from typing import NamedTuple
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.gate import stored
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.pdf import to_pdf
 from gsc_core.report.schema import report_json
@@ -14,7 +13,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.threshold import standing_sentence
-from gsc_core.workspace import telling
+from gsc_core.workspace import release_policy, report_images
 from pages.parts import links
 from pages.parts.job import job_progress
 from pages.parts.report_share import share
@@ -71,10 +70,10 @@ def _report_of(run: Run) -> None:
         bind="query-params",
         help="Without them no download holds a thumbnail or a file name: for confidential data.",
     )
-    lacking = len(telling.missing(run, decision)) if images else 0
+    lacking = len(report_images.missing(run, decision)) if images else 0
     if lacking:
         _channels(run, decision, lacking)
-    versions = (run.version, decisions.version(run), stored.version())
+    versions = (run.version, decisions.version(run), release_policy.version())
     asked = Asked(str(run.path), *versions, lacking, images)
     page = _html(asked)
     _downloads(asked, page, f"gsc-audit-{run.id}")
@@ -84,7 +83,7 @@ def _report_of(run: Run) -> None:
 
 def _channels(run: Run, decision: Decision, lacking: int) -> None:
     """Offer what the report lacks; while a worker makes it, how far it is."""
-    job = telling.asked(run, decision)
+    job = report_images.asked(run, decision)
     if job is not None:
         job_progress(job.id, "report_job")
         return
@@ -105,7 +104,7 @@ def _channels(run: Run, decision: Decision, lacking: int) -> None:
 
 def _ask(run: Run, decision: Decision) -> None:
     try:
-        telling.ask(run, decision)
+        report_images.ask(run, decision)
     except GscError as error:
         st.toast(plain(str(error)))
 

@@ -4,8 +4,7 @@ import math
 
 import streamlit as st
 
-from gsc_core import charts_threshold
-from gsc_core.charts_threshold import ThresholdFigures
+from gsc_core.charts.threshold import ThresholdFigures, figures, marked
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
@@ -96,7 +95,7 @@ def _drawn(
     scores = decisions.tested_scores(run, detector, halved=halved)
     known = scores.pop("id")
     shown = scores if ood_set is None else {ood_set: scores[ood_set]}
-    return charts_threshold.figures(known, shown, colours=SetColours.of(run.ood_sets))
+    return figures(known, shown, colours=SetColours.of(run.ood_sets))
 
 
 def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> None:
@@ -174,7 +173,7 @@ def _figures(run: Run, decision: Decision, found: Effect) -> None:
     # Drawn of the pictures that the counts are of, so that the point lies on the curve.
     version, halved = run.version, decision.halved
     drawn = _drawn(str(run.path), version, decision.detector, shown, halved=halved)
-    histogram, roc = charts_threshold.marked(drawn, found.only(shown))
+    histogram, roc = marked(drawn, found.only(shown))
     left, right = st.columns([3, 2])
     options = {"displayModeBar": False}
     left.plotly_chart(

@@ -6,8 +6,9 @@ from pathlib import Path
 from small_audit import PREPROCESS, write_stage
 
 from gsc_core.classifier import Preprocessing
-from gsc_core.workspace import imagesets, models, queue
-from gsc_core.workspace.database import Job, State, session
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, State, session
+from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.tasks import TASKS
 
 SETS = {"photos": "id", "more photos": "calibration", "noise": "ood", "faint": "ood"}

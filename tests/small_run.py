@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from small_audit import PREPROCESS, write_stage
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, State
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, State
 from gsc_core.workspace.tasks import TASKS
 
 RUN = "small"

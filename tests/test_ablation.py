@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from small_audit import PREPROCESS, write_stage
 
-from gsc_core import charts_ablation
 from gsc_core.ablation import (
     Ablation,
     ablate,
@@ -25,10 +24,12 @@ from gsc_core.ablation.consistency import SetConsistency
 from gsc_core.ablation.findings import OUTDATED, answer, document, findings, premise, sentences
 from gsc_core.ablation.gain import Gain, Verdict, gain
 from gsc_core.ablation.grid import FULL_METHOD, PAPER_ROWS, Layer
-from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
+from gsc_core.charts.ablation import curves, factors, steadiness
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.split import Split
-from gsc_core.errors import GscError, SpecError
+from gsc_core.errors import Cancelled, GscError, SpecError
 from gsc_core.evaluation.paired import Resampling, difference
 from gsc_core.scoring import decoder
 
@@ -380,7 +381,7 @@ def test_an_ablation_of_before_differences_opens_and_asks_to_be_measured_again(
     assert findings(old) == []
     assert sentences(old)[0] == OUTDATED
     assert len(paper_table(old)) == len(PAPER_ROWS)
-    figure = charts_ablation.factors(old, "better", "fpr95")
+    figure = factors(old, "better", "fpr95")
     assert [line.name for line in figure.data] == ["the setting itself", "one thing changed"]
 
 
@@ -519,7 +520,7 @@ def test_the_document_is_json_with_every_row(found: Ablation) -> None:
 
 
 def test_curves_have_a_line_for_each_way_to_choose(found: Ablation) -> None:
-    figure = charts_ablation.curves(found, "better", "fpr95", "noise")
+    figure = curves(found, "better", "fpr95", "noise")
     assert len(figure.data) == 8
     assert len({(line.line.color, line.line.dash) for line in figure.data}) == 8
     (line,) = (line for line in figure.data if line.name == "whole channels, attribution")
@@ -531,7 +532,7 @@ def test_curves_have_a_line_for_each_way_to_choose(found: Ablation) -> None:
 
 @pytest.mark.parametrize("base", ["better", "published"])
 def test_dots_show_every_level_and_mark_the_base(base: str, found: Ablation) -> None:
-    figure = charts_ablation.factors(found, base, "auroc")
+    figure = factors(found, base, "auroc")
     wanted = found.rows(base=base, depth="deep")
     wanted = wanted[~wanted["factor"].isin(["curve", "paper"])]
     by_name = {line.name: line for line in figure.data}
@@ -554,8 +555,8 @@ def test_names_are_no_markup_on_the_charts(found: Ablation) -> None:
     rows = [each.model_copy(update={"set": "<b>noise</b>"}) for each in found.facts.consistency]
     images = {"id": found.facts.images["id"], "<b>noise</b>": found.facts.images["noise"]}
     facts = found.facts.model_copy(update={"consistency": tuple(rows[1:2]), "images": images})
-    drawn = charts_ablation.steadiness(replace(found, facts=facts), "feature").to_json()
+    drawn = steadiness(replace(found, facts=facts), "feature").to_json()
     assert "<b>noise" not in json.loads(drawn)["layout"]["yaxis"]["ticktext"][0]
     table = found.table.assign(layer="<i>x</i>")
-    drawn = charts_ablation.factors(replace(found, table=table), "better", "fpr95")
+    drawn = factors(replace(found, table=table), "better", "fpr95")
     assert not [text for text in drawn.layout.yaxis.ticktext if "<i>" in text]

@@ -15,9 +15,9 @@ from stored_run import DETECTORS, SETS, write_run
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.home import home as workspace_home
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer, doubt
-from gsc_core.workspace.home import home as workspace_home
 from gsc_core.workspace.runs import list_runs
 
 

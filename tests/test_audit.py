@@ -24,13 +24,15 @@ from small_audit import (
     write_stage,
 )
 
-from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
+from gsc_core.audit.measure import measure
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import CATALOGUE, Detector, Fit, Need, catalogue, find
-from gsc_core.errors import Excused, SpecError
+from gsc_core.errors import Cancelled, Excused, SpecError
 from gsc_core.evaluation.intervals import evaluate
 from gsc_core.images import ImageFile, ImageSet, surrogates_of
-from gsc_core.results import measure
+from gsc_core.progress import Progress
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import CATALOGUE
 from gsc_core.run.stored import Run

@@ -8,16 +8,18 @@ import pytest
 from small_audit import PREPROCESS, write_stage
 from stored_run import write_run
 
-from gsc_core.audit import Cancelled, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import OOD_SETS, Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
-from gsc_core.errors import GscError, SpecError
+from gsc_core.errors import Cancelled, GscError, SpecError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, Lane, Readiness, State, StoredSet, session
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.run.stored import Run, version_of
 from gsc_core.sentences.run import answer
-from gsc_core.spec import AuditSpec, DetectorSpec
-from gsc_core.workspace import demo, imagesets, models, queue, runs
+from gsc_core.workspace import demo, imagesets, models, runs
 from gsc_core.workspace.audits import (
     QUICK,
     Workload,
@@ -26,7 +28,6 @@ from gsc_core.workspace.audits import (
     specification,
     submit_audit,
 )
-from gsc_core.workspace.database import Job, Kind, Lane, Readiness, State, StoredSet, session
 from gsc_core.workspace.history import Outcome, delete_run, free_title, history, log_tail, verdict
 
 DETECTORS = (DetectorSpec(name="gsc"), DetectorSpec(name="energy"))

@@ -33,7 +33,7 @@ from gsc_core.demo.render import OOD_SETS, Purpose, paint
 from gsc_core.detectors import GSC, Calibration, Detector, Representation
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.read_out import levels
+from gsc_core.detectors.readout import levels
 from gsc_core.detectors.selection import select
 from gsc_core.detectors.short_circuit import candidates
 from gsc_core.errors import Excused

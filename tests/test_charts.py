@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gsc_core import charts
-from gsc_core.charts_threshold import figures
+from gsc_core.charts import scores as score_charts
+from gsc_core.charts.threshold import figures
 from gsc_core.evaluation.metrics import curve, metrics
 from gsc_core.run.set_colours import ID_COLOUR, MORE_COLOURS, OOD_COLOURS, SetColours
 
@@ -23,15 +23,15 @@ def sets(count: int, size: int = 400) -> dict[str, np.ndarray]:
 
 
 def histogram(scores, **more):
-    return charts.histogram(scores, colours=SetColours.of(scores), **more)
+    return score_charts.histogram(scores, colours=SetColours.of(scores), **more)
 
 
 def roc(found, **more):
-    return charts.roc(found, colours=SetColours.of(found), **more)
+    return score_charts.roc(found, colours=SetColours.of(found), **more)
 
 
 def precision_recall(found, *positive, **more):
-    return charts.precision_recall(found, *positive, colours=SetColours.of(found), **more)
+    return score_charts.precision_recall(found, *positive, colours=SetColours.of(found), **more)
 
 
 def curves(scores: dict[str, np.ndarray]):
@@ -80,10 +80,10 @@ def test_a_long_tail_goes_to_a_labelled_end_bin():
     arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e9, 1e9)),
 )
 def test_any_scores_lie_in_some_bin(known, strange):
-    edges = charts.shared_edges([known, strange], 50)
+    edges = score_charts.shared_edges([known, strange], 50)
     assert np.all(np.diff(edges) > 0)
     for scores in (known, strange):
-        assert charts.shares(scores, edges).sum() == pytest.approx(1, abs=1e-5)
+        assert score_charts.shares(scores, edges).sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_one_constant_score_can_be_drawn():
@@ -227,5 +227,5 @@ def test_a_hostile_name_is_only_text():
     assert "\x00" not in shown
     assert "\u202e" not in shown
     assert "evil" not in figure.data[1].hovertemplate
-    assert len(charts.label("y" * 500)) == charts.LONGEST_NAME
-    assert charts.label("bread & butter") == "bread &amp; butter"
+    assert len(score_charts.label("y" * 500)) == score_charts.LONGEST_NAME
+    assert score_charts.label("bread & butter") == "bread &amp; butter"

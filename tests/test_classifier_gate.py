@@ -22,10 +22,10 @@ import torchvision
 from torch import nn
 from torch.export import Dim
 
-from gsc_core.classifier.gate import inspect, open_program
-from gsc_core.classifier.gate_expressions import check_expression
-from gsc_core.classifier.gate_operators import ATEN, CLASSIFIER, DETECTOR, Contents
 from gsc_core.classifier.program import conform, input_size, number_of_classes
+from gsc_core.classifier.pt2.expressions import check_expression
+from gsc_core.classifier.pt2.operators import ATEN, CLASSIFIER, DETECTOR, Contents
+from gsc_core.classifier.pt2.reader import inspect, open_program
 from gsc_core.deploy.loading import load_detector, open_detector
 from gsc_core.errors import CheckpointError
 

@@ -33,7 +33,8 @@ from small_audit import PREPROCESS, known, model, strange, write_stage
 from test_classifier_gate import ATTACKS, DROPPED, Payload, read, save, write
 from test_classifier_gate import Small as OtherSmall
 
-from gsc_core import __version__, cli
+from gsc_core import __version__
+from gsc_core.cli.app import app
 from gsc_core.detectors import CATALOGUE
 from gsc_core.run.stored import Run
 
@@ -66,7 +67,7 @@ def gsc(*arguments: object) -> Ran:
     sys.argv = ["gsc", *map(str, arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
+            app.main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -679,7 +680,7 @@ def test_a_damaged_zip_leaves_nothing_unpacked(stage: Path, tmp_path: Path) -> N
 KILLED_WHILE_IT_UNPACKS = """
 import os, signal, sys
 from pathlib import Path
-from gsc_core.inputs import unpacking
+from gsc_core.audit.inputs import unpacking
 with unpacking(Path(sys.argv[1])) as folder:
     (folder / "id").mkdir()
     os.kill(os.getpid(), signal.SIGKILL)

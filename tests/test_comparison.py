@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from stored_run import SETS, write_run
 
-from gsc_core import charts
+from gsc_core.charts.scores import roc
 from gsc_core.evaluation.metrics import metrics
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
-from gsc_core.workspace import queue
-from gsc_core.workspace.comparison import compare, winners
-from gsc_core.workspace.database import Kind
+from gsc_core.workspace.run_comparison import compare, winners
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_curves_are_those_of_each_run(stored):
         scores = run.scores("energy")
         want = metrics(scores["id"], scores["textures"]).auroc
         assert np.trapezoid(curves[name].tpr, curves[name].fpr) == pytest.approx(want, abs=5e-3)
-    figure = charts.roc(curves, colours=SetColours.of(curves))
+    figure = roc(curves, colours=SetColours.of(curves))
     looks = {(line.line.color, line.line.dash) for line in figure.data}
     assert [line.name for line in figure.data] == ["a", "b"]
     assert len(looks) == 2

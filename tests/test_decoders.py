@@ -20,9 +20,11 @@ from PIL import Image, ImageOps
 from small_audit import PREPROCESS, write_stage
 from torch import Tensor
 
-from gsc_core.audit import AuditSpec, DetectorSpec, Progress, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.images import ImageFile
+from gsc_core.progress import Progress
 from gsc_core.scoring import decoders as module
 from gsc_core.scoring.decoders import Bundle, Decoders
 from gsc_core.scoring.loading import Batch, read_batches

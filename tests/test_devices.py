@@ -29,7 +29,9 @@ from torch.fx import GraphModule
 
 from gsc_core.ablation import ablate
 from gsc_core.ablation.consistency import around_feature, around_picture
-from gsc_core.audit import run_audit
+from gsc_core.audit.reopen import reopen
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.tuning import TuneSpec, tune
 from gsc_core.classifier import Preprocessing, float64
 from gsc_core.classifier import network as network_module
 from gsc_core.classifier.network import Network
@@ -46,12 +48,10 @@ from gsc_core.detectors import (
 )
 from gsc_core.detectors.base import Need
 from gsc_core.detectors.ensemble import Ensemble
-from gsc_core.detectors.read_out import Scale
-from gsc_core.reopened import reopen
+from gsc_core.detectors.readout import Scale
 from gsc_core.scoring.drop_in import PytorchOodDetector
 from gsc_core.scoring.held_out import held_out_scores
 from gsc_core.scoring.onepass import represent
-from gsc_core.tuning import TuneSpec, tune
 
 IMAGES = 120
 ALL = [detector.name for detector in CATALOGUE]

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from small_audit import PREPROCESS, write_pictures, write_stage
 from small_classifier import pictures, world
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import Detector, Fit, Need, find, parse_detectors
 from gsc_core.detectors.energy import Energy

@@ -18,15 +18,17 @@ from small_classifier import world
 from small_run import NAMES, RUN, copy, do, make, spec_of
 from torch import nn
 
-from gsc_core.audit import Cancelled, Progress, run_audit
-from gsc_core.errors import GscError, ImageError
+from gsc_core.audit.reopen import reopen
+from gsc_core.audit.run import run_audit
+from gsc_core.errors import Cancelled, GscError, ImageError
 from gsc_core.evaluation.thresholds import Typed
-from gsc_core.reopened import reopen
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, State
+from gsc_core.progress import Progress
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run, version_of
-from gsc_core.workspace import explanations, judged, queue
-from gsc_core.workspace.database import Kind, State
+from gsc_core.workspace import explanations, image_results
 from gsc_core.workspace.tasks import TASKS
 
 
@@ -121,7 +123,7 @@ def test_places_by_counting(table: pd.DataFrame, folder: Path) -> None:
 
 def test_near_pictures_are_rows_of_the_calibration(table: pd.DataFrame, folder: Path) -> None:
     found = explained(a_row(table, "id"))
-    assert len(found.nearest) == judged.NEAREST
+    assert len(found.nearest) == image_results.NEAREST
     similarity = [near.similarity for near in found.nearest]
     assert similarity == sorted(similarity, reverse=True)
     for near in found.nearest:
@@ -221,10 +223,10 @@ def test_one_that_was_cancelled_can_be_asked_for_again(table: pd.DataFrame, fold
 
 
 def test_the_audit_stays_open_between_two_explanations(table: pd.DataFrame, folder: Path) -> None:
-    judged.opened.cache_clear()
+    image_results.opened.cache_clear()
     explained(a_row(table, "faint", 1))
     explained(a_row(table, "noise", 2))
-    told = judged.opened.cache_info()
+    told = image_results.opened.cache_info()
     assert (told.misses, told.hits, told.currsize) == (1, 1, 1)
 
 
@@ -340,9 +342,9 @@ def test_the_verdict_on_a_try_follows_the_decision(folder: Path, made: Path) -> 
 
 def test_too_few_to_keep_so_many_flags_nothing(folder: Path, made: Path) -> None:
     """An infinite threshold is stored as none."""
-    place = judged.Place(detector="x", score=9e9, percentile=100, threshold=None)
+    place = image_results.Place(detector="x", score=9e9, percentile=100, threshold=None)
     assert not place.outside
-    assert judged._finite(math.inf) is None and judged._finite(1.5) == 1.5
+    assert image_results._finite(math.inf) is None and image_results._finite(1.5) == 1.5
 
 
 @pytest.mark.parametrize(

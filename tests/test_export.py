@@ -20,17 +20,19 @@ from small_classifier import Small, pictures
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.cli import app
+from gsc_core.cli.app import app
 from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.deploy.export import Exported, export_detector
 from gsc_core.deploy.loading import load_detector, sha256_of
 from gsc_core.deploy.program import Alarm, ResizeCrop, float32_at_most
 from gsc_core.detectors import parse_detectors
-from gsc_core.errors import CheckpointError, GscError, SpecError
+from gsc_core.errors import Cancelled, CheckpointError, GscError, SpecError
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Typed, Youden, format_rule, parse_rule
 from gsc_core.images import decode
+from gsc_core.progress import Progress
 
 DETECTORS = "gsc,gsc-auto,energy,react,knn,mahalanobis,odin,gsc+knn"
 

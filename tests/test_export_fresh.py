@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_audit import MEAN, STD, write_stage
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.deploy.card import EXAMPLE
 from gsc_core.deploy.export import export_detector

@@ -13,10 +13,9 @@ from PIL import Image
 from small_run import RUN, copy, do, make
 from typer.testing import CliRunner
 
-from gsc_core.audit import Cancelled, Progress
-from gsc_core.cli import app
+from gsc_core.cli.app import app
 from gsc_core.deploy.card import read_card
-from gsc_core.errors import GscError
+from gsc_core.errors import Cancelled, GscError
 from gsc_core.evaluation.thresholds import (
     Cost,
     KeepId,
@@ -25,11 +24,13 @@ from gsc_core.evaluation.thresholds import (
     Youden,
     parse_rule,
 )
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Lane, StoredModel
+from gsc_core.progress import Progress
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
-from gsc_core.workspace import exports, history, queue, runs, uses
-from gsc_core.workspace.database import Kind, Lane, StoredModel
+from gsc_core.workspace import exports, history, references, runs
 
 
 def nothing(_: Progress) -> None:
@@ -311,6 +312,6 @@ def test_a_run_takes_its_exports_along_but_not_while_one_waits(run: Run) -> None
 
 def test_a_model_is_not_taken_from_under_an_export(run: Run, made: Path) -> None:
     model = StoredModel(name="small", spec={"checkpoint": str(made / "stage" / "small.pt2")})
-    assert uses.jobs_with_model(model) == []
+    assert references.jobs_with_model(model) == []
     job = exports.submit_export(RUN, keeping(run, 0.9))
-    assert [each.id for each in uses.jobs_with_model(model)] == [job.id]
+    assert [each.id for each in references.jobs_with_model(model)] == [job.id]

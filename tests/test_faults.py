@@ -23,8 +23,12 @@ from small_audit import PREPROCESS, known, save_program, strange
 from torch import Tensor
 
 from gsc_core.ablation import ablate
-from gsc_core.audit import AuditSpec, Progress, run_audit
+from gsc_core.audit.reopen import reopen
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
+from gsc_core.audit.tuning import TuneSpec, tune
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.cli.output import print_result
 from gsc_core.detectors import (
     CATALOGUE,
     Calibration,
@@ -42,12 +46,9 @@ from gsc_core.detectors.knn import KNN
 from gsc_core.detectors.msp import MSP
 from gsc_core.errors import Cancelled, GscError, SpecError
 from gsc_core.log import LOGGER, is_logged_to, logged_to
-from gsc_core.reopened import reopen
+from gsc_core.progress import Progress
 from gsc_core.scoring.chunks import CHUNK_IMAGES
 from gsc_core.scoring.faults import in_words, of_memory
-from gsc_core.spec import DetectorSpec
-from gsc_core.terminal import print_result
-from gsc_core.tuning import TuneSpec, tune
 
 GOOD = ("energy", "knn", "gsc")
 OURS = "our fault; the log has the details"
@@ -404,7 +405,7 @@ class Broken(Energy):
         return [][1]
 
 catalogue.CATALOGUE = (*catalogue.CATALOGUE, Broken)
-from gsc_core.cli import main
+from gsc_core.cli.app import main
 main()
 """
 

@@ -28,15 +28,16 @@ from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.thresholds import KeepId, Typed
-from gsc_core.gate import intervals, stored, words
-from gsc_core.gate.judge import judge
-from gsc_core.gate.junit import junit_xml
-from gsc_core.gate.markdown import cell, summary
-from gsc_core.gate.metrics import METRICS
-from gsc_core.gate.policy import example, read_policy
-from gsc_core.gate.verdict import Judged, Outcome, Verdict
+from gsc_core.release import intervals, words
+from gsc_core.release.judge import judge
+from gsc_core.release.junit import junit_xml
+from gsc_core.release.markdown import cell, summary
+from gsc_core.release.metrics import METRICS
+from gsc_core.release.policy import example, read_policy
+from gsc_core.release.verdict import Judged, Outcome, Verdict
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
+from gsc_core.workspace import release_policy
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = '<img src=x onerror=alert(1)>|`*[a](http://b.c)* @someone &amp; ]]> "\x0c\x1b\n\\'
@@ -453,23 +454,23 @@ def test_a_policy_saved_by_an_editor_of_windows_is_read():
 
 
 def test_a_workspace_keeps_one_policy(home):
-    assert stored.current() is None
-    assert stored.version() == 0
-    first = stored.keep(example())
-    assert stored.current() == first
-    before = stored.version()
+    assert release_policy.current() is None
+    assert release_policy.version() == 0
+    first = release_policy.keep(example())
+    assert release_policy.current() == first
+    before = release_policy.version()
     with pytest.raises(SpecError):
-        stored.keep(b"rule = 3")
-    assert (stored.current(), stored.version()) == (first, before)
-    other = stored.keep(rule("fpr95", at_most=0.1).encode())
-    assert stored.current() == other != first
-    assert stored.version() != before
+        release_policy.keep(b"rule = 3")
+    assert (release_policy.current(), release_policy.version()) == (first, before)
+    other = release_policy.keep(rule("fpr95", at_most=0.1).encode())
+    assert release_policy.current() == other != first
+    assert release_policy.version() != before
     (home.parent / "policy.toml").write_text(rule("fpr", at_most=1))
     with pytest.raises(GscError, match=r"workspace .* is damaged\. Rule 1"):
-        stored.current()
-    stored.forget()
-    stored.forget()
-    assert stored.current() is None
+        release_policy.current()
+    release_policy.forget()
+    release_policy.forget()
+    assert release_policy.current() is None
 
 
 # --- what CI reads ---------------------------------------------------------------------------
@@ -648,7 +649,7 @@ def test_what_a_user_can_mend_is_told_and_ends_with_2(audits, tmp_path, home):
 def test_the_workspace_s_policy_and_the_run_s_threshold_hold(audits, home, monkeypatch):
     """By its name and by its folder; a copy elsewhere has the default threshold."""
     shutil.copytree(audits / "good", home / "good")
-    stored.keep(rule("familiar_passing", at_least=0.8))
+    release_policy.keep(rule("familiar_passing", at_least=0.8))
     assert gsc("gate", "good").code == 0
     run = Run.load(home / "good")
     decision = decisions.decide(run, "energy", Typed(value=-1e6))

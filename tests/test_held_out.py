@@ -13,7 +13,8 @@ from small_audit import write_stage
 from small_classifier import with_linear, world
 from torch import Tensor
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors import Calibration, Representation, find

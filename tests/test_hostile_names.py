@@ -24,8 +24,10 @@ from pypdf import PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
 from small_audit import PREPROCESS, faint, known, save_program, strange
 
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.csv_safety import harmless
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.model import Gate, GateRule
 from gsc_core.report.pdf import to_pdf
@@ -33,8 +35,7 @@ from gsc_core.report.printable import printable
 from gsc_core.report.schema import report_json, report_schema
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
-from gsc_core.workspace import telling
-from gsc_core.workspace.cells import harmless
+from gsc_core.workspace import report_images
 
 IMAGE = "<img src=x onerror=alert(1)>.png"
 FILES = (
@@ -117,7 +118,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
         patch.setenv("GSC_HOME", str(folder / "home"))
         run = Run.load(audit(folder))
         decision = decisions.current(run)
-        telling.explain(run, decision, lambda _: None)
+        report_images.explain(run, decision, lambda _: None)
         report = report_of(run, decision).model_copy(update={"title": TITLE, "gate": GATE})
         yield Audited(run, report)
 

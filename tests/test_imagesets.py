@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gsc_core.audit import Cancelled
-from gsc_core.errors import GscError
-from gsc_core.workspace import imagesets, queue, set_tables
-from gsc_core.workspace.database import Kind, Readiness, State, session
+from gsc_core.errors import Cancelled, GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Readiness, State, session
+from gsc_core.workspace import imagesets, set_tables
 from gsc_core.workspace.imagesets import add_folder, add_upload, image_set
 from gsc_core.workspace.set_tables import extent, label_counts, left_out, members
 from gsc_core.workspace.tasks import TASKS

@@ -7,10 +7,10 @@ from browser import PATIENCE
 from opened_page import ROOT, words
 from streamlit.testing.v1 import AppTest
 
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, Kind, Lane, State, session
-from gsc_core.workspace.home import home
-from gsc_core.workspace.queue import Status
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, Lane, State, session
+from gsc_core.jobs.home import home
+from gsc_core.jobs.queue import Status
 
 HOSTILE = "[a](http://b) :red[c] $x$ <b>"
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from stored_run import write_run
 from typer.testing import CliRunner
 
-from gsc_core.cli import app
+from gsc_core.cli.app import app
 from gsc_core.deploy.watch import calibrated_by
 from gsc_core.errors import SpecError
 from gsc_core.evaluation import thresholds

@@ -6,22 +6,23 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId
+from gsc_core.jobs import orders, queue
+from gsc_core.jobs.database import Job, Kind
+from gsc_core.jobs.orders import JobOrder
 from gsc_core.run.decisions import Decision
-from gsc_core.spec import AuditSpec, DetectorSpec
-from gsc_core.workspace import orders, queue, tasks
+from gsc_core.workspace import tasks
 from gsc_core.workspace.ablations import AblationOrder
 from gsc_core.workspace.audits import AuditOrder
-from gsc_core.workspace.database import Job, Kind
 from gsc_core.workspace.demo import DemoOrder
 from gsc_core.workspace.explanations import ExplainOrder, TryOrder, try_id
 from gsc_core.workspace.exports import Order as ExportOrder
 from gsc_core.workspace.imagesets import SetOrder, SurrogatesOrder
 from gsc_core.workspace.models import ModelOrder
-from gsc_core.workspace.orders import JobOrder
-from gsc_core.workspace.telling import TellingOrder
+from gsc_core.workspace.report_images import TellingOrder
 
 DECISION = {
     "detector": "energy",

@@ -11,16 +11,18 @@ from opened_page import opened, words
 from small_audit import PREPROCESS, write_stage
 from stored_run import write_run
 
-from gsc_core import cli
 from gsc_core.ablation import Ablation, ablate, read_ablation, write_ablation
 from gsc_core.ablation.findings import OUTDATED, answer
 from gsc_core.ablation.gain import gain
-from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.errors import GscError
+from gsc_core.cli.app import app
+from gsc_core.errors import Cancelled, GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, State, session
 from gsc_core.run.stored import Run
-from gsc_core.workspace import ablations, queue
-from gsc_core.workspace.database import Kind, State, session
+from gsc_core.workspace import ablations
 
 HOSTILE = "<b>x</b> [a](http://b) *c* :red[d] $e$"
 
@@ -251,7 +253,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """The program in this process; its exit code."""
     monkeypatch.setattr(sys, "argv", ["gsc", *words])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     return int(end.value.code or 0)
 
 

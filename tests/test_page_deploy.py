@@ -16,15 +16,17 @@ from small_audit import PREPROCESS, write_stage
 from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
-from gsc_core.audit import AuditSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import Cost, KeepId, Typed
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Lane, State
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
 from gsc_core.sentences.threshold import familiar_sentence, strangers_sentence
-from gsc_core.workspace import exports, queue, runs
-from gsc_core.workspace.database import Kind, Lane, State
+from gsc_core.workspace import exports, runs
 from gsc_core.workspace.tasks import TASKS
 
 RUN = "small"

@@ -9,10 +9,10 @@ from stored_run import write_run
 from test_gate import HOSTILE, rule
 
 from gsc_core.evaluation.thresholds import Typed
-from gsc_core.gate import stored
-from gsc_core.gate.policy import example, read_policy
+from gsc_core.release.policy import example, read_policy
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
+from gsc_core.workspace import release_policy
 
 OPEN = {"results_gate": "true"}
 GOOD, BAD = rule("auroc", at_least=0.5), rule("auroc", at_least=0.5) + rule("fpr95", at_most=0)
@@ -45,12 +45,12 @@ def test_without_limits_the_page_says_so_quietly(home):
 
 
 def test_the_verdict_stands_under_the_answer_with_its_reasons(home):
-    stored.keep(GOOD)
+    release_policy.keep(GOOD)
     app = opened("results")
     assert [part.value for part in app.success] == [
         "**This model keeps the one limit of the release policy\\.**"
     ]
-    stored.keep(BAD)
+    release_policy.keep(BAD)
     app = opened("results", **OPEN)
     assert not app.exception
     (said,) = app.error
@@ -59,7 +59,7 @@ def test_the_verdict_stands_under_the_answer_with_its_reasons(home):
     table = limits(app)
     assert list(table["Outcome"]) == ["fail", "pass"]
     assert list(table["Limit"]) == ["at most 0 %", "at least 50 %"]
-    stored.keep(rule("fpr95", at_most=1, set="not there"))
+    release_policy.keep(rule("fpr95", at_most=1, set="not there"))
     app = opened("results")
     assert "cannot be told yet" in app.warning[0].value
 
@@ -69,17 +69,17 @@ def test_limits_are_given_replaced_and_taken_away(home):
     assert "keeps the one limit" in words(app)
     app = gave(opened("results", **OPEN), BAD.encode())
     assert "breaks 1 of 2 limits" in words(app)
-    assert stored.current() == read_policy(BAD)
+    assert release_policy.current() == read_policy(BAD)
     app.button(key="results_gate_remove").click().run()
     assert not app.exception
     assert "release policy" not in words(app)
-    assert stored.current() is None
+    assert release_policy.current() is None
 
 
 def test_a_wrong_policy_changes_nothing_and_is_told_in_a_sentence(home):
     app = gave(opened("results"), rule("fpr", at_most=1).encode())
     assert 'These limits were not taken. Rule 1 of the policy has the metric "fpr"' in words(app)
-    stored.keep(GOOD)
+    release_policy.keep(GOOD)
     app = gave(opened("results", **OPEN), b"\xff\xfe")
     assert "not text in UTF-8" in words(app)
     assert "keeps the one limit" in words(app)
@@ -99,7 +99,7 @@ def test_a_damaged_policy_can_be_replaced_or_removed(home):
 
 
 def test_the_verdict_follows_the_run_s_threshold(home):
-    stored.keep(rule("familiar_passing", at_least=0.7))
+    release_policy.keep(rule("familiar_passing", at_least=0.7))
     assert "keeps the one limit" in words(opened("results"))
     run = Run.load(home / "runs" / "demo")
     decisions.store(run, decisions.decide(run, "energy", Typed(value=-1e6)))
@@ -110,7 +110,7 @@ def test_the_verdict_follows_the_run_s_threshold(home):
 def test_hostile_names_are_text_in_a_real_browser(home, browser):
     """In the sentence, in the table, and the example is there to download."""
     write_run(home / "runs" / "odd", sets={HOSTILE: 0.0}, detectors={"energy": 1.0})
-    stored.keep(rule("fpr95", at_most=0.5, set=HOSTILE) + rule("id_accuracy", at_least=0))
+    release_policy.keep(rule("fpr95", at_most=0.5, set=HOSTILE) + rule("id_accuracy", at_least=0))
     with served(home, GSC_WORKERS="elsewhere") as app:
         page = browser.new_page(viewport={"width": 390, "height": 900})
         told: list[str] = []

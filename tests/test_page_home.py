@@ -11,11 +11,12 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.demo import Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, State
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
-from gsc_core.workspace import demo, queue, runs
-from gsc_core.workspace.database import Kind, State
+from gsc_core.workspace import demo, runs
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from opened_page import opened, words
 from streamlit.testing.v1 import AppTest
 from test_imagesets import MIXED, packed, png, work
 
-from gsc_core.workspace import imagesets, queue
-from gsc_core.workspace.database import Readiness, State, session
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Readiness, State, session
+from gsc_core.workspace import imagesets
 
 
 @pytest.fixture(autouse=True)

@@ -15,17 +15,19 @@ from small_audit import PREPROCESS, write_stage
 from stored_run import SETS, write_run
 from streamlit.testing.v1 import AppTest
 
-from gsc_core.audit import AuditSpec, run_audit
-from gsc_core.charts_image import channel_bars
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec
+from gsc_core.charts.image import channel_bars
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId, Typed
 from gsc_core.explanation import ChannelReading
 from gsc_core.images.overlay import overlaid
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Lane, State
 from gsc_core.run import decisions, placement
 from gsc_core.run.stored import Run
-from gsc_core.workspace import explanations, queue
-from gsc_core.workspace.database import Lane, State
+from gsc_core.workspace import explanations
 from gsc_core.workspace.tasks import TASKS
 
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"

@@ -10,8 +10,9 @@ from small_audit import save_program
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.classifier import Preprocessing
-from gsc_core.workspace import models, queue
-from gsc_core.workspace.database import Kind, Readiness, StoredModel, StoredSet, session
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
+from gsc_core.workspace import models
 from gsc_core.workspace.models import ModelFacts, Prediction, SplitFacts
 
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"

@@ -10,12 +10,13 @@ from filled_workspace import SETS, fill, work_off
 from opened_page import opened, words
 from streamlit.testing.v1 import AppTest
 
+from gsc_core.audit.spec import AuditSpec
 from gsc_core.demo import DEMO_WEIGHTS
 from gsc_core.detectors import CATALOGUE, GSC
 from gsc_core.detectors.ensemble import PANEL
-from gsc_core.spec import AuditSpec
-from gsc_core.workspace import imagesets, models, queue
-from gsc_core.workspace.database import Job, Kind, StoredSet, session
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, StoredSet, session
+from gsc_core.workspace import imagesets, models
 from pages.parts.audit_detectors import BEST, USUAL
 
 TITLES = {each.name: each.title for each in CATALOGUE}

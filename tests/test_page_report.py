@@ -13,14 +13,14 @@ from small_audit import write_stage
 from small_run import RUN, spec_of
 from stored_run import write_run
 
-from gsc_core.audit import run_audit
+from gsc_core.audit.run import run_audit
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId
-from gsc_core.gate import stored
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, State
 from gsc_core.run import decisions, gallery
 from gsc_core.run.stored import Run
-from gsc_core.workspace import queue, telling
-from gsc_core.workspace.database import Kind, State
+from gsc_core.workspace import release_policy, report_images
 
 
 @pytest.fixture
@@ -68,9 +68,9 @@ def test_it_follows_the_decision_and_the_switch(home):
 def test_it_follows_the_release_policy(home):
     write_run(home / "demo")
     assert "Within the release limits" not in preview(opened("report", run="demo"))
-    stored.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 1.0')
+    release_policy.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 1.0')
     assert "Within the release limits" in preview(opened("report", run="demo"))
-    stored.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 0.0')
+    release_policy.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 0.0')
     assert "Outside the release limits" in preview(opened("report", run="demo"))
     (home.parent / "policy.toml").write_text("[[rule]")
     app = opened("report", run="demo")
@@ -130,7 +130,7 @@ def test_a_job_that_failed_says_why_and_is_tried_again(home):
     opened("report", run="demo").button(key="report_channels").click().run()
     (job,) = queue.jobs(kinds=(Kind.TELLING,))
     with pytest.raises(GscError) as failed:
-        telling.perform(job, lambda _: None)
+        report_images.perform(job, lambda _: None)
     set_state(job, State.FAILED, error=str(failed.value))
     app = opened("report", run="demo")
     assert "run it first" in words(app) or "run the audit" in words(app)

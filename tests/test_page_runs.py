@@ -11,11 +11,11 @@ from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.evaluation.metrics import metrics
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, Kind, State
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from PIL import Image
 from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
-from gsc_core.charts_threshold import figures, marked, refusing
+from gsc_core.charts.threshold import figures, marked, refusing
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.selective import selective
 from gsc_core.evaluation.thresholds import (

@@ -13,13 +13,13 @@ from small_audit import write_stage
 from small_classifier import EVERYTHING, pictures, world
 from small_run import spec_of
 
-from gsc_core.audit import run_audit
+from gsc_core.audit.reopen import reopen
+from gsc_core.audit.run import run_audit
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.network import Network
 from gsc_core.deploy.export import export_detector
 from gsc_core.detectors import CATALOGUE
 from gsc_core.errors import SpecError
-from gsc_core.reopened import reopen
 from gsc_core.report.limits import rounded
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.trial import compile_where_faster, faster_of, largest_fast

@@ -30,7 +30,8 @@ from benchmarks.quality.table import (
     ratio,
     t_interval,
 )
-from gsc_core.audit import AuditSpec, DetectorSpec, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, load_classifier
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, Sizes, render_demo
 from gsc_core.demo.train import ARCHITECTURE, OPTIONS

@@ -14,10 +14,10 @@ import pytest
 from browser import PATIENCE
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, Kind, Lane, State, StoredModel, session
-from gsc_core.workspace.home import home
-from gsc_core.workspace.queue import Status
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, Lane, State, StoredModel, session
+from gsc_core.jobs.home import home
+from gsc_core.jobs.queue import Status
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +37,7 @@ def at_once(script: str, processes: int) -> list[str]:
     waiting = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
         "from gsc_core.workspace import queue\n"
-        "from gsc_core.workspace.database import *\n"
+        "from gsc_core.jobs.database import *\n"
         "print('ready', flush=True)\n"
         f"while not Path({str(barrier)!r}).exists(): time.sleep(0.001)\n"
     )

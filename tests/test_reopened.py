@@ -15,15 +15,17 @@ from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 from small_audit import PREPROCESS, model, read_with_pillow, save_program, write_stage
 
-from gsc_core.audit import AuditSpec, Cancelled, DetectorSpec, Progress, run_audit
+from gsc_core.audit.reopen import Reopened, reopen
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_demo
 from gsc_core.detectors import CATALOGUE
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.selection import read
-from gsc_core.errors import GscError, ImageError, SpecError
-from gsc_core.reopened import Reopened, reopen
+from gsc_core.errors import Cancelled, GscError, ImageError, SpecError
+from gsc_core.progress import Progress
 
 ALL = tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE)
 TRUNCATING = DetectorSpec(

@@ -16,15 +16,16 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
 
+from gsc_core.csv_safety import harmless
 from gsc_core.detectors import CATALOGUE
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Youden
-from gsc_core.gate import policy, stored
+from gsc_core.release import policy
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.limits import NO_POLICY
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
 from gsc_core.sentences.detector_names import SPELT_OUT, called, title_of
-from gsc_core.workspace.cells import harmless
+from gsc_core.workspace import release_policy
 
 FILE = "<img src=x onerror=alert(1)>.png"
 CLASS = '=HYPERLINK("http://evil.example","x")'
@@ -163,7 +164,7 @@ ORDER = (
 
 def test_the_answer_comes_first_and_its_limits_second(home):
     run = Run.load(write_run(home / "demo"))
-    stored.keep(EXAMPLE)
+    release_policy.keep(EXAMPLE)
     text = words_of(to_html(report_of(run, decisions.current(run))))
     places = [text.index(words) for words in ORDER]
     assert places == sorted(places)
@@ -202,7 +203,7 @@ def test_the_first_page_has_no_bare_acronym(home, rule, policy):
     """All of it that is ours: a run's own names are lower case here."""
     names = [detector.name for detector in CATALOGUE]
     if policy:
-        stored.keep(EXAMPLE)
+        release_policy.keep(EXAMPLE)
     folder = write_run(
         home / "demo", n=60, m=30, sets={"x": 1.0, "y": 2.0}, detectors=dict.fromkeys(names, 1.0),
         in_sample=names[:3], inverted=names[3:6], id_accuracy=None if policy else 0.9,
@@ -227,7 +228,7 @@ def test_the_release_policy_speaks_first(home, at_most, said):
     before = report_of(run, decisions.current(run))
     assert before.gate is None
     assert NO_POLICY in before.limits
-    stored.keep(f'[[rule]]\nmetric = "strangers_passing"\nat_most = {at_most}')
+    release_policy.keep(f'[[rule]]\nmetric = "strangers_passing"\nat_most = {at_most}')
     report = report_of(run, decisions.current(run))
     assert report.gate is not None
     assert report.gate.outcome == said == report.gate.rules[0].outcome

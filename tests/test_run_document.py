@@ -110,7 +110,8 @@ def test_the_command_line_shows_it_too(home: Path, metrics: tuple[str, ...]) -> 
     folder = without(write_run(home / "demo"), *metrics)
     code = (
         "from pathlib import Path; from gsc_core.run.stored import Run; "
-        f"from gsc_core.terminal import print_result; print_result(Run.load(Path({str(folder)!r})))"
+        "from gsc_core.cli.output import print_result; "
+        f"print_result(Run.load(Path({str(folder)!r})))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True

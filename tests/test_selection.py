@@ -33,9 +33,9 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Linear, Network
 from gsc_core.detectors import GSC, Calibration
-from gsc_core.detectors.read_out import KEPT, ReadOut, Scale, levels
+from gsc_core.detectors.readout import KEPT, ReadOut, Scale, levels
 from gsc_core.detectors.selection import DOUBT, TIE, read, select
-from gsc_core.detectors.separation import by_kind, separation
+from gsc_core.detectors.selection_loss import by_kind, separation
 from gsc_core.detectors.short_circuit import RANKINGS, SHARES, PooledGSC, candidates, detector_of
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, loss

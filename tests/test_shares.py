@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gsc_core.errors import GscError
 from gsc_core.workspace import history, shares
-from gsc_core.workspace.leftovers import tidy
+from gsc_core.workspace.cleanup import tidy
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PAGE = '<!doctype html><title>Report</title><p>ä 🚦\n</p><img src="data:,">'

@@ -15,16 +15,17 @@ from PIL import Image
 from small_run import NAMES, RUN, copy, do, make
 from stored_run import write_run
 
-from gsc_core.audit import Cancelled, Progress
-from gsc_core.errors import GscError
+from gsc_core.audit.reopen import reopen
+from gsc_core.errors import Cancelled, GscError
 from gsc_core.evaluation.thresholds import KeepId
-from gsc_core.reopened import reopen
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind
+from gsc_core.progress import Progress
 from gsc_core.report import report_of, to_html
 from gsc_core.run import decisions, gallery
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
-from gsc_core.workspace import explanations, queue, telling
-from gsc_core.workspace.database import Kind
+from gsc_core.workspace import explanations, report_images
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def decision(run: Run) -> Decision:
 
 
 def rows_of(run: Run, decision: Decision) -> list[int]:
-    return [row for group in telling.telling(run, decision) for row in group.rows]
+    return [row for group in report_images.telling(run, decision) for row in group.rows]
 
 
 def picture_of(run: Run, row: int) -> Path:
@@ -64,7 +65,7 @@ def without(run: Run, tmp_path: Path, set_name: str) -> Path:
 @pytest.mark.parametrize("detector", NAMES)
 def test_which_they_are_by_sorting_the_table(run: Run, detector: str) -> None:
     table = pd.read_parquet(run.path / "scores.parquet").reset_index()
-    groups = telling.telling(run, decisions.decide(run, detector, KeepId(share=0.9)))
+    groups = report_images.telling(run, decisions.decide(run, detector, KeepId(share=0.9)))
     for group, role, rising in zip(groups, ("ood", "id", "ood"), (True, False, False), strict=True):
         ranked = table[table["role"] == role].sort_values(
             detector, ascending=rising, kind="stable", key=None
@@ -76,7 +77,7 @@ def test_few_pictures_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     folder = write_run(tmp_path / "runs" / "few", n=2, m=1, sets={"x": 1.0})
     few = Run.load(folder)
-    groups = telling.telling(few, decisions.decide(few, "energy", KeepId(share=0.9)))
+    groups = report_images.telling(few, decisions.decide(few, "energy", KeepId(share=0.9)))
     assert [len(group.rows) for group in groups] == [1, 2, 1]
 
 
@@ -85,30 +86,30 @@ def test_few_pictures_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_who_explains(run: Run, detector: str, explains: str) -> None:
     asked = decisions.decide(run, detector, KeepId(share=0.9))
-    assert telling.explainer(run, asked) == explains
+    assert report_images.explainer(run, asked) == explains
 
 
 def test_one_job_explains_all(run: Run, decision: Decision) -> None:
     rows = rows_of(run, decision)
-    assert len(telling.missing(run, decision)) == len(set(rows)) == 12
-    job = telling.ask(run, decision)
+    assert len(report_images.missing(run, decision)) == len(set(rows)) == 12
+    job = report_images.ask(run, decision)
     assert job is not None and (job.kind, job.subject) == (Kind.TELLING, RUN)
-    assert telling.ask(run, decision) is None, "one is waiting"
-    waiting = telling.asked(run, decision)
+    assert report_images.ask(run, decision) is None, "one is waiting"
+    waiting = report_images.asked(run, decision)
     assert waiting is not None and waiting.id == job.id
     do(job)
-    assert telling.missing(run, decision) == ()
-    assert telling.ask(run, decision) is None and telling.asked(run, decision) is None
+    assert report_images.missing(run, decision) == ()
+    assert report_images.ask(run, decision) is None and report_images.asked(run, decision) is None
     audit = reopen(run.path)
     for row in rows:
-        found = telling.explained(run, row, decision)
+        found = report_images.explained(run, row, decision)
         assert found is not None
         assert found.explanation == audit.explain(picture_of(run, row), "gsc")
 
 
 def test_of_many_who_ask_at_once_one_is_heard(run: Run, decision: Decision) -> None:
     with ThreadPoolExecutor(8) as pool:
-        asked = list(pool.map(lambda _: telling.ask(run, decision), range(8)))
+        asked = list(pool.map(lambda _: report_images.ask(run, decision), range(8)))
     assert len([job for job in asked if job is not None]) == 1
     assert len(queue.jobs(kinds=(Kind.TELLING,))) == 1
 
@@ -122,21 +123,21 @@ def test_what_was_made_before_a_cancel_is_kept(run: Run, decision: Decision) -> 
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        telling.explain(run, decision, stop)
+        report_images.explain(run, decision, stop)
     assert [(each.done, each.total) for each in heard] == [(i, 12) for i in range(6)]
-    assert list(telling.missing(run, decision)) == rows_of(run, decision)[5:]
+    assert list(report_images.missing(run, decision)) == rows_of(run, decision)[5:]
     heard.clear()
-    telling.explain(run, decision, heard.append)
+    report_images.explain(run, decision, heard.append)
     assert [(each.done, each.total) for each in heard] == [(i, 7) for i in range(8)]
-    assert telling.missing(run, decision) == ()
+    assert report_images.missing(run, decision) == ()
 
 
 def test_another_audit_in_the_folder_is_explained_anew(run: Run, decision: Decision) -> None:
-    telling.explain(run, decision, lambda _: None)
+    report_images.explain(run, decision, lambda _: None)
     os.utime(run.path / "metrics.json", ns=(0, 0))
     again = Run.load(run.path)
-    assert len(telling.missing(again, decision)) == 12
-    assert telling.ask(again, decision) is not None
+    assert len(report_images.missing(again, decision)) == 12
+    assert report_images.ask(again, decision) is not None
 
 
 def test_pictures_that_are_gone_are_not_waited_for(
@@ -148,9 +149,9 @@ def test_pictures_that_are_gone_are_not_waited_for(
     for row in gone:
         picture_of(run, row).unlink()
     assert gone
-    assert not set(gone) & set(telling.missing(run, decision))
-    do(telling.ask(run, decision))
-    assert telling.missing(run, decision) == ()
+    assert not set(gone) & set(report_images.missing(run, decision))
+    do(report_images.ask(run, decision))
+    assert report_images.missing(run, decision) == ()
     note = report_of(run, decision).channels_note
     assert (
         note == f"The short-circuited channels of {len(gone)} of these pictures were not looked up."
@@ -165,8 +166,8 @@ def test_one_bad_picture_does_not_cost_the_others(
     bad = next(row for row in rows_of(run, decision) if copies in picture_of(run, row).parents)
     picture_of(run, bad).write_text("no picture")
     with pytest.raises(GscError, match=re.escape(picture_of(run, bad).name)):
-        telling.explain(run, decision, lambda _: None)
-    assert telling.missing(run, decision) == (bad,)
+        report_images.explain(run, decision, lambda _: None)
+    assert report_images.missing(run, decision) == (bad,)
 
 
 def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +180,7 @@ def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.Monk
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(path)
     with pytest.raises(GscError, match="run"):
-        telling.explain(old, decisions.current(old), lambda _: None)
+        report_images.explain(old, decisions.current(old), lambda _: None)
 
 
 # --- in the report -----------------------------------------------------------------------------
@@ -191,14 +192,14 @@ def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
     assert (
         before.channels_note == "The short-circuited channels of these pictures were not looked up."
     )
-    telling.explain(run, decision, lambda _: None)
+    report_images.explain(run, decision, lambda _: None)
     after = report_of(run, decision)
     assert after.channels_note is None
     page = to_html(after)
     for row, one in zip(
         rows_of(run, decision), [p for g in after.pictures for p in g.pictures], strict=True
     ):
-        found = telling.explained(run, row, decision)
+        found = report_images.explained(run, row, decision)
         assert found is not None and found.explanation is not None and one.explained is not None
         truth = found.explanation
         removed = sorted(
@@ -221,7 +222,7 @@ def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
 
 
 def test_confidential_pictures_leave_no_trace(run: Run, decision: Decision) -> None:
-    telling.explain(run, decision, lambda _: None)
+    report_images.explain(run, decision, lambda _: None)
     report = report_of(run, decision, images=False)
     written = to_html(report) + report.model_dump_json()
     assert "data:image" not in written
@@ -230,7 +231,7 @@ def test_confidential_pictures_leave_no_trace(run: Run, decision: Decision) -> N
 
 
 def test_a_network_that_cannot_be_cut_says_so(run: Run, decision: Decision) -> None:
-    telling.explain(run, decision, lambda _: None)
+    report_images.explain(run, decision, lambda _: None)
     for path in (run.path / "explanations").glob("*/found.json"):
         found = json.loads(path.read_text())
         path.write_text(
@@ -240,4 +241,4 @@ def test_a_network_that_cannot_be_cut_says_so(run: Run, decision: Decision) -> N
     assert report.channels_note == "It has no <layer>."
     assert "It has no &lt;layer&gt;." in to_html(report)
     assert explanations.stored(run, rows_of(run, decision)[0], "gsc") is not None
-    assert telling.missing(run, decision) == (), "asking again would not help"
+    assert report_images.missing(run, decision) == (), "asking again would not help"

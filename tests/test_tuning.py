@@ -14,11 +14,12 @@ import pytest
 from small_audit import PREPROCESS, strange, write_stage
 from test_cli import audit, gsc, program, refused
 
-from gsc_core.audit import Cancelled, Progress
+from gsc_core.audit.tuning import TuneSpec
+from gsc_core.audit.tuning import tune as choose
+from gsc_core.audit.tuning_file import read_tuned
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.tuned import read_tuned
-from gsc_core.tuning import TuneSpec
-from gsc_core.tuning import tune as choose
+from gsc_core.errors import Cancelled
+from gsc_core.progress import Progress
 
 
 @pytest.fixture(scope="module")

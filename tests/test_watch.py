@@ -24,8 +24,8 @@ from torch.export import Dim
 from typer.testing import CliRunner
 
 from gsc_core.classifier import Preprocessing
-from gsc_core.cli import app
-from gsc_core.commands.watch import visible
+from gsc_core.cli.app import app
+from gsc_core.cli.watch import visible
 from gsc_core.deploy.card import Agreement, DetectorCard
 from gsc_core.deploy.watch import calibrated_by, look
 from gsc_core.deploy.watch_state import WatchState

@@ -19,17 +19,20 @@ import small_audit
 import torch
 from browser import PATIENCE
 
-from gsc_core.audit import Cancelled, Progress, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.errors import GscError
+from gsc_core.errors import Cancelled, GscError
+from gsc_core.jobs import lane_lock, limits, queue, supervisor
+from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, session
+from gsc_core.jobs.home import home
+from gsc_core.jobs.log import log_file
+from gsc_core.jobs.progress import Reporter
+from gsc_core.jobs.worker import run_lane
+from gsc_core.progress import Progress
 from gsc_core.scoring.chunks import CHUNK_IMAGES
-from gsc_core.spec import AuditSpec, DetectorSpec
-from gsc_core.workspace import audits, keeper, lane_lock, limits, queue
-from gsc_core.workspace.database import ENDED, Job, Kind, Lane, State, session
-from gsc_core.workspace.home import home
-from gsc_core.workspace.job_log import log_file
-from gsc_core.workspace.reporter import Reporter
-from gsc_core.workspace.worker import run_lane
+from gsc_core.workspace import audits
+from gsc_core.workspace.cleanup import tidy
 
 ROOT = Path(__file__).resolve().parents[1]
 FORK = multiprocessing.get_context("fork")  # torch is imported already
@@ -65,7 +68,7 @@ def now(job: Job) -> Job:
 def started(lane: Lane = Lane.PREPARE, idle: float = 0) -> multiprocessing.Process:
     """A worker process whose jobs do what their payload says."""
     tasks = dict.fromkeys(Kind, perform)
-    process = FORK.Process(target=run_lane, args=(lane, idle), kwargs={"tasks": tasks})
+    process = FORK.Process(target=run_lane, args=(lane, tasks, tidy, idle))
     process.start()
     return process
 
@@ -334,13 +337,14 @@ def test_a_locked_index_is_waited_for() -> None:
 HANGING = """
 import sys, time
 sys.path.insert(0, ROOT)
-from gsc_core.workspace.database import Kind, Lane
-from gsc_core.workspace.worker import run_lane
+from gsc_core.jobs.database import Kind, Lane
+from gsc_core.workspace.cleanup import tidy
+from gsc_core.jobs.worker import run_lane
 
 def hang(job, on_progress):
     time.sleep(600)
 
-run_lane(Lane(sys.argv[2]), 0, tasks=dict.fromkeys(Kind, hang))
+run_lane(Lane(sys.argv[2]), dict.fromkeys(Kind, hang), tidy, 0)
 """
 
 
@@ -353,11 +357,11 @@ def test_a_worker_that_hangs_is_ended(tmp_path) -> None:
     try:
         until(lambda: now(stubborn).pid and now(slow).pid)
         queue.cancel(stubborn.id)
-        assert keeper.ensure_workers() == [], "each lane has its worker"
+        assert supervisor.ensure_workers() == [], "each lane has its worker"
         assert [worker.poll() for worker in workers] == [None, None], "they have some time"
         _change(stubborn, cancel_asked=time.time() - 21)
         _change(slow, started=time.time() - 301)
-        keeper.ensure_workers()
+        supervisor.ensure_workers()
         assert [worker.wait(PATIENCE) for worker in workers] == [-signal.SIGKILL] * 2
     finally:
         for worker in workers:
@@ -372,7 +376,7 @@ def test_a_worker_and_all_its_threads_step_back_behind_the_app(kind: Kind, behin
     """Seen from outside, in a real worker that has all its libraries, and in one that it starts."""
     job = submit("go_on", kind=kind)  # nothing that it can do: by then everything is imported
     ours = _priority(os.getpid())
-    (worker,) = keeper.ensure_workers()
+    (worker,) = supervisor.ensure_workers()
     try:
         until(lambda: now(job).state in ENDED)
         assert {_priority(thread) for thread in _threads(worker.pid)} == {min(19, ours + behind)}
@@ -404,7 +408,7 @@ def test_a_system_that_refuses_a_lower_priority_has_workers_all_the_same(monkeyp
     monkeypatch.setattr(os, "getsid", refuse)
     monkeypatch.setenv("PATH", "")  # no ionice
     submit("go_on")
-    (worker,) = keeper.ensure_workers()
+    (worker,) = supervisor.ensure_workers()
     worker.kill()
 
 
@@ -418,7 +422,7 @@ def test_a_process_that_is_no_worker_is_never_ended() -> None:
     with lane_lock.taken(Lane.PREPARE) as lock:
         assert lock is not None
         lock.name(other.pid)
-        assert keeper.ensure_workers() == []
+        assert supervisor.ensure_workers() == []
     assert now(job).state is State.RUNNING
     assert other.is_alive()
     other.kill()
@@ -435,11 +439,11 @@ def test_keepers_of_several_apps_start_one_worker_together() -> None:
     os.kill(pid, signal.SIGKILL)
     assert sum(int(file.read_text()) for file in home().glob("*.count")) == 1
     until(lambda: _free(Lane.PREPARE))
-    assert keeper.ensure_workers() == [], "one that ends at once is not started again and again"
+    assert supervisor.ensure_workers() == [], "one that ends at once is not started again and again"
 
 
 def _count_started(file: Path) -> None:
-    started = sum(len(keeper.ensure_workers()) for _ in range(5))
+    started = sum(len(supervisor.ensure_workers()) for _ in range(5))
     file.write_text(str(started))
 
 
@@ -471,7 +475,7 @@ def test_the_app_keeps_workers_on_one_thread_unless_they_are_elsewhere(where, mo
 
 def _keep_for_a_while() -> None:
     for _ in range(3):
-        keeper.keep_workers()
+        supervisor.keep_workers()
     assert [thread.name for thread in threading.enumerate()].count("_keep") == 1
     if os.environ["GSC_WORKERS"] == "here":
         until(lambda: _lock_file().exists() and lane_lock.holder(Lane.PREPARE))
@@ -484,8 +488,8 @@ def _lock_file() -> Path:
 
 
 def test_without_a_workspace_nothing_is_started_or_made() -> None:
-    assert keeper.ensure_workers() == []
-    keeper.serve(0.1)
+    assert supervisor.ensure_workers() == []
+    supervisor.serve(0.1)
     assert not home().exists()
 
 
@@ -496,10 +500,10 @@ def test_what_a_worker_prints_does_not_fill_the_disk() -> None:
     submit("go_on")
     with lane_lock.taken(Lane.PREPARE), log.open("ab", buffering=0) as output:
         output.write(b"a line\n" * 700_000)
-        keeper.ensure_workers()
+        supervisor.ensure_workers()
         assert log.stat().st_size == 2**16
         output.write(b"the last\n")
-        keeper.ensure_workers()
+        supervisor.ensure_workers()
     lines = log.read_bytes().splitlines()
     assert (lines[-2:], set(lines[1:-1])) == ([b"a line", b"the last"], {b"a line"})
 
@@ -511,7 +515,7 @@ def test_a_clock_that_was_set_back_keeps_no_lane_waiting() -> None:
         lock.name(1)
     ahead = time.time() + 3600
     os.utime(_lock_file(), (ahead, ahead))
-    (worker,) = keeper.ensure_workers()
+    (worker,) = supervisor.ensure_workers()
     worker.kill()
     worker.wait(PATIENCE)
 
@@ -530,7 +534,7 @@ def test_no_secret_is_handed_on() -> None:
         "DATABASE_URL": "x",
         "LD_PRELOAD": "x",
     }
-    kept = keeper.clean_environment(given)
+    kept = supervisor.clean_environment(given)
     assert "x" not in kept.values()
     assert {"PATH", "LC_ALL", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"} < set(kept)
     assert kept["GSC_IMAGE_ROOT"] == "/photos"
@@ -545,8 +549,8 @@ def test_a_worker_has_the_threads_that_its_operator_names_else_those_it_may_use(
     try:
         os.sched_setaffinity(0, {min(there)})
         assert limits.cores() == 1
-        assert keeper.clean_environment({})["OMP_NUM_THREADS"] == "1"
-        assert keeper.clean_environment({"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"] == "7"
+        assert supervisor.clean_environment({})["OMP_NUM_THREADS"] == "1"
+        assert supervisor.clean_environment({"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"] == "7"
     finally:
         os.sched_setaffinity(0, there)
 
@@ -604,8 +608,8 @@ def test_an_audit_whose_worker_is_killed_goes_on_from_its_last_chunk(
     job = queue.latest(run_id)
     assert job is not None
 
-    (first,) = keeper.ensure_workers()
-    assert keeper.ensure_workers() == []
+    (first,) = supervisor.ensure_workers()
+    assert supervisor.ensure_workers() == []
     until(lambda: now(job).phase == "scoring noise" and now(job).done > CHUNK_IMAGES)
     assert now(job).pid == first.pid
     _is_set_apart(first.pid)
@@ -616,7 +620,7 @@ def test_an_audit_whose_worker_is_killed_goes_on_from_its_last_chunk(
     assert 1 <= kept <= 3
 
     begun: list[subprocess.Popen[bytes]] = []
-    until(lambda: begun or begun.extend(keeper.ensure_workers()))
+    until(lambda: begun or begun.extend(supervisor.ensure_workers()))
     until(lambda: now(job).state in ENDED)
     begun[0].terminate()
     assert (now(job).state, now(job).error, now(job).attempts) == (State.DONE, None, 2)

@@ -32,10 +32,10 @@ import torch
 from benchmarks.quality.document import Measured, document
 from benchmarks.quality.measure import Asked, measured
 from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
+from gsc_core.audit.measure import versions
+from gsc_core.audit.spec import RESERVED
 from gsc_core.detectors import parse_detectors
 from gsc_core.errors import GscError, SpecError
-from gsc_core.results import versions
-from gsc_core.spec import RESERVED
 
 ROOT = Path(__file__).resolve().parents[2]
 

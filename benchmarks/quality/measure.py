@@ -20,12 +20,12 @@ from benchmarks.quality.ours import Bench, Floats, Make, of_pixels, rank_correla
 from benchmarks.quality.peers import PEERS, on_division, on_pixels
 from benchmarks.quality.subjects import Sources, Subject, subject
 from benchmarks.quality.table import OURS, THEIRS, Estimate, Key, t_interval
-from gsc_core.audit import Progress
+from gsc_core.cli.output import shown_progress
 from gsc_core.detectors import parse_detectors
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.metrics import metrics
+from gsc_core.progress import Progress
 from gsc_core.scoring.loading import Pace
-from gsc_core.terminal import shown_progress
 
 BATCH = 8  # fits the cache of a CPU
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc")

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.quality.subjects import Subject
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Detector, Need, Representation
-from gsc_core.images import ImageSet, apart, class_indices
+from gsc_core.images import ImageSet, class_indices, partition
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer
 
@@ -105,7 +105,7 @@ class Division:
     @classmethod
     def of(cls, subject: Subject, shown: Shown, seed: int) -> Division:
         """Divide as an audit with this seed does."""
-        sets = apart(subject.known, CALIBRATION_SHARE, subject.ood, seed)
+        sets = partition(subject.known, CALIBRATION_SHARE, subject.ood, seed)
         pictures, classifier = subject.known.images, subject.classifier
         names = [picture.label for picture in pictures]
         match = class_indices(names, classifier.class_names, classifier.num_classes)

@@ -18,14 +18,7 @@ from gsc_core.ablation.cut import Memory, detector_of
 from gsc_core.ablation.grid import Layer, layers_of, trials
 from gsc_core.ablation.measure import Measured, rank_correlation, rows_of
 from gsc_core.ablation.table import Ablation, Facts, ImagesUsed, LayerFacts, write_ablation
-from gsc_core.audit import Progress
-from gsc_core.classifier import Classifier, load_classifier
-from gsc_core.classifier.network import Network
-from gsc_core.classifier.split import splits
-from gsc_core.detectors.gsc import GSC
-from gsc_core.errors import ImageError, SpecError
-from gsc_core.images import Apart, ImageFile, ImageSet
-from gsc_core.inputs import (
+from gsc_core.audit.inputs import (
     batch_size,
     decoders_of,
     device_of,
@@ -34,13 +27,20 @@ from gsc_core.inputs import (
     read_sets,
     unpacking,
 )
+from gsc_core.audit.measure import versions
+from gsc_core.audit.spec import AuditSpec
+from gsc_core.classifier import Classifier, load_classifier
+from gsc_core.classifier.network import Network
+from gsc_core.classifier.split import splits
+from gsc_core.detectors.gsc import GSC
+from gsc_core.errors import ImageError, SpecError
+from gsc_core.images import ImageFile, ImageSet, Partition
 from gsc_core.log import RunLog, logged_to
-from gsc_core.results import versions
+from gsc_core.progress import Progress
 from gsc_core.run.layout import LOG_FILE
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
-from gsc_core.spec import AuditSpec
 
 IMAGES_PER_SET = 400
 CONSISTENCY_IMAGES = 96
@@ -223,7 +223,7 @@ def _facts(
     spec: AuditSpec,
     classifier: Classifier,
     runs: Sequence[_LayerRun],
-    sets: Apart,
+    sets: Partition,
     used: Mapping[str, Sequence[ImageFile]],
     started: float,
     rows: Sequence[Mapping[str, object]],

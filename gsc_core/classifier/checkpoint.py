@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from gsc_core.classifier import gate
+from gsc_core.classifier.pt2 import reader
 from gsc_core.classifier.state_dict import unwrap
 from gsc_core.errors import CheckpointError
 
@@ -98,11 +98,11 @@ def _open_zip(path: Path, sha256: str) -> Checkpoint:
         raise _damaged(path) from error
     inner = {info.filename.partition("/")[2] for info in members}
     if "archive_format" in inner or "models/model.json" in inner or path.suffix == ".pt2":
-        return Checkpoint(sha256, program=gate.open_program(path))
+        return Checkpoint(sha256, program=reader.open_program(path))
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         raise CheckpointError(
             f"{path.name} is a TorchScript archive, which can run code when it is opened: "
-            f"{_CONVERT}, or export the model with {gate.RECIPE}."
+            f"{_CONVERT}, or export the model with {reader.RECIPE}."
         )
     if "data.pkl" not in inner:
         raise CheckpointError(f"{path.name} is a zip file, but holds no PyTorch weights.")

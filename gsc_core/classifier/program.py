@@ -10,7 +10,7 @@ from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
-from gsc_core.classifier.gate import RECIPE
+from gsc_core.classifier.pt2.reader import RECIPE
 from gsc_core.errors import CheckpointError
 
 _PROBABILITIES = {"aten.softmax.int", "aten._softmax.default", "aten.log_softmax.int"}

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from gsc_core.audit import Progress
+from gsc_core.audit.reopen import Reopened
 from gsc_core.deploy.card import Agreement
 from gsc_core.deploy.loading import Detect
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.images import decode_bytes
-from gsc_core.reopened import Reopened
+from gsc_core.progress import Progress
 from gsc_core.run.document import RunDocument
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.layout import SCORES_FILE

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gsc_core.audit import Progress
-from gsc_core.classifier.gate import checked_copy
-from gsc_core.classifier.gate_operators import DETECTOR
+from gsc_core.audit.measure import versions
+from gsc_core.audit.reopen import Reopened, reopen
+from gsc_core.classifier.pt2.operators import DETECTOR
+from gsc_core.classifier.pt2.reader import checked_copy
 from gsc_core.deploy.agreement import Stored, check, stored_scores
 from gsc_core.deploy.card import Agreement, DetectorCard, read_card
 from gsc_core.deploy.loading import open_detector, sha256_of
@@ -28,8 +29,7 @@ from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
 from gsc_core.detectors import Need
 from gsc_core.errors import CheckpointError, GscError, SpecError
 from gsc_core.files import writing_to
-from gsc_core.reopened import Reopened, reopen
-from gsc_core.results import versions
+from gsc_core.progress import Progress
 from gsc_core.run.document import RunDocument
 
 _PLAIN = Need.LOGITS | Need.FEATURES

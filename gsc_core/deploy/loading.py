@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gsc_core.classifier.gate import open_program
-from gsc_core.classifier.gate_operators import DETECTOR
+from gsc_core.classifier.pt2.operators import DETECTOR
+from gsc_core.classifier.pt2.reader import open_program
 from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.errors import CheckpointError
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from gsc_core.audit.reopen import Reopened
 from gsc_core.deploy.agreement import Stored, noise, pictures, tolerance_of
 from gsc_core.deploy.program import Alarm
 from gsc_core.errors import CheckpointError, GscError
-from gsc_core.reopened import Reopened
 
 OUTPUTS = ("logits", "score", "percentile", "flagged")
 _BATCH = 13

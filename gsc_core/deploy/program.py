@@ -21,8 +21,8 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from gsc_core.audit.reopen import Reopened
 from gsc_core.classifier import Preprocessing
-from gsc_core.reopened import Reopened
 from gsc_core.scoring.onepass import represent
 
 _aten = torch.ops.aten

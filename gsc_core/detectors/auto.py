@@ -18,7 +18,7 @@ from gsc_core.detectors.base import (
     knob,
 )
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.read_out import ReadOut, Scale
+from gsc_core.detectors.readout import ReadOut, Scale
 from gsc_core.detectors.selection import read, read_at_once, select
 from gsc_core.detectors.short_circuit import RANKINGS, candidates, detector_of
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit

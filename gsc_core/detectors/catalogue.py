@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 from gsc_core.detectors.ash import ASH
 from gsc_core.detectors.auto import AutoGSC
@@ -115,3 +116,28 @@ def _parse(item: str) -> Detector:
             raise SpecError(f"{setting!r} in {item!r} must be one knob=value, each knob once.")
         values[knob] = value
     return find(name).configured(values)
+
+
+def catalogue_row(detector: type[Detector]) -> dict[str, Any]:
+    """A detector as `gsc detectors --json` prints it."""
+    paper = detector.paper
+    return {
+        "name": detector.name,
+        "title": detector.title,
+        "about": detector.about,
+        "paper": f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
+        "reads": [str(need.name).lower().replace("_", " ") for need in detector.needs],
+        "fitted_with": [str(part.name).lower() for part in detector.fitted_with],
+        "extra_passes": detector.extra_passes,
+        "settings": [
+            {
+                "name": knob.name,
+                "default": knob.default,
+                "about": knob.about,
+                "low": knob.low,
+                "high": knob.high,
+                "choices": list(knob.choices),
+            }
+            for knob in detector.knobs()
+        ],
+    }

@@ -26,7 +26,7 @@ from gsc_core.detectors.nci import NCI
 from gsc_core.detectors.nnguide import NNGuide
 from gsc_core.detectors.react import ReAct
 from gsc_core.detectors.scale import SCALE
-from gsc_core.detectors.separation import by_kind, rank
+from gsc_core.detectors.selection_loss import by_kind, rank
 from gsc_core.detectors.vim import ViM
 from gsc_core.detectors.vra import VRA
 from gsc_core.evaluation.selection import loss

@@ -26,7 +26,7 @@ from gsc_core.detectors.base import (
     Representation,
     knob,
 )
-from gsc_core.detectors.separation import separation
+from gsc_core.detectors.selection_loss import separation
 
 _READING = frozenset({"update", "reading", "confidence", "direction"})  # the rest cuts
 _MIN_TO_LEARN = 10  # a direction or a percentile from fewer images is chance

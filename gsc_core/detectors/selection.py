@@ -16,8 +16,8 @@ from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.read_out import ReadOut, Scale
-from gsc_core.detectors.separation import by_kind, separation
+from gsc_core.detectors.readout import ReadOut, Scale
+from gsc_core.detectors.selection_loss import by_kind, separation
 from gsc_core.detectors.short_circuit import detector_of
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, Tried
 

@@ -1,10 +1,10 @@
 """A user's pictures to an ImageSet: folders, files and ZIPs, labels, pixels, surrogate outliers."""
 
-from gsc_core.images.apart import Apart, LeftOut, apart
 from gsc_core.images.archive import Limits, unpack
 from gsc_core.images.decode import PICTURE_SUFFIXES, Header, decode, decode_bytes, header
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet, shared
 from gsc_core.images.matching import LabelMatch, class_indices
+from gsc_core.images.partition import LeftOut, Partition, partition
 from gsc_core.images.reading import read_archive, read_files, read_folder, read_images
 from gsc_core.images.surrogates import (
     SURROGATES,
@@ -21,7 +21,6 @@ from gsc_core.images.surrogates import (
 __all__ = [
     "PICTURE_SUFFIXES",
     "SURROGATES",
-    "Apart",
     "Broken",
     "Duplicate",
     "Header",
@@ -30,14 +29,15 @@ __all__ = [
     "LabelMatch",
     "LeftOut",
     "Limits",
+    "Partition",
     "Surrogate",
-    "apart",
     "class_indices",
     "decode",
     "decode_bytes",
     "header",
     "jigsaw",
     "mix",
+    "partition",
     "phase",
     "read_archive",
     "read_files",

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gsc_core import charts
+from gsc_core.charts.scores import shared_edges, shares
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Effect, Passed
-from gsc_core.gate import stored
-from gsc_core.gate.judge import judge
+from gsc_core.release.judge import judge
 from gsc_core.report import model
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
@@ -32,7 +31,7 @@ from gsc_core.sentences.threshold import (
     strangers_sentence,
 )
 from gsc_core.sentences.warnings import extreme, rough
-from gsc_core.workspace import runs
+from gsc_core.workspace import release_policy, runs
 
 BINS = 60
 MOST_DRAWN = 12  # sets in the charts; the tables name all
@@ -102,7 +101,7 @@ def _verdict(found: Effect) -> str:
 
 def _gate(run: Run, decision: Decision) -> model.Gate | None:
     """What the workspace's release policy says; None where no limits were agreed."""
-    policy = stored.current()
+    policy = release_policy.current()
     if policy is None:
         return None
     verdict = judge(run, decision, policy)
@@ -230,7 +229,7 @@ def _figure(interval: Interval | None) -> model.Figure | None:
 
 
 def _histogram(known: Floats, strangers: dict[str, Floats]) -> model.Histogram:
-    edges = charts.shared_edges([known, *strangers.values()], BINS)
+    edges = shared_edges([known, *strangers.values()], BINS)
     return model.Histogram(
         low=float(edges[0]),
         high=float(edges[-1]),
@@ -240,7 +239,7 @@ def _histogram(known: Floats, strangers: dict[str, Floats]) -> model.Histogram:
 
 
 def _bars(name: str, scores: Floats, edges: Floats) -> model.Bars:
-    heights = charts.shares(scores, edges)
+    heights = shares(scores, edges)
     return model.Bars(name=name, shares=tuple(round(float(share), 5) for share in heights))
 
 

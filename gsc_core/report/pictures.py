@@ -14,7 +14,7 @@ from gsc_core.run import gallery
 from gsc_core.run.decisions import Decision
 from gsc_core.run.gallery import RunPicture
 from gsc_core.run.stored import Run
-from gsc_core.workspace import telling
+from gsc_core.workspace import report_images
 from gsc_core.workspace.explanations import StoredExplanation
 
 THUMBNAIL = 176  # pixels
@@ -23,14 +23,14 @@ CHANNELS = 3  # told of a picture
 
 def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
     """The groups of telling pictures; raises GscError when the scores are missing or damaged."""
-    column, detector = run.column(decision.detector), telling.explainer(run, decision)
-    for group in telling.telling(run, decision):
+    column, detector = run.column(decision.detector), report_images.explainer(run, decision)
+    for group in report_images.telling(run, decision):
         pictures = tuple(
             _picture(
                 run,
                 one,
                 float(column[one.row]),
-                _explained(telling.explained(run, one.row, decision), detector),
+                _explained(report_images.explained(run, one.row, decision), detector),
             )
             for one in gallery.pictures(run, group.rows)
         )
@@ -39,8 +39,8 @@ def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
 
 def channels_note(run: Run, decision: Decision) -> str | None:
     """Why pictures have no short-circuited channels beside them; None where all have them."""
-    rows = [row for group in telling.telling(run, decision) for row in group.rows]
-    found = [telling.explained(run, row, decision) for row in rows]
+    rows = [row for group in report_images.telling(run, decision) for row in group.rows]
+    found = [report_images.explained(run, row, decision) for row in rows]
     refused = next((one.unexplained for one in found if one is not None and one.unexplained), None)
     if refused is not None:
         return refused

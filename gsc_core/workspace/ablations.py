@@ -9,14 +9,15 @@ from pydantic import ValidationError
 from gsc_core.ablation import Ablation, ablate, read_ablation
 from gsc_core.ablation.run import IMAGES_PER_SET
 from gsc_core.ablation.table import ABLATION_FILE
-from gsc_core.audit import Progress
+from gsc_core.audit.spec import AuditSpec
 from gsc_core.errors import GscError
+from gsc_core.jobs import orders, queue
+from gsc_core.jobs.database import Job, Kind
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
 from gsc_core.run.layout import SPEC_FILE
 from gsc_core.run.stored import Run
-from gsc_core.spec import AuditSpec
-from gsc_core.workspace import orders, queue, runs
-from gsc_core.workspace.database import Job, Kind
-from gsc_core.workspace.orders import JobOrder
+from gsc_core.workspace import runs
 
 _QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds a picture, measured; see `estimate`
 _START = 10.0  # seconds to open the model and to learn

@@ -8,17 +8,19 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from gsc_core.audit import Progress, run_audit
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.detectors import find
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import SpecError
+from gsc_core.jobs import orders
+from gsc_core.jobs.database import Job, Kind, StoredSet, new_id
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
 from gsc_core.run.layout import METRICS_FILE
-from gsc_core.spec import AuditSpec, DetectorSpec
-from gsc_core.workspace import orders, runs
-from gsc_core.workspace.database import Job, Kind, StoredSet, new_id
-from gsc_core.workspace.orders import JobOrder
+from gsc_core.workspace import runs
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
 """GSC and five standard detectors, none of which costs a further pass."""

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, Sizes
 from gsc_core.demo.audit import run_demo
-from gsc_core.workspace import imagesets, models, orders, queue, runs
+from gsc_core.jobs import orders, queue
+from gsc_core.jobs.database import Job, Kind, Readiness, StoredModel, StoredSet, session
+from gsc_core.jobs.home import home
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
+from gsc_core.workspace import imagesets, models, runs
 from gsc_core.workspace.audits import Workload
-from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, StoredSet, session
-from gsc_core.workspace.home import home
-from gsc_core.workspace.orders import JobOrder
 
 Record = TypeVar("Record", StoredModel, StoredSet)
 _ORIGIN = "Road signs drawn by the demo"

@@ -14,18 +14,19 @@ from typing import BinaryIO, ClassVar
 
 from pydantic import AliasChoices, Field
 
-from gsc_core.audit import Progress
+from gsc_core.audit.reopen import Reopened
 from gsc_core.errors import GscError, ImageError
 from gsc_core.files import written_aside
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.decode import MAX_BYTES
-from gsc_core.reopened import Reopened
+from gsc_core.jobs import orders, queue
+from gsc_core.jobs.database import Job, Kind, State, new_id
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
 from gsc_core.run import decisions, gallery
 from gsc_core.run.stored import Run, version_of
-from gsc_core.workspace import judged, orders, queue, runs
-from gsc_core.workspace.database import Job, Kind, State, new_id
-from gsc_core.workspace.judged import Judged
-from gsc_core.workspace.orders import JobOrder
+from gsc_core.workspace import image_results, runs
+from gsc_core.workspace.image_results import Judged
 
 KEPT_TRIES = 50
 _TRY_ID = re.compile(r"[0-9a-f]{12}")
@@ -100,7 +101,7 @@ def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | Non
 
 def stored(run: Run, row: int, detector: str) -> StoredExplanation | None:
     """As `explanation`, of a run that was loaded already."""
-    return judged.read(run, _folder(run, row, detector), StoredExplanation)
+    return image_results.read(run, _folder(run, row, detector), StoredExplanation)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
@@ -120,11 +121,11 @@ def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], No
     audit = _opened(run, on_progress)
     seen = audit.look(data, picture.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}
-    found = judged.judge(run, audit, seen, picture.file, scores, detector)
+    found = image_results.judge(run, audit, seen, picture.file, scores, detector)
     folder = _folder(run, row, detector)
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier audit in this folder, or damaged
     with folder_written_aside(folder) as part:
-        judged.write(part, found, seen)
+        image_results.write(part, found, seen)
 
 
 def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
@@ -170,7 +171,9 @@ def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
         raise
     deciding, able = decisions.current(run).detector, explainers(run)
     detector = deciding if deciding in able else able[0]
-    judged.write(folder, judged.judge(run, audit, seen, name, audit.score(seen), detector), seen)
+    image_results.write(
+        folder, image_results.judge(run, audit, seen, name, audit.score(seen), detector), seen
+    )
 
 
 def tried(run_id: str, try_id: str) -> Tried | None:
@@ -180,7 +183,7 @@ def tried(run_id: str, try_id: str) -> Tried | None:
     """
     run = _run(run_id)
     folder = _try_folder(run, try_id)
-    return judged.read(run, folder, Tried, picture=folder / _PICTURE)
+    return image_results.read(run, folder, Tried, picture=folder / _PICTURE)
 
 
 def _run(run_id: str) -> Run:
@@ -195,7 +198,7 @@ def _loaded(folder: Path, version: int) -> Run:
 
 def _opened(run: Run, on_progress: Callable[[Progress], None]) -> Reopened:
     on_progress(Progress("opening the audit", 0, 1))
-    audit = judged.opened(run.path, run.version)
+    audit = image_results.opened(run.path, run.version)
     on_progress(Progress("looking at the picture", 0, 1))
     return audit
 

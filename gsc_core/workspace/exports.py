@@ -14,18 +14,19 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
-from gsc_core.audit import Progress
 from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import KeepId, format_rule
 from gsc_core.images.aside import folder_written_aside
+from gsc_core.jobs import orders, queue
+from gsc_core.jobs.database import Job, Kind, session
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.run.stored import Run
-from gsc_core.workspace import ablations, orders, queue, runs
-from gsc_core.workspace.database import Job, Kind, session
-from gsc_core.workspace.orders import JobOrder
+from gsc_core.workspace import ablations, runs
 
 KEPT = 10
 """So many exports of a run are kept, the newest."""

@@ -10,14 +10,15 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, State, new_id, session
+from gsc_core.jobs.home import home
 from gsc_core.run.layout import LOG_FILE
 from gsc_core.run.stored import Run, version_of
 from gsc_core.sentences.run import answer
-from gsc_core.workspace import queue, runs, shares
+from gsc_core.workspace import runs, shares
 from gsc_core.workspace.audits import LONGEST_TITLE
-from gsc_core.workspace.database import Job, Kind, State, new_id, session
-from gsc_core.workspace.home import home
-from gsc_core.workspace.leftovers import GONE
+from gsc_core.workspace.cleanup import GONE
 
 _LOG_BYTES = 64_000
 

@@ -13,21 +13,22 @@ from pydantic import AliasChoices, Field
 from sqlalchemy import delete
 from sqlmodel import col, select
 
-from gsc_core.audit import Progress
+from gsc_core.audit.spec import MOST_BYTES, MOST_LETTERS, RESERVED
 from gsc_core.errors import GscError
 from gsc_core.files import is_full
 from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.surrogates import write_surrogates
-from gsc_core.spec import MOST_BYTES, MOST_LETTERS, RESERVED
-from gsc_core.workspace import orders, queue, set_tables
-from gsc_core.workspace.database import Job, Kind, Readiness, StoredSet, new_id, session
-from gsc_core.workspace.leftovers import GONE
-from gsc_core.workspace.orders import JobOrder
+from gsc_core.jobs import orders, queue
+from gsc_core.jobs.database import Job, Kind, Readiness, StoredSet, new_id, session
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
+from gsc_core.workspace import set_tables
+from gsc_core.workspace.cleanup import GONE
+from gsc_core.workspace.references import jobs_with_set, runs_with
 from gsc_core.workspace.server_folders import folder_below, folders
 from gsc_core.workspace.set_tables import members, tables_folder
 from gsc_core.workspace.uploads import is_archive, spool
-from gsc_core.workspace.uses import jobs_with_set, runs_with
 
 ROLES = ("id", "ood", "calibration")
 MOST_SURROGATES = 1000  # pictures that stand-ins are made from

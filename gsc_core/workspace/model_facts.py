@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from gsc_core.audit import Progress
+from gsc_core.audit.inputs import device_of
 from gsc_core.classifier import Classifier, ModelSpec, Preprocessing, load_classifier
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import default_split, splits
 from gsc_core.errors import CheckpointError, ImageError
 from gsc_core.images import decode
-from gsc_core.inputs import device_of
+from gsc_core.progress import Progress
 
 BATCH = 8
 MOST_PICTURES = 6

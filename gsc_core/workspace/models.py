@@ -18,13 +18,15 @@ from pydantic import ValidationError
 from sqlalchemy import delete
 from sqlmodel import col, select
 
-from gsc_core.audit import Progress
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
 from gsc_core.files import writing_to, written_aside
-from gsc_core.workspace import imagesets, orders
-from gsc_core.workspace.database import Job, Kind, Readiness, StoredModel, session
-from gsc_core.workspace.home import home
+from gsc_core.jobs import orders
+from gsc_core.jobs.database import Job, Kind, Readiness, StoredModel, session
+from gsc_core.jobs.home import home
+from gsc_core.jobs.orders import JobOrder
+from gsc_core.progress import Progress
+from gsc_core.workspace import imagesets
 from gsc_core.workspace.model_facts import (
     MOST_PICTURES,
     ModelFacts,
@@ -32,8 +34,7 @@ from gsc_core.workspace.model_facts import (
     SplitFacts,
     examine,
 )
-from gsc_core.workspace.orders import JobOrder
-from gsc_core.workspace.uses import jobs_with_model
+from gsc_core.workspace.references import jobs_with_model
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth")
 LONGEST_NAME = 80

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind
+from gsc_core.jobs.home import home
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.run.stored import Run
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Kind
-from gsc_core.workspace.home import home
 
 DEMO_RUN = "demo"
 DEMO_TITLE = "Demo: road signs"

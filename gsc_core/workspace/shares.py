@@ -17,8 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gsc_core.errors import GscError
 from gsc_core.files import written_aside
+from gsc_core.jobs.home import home
 from gsc_core.workspace import runs
-from gsc_core.workspace.home import home
 
 LONGEST = 90  # days
 WHEN = "%d %b %Y, %H:%M UTC"  # how its times are told

@@ -1,8 +1,9 @@
 """What each kind of job does: the one list that the worker reads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from gsc_core.audit import Progress
+from gsc_core.jobs.database import Kind
+from gsc_core.jobs.worker import Task
 from gsc_core.workspace import (
     ablations,
     audits,
@@ -11,13 +12,8 @@ from gsc_core.workspace import (
     exports,
     imagesets,
     models,
-    telling,
+    report_images,
 )
-from gsc_core.workspace.database import Job, Kind
-
-Task = Callable[[Job, Callable[[Progress], None]], None]
-"""Does a job. It tells its progress, by which it may be stopped (Cancelled), and is called again
-after its process was killed; a GscError is the sentence for the reader."""
 
 TASKS: Mapping[Kind, Task] = {
     Kind.AUDIT: audits.perform,
@@ -28,6 +24,6 @@ TASKS: Mapping[Kind, Task] = {
     Kind.SURROGATES: imagesets.make_surrogates,
     Kind.EXPLAIN: explanations.perform,
     Kind.TRY: explanations.try_one,
-    Kind.TELLING: telling.perform,
+    Kind.TELLING: report_images.perform,
     Kind.EXPORT: exports.perform,
 }

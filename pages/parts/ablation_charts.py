@@ -6,12 +6,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from gsc_core import charts_ablation
 from gsc_core.ablation import BASES, Ablation
 from gsc_core.ablation.comparison import paper_table, reference_rows
 from gsc_core.ablation.findings import premise
 from gsc_core.ablation.gain import Gain, gain
 from gsc_core.ablation.grid import REFERENCE
+from gsc_core.charts import ablation as ablation_charts
 from gsc_core.evaluation.counts import percent
 from pages.parts.text import plain
 
@@ -158,7 +158,7 @@ def gradients(found: Ablation) -> None:
     for column, (where, title) in zip(columns, _WHERE.items(), strict=True):
         told = premise(found, where)
         column.plotly_chart(
-            charts_ablation.steadiness(found, where),
+            ablation_charts.steadiness(found, where),
             key=f"ablation_steady_{where}",
             config=_CONFIG,
             alt=f"{title}: mean cosine of the gradients of each set. {told and told.sentence}",
@@ -193,14 +193,14 @@ def surrogates(found: Ablation) -> None:
 def _factors(
     run_id: str, _found: Ablation, took: float, base: str, metric: str, ood_set: str
 ) -> go.Figure:
-    return charts_ablation.factors(_found, base, metric, ood_set=ood_set)
+    return ablation_charts.factors(_found, base, metric, ood_set=ood_set)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _curves(
     run_id: str, _found: Ablation, took: float, base: str, metric: str, ood_set: str
 ) -> go.Figure:
-    return charts_ablation.curves(_found, base, metric, ood_set)
+    return ablation_charts.curves(_found, base, metric, ood_set)
 
 
 def _percent(table: pd.DataFrame, column: str) -> pd.Series:

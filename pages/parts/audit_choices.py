@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from gsc_core.workspace.database import StoredModel, StoredSet
+from gsc_core.jobs.database import StoredModel, StoredSet
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.audit_parts import labels
 

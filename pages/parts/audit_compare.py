@@ -6,15 +6,15 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from gsc_core import charts
+from gsc_core.charts.scores import roc
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import version_of
 from gsc_core.workspace import runs
-from gsc_core.workspace.comparison import Comparison, compare
 from gsc_core.workspace.history import RunEntry
+from gsc_core.workspace.run_comparison import Comparison, compare
 from pages.parts.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 from pages.parts.run import load
 from pages.parts.text import plain
@@ -119,7 +119,7 @@ def _figure(
     chosen: tuple[tuple[str, int], ...], detector: str, ood_set: str, log_x: bool
 ) -> go.Figure:
     curves = _compared(chosen).curves(detector, ood_set)
-    return charts.roc(curves, log_x=log_x, colours=SetColours.of(curves))
+    return roc(curves, log_x=log_x, colours=SetColours.of(curves))
 
 
 def _overview(found: Comparison) -> pd.DataFrame:

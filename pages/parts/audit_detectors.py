@@ -5,10 +5,10 @@ from typing import Any
 
 import streamlit as st
 
+from gsc_core.audit.spec import DetectorSpec
 from gsc_core.detectors import CATALOGUE, GSC, Knob, find
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import PANEL, AutoEnsemble
-from gsc_core.spec import DetectorSpec
 from gsc_core.workspace.audits import QUICK
 from pages.parts.text import plain
 

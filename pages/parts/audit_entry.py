@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import queue
+from gsc_core.jobs import queue
 from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, verdict
 from pages.parts import links
 from pages.parts.job import job_progress

@@ -6,8 +6,8 @@ from itertools import count
 
 import streamlit as st
 
+from gsc_core.jobs.database import Readiness, StoredModel, StoredSet
 from gsc_core.workspace import imagesets, models
-from gsc_core.workspace.database import Readiness, StoredModel, StoredSet
 from gsc_core.workspace.demo import is_of_demo
 from pages.parts import links
 

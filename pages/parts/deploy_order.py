@@ -3,6 +3,8 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, State
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
@@ -12,8 +14,7 @@ from gsc_core.sentences.threshold import (
     shortage,
     strangers_sentence,
 )
-from gsc_core.workspace import exports, queue
-from gsc_core.workspace.database import Kind, State
+from gsc_core.workspace import exports
 from pages.parts import links
 from pages.parts.job import job_progress
 from pages.parts.text import plain

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from gsc_core.charts_image import TITLES, channel_bars
+from gsc_core.charts.image import TITLES, channel_bars
 from gsc_core.evaluation.counts import percent
 from gsc_core.explanation import ClassShare, Explanation
 from gsc_core.images.overlay import overlaid
 from gsc_core.run import gallery
 from gsc_core.run.placement import Place
 from gsc_core.run.stored import Run
-from gsc_core.workspace.judged import Judged
+from gsc_core.workspace.image_results import Judged
 from pages.parts.pictures import Tile, picture_grid
 from pages.parts.text import plain
 

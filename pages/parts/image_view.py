@@ -8,11 +8,12 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import percent
 from gsc_core.images.thumbnails import thumbnail
+from gsc_core.jobs import queue
 from gsc_core.run import gallery
 from gsc_core.run.gallery import RunPicture
 from gsc_core.run.placement import Place, places_of
 from gsc_core.run.stored import Run
-from gsc_core.workspace import explanations, queue
+from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import StoredExplanation
 from pages.parts.explanation_view import (
     channels,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.workspace import queue
-from gsc_core.workspace.database import Job, Kind, Lane, State
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, Lane, State
 from pages.parts.text import duration, plain
 
 _PHASES = {

@@ -8,8 +8,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from gsc_core.classifier import Preprocessing, architectures
 from gsc_core.errors import GscError
+from gsc_core.jobs.database import StoredModel
 from gsc_core.workspace import models
-from gsc_core.workspace.database import StoredModel
 from pages.parts.once import once, uploaded
 from pages.parts.preprocessing_form import preprocessing_form
 from pages.parts.text import plain

@@ -8,8 +8,9 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import percent
-from gsc_core.workspace import imagesets, models, queue
-from gsc_core.workspace.database import Kind, Readiness, State, StoredModel
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Readiness, State, StoredModel
+from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.models import ModelFacts
 from pages.parts import links
 from pages.parts.audit_parts import labels

@@ -4,12 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.gate import stored
-from gsc_core.gate.judge import judge
-from gsc_core.gate.policy import MOST_BYTES, example
-from gsc_core.gate.verdict import Outcome, Verdict
+from gsc_core.release.judge import judge
+from gsc_core.release.policy import MOST_BYTES, example
+from gsc_core.release.verdict import Outcome, Verdict
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
+from gsc_core.workspace import release_policy
 from pages.parts.run import load
 from pages.parts.text import plain
 
@@ -35,8 +35,8 @@ def release_gate(run: Run) -> None:
     if refused := st.session_state.pop(REFUSED, None):
         st.error(plain(f"These limits were not taken. {refused}"))
     try:
-        policy = stored.version()
-        if stored.current() is None:
+        policy = release_policy.version()
+        if release_policy.current() is None:
             _none_yet()
             return
         versions = (run.version, decisions.version(run), policy)
@@ -52,7 +52,7 @@ def release_gate(run: Run) -> None:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _verdict(path: str, version: int, decision: int, policy: int) -> Verdict | None:
     """The verdict for these versions of the run, its threshold and the policy."""
-    run, limits = load(path, version), stored.current()
+    run, limits = load(path, version), release_policy.current()
     return None if limits is None else judge(run, decisions.current(run), limits)
 
 
@@ -140,7 +140,7 @@ def _change() -> None:
             st.button(
                 "Remove the limits",
                 key="results_gate_remove",
-                on_click=stored.forget,
+                on_click=release_policy.forget,
                 icon=":material/delete:",
                 help="Runs are then no longer judged. Download them first to keep the file.",
             )
@@ -149,7 +149,7 @@ def _change() -> None:
 def _kept() -> bytes | None:
     """The text of the policy; nothing of one that is there and cannot be read."""
     try:
-        return stored.kept()
+        return release_policy.kept()
     except GscError:
         return b""
 
@@ -160,6 +160,6 @@ def _keep() -> None:
     if file is None:
         return
     try:
-        stored.keep(file.read(MOST_BYTES + 1))
+        release_policy.keep(file.read(MOST_BYTES + 1))
     except GscError as error:
         st.session_state[REFUSED] = str(error)

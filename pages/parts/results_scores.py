@@ -5,7 +5,7 @@ from typing import Literal
 import plotly.graph_objects as go
 import streamlit as st
 
-from gsc_core import charts
+from gsc_core.charts import scores as score_charts
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import curve
 from gsc_core.run.set_colours import SetColours
@@ -87,11 +87,11 @@ def _figures(
     colours = SetColours.of(run.ood_sets)
     curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
     if kind == "roc":
-        line = charts.roc(curves, log_x=log_x, colours=colours)
+        line = score_charts.roc(curves, log_x=log_x, colours=colours)
     else:
         whose: Literal["id", "ood"] = "id" if kind == "id" else "ood"
-        line = charts.precision_recall(curves, whose, log_x=log_x, colours=colours)
-    return charts.histogram(shown, colours=colours), line
+        line = score_charts.precision_recall(curves, whose, log_x=log_x, colours=colours)
+    return score_charts.histogram(shown, colours=colours), line
 
 
 def _about(run: Run, name: str) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run.stored import Run
-from gsc_core.workspace.comparison import HIGHER_IS_BETTER, Winner, winners
+from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 
 MOST_NAMED = 6

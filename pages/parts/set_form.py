@@ -7,8 +7,8 @@ from typing import BinaryIO
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.database import StoredSet
 from gsc_core.workspace import imagesets
-from gsc_core.workspace.database import StoredSet
 from gsc_core.workspace.server_folders import VARIABLE, image_root
 from pages.parts.once import again, once, uploaded
 from pages.parts.set_words import ROLE_MEANINGS, ROLE_NAMES

@@ -7,8 +7,9 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.images import SURROGATES
-from gsc_core.workspace import imagesets, queue, runs, set_tables
-from gsc_core.workspace.database import Kind, Readiness, State, StoredSet
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind, Readiness, State, StoredSet
+from gsc_core.workspace import imagesets, runs, set_tables
 from gsc_core.workspace.set_tables import Extent
 from pages.parts import links
 from pages.parts.job import job_progress

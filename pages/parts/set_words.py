@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from gsc_core.workspace.database import Readiness, StoredSet
+from gsc_core.jobs.database import Readiness, StoredSet
 from pages.parts.text import size
 
 ROLE_NAMES = {

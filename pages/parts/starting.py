@@ -9,8 +9,8 @@ import logging
 from collections.abc import Iterable
 from importlib import import_module
 
-from gsc_core.workspace.database import DATABASE_FILE
-from gsc_core.workspace.home import home
+from gsc_core.jobs.database import DATABASE_FILE
+from gsc_core.jobs.home import home
 
 _NEWEST = 12  # about what a page lists
 _LOG = logging.getLogger(__name__)

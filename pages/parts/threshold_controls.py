@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from gsc_core.charts_threshold import ThresholdFigures
+from gsc_core.charts.threshold import ThresholdFigures
 from gsc_core.evaluation.thresholds import KeepId, ThresholdRule, Typed
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from gsc_core import charts_threshold
+from gsc_core.charts import threshold as threshold_charts
 from gsc_core.errors import GscError
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
@@ -35,7 +35,7 @@ def refusing(run: Run, decision: Decision) -> None:
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.markdown(plain(said))
     right.plotly_chart(
-        charts_threshold.refusing(found),
+        threshold_charts.refusing(found),
         key="threshold_refusing",
         config={"displayModeBar": False},
         alt=f"Risk-coverage curve with a point at the threshold. {said}",

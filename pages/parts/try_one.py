@@ -4,9 +4,10 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.images import PICTURE_SUFFIXES
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.run.stored import Run
-from gsc_core.workspace import explanations, queue
-from gsc_core.workspace.database import Job, Kind, State
+from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import Tried
 from pages.parts.explanation_view import (
     channels,

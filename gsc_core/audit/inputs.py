@@ -1,0 +1,106 @@
+"""What an audit starts from: the device, the images of its sets, their labels, their decoders."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from gsc_core.audit.spec import AuditSpec
+from gsc_core.classifier import Classifier
+from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.network import Network
+from gsc_core.errors import SpecError
+from gsc_core.files import writing_to
+from gsc_core.images import ImageSet, Partition, class_indices, partition, read_images
+from gsc_core.scoring.decoders import Decoders
+
+_OURS = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a setting; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).tolist()  # `meta` has no values to give
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
+    return device
+
+
+def network_of(
+    spec: AuditSpec, classifier: Classifier, split: str | None, device: torch.device
+) -> Network:
+    """The classifier cut at a layer, on a device, in the precision of the specification.
+
+    Raises SpecError for a layer that is not there, and a precision that the device has not.
+    """
+    return Network(classifier.program, split, device, Precision.of(spec.precision, device))
+
+
+def batch_size(spec: AuditSpec, device: torch.device) -> int:
+    """Images at a time: what was asked for, else what suits the device."""
+    return spec.batch_size or (8 if device.type == "cpu" else 64)
+
+
+def decoders_of(spec: AuditSpec, device: torch.device, images: int) -> Decoders:
+    """What decodes so many images for a network on this device; not started yet."""
+    return Decoders(spec.threads, spec.decoders, images, pinned=device.type == "cuda")
+
+
+@contextmanager
+def unpacking(folder: Path) -> Iterator[Path]:
+    """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
+    shutil.rmtree(folder, ignore_errors=True)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    with writing_to(folder):
+        folder.mkdir(parents=True)
+        (folder / _OURS).touch()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # somebody else put something there meanwhile
+            for each in made[1:]:
+                each.rmdir()
+        raise
+    if {each.name for each in folder.iterdir()} == {_OURS}:  # there was no ZIP
+        shutil.rmtree(folder)
+
+
+def begun(folder: Path) -> bool:
+    """Whether `unpacking` made this folder, and did not come to its end."""
+    return (folder / _OURS).exists()
+
+
+def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
+    """The pictures of an audit, told apart; what ZIPs hold goes into `unpacked`.
+
+    Raises ImageError or SpecError for what cannot be read or told apart.
+    """
+    known = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    apart_from: ImageSet | float
+    if isinstance(spec.calibration, Path):
+        apart_from = read_images(spec.calibration, "calibration", unpacked / "calibration")
+    else:
+        apart_from = spec.calibration
+    ood = {
+        name: read_images(path, name, unpacked / name.encode().hex())
+        for name, path in spec.ood.items()
+    }
+    return partition(known, apart_from, ood, spec.seed)
+
+
+def labels_of(sets: Partition, classifier: Classifier) -> tuple[dict[str, int], str]:
+    """Class index of each ID picture by digest (−1 unknown), and how it was found."""
+    pictures = [*sets.calibration.images, *sets.test["id"].images]
+    names = [picture.label for picture in pictures]
+    match = class_indices(names, classifier.class_names, classifier.num_classes)
+    found = zip(pictures, match.indices, strict=True)
+    return {picture.sha256: index for picture, index in found}, match.how

@@ -1,0 +1,323 @@
+"""The one use case: an AuditSpec in, a finished run out.
+
+Called by the command line, the worker and the tests alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic_core import PydanticSerializationError
+
+from gsc_core.audit.inputs import (
+    batch_size,
+    begun,
+    decoders_of,
+    device_of,
+    labels_of,
+    network_of,
+    read_sets,
+    unpacking,
+)
+from gsc_core.audit.measure import counts_of, machine, measure, record, versions
+from gsc_core.audit.spec import AuditSpec
+from gsc_core.classifier import Classifier, load_classifier
+from gsc_core.classifier.network import Network
+from gsc_core.detectors.ensemble import with_parts
+from gsc_core.errors import ImageError, SpecError
+from gsc_core.explanation import ChannelNormals
+from gsc_core.files import writing_to, written_aside
+from gsc_core.images import Broken, ImageSet, Partition
+from gsc_core.log import RunLog, is_logged_to, logged_to
+from gsc_core.progress import Progress
+from gsc_core.run.document import Provenance, Settings
+from gsc_core.run.layout import (
+    CALIBRATION_FILE,
+    CHANNELS_FILE,
+    CHUNKS_FOLDER,
+    LOG_FILE,
+    METRICS_FILE,
+    SCORES_FILE,
+    SPEC_FILE,
+    UNPACKED_FOLDER,
+)
+from gsc_core.run.stored import Run
+from gsc_core.scoring.calibration import Calibrated, calibrate
+from gsc_core.scoring.calibration_file import keep
+from gsc_core.scoring.chunks import ChunkStore, Rows, join
+from gsc_core.scoring.faults import FAILED
+from gsc_core.scoring.loading import Pace
+from gsc_core.scoring.local import score_set
+from gsc_core.scoring.scorer import Scorer
+from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
+from gsc_core.stopwatch import Stopwatch
+
+_OF_ONE_RESULT = (METRICS_FILE, SCORES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
+_WRITTEN = (*_OF_ONE_RESULT, LOG_FILE, CHUNKS_FOLDER, UNPACKED_FOLDER)
+
+
+def run_audit(
+    spec: AuditSpec,
+    out: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    watch: Stopwatch | None = None,
+) -> Run:
+    """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
+
+    Beside them are `log.txt`, with the phases and what went wrong, and what explains single
+    pictures later: `calibration.safetensors`, on which `gsc_core.audit.reopen` fits the detectors
+    again, and `channels.parquet`, what each channel at the split usually does, where GSC looked at
+    channels.
+
+    `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
+    continued: chunks that were finished with the same specification and the same bytes are kept.
+    An earlier result in `out` is thrown away once the new sets are read. A detector that fails is
+    left out, with the reason in `excused`; the others go on. `watch` counts where the time goes,
+    from when it was made.
+
+    Raises GscError for whatever the user can mend.
+    """
+    with logged_to(out / LOG_FILE) as log:
+        return _audited(spec, out, on_progress, log, watch or Stopwatch())
+
+
+def _audited(
+    spec: AuditSpec,
+    out: Path,
+    on_progress: Callable[[Progress], None],
+    log: RunLog,
+    watch: Stopwatch,
+) -> Run:
+    started = time.perf_counter()
+
+    @log.phases
+    def step(phase: str, done: int, total: int) -> None:
+        on_progress(Progress(phase, done, total))
+
+    _check_folder(out)
+    written_spec = _as_json(spec)
+    detectors = [each.build() for each in spec.detectors]
+    step("opening the model", 0, 1)
+    with watch.phase("opening the model", "reading and checking it"):
+        classifier = load_classifier(spec.model)
+    with watch.phase("opening the model", "cutting it in two, on its device"):
+        network = network_of(spec, classifier, spec.split, device_of(spec.device))
+    if watch.exact and network.device.type != "cpu":
+        watch.settle = partial(torch.accelerator.synchronize, network.device)
+    with watch.phase("opening the model", "compiling it"):
+        network, speedup = _compiled(spec, network, classifier)
+    step("reading the pictures", 0, 1)
+    with watch.phase("reading the pictures"), unpacking(out / UNPACKED_FOLDER) as unpacked:
+        sets = read_sets(spec, unpacked)
+        labels, label_rule = labels_of(sets, classifier)
+    with written_aside(out / SPEC_FILE) as part:
+        for of_another in _OF_ONE_RESULT:
+            (out / of_another).unlink(missing_ok=True)
+        part.write_text(written_spec, encoding="utf-8")
+    log.begin()
+    store = ChunkStore(out / CHUNKS_FOLDER, _key(spec, classifier, network, sets, labels))
+
+    scorer = Scorer(network, classifier.preprocessing, detectors, watch)
+    to_calibrate = sets.calibration.images
+    known = [labels[image.sha256] for image in to_calibrate]
+    every = sum(map(len, sets.every().values()))
+    with decoders_of(spec, network.device, every) as decoders:
+        size = _batch_size(spec, scorer, sets)
+        pace = Pace(size, spec.threads, step, decoders, watch)
+        calibrated = calibrate(scorer, to_calibrate, known, seed=spec.seed, pace=pace)
+        _require_detectors(scorer)
+        with watch.phase("writing"):
+            calibrated = _written_down(calibrated, out)
+        for images in sets.test.values():
+            score_set(scorer, images, labels, store, pace)
+
+    step("measuring", 0, 1)
+    with watch.phase("writing"):
+        broken, table = _join(calibrated, labels, sets, store, out / SCORES_FILE)
+    _require_detectors(scorer)
+    with watch.phase("measuring"):
+        measured = measure(
+            table, scorer.detectors, calibrated, spec.repeats, spec.seed, scorer.excusing
+        )
+    _require_detectors(scorer)
+    counts, left_out = counts_of(table, sets.left_out, broken)
+    chosen = {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup}
+    document = measured.model_copy(
+        update={
+            "detectors": tuple(map(record, with_parts(detectors))),
+            "images": counts,
+            "left_out": left_out,
+            "excused": scorer.excused,
+            "settings": _settings(spec, classifier, network, label_rule, chosen),
+            "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
+        }
+    )
+    document.write(out)
+    store.remove()
+    return Run(out, document)
+
+
+def _check_folder(out: Path) -> None:
+    """Raise SpecError unless `out` can hold a result without harm to files of another kind."""
+    with writing_to(out):
+        there = {each.name for each in out.iterdir()} if out.exists() else set()
+    if begun(out / UNPACKED_FOLDER):  # by an audit that was killed before it wrote spec.json
+        there.discard(UNPACKED_FOLDER)
+    if is_logged_to(out / LOG_FILE):  # by the worker, which begins before us
+        there.discard(LOG_FILE)
+    if SPEC_FILE not in there and (foreign := there.intersection(_WRITTEN)):
+        raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
+
+
+def _compiled(
+    spec: AuditSpec, network: Network, classifier: Classifier
+) -> tuple[Network, float | None]:
+    """The network, compiled where that was asked for and is faster; how much, where it was tried.
+
+    Raises SpecError on another device than CUDA.
+    """
+    if not spec.compiled:
+        return network, None
+    size = batch_size(spec, network.device)
+    images = torch.zeros(size, 3, *classifier.preprocessing.crop, device=network.device)
+    chosen = compile_where_faster(network, images)
+    return chosen.network, chosen.speedup
+
+
+def _batch_size(spec: AuditSpec, scorer: Scorer, sets: Partition) -> int:
+    """Images at a time: what was asked for, else by trial where that pays, else the usual."""
+    device, images = scorer.network.device, sum(len(each) for each in sets.every().values())
+    if spec.batch_size is None and device.type == "cuda" and images >= WORTH_A_TRIAL:
+        return batch_size_by_trial(scorer)
+    return batch_size(spec, device)
+
+
+def _as_json(spec: AuditSpec) -> str:
+    try:
+        return spec.model_dump_json(indent=2)
+    except PydanticSerializationError as error:
+        raise SpecError(
+            "A path holds bytes that are not UTF-8 text: rename the file or folder."
+        ) from error
+
+
+def _key(
+    spec: AuditSpec,
+    classifier: Classifier,
+    network: Network,
+    sets: Partition,
+    labels: Mapping[str, int],
+) -> str:
+    """What makes chunks the same: model, images in their order, labels, settings, versions."""
+    settings = spec.model_dump(mode="json", include={"model", "detectors", "split", "device"})
+    content = {
+        "settings": settings | {"seed": spec.seed, "batch_size": spec.batch_size},
+        "precision": network.precision,
+        "compiled": spec.compiled,
+        "model": classifier.sha256,
+        "sets": {name: _digest(images, labels) for name, images in sets.every().items()},
+        "versions": versions(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(images: ImageSet, labels: Mapping[str, int]) -> str:
+    lines = (f"{each.sha256} {labels.get(each.sha256)} {each.name}" for each in images.images)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _require_detectors(scorer: Scorer) -> None:
+    if scorer.detectors:
+        return
+    name, reason = next(iter(scorer.excused.items()))
+    if all(each.startswith(FAILED) for each in scorer.excused.values()):
+        raise SpecError(f"None of the detectors ran to its end, so try others: {name} {reason}.")
+    raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
+
+
+def _written_down(calibrated: Calibrated, out: Path) -> Calibrated:
+    """Write what explains single pictures, and let go of it: the memory is needed for scoring."""
+    assert calibrated.calibration is not None
+    keep(calibrated.calibration, calibrated.images, out / CALIBRATION_FILE)
+    split, sample = calibrated.calibration.network.split, calibrated.calibration.sample
+    if split is not None and (usual := ChannelNormals.of(sample, split.channel)) is not None:
+        with written_aside(out / CHANNELS_FILE) as part:
+            pq.write_table(usual.table(), part)
+    return replace(calibrated, calibration=None)
+
+
+def _join(
+    calibrated: Calibrated,
+    labels: Mapping[str, int],
+    sets: Partition,
+    store: ChunkStore,
+    path: Path,
+) -> tuple[dict[str, list[Broken]], pa.Table]:
+    """One table of all scores, and the pictures of each set that could not be decoded."""
+    images = calibrated.images
+    found = [labels[image.sha256] for image in images]
+    rows = Rows("calibration", "calibration", images, found, calibrated.scores)
+    tables, broken = [rows.table(())], {"calibration": list(calibrated.broken)}
+    for name in sets.test:
+        chunks = list(store.tables(name))
+        tables.extend(table for table, _ in chunks)
+        broken[name] = [one for _, told in chunks for one in told]
+        if not any(table.num_rows for table, _ in chunks):
+            raise ImageError(f"None of the pictures of {name} can be read; check the files.")
+    return broken, join(tables, path)
+
+
+def _settings(
+    spec: AuditSpec,
+    classifier: Classifier,
+    network: Network,
+    label_rule: str,
+    chosen: Mapping[str, Any],
+) -> Settings:
+    """The specification as it was carried out, with what was `chosen` on the way."""
+    settings = {
+        **spec.model_dump(mode="json"),
+        "split": None if network.split is None else network.split.name,
+        "precision": network.precision,
+        "preprocessing": classifier.preprocessing.model_dump(mode="json"),
+        "classifier": classifier.source,
+        "architecture": classifier.architecture,
+        "classes": classifier.num_classes,
+        "class_names": classifier.class_names,
+        "parameters": classifier.parameters,
+        "labels": label_rule,
+        **chosen,
+    }
+    return Settings.model_validate(settings)
+
+
+def _provenance(
+    classifier: Classifier,
+    network: Network,
+    sets: Partition,
+    seed: int,
+    watch: Stopwatch,
+    started: float,
+) -> Provenance:
+    """What the figures depend on, and where, when and how fast they were made."""
+    return Provenance.model_validate(
+        {
+            "model_sha256": classifier.sha256,
+            "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
+            "versions": versions(),
+            "seed": seed,
+            **machine(network.device),
+            "seconds": round(time.perf_counter() - started, 2),
+            "phases": {name: asdict(spent) for name, spent in watch.phases().items()},
+        }
+    )

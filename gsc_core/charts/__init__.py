@@ -1,0 +1,1 @@
+"""Charts: score histograms and curves, thresholds, ablations, one image's channels."""

@@ -1,0 +1,140 @@
+"""Options of the command line that several commands take, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gsc_core.errors import SpecError
+
+if TYPE_CHECKING:
+    from gsc_core.classifier import ModelSpec
+
+Checkpoint = Annotated[
+    Path | None, typer.Option("--model", help="A .pt2, .safetensors, .pt or .pth file.")
+]
+Architecture = Annotated[
+    str | None, typer.Option("--arch", help="For weights: torchvision/NAME or timm/NAME.")
+]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="Take the architecture's own weights from its library.")
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        help="resize=256,crop=224,interpolation=bicubic,mean=0.5,std=0.5: "
+        "one value or three separated by /; pixel values in 0…1.",
+    ),
+]
+Names = Annotated[
+    Path | None, typer.Option("--class-names", help="A .txt (a line each) or .json file.")
+]
+
+IdSet = Annotated[
+    Path, typer.Option("--id", help="Pictures the model was made for: a folder or ZIP.")
+]
+Calibration = Annotated[
+    str,
+    typer.Option(help="A folder of further ID pictures, or the share of --id to set apart."),
+]
+OodSets = Annotated[
+    list[str], typer.Option("--ood", help="NAME=DIR of strangers; may be given several times.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")
+]
+DetectorNames = Annotated[
+    str,
+    typer.Option(
+        help="Names such as gsc-auto,knn:k=10,gsc-auto+react (the mean of their ranks), or all; "
+        "see `gsc detectors`."
+    ),
+]
+GscConfig = Annotated[
+    Path | None, typer.Option(help="A file of `gsc tune`, which sets gsc-auto and --split.")
+]
+SplitName = Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+PrecisionName = Annotated[
+    Literal["auto", "float32", "bf16"],
+    typer.Option(
+        help="auto: TF32 on CUDA, float32 elsewhere. float32: nothing is rounded. "
+        "bf16: faster, and scores differ."
+    ),
+]
+Compiled = Annotated[
+    bool, typer.Option("--compile", help="On CUDA: compile the network, kept where it is faster.")
+]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images at a time; else 8 on a CPU, and by trial on CUDA.")
+]
+Threads = Annotated[int, typer.Option(help="Threads that decode images.")]
+DecoderProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--decoders",
+        help="At most so many processes that decode images, 0 for --threads alone; "
+        "else as the images, the cores and the network ask for.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Print where the time went, on standard error.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the whole result as one JSON document.")
+]
+
+
+def model_spec(
+    checkpoint: Path | None,
+    arch: str | None,
+    pretrained: bool,
+    preprocess: str | None,
+    class_names: Path | None,
+) -> ModelSpec:
+    """The model that the options name. Raises SpecError."""
+    from gsc_core.classifier import ModelSpec, Preprocessing
+
+    return ModelSpec(
+        checkpoint=checkpoint,
+        architecture=arch,
+        pretrained=pretrained,
+        preprocessing=None if preprocess is None else Preprocessing.parse(preprocess),
+        class_names=class_names,
+    )
+
+
+def named_folders(named: list[str]) -> dict[str, Path]:
+    """OOD sets by name, from `NAME=DIR` each. Raises SpecError."""
+    folders: dict[str, Path] = {}
+    for text in named:
+        name, folder = _name_and_folder(text)
+        if name in folders:
+            raise SpecError(f"Two OOD sets are named {name!r}; give each its own name.")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _name_and_folder(text: str) -> tuple[str, str]:
+    """Both may hold `=` themselves: the first cut with a path that exists, else the first."""
+    cuts = [at for at in range(1, len(text) - 1) if text[at] == "="]
+    if not cuts:
+        raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
+    at = next((at for at in cuts if os.path.lexists(text[at + 1 :])), cuts[0])
+    return text[:at], text[at + 1 :]
+
+
+def share_or_folder(text: str) -> float | Path:
+    """What `--calibration` asks for. Raises SpecError for a share out of 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        return Path(text)
+    if not 0 < share < 1:
+        raise SpecError(f"--calibration {text} must be a folder, or a share between 0 and 1.")
+    return share

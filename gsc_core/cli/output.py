@@ -1,0 +1,218 @@
+"""What the command line shows: progress, the table of an audit, the catalogue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Column, Table
+from rich.text import Text
+
+from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.intervals import Interval
+from gsc_core.stopwatch import Spent, Stopwatch
+
+_SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
+
+if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
+    from gsc_core.ablation import Ablation
+    from gsc_core.audit.tuning_file import Tuned
+    from gsc_core.classifier.split import Split
+    from gsc_core.run.document import Result
+    from gsc_core.run.stored import Run
+
+
+def console() -> Console:
+    """Standard output, wide enough for the tables when it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Any]:
+    """A bar on a terminal, a line a phase otherwise; on standard error, so that --json is clean."""
+    errors = Console(stderr=True)
+    if not errors.is_terminal:
+        yield _plain_lines()
+        return
+    # a set's name comes from a person: it is no markup
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(progress: Any) -> None:
+            if progress.phase not in tasks:
+                tasks[progress.phase] = bar.add_task(progress.phase)
+            bar.update(tasks[progress.phase], completed=progress.done, total=progress.total)
+
+        yield show
+
+
+def _plain_lines() -> Any:
+    """A line at a phase's start and at each tenth of it."""
+    told: set[tuple[str, int]] = set()
+
+    def show(progress: Any) -> None:
+        tenth = 10 * progress.done // max(1, progress.total)
+        if (progress.phase, tenth) not in told:
+            told.add((progress.phase, tenth))
+            of = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
+            sys.stderr.write(f"{progress.phase}{of}\n")
+            sys.stderr.flush()
+
+    return show
+
+
+def print_result(run: Run) -> None:
+    """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
+    from gsc_core.report.limits import rounded
+    from gsc_core.sentences.selection import choice_sentences
+
+    sets = run.ood_sets
+    mean = "mean of the OOD sets" if len(sets) > 1 else sets[0]
+    table = Table("detector", "strangers let through (FPR95)", "AUROC", "AUPR-out", "note")
+    for name in run.ranked():
+        row = run.row(name)
+        assert row is not None  # it was ranked by it
+        figures = (_with_interval(row.metric(each)) for each in ("fpr95", "auroc", "aupr_out"))
+        table.add_row(*map(Text, (name, *figures, _note(run, row))))
+    show = console().print
+    show(Text(f"Letting 95 % of familiar pictures through; {mean}."))
+    show(table)
+    for sentence in choice_sentences(run):
+        show(Text(sentence))
+    for name, reason in run.excused.items():
+        show(Text(f"left out: {name}: {reason}"))
+    if run.id_accuracy is not None:
+        after = "".join(
+            f"; after {name}: {percent(share, 1)}" for name, share in run.id_accuracy_after.items()
+        )
+        show(Text(f"Correct on familiar pictures: {percent(run.id_accuracy, 1)}{after}"))
+    else:
+        show(Text(f"Accuracy is not known. {run.settings.labels}"))
+    for name, counts in run.images.items():
+        show(
+            Text(
+                f"{name}: {counts.scored} scored, {counts.broken} broken, "
+                f"{counts.duplicates} duplicates"
+            )
+        )
+    if rounding := rounded(run.settings):
+        show(Text(rounding))
+    if run.settings.preprocessing.source == "assumed":
+        show(Text("Preprocessing was assumed, as for ImageNet: say what is right by --preprocess."))
+    show(Text(f"Result: {run.path}"))
+
+
+def _note(run: Run, row: Result) -> str:
+    notes = []
+    if run.directions.get(row.detector) == "turned":
+        notes.append("direction: turned")
+    if row.detector in run.inverted:
+        auroc = row.value("auroc")
+        wrong = auroc is not None and auroc < 0.5
+        notes.append("inverted" if wrong else "inverted on surrogates")
+    return ", ".join(notes)
+
+
+def _with_interval(found: Interval | None) -> str:
+    if found is None:
+        return "–"
+    value, low, high = (100 * each for each in (found.value, found.low, found.high))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def print_profile(watch: Stopwatch) -> None:
+    """Print where the time went, by phase; on standard error, so that --json is clean."""
+    phases = watch.phases()
+    whole = sum(phases.values(), start=Spent())
+    table = Table(
+        "phase", *(Column(unit, justify="right") for unit in ("seconds", "CPU s", "share"))
+    )
+
+    def row(name: str, spent: Spent) -> None:
+        share = f"{spent.wall_s / whole.wall_s:.1%}"
+        table.add_row(Text(name), f"{spent.wall_s:.2f}", f"{spent.cpu_s:.2f}", share)
+
+    for name, spent in phases.items():
+        row(name, spent)
+        for part, of_part in watch.parts(name).items():
+            if of_part.wall_s > _SHOWN * whole.wall_s:
+                row(f"  {part}", of_part)
+    row("in all", whole)
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+
+
+def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -> None:
+    """Print an ablation: what it says, then every setting but the curves."""
+    show = console().print
+    for sentence in sentences:
+        show(Text(sentence))
+    table = Table("layer", "around", "changed", "to", "strangers let through (FPR95)", "AUROC")
+    rows = ablation.rows()
+    for _, row in rows[rows["factor"] != "curve"].iterrows():
+        about = (row["layer"], row["base"], row["factor"], row["level"])
+        figures = (_with_interval(_interval_in(row, metric)) for metric in ("fpr95", "auroc"))
+        table.add_row(*map(Text, (*about, *figures)))
+    show(table)
+    for name, reason in ablation.facts.excused.items():
+        show(Text(f"left out: {name}: {reason}"))
+    show(Text(f"Result: {folder}/ablation.parquet"))
+
+
+def _interval_in(row: Any, metric: str) -> Interval:
+    """A metric of a row of the ablation's table."""
+    return Interval(*(float(row[metric + end]) for end in ("", "_low", "_high")))
+
+
+def print_tuned(tuned: Tuned, out: Path) -> None:
+    """Print what `gsc tune` chose, what came next, and how to use it."""
+    from gsc_core.sentences.selection import in_words, sentence
+
+    show = console().print
+    show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
+    table = Table("next best", "stand-ins let through (FPR95)", "AUROC")
+    for each in tuned.runners_up:
+        figures = (percent(share, 1) for share in (each.tried.fpr95, each.tried.auroc))
+        table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
+    show(table)
+    show(Text(f"Chosen on {tuned.images} familiar pictures and {tuned.surrogates} made of them."))
+    show(Text(f"Result: {out}, for gsc audit --gsc-config {out}"))
+
+
+def print_catalogue(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the detectors, each as `catalogue_row` has it."""
+    table = Table("name", "what it does", "reads", "fitted with", "extra passes", "settings")
+    for row in rows:
+        settings = "\n".join(f"{k['name']}={k['default']}" for k in row["settings"])
+        cells = (row["name"], f"{row['about']} ({row['paper']})", ", ".join(row["reads"]))
+        more = (", ".join(row["fitted_with"]) or "nothing", f"{row['extra_passes']:g}", settings)
+        table.add_row(*map(Text, (*cells, *more)))
+    console().print(table)
+
+
+def split_row(split: Split, default: Split | None) -> dict[str, Any]:
+    """A layer as `gsc splits --json` prints it."""
+    return {
+        "name": split.name,
+        "shape": list(split.shape),
+        "linear_after": split.linear,
+        "also": list(split.aliases),
+        "default": split is default,
+    }
+
+
+def print_splits(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the layers at which a network can be cut."""
+    table = Table("layer", "feature of one image", "after it", "")
+    for row in rows:
+        after = "linear: one gradient a class" if row["linear_after"] else "not linear"
+        shape = " × ".join(map(str, row["shape"]))
+        cells = (row["name"], shape, after, "default" if row["default"] else "")
+        table.add_row(*map(Text, cells))
+    console().print(table)

@@ -1,0 +1,66 @@
+"""Which pictures calibrate and which test: the same picture never does both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gsc_core.errors import ImageError
+from gsc_core.images.imageset import Broken, Duplicate, ImageSet, shared
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What of a set is not scored: broken files, and copies within it or of another set."""
+
+    broken: tuple[Broken, ...]
+    duplicates: tuple[Duplicate, ...]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Sets without common pictures: ID to calibrate on, ID to test (`"id"`), and the OOD sets."""
+
+    calibration: ImageSet
+    test: Mapping[str, ImageSet]
+    left_out: Mapping[str, LeftOut]
+
+    def every(self) -> dict[str, ImageSet]:
+        """All sets by name."""
+        return {"calibration": self.calibration, **self.test}
+
+
+def partition(
+    known: ImageSet, calibration: ImageSet | float, ood: Mapping[str, ImageSet], seed: int
+) -> Partition:
+    """Part the sets of an audit.
+
+    `calibration` is a set of its own, or the share of `known` to set apart. A picture that is in
+    both is tested on no more; an OOD picture that is an ID picture too cannot be judged and is left
+    out. Raises ImageError when nothing remains of a set.
+    """
+    left_out = {"id": LeftOut(known.broken, known.duplicates)}
+    if isinstance(calibration, float):
+        if len(known) < 2:
+            raise ImageError(
+                "The ID set has one readable picture; an audit needs at least two, to calibrate on "
+                "one part and test on the other."
+            )
+        calibration, test = known.split(calibration, seed)
+    else:
+        twins = shared(known, calibration)
+        test = known.without(twin.name for twin in twins)
+        left_out["id"] = LeftOut(known.broken, known.duplicates + twins)
+        left_out["calibration"] = LeftOut(calibration.broken, calibration.duplicates)
+        if not len(test):
+            raise ImageError("Every ID picture is a calibration picture too: give others to test.")
+    sets = {"id": test}
+    for name, strangers in ood.items():
+        in_test = shared(strangers, test)
+        rest = strangers.without(twin.name for twin in in_test)
+        twins = in_test + shared(rest, calibration)
+        sets[name] = strangers.without(twin.name for twin in twins)
+        left_out[name] = LeftOut(strangers.broken, strangers.duplicates + twins)
+        if not len(sets[name]):
+            raise ImageError(f"Every picture of {name} is an ID picture too: give others as OOD.")
+    return Partition(calibration, sets, left_out)

@@ -1,0 +1,242 @@
+"""The index of the workspace, one SQLite file: models, image sets, jobs.
+
+The files themselves lie in folders beside it. Several processes write: the app and its workers. So
+the journal is SQLite's default and not WAL, whose reset fault is in the versions before 3.51.3; by
+that default too, what was committed is on the disk (synchronous=FULL).
+"""
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, URL, Column, Connection, Engine, NullPool, event
+from sqlalchemy.exc import DatabaseError
+from sqlmodel import Field, Session, SQLModel, create_engine
+
+from gsc_core.errors import GscError
+from gsc_core.files import disk_full
+from gsc_core.jobs.home import home
+
+DATABASE_FILE = "workspace.db"
+VERSION = 1  # of the tables; a file of a later program is left alone
+_PATIENCE = 30.0  # seconds to wait for another process to finish writing
+
+
+def new_id() -> str:
+    """Twelve hexadecimal digits: short enough for an address, too many to meet twice."""
+    return uuid.uuid4().hex[:12]
+
+
+class Readiness(StrEnum):
+    """Whether a stored model or set can be used: it is looked at first, by a worker."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    REFUSED = "refused"
+
+
+class Lane(StrEnum):
+    """Jobs of one lane run one after another, each lane in a process of its own."""
+
+    AUDIT = "audit"
+    PREPARE = "prepare"
+    EXPLAIN = "explain"
+
+
+class Kind(StrEnum):
+    """What a job does."""
+
+    AUDIT = "audit"
+    DEMO = "demo"
+    ABLATION = "ablation"
+    MODEL = "model"
+    SET = "set"
+    SURROGATES = "surrogates"
+    EXPLAIN = "explain"
+    TRY = "try"
+    TELLING = "telling"
+    EXPORT = "export"
+
+    @property
+    def lane(self) -> Lane:
+        """Audits take the device in turn; what a person waits for goes past them."""
+        if self in (Kind.AUDIT, Kind.DEMO, Kind.ABLATION):
+            return Lane.AUDIT
+        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.TELLING, Kind.EXPORT)
+        return Lane.EXPLAIN if self in waited_for else Lane.PREPARE
+
+
+class State(StrEnum):
+    """How far a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = (State.DONE, State.FAILED, State.CANCELLED)
+
+
+class StoredModel(SQLModel, table=True):
+    """A classifier that was added: how to load it (`ModelSpec` as JSON) and what was found in it.
+
+    `facts` is `models.ModelFacts` as JSON once a worker has looked; `sentence` says why it was
+    refused.
+    """
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    name: str
+    spec: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    readiness: Readiness = Readiness.WAITING
+    sentence: str | None = None
+    facts: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    created: float = Field(default_factory=time.time)
+
+
+class StoredSet(SQLModel, table=True):
+    """A set of pictures that was added: the folder it lies in and what was counted there.
+
+    `role` is what it was added for: `id`, `ood` or `calibration`. `origin` tells in words where it
+    came from; `kept` whether the folder is the workspace's own, to be deleted with the record.
+    """
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    name: str
+    role: str
+    folder: str
+    origin: str = ""
+    kept: bool = True
+    readiness: Readiness = Readiness.WAITING
+    sentence: str | None = None
+    images: int = 0
+    broken: int = 0
+    duplicates: int = 0
+    labels: int = 0
+    bytes: int = 0
+    sha256: str | None = None
+    created: float = Field(default_factory=time.time)
+
+
+class Job(SQLModel, table=True):
+    """A piece of work for a worker process, with its progress.
+
+    `subject` is the id of the run, model or set it works for. `done` of `total` counts the phase at
+    hand, `images_done` of `images_total` the whole job where that is known. `error` is the sentence
+    for the reader when it failed; `attempts` how often a worker began, and `cancel_asked` when a
+    person asked for the end. Times are seconds since 1970.
+    """
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    kind: Kind
+    title: str
+    subject: str = Field(index=True)
+    payload: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    state: State = Field(default=State.QUEUED, index=True)
+    lane: Lane
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    images_done: int = 0
+    images_total: int = 0
+    rate: float | None = None
+    attempts: int = 0
+    cancel: bool = False
+    cancel_asked: float | None = None
+    error: str | None = None
+    pid: int | None = None
+    created: float = Field(default_factory=time.time)
+    started: float | None = None
+    finished: float | None = None
+
+
+# A session opened inside another is the same one: it would else wait for itself.
+_opened: ContextVar[tuple[Path, Session] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """A database session that commits at its end; what it read can be used after it.
+
+    It takes the file's write lock when it starts, so what it reads stays true until it commits:
+    keep it short. Raises GscError when the file is damaged, newer, busy or cannot be written.
+    """
+    file = home() / DATABASE_FILE
+    outer = _opened.get()
+    if outer is not None and outer[0] == file:
+        yield outer[1]
+        return
+    _make_folder(file.parent)
+    with _in_words(file), Session(_engine(file), expire_on_commit=False) as opened:
+        token = _opened.set((file, opened))
+        try:
+            yield opened
+            opened.commit()
+        finally:
+            _opened.reset(token)
+
+
+@lru_cache(maxsize=8)
+def _engine(file: Path) -> Engine:
+    arguments = {"timeout": _PATIENCE, "isolation_level": None}  # we begin, not the driver
+    url = URL.create("sqlite", database=str(file))  # whatever letters are in it
+    engine = create_engine(url, connect_args=arguments, poolclass=NullPool)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    """Take the write lock, and make the tables of a new file: whoever comes first does."""
+    # A read that turns into a write would fail at once, not wait, when two of them meet.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if found > VERSION:
+        raise GscError(
+            f"{home() / DATABASE_FILE} was written by a newer version of this program: "
+            "install that one, or set GSC_HOME to another folder."
+        )
+    if found < VERSION:
+        SQLModel.metadata.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GscError(
+            f"The workspace {folder} cannot be written ({error.strerror}): "
+            "set GSC_HOME to a folder that can."
+        ) from error
+
+
+_SENTENCES = {
+    sqlite3.SQLITE_FULL: disk_full("{}"),
+    sqlite3.SQLITE_NOTADB: "{} is damaged: move it away; finished runs are found without it.",
+    sqlite3.SQLITE_READONLY: "{} cannot be written: check who owns the file and its folder.",
+    sqlite3.SQLITE_CANTOPEN: "{} cannot be opened: check who owns the file and its folder.",
+    sqlite3.SQLITE_IOERR: "The disk fails to read or write {}: check it.",
+}
+_SENTENCES[sqlite3.SQLITE_CORRUPT] = _SENTENCES[sqlite3.SQLITE_NOTADB]
+
+
+@contextmanager
+def _in_words(file: Path) -> Iterator[None]:
+    """What SQLite refuses as one sentence; what we did wrong stays what it is."""
+    try:
+        yield
+    except DatabaseError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest says more of the same
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise GscError("The workspace is busy with another process: try again.") from error
+        if code in _SENTENCES:
+            raise GscError(_SENTENCES[code].format(file)) from error
+        raise

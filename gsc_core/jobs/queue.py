@@ -1,0 +1,204 @@
+"""The queue of jobs: who asks for work, who takes it, how far it is. Any process may call these."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_
+from sqlmodel import col, select
+
+from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, session
+
+WAITING = (State.QUEUED, State.RUNNING)
+MOST_ATTEMPTS = 3
+
+_THRICE = (
+    "It ended three times before its work was done, perhaps for want of memory: "
+    "try fewer images or another device."
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a running job is: images of the phase at hand and of the whole job, and a second."""
+
+    phase: str
+    done: int
+    total: int
+    images_done: int
+    rate: float | None
+
+
+# --- asking for work -------------------------------------------------------------------------
+
+
+def submit(
+    kind: Kind, title: str, subject: str, payload: dict[str, Any], images_total: int = 0
+) -> Job:
+    """Put a job at the end of its lane."""
+    job = Job(
+        kind=kind,
+        title=title,
+        subject=subject,
+        payload=payload,
+        lane=kind.lane,
+        images_total=images_total,
+    )
+    with session() as db:
+        db.add(job)
+    return job
+
+
+def get(job_id: str) -> Job | None:
+    """The job of that id as it is now."""
+    with session() as db:
+        return db.get(Job, job_id)
+
+
+def jobs(
+    *,
+    kinds: Sequence[Kind] = tuple(Kind),
+    states: Sequence[State] = tuple(State),
+    subject: str | None = None,
+    most: int | None = None,
+) -> list[Job]:
+    """Jobs of some kinds and states, the newest first."""
+    query = select(Job).where(col(Job.kind).in_(kinds), col(Job.state).in_(states))
+    if subject is not None:
+        query = query.where(Job.subject == subject)
+    with session() as db:
+        newest = query.order_by(col(Job.created).desc(), col(Job.id).desc())
+        return list(db.exec(newest.limit(most)))
+
+
+def latest(subject: str, *kinds: Kind) -> Job | None:
+    """The newest job that works for a run, model or set."""
+    return next(iter(jobs(kinds=kinds or tuple(Kind), subject=subject, most=1)), None)
+
+
+def position(job: Job) -> int:
+    """How many jobs of the lane come before a queued one, the running one included."""
+    earlier = or_(
+        col(Job.created) < job.created,
+        and_(col(Job.created) == job.created, col(Job.id) < job.id),
+    )
+    before = or_(
+        and_(col(Job.state) == State.RUNNING, col(Job.id) != job.id),
+        and_(col(Job.state) == State.QUEUED, earlier),
+    )
+    with session() as db:
+        return db.exec(select(func.count()).where(col(Job.lane) == job.lane, before)).one()
+
+
+def cancel(job_id: str) -> None:
+    """Ask for the end of a job: at once when it still waits, else after the batch at hand."""
+    with session() as db:
+        job = db.get(Job, job_id)
+        if job is None or job.state in ENDED:
+            return
+        job.cancel, job.cancel_asked = True, job.cancel_asked or time.time()
+        if job.state is State.QUEUED:
+            job.state, job.finished = State.CANCELLED, time.time()
+        db.add(job)
+
+
+def retry(job_id: str) -> None:
+    """Queue an ended job again; it goes on from its finished chunks."""
+    with session() as db:
+        job = db.get(Job, job_id)
+        if job is None or job.state not in ENDED:
+            return
+        _queue_again(job)
+        job.cancel, job.cancel_asked, job.error, job.attempts = False, None, None, 0
+        job.started, job.finished, job.created = None, None, time.time()
+        db.add(job)
+
+
+def waiting(lane: Lane) -> bool:
+    """Whether a lane has work that is not ended."""
+    with session() as db:
+        query = select(Job.id).where(Job.lane == lane, col(Job.state).in_(WAITING))
+        return db.exec(query).first() is not None
+
+
+# --- doing it: for the worker that holds the lane, and its keeper ----------------------------
+
+
+def claim(lane: Lane, pid: int) -> Job | None:
+    """Take the oldest queued job of a lane, if any; no two processes get the same."""
+    with session() as db:
+        query = select(Job).where(Job.lane == lane, Job.state == State.QUEUED)
+        job = db.exec(query.order_by(*_age()).limit(1)).first()
+        if job is not None:
+            job.state, job.pid, job.started = State.RUNNING, pid, time.time()
+            job.attempts += 1
+            db.add(job)
+        return job
+
+
+def running(lane: Lane) -> Job | None:
+    """The job that is at work in a lane."""
+    with session() as db:
+        return db.exec(select(Job).where(Job.lane == lane, Job.state == State.RUNNING)).first()
+
+
+def report(job_id: str, status: Status) -> bool:
+    """Keep how far a running job is; True when it should stop."""
+    with session() as db:
+        job = db.get(Job, job_id)
+        if job is None or job.state is not State.RUNNING:
+            return True  # deleted, or ended by another
+        job.phase, job.done, job.total = status.phase, status.done, status.total
+        job.images_done, job.rate = status.images_done, status.rate
+        db.add(job)
+        return job.cancel
+
+
+def end(job_id: str, state: State, error: str | None = None) -> None:
+    """Record the end of a running job; nothing when another did that already."""
+    with session() as db:
+        job = db.get(Job, job_id)
+        if job is None or job.state is not State.RUNNING:
+            return
+        job.state, job.error, job.finished, job.pid = state, error, time.time(), None
+        if state is State.DONE and job.images_total:
+            job.images_done = job.images_total
+        db.add(job)
+
+
+def put_back(job_id: str) -> None:
+    """Queue a running job again because its worker was told to end: that counts as no attempt."""
+    with session() as db:
+        job = db.get(Job, job_id)
+        if job is None or job.state is not State.RUNNING:
+            return
+        if job.cancel:
+            job.state, job.finished, job.pid = State.CANCELLED, time.time(), None
+        else:
+            _queue_again(job)
+            job.attempts -= 1
+        db.add(job)
+
+
+def take_back(lane: Lane) -> None:
+    """Queue the lane's running jobs again: their worker is gone, as its lock is ours."""
+    with session() as db:
+        for job in db.exec(select(Job).where(Job.lane == lane, Job.state == State.RUNNING)):
+            if job.cancel:
+                job.state, job.finished, job.pid = State.CANCELLED, time.time(), None
+            elif job.attempts >= MOST_ATTEMPTS:
+                job.state, job.finished, job.pid = State.FAILED, time.time(), None
+                job.error = _THRICE
+            else:
+                _queue_again(job)
+            db.add(job)
+
+
+def _queue_again(job: Job) -> None:
+    job.state, job.pid, job.phase = State.QUEUED, None, ""
+    job.done, job.total, job.images_done, job.rate = 0, 0, 0, None
+
+
+def _age() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return col(Job.created).asc(), col(Job.id).asc()

@@ -1,0 +1,89 @@
+"""A run against a policy: the 95 % interval of each figure decides."""
+
+from collections.abc import Iterator
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.release import words
+from gsc_core.release.metrics import AbsentError, Asked, Case, Of, Sets, Unit
+from gsc_core.release.policy import BEST, DECISION, EACH, Policy, Rule
+from gsc_core.release.verdict import Judged, Outcome, Verdict
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+
+
+def judge(run: Run, decision: Decision, policy: Policy) -> Verdict:
+    """Hold a run, with the decision that sets its threshold, against every limit of a policy.
+
+    A limit is kept when the whole interval keeps it, broken when the whole interval breaks it, and
+    else, or when the run does not have the figure, there is not enough data. Raises GscError when
+    the scores are missing or damaged.
+    """
+    case, numbered = Case(run, decision), enumerate(policy.rules, start=1)
+    return Verdict(tuple(one for i, rule in numbered for one in _of_rule(case, rule, i)))
+
+
+def _of_rule(case: Case, rule: Rule, number: int) -> Iterator[Judged]:
+    """One limit, or one for each OOD set."""
+    wanted = rule.ood_set or rule.kind.sets.value or MEAN
+    for ood_set in (case.run.ood_sets or (EACH,)) if wanted == EACH else (wanted,):
+        asked = Asked(case, _detector(case, rule), ood_set)
+        title, limit = words.title(rule, asked), words.limit(rule)
+        try:
+            _check(rule, asked)
+            found = rule.kind.measure(asked)
+        except AbsentError as reason:
+            why = words.printable(str(reason))
+            yield Judged(title, limit, "no figure", Outcome.UNSURE, why, number)
+            continue
+        came = Outcome.of(found, rule.limit, at_most=rule.at_most is not None)
+        because = _because(rule, found, came) + _caution(rule, case.decision)
+        yield Judged(title, limit, words.figure(rule, found), came, because, number, found)
+
+
+def _detector(case: Case, rule: Rule) -> str:
+    if rule.detector in (None, DECISION):
+        return case.decision.detector
+    return case.run.best().detector if rule.detector == BEST else rule.detector
+
+
+def _check(rule: Rule, asked: Asked) -> None:
+    """Raise AbsentError for a detector, a set or a threshold that the run does not have."""
+    run, detector, ood_set = asked.run, asked.detector, asked.ood_set
+    if detector in run.excused:
+        raise AbsentError(f"{detector} could not run: {run.excused[detector]}")
+    if detector not in run.detectors:
+        raise AbsentError(
+            f"The run has no detector {detector}: it has {words.listed(run.detectors)}."
+        )
+    if rule.kind.of is Of.THRESHOLD:
+        try:
+            decisions.ensure_finite(asked.case.decision)
+        except GscError as reason:
+            raise AbsentError(str(reason)) from reason
+    if rule.kind.sets is not Sets.NONE and not run.ood_sets:
+        raise AbsentError("The run has no strangers: audit with a set of them.")
+    if ood_set not in (MEAN, *run.ood_sets):
+        raise AbsentError(f"The run has no set {ood_set}: it has {words.listed(run.ood_sets)}.")
+
+
+def _because(rule: Rule, found: Interval, came: Outcome) -> str:
+    kept = {Outcome.KEPT: "keeps", Outcome.BROKEN: "breaks"}
+    if rule.kind.unit is not Unit.SHARE:
+        return f"It {kept[came]} the limit."
+    if came in kept:
+        return f"The whole interval {kept[came]} the limit."
+    point = Interval(*[found.value] * 3)
+    alone = Outcome.of(point, rule.limit, at_most=rule.at_most is not None)
+    return (
+        f"The figure {kept[alone]} the limit, but its interval reaches across: more pictures would "
+        "make it narrower."
+    )
+
+
+def _caution(rule: Rule, decision: Decision) -> str:
+    seen = decision.rule.needs_ood and not decision.halved  # stored by an older version
+    if rule.metric != "strangers_passing" or not seen:
+        return ""
+    return " The threshold was set with these very strangers: others may pass more often."

@@ -1,0 +1,256 @@
+"""What a policy can limit: one entry a figure, with how it is read from a run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_core.evaluation.effects import Effect, Passed, counted
+from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.release import intervals
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.layout import PREDICTED_AFTER
+from gsc_core.run.stored import Run
+
+
+class AbsentError(Exception):
+    """The run does not have the figure; the message is the reason, a sentence."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run, and the decision that sets its threshold; what that does is counted once."""
+
+    run: Run
+    decision: Decision
+
+    @cached_property
+    def effect(self) -> Effect:
+        """What passes at the threshold."""
+        return decisions.effect_of(self.run, self.decision)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Of which detector and OOD set (or `"mean"`) of a run a figure is asked for."""
+
+    case: Case
+    detector: str
+    ood_set: str
+
+    @property
+    def run(self) -> Run:
+        """The run that is judged."""
+        return self.case.run
+
+
+class Unit(Enum):
+    """What the number of a limit is."""
+
+    SHARE = "a share"
+    COUNT = "a number of pictures"
+    FLAG = "yes or no"
+
+
+class Of(Enum):
+    """What a figure is about, besides the run."""
+
+    RUN = "the run"
+    DETECTOR = "a detector"
+    THRESHOLD = "the run's threshold, and so its detector"
+
+
+class Sets(Enum):
+    """Whether there is one figure for each OOD set, and what a rule without `set` means."""
+
+    NONE = None
+    MEAN = "mean"
+    EACH = "each"  # a number of pictures has no use for a mean
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that a policy can limit; `measure` raises AbsentError."""
+
+    name: str
+    words: str
+    measure: Callable[[Asked], Interval]
+    unit: Unit = Unit.SHARE
+    low_is_good: bool = True
+    of: Of = Of.RUN
+    sets: Sets = Sets.NONE
+
+
+def _audited(name: str) -> Callable[[Asked], Interval]:
+    """A figure that the audit has kept with its bootstrap interval."""
+
+    def measure(asked: Asked) -> Interval:
+        row = asked.run.row(asked.detector, asked.ood_set)
+        found = None if row is None else row.metric(name)
+        if found is None:
+            raise AbsentError("The run has no such figure: run the audit again.")
+        return found
+
+    return measure
+
+
+def _auroc(asked: Asked) -> Interval:
+    rows = asked.run.members().by_name
+    sets = asked.run.ood_sets if asked.ood_set == MEAN else (asked.ood_set,)
+    known, *strangers = (len(rows.get(name, ())) for name in ("id", *sets))
+    return intervals.not_surer_than_pairs(_audited("auroc")(asked), known, strangers)
+
+
+def _strangers_passing(asked: Asked) -> Interval:
+    sets = asked.case.effect.strangers
+    if asked.ood_set == MEAN:
+        return intervals.mean_share(tuple(sets.values()))
+    return _interval(sets[asked.ood_set])
+
+
+def _familiar_passing(asked: Asked) -> Interval:
+    return _interval(asked.case.effect.known)
+
+
+def _interval(found: Passed) -> Interval:
+    return Interval(found.share, found.low, found.high)
+
+
+def _id_accuracy(asked: Asked) -> Interval:
+    right = _right(asked.run, "predicted")
+    return _interval(counted(int(right.sum()), len(right)))
+
+
+def _accuracy_loss(asked: Asked) -> Interval:
+    run, detector = asked.run, asked.detector
+    before = _right(run, "predicted")
+    if detector in run.id_accuracy_after:
+        return intervals.lost(before, _right(run, PREDICTED_AFTER + detector))
+    if detector in run.directions:  # a short-circuit, so answers may have changed
+        raise AbsentError(f"What {detector} does to the answers was not kept: audit again.")
+    return _certain(0)  # it leaves the answers as they are
+
+
+def _accuracy_passing(asked: Asked) -> Interval:
+    _right(asked.run, "predicted")  # there are labels
+    found = decisions.selective_of(asked.run, asked.case.decision)
+    if found is None:
+        raise AbsentError("No familiar picture with a label passes: choose a higher threshold.")
+    return Interval(found.passing, found.low, found.high)
+
+
+def _right(run: Run, column: str) -> NDArray[np.bool_]:
+    """Whether each labelled ID image is named rightly by a column of predictions."""
+    known = run.rows_of(["id"])
+    labelled = known[run.column("label")[known] >= 0]
+    if not len(labelled):
+        raise AbsentError("The familiar pictures have no labels: audit with labels.")
+    return np.asarray(run.column(column)[labelled] == run.column("label")[labelled])
+
+
+def _pictures(role: str | None = None) -> Callable[[Asked], Interval]:
+    """How many pictures were scored, of a role or else of the OOD set that is asked for."""
+
+    def measure(asked: Asked) -> Interval:
+        return _certain(len(asked.run.members().by_name.get(role or asked.ood_set, ())))
+
+    return measure
+
+
+def _inverted(asked: Asked) -> Interval:
+    return _certain(asked.detector in asked.run.inverted)
+
+
+def _certain(number: float) -> Interval:
+    """A figure without doubt."""
+    return Interval(float(number), float(number), float(number))
+
+
+METRICS = (
+    Metric(
+        "fpr95",
+        "Strangers let through, 95 % of familiar kept (FPR95)",
+        _audited("fpr95"),
+        of=Of.DETECTOR,
+        sets=Sets.MEAN,
+    ),
+    Metric(
+        "fpr95_ood_positive",
+        "Familiar flagged, 95 % of strangers caught (FPR95 the other way round)",
+        _audited("fpr95_ood_positive"),
+        of=Of.DETECTOR,
+        sets=Sets.MEAN,
+    ),
+    Metric(
+        "auroc",
+        "Familiar and strange told apart (AUROC)",
+        _auroc,
+        low_is_good=False,
+        of=Of.DETECTOR,
+        sets=Sets.MEAN,
+    ),
+    Metric(
+        "strangers_passing",
+        "Strangers that pass the threshold",
+        _strangers_passing,
+        of=Of.THRESHOLD,
+        sets=Sets.MEAN,
+    ),
+    Metric(
+        "familiar_passing",
+        "Familiar pictures that pass the threshold",
+        _familiar_passing,
+        low_is_good=False,
+        of=Of.THRESHOLD,
+    ),
+    Metric("id_accuracy", "Familiar pictures named rightly", _id_accuracy, low_is_good=False),
+    Metric(
+        "accuracy_passing",
+        "Named rightly of the familiar pictures that pass",
+        _accuracy_passing,
+        low_is_good=False,
+        of=Of.THRESHOLD,
+    ),
+    Metric(
+        "accuracy_loss",
+        "Right names lost by the short-circuit",
+        _accuracy_loss,
+        of=Of.DETECTOR,
+    ),
+    Metric(
+        "calibration_pictures",
+        "Calibration pictures",
+        _pictures("calibration"),
+        unit=Unit.COUNT,
+        low_is_good=False,
+    ),
+    Metric(
+        "familiar_pictures",
+        "Familiar pictures tested",
+        _pictures("id"),
+        unit=Unit.COUNT,
+        low_is_good=False,
+    ),
+    Metric(
+        "stranger_pictures",
+        "Strangers tested",
+        _pictures(),
+        unit=Unit.COUNT,
+        low_is_good=False,
+        sets=Sets.EACH,
+    ),
+    Metric(
+        "inverted",
+        "The detector points the wrong way",
+        _inverted,
+        unit=Unit.FLAG,
+        of=Of.DETECTOR,
+    ),
+)
+"""Every figure that a policy can limit. A new one is an entry here and a line in docs/policy.md."""
+
+BY_NAME = {metric.name: metric for metric in METRICS}

@@ -1,0 +1,49 @@
+"""What is of no more use and nobody else removes: a worker sees to it when it starts."""
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import delete
+from sqlmodel import col
+
+from gsc_core.jobs.database import ENDED, Job, Lane, session
+from gsc_core.jobs.home import home
+from gsc_core.workspace import shares
+
+GONE = ".deleted-"  # how the name of a folder begins that is being deleted
+_PART = ".part-"  # and of one that is not whole yet; see `gsc_core.images.aside`
+_DAY = 86_400.0
+_LOGS = 30 * _DAY
+
+
+def tidy() -> None:
+    """Remove what crashes left a day ago, logs of a month ago, expired shares, yesterday's clicks.
+
+    A looked-at picture is one job, and its result lies in the run's folder: the record of the job
+    tells nothing more. Raises GscError when the index cannot be written.
+    """
+    now = time.time()
+    for kept in ("imagesets", "models", "runs"):
+        for begins in (GONE, _PART):
+            for left in (home() / kept).glob(f"{begins}*"):
+                if _older(left, now - _DAY):
+                    shutil.rmtree(left, ignore_errors=True)
+    files = [(file, now - _DAY) for file in (home() / "shares").glob("*.part")]
+    files += [(log, now - _LOGS) for log in (home() / "logs").glob("*.txt")]
+    for file, since in files:
+        if _older(file, since):
+            with suppress(OSError):
+                file.unlink()
+    shares.prune()
+    with session() as db:
+        old = col(Job.lane) == Lane.EXPLAIN, col(Job.state).in_(ENDED)
+        db.exec(delete(Job).where(*old, col(Job.finished) < now - _DAY))
+
+
+def _older(path: Path, than: float) -> bool:
+    try:
+        return path.lstat().st_mtime < than
+    except OSError:  # another worker has just removed it
+        return False

@@ -1,0 +1,62 @@
+"""The workspace's release policy: `policy.toml` in GSC_HOME, by which every run is judged."""
+
+from pathlib import Path
+
+from gsc_core.errors import GscError, SpecError
+from gsc_core.files import written_aside
+from gsc_core.jobs.home import home
+from gsc_core.release.policy import Policy, read_policy
+
+POLICY_FILE = "policy.toml"
+
+
+def current() -> Policy | None:
+    """The policy that is kept, None when there is none. Raises GscError when it is damaged."""
+    text = kept()
+    if text is None:
+        return None
+    try:
+        return read_policy(text)
+    except SpecError as error:
+        raise GscError(
+            f"The release policy of this workspace ({POLICY_FILE}) is damaged. {error}"
+        ) from error
+
+
+def kept() -> bytes | None:
+    """The text of the policy as somebody gave it, to read or to download."""
+    try:
+        return _path().read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise GscError(
+            f"The release policy of this workspace ({POLICY_FILE}) cannot be read "
+            f"({error.strerror}): remove it and give it again."
+        ) from error
+
+
+def keep(text: str | bytes) -> Policy:
+    """Keep a policy in place of an earlier one. Raises SpecError, and then changes nothing."""
+    policy = read_policy(text)
+    with written_aside(_path()) as part:
+        part.write_bytes(text.encode() if isinstance(text, str) else text)
+    return policy
+
+
+def forget() -> None:
+    """Take the policy away: runs are no longer judged."""
+    _path().unlink(missing_ok=True)
+
+
+def version() -> int:
+    """A number that changes with the policy, 0 for none: a part of the key of caches."""
+    try:
+        found = _path().stat()
+    except OSError:
+        return 0
+    return hash((found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+def _path() -> Path:
+    return home() / POLICY_FILE
