@@ -51,7 +51,6 @@ from gsc_core.cli.output import (
 )
 from gsc_core.cli.report import report
 from gsc_core.cli.watch import watch
-from gsc_core.detectors.catalogue import catalogue_row
 from gsc_core.errors import GscError, SpecError
 from gsc_core.files import disk_full, is_full
 from gsc_core.jobs.allocation import keep_freed_memory
@@ -239,6 +238,7 @@ def list_detectors(
 ) -> None:
     """List the detectors: what each reads, is fitted with, costs, and its settings."""
     from gsc_core.detectors import CATALOGUE
+    from gsc_core.detectors.catalogue import catalogue_row
 
     rows = [catalogue_row(detector) for detector in CATALOGUE]
     if as_json:
