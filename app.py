@@ -8,8 +8,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from gsc_core.jobs.supervisor import keep_workers
-from pages.parts import access, shared_report
-from pages.parts.starting import get_ready
+from pages.parts.entry import access, shared_report
+from pages.parts.entry.starting import get_ready
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
 ICON = (

@@ -36,7 +36,7 @@ from gsc_core.jobs import lane_lock, queue
 from gsc_core.jobs.database import ENDED, Job, Lane, State
 from gsc_core.jobs.limits import cores
 from gsc_core.workspace import audits
-from pages.parts.audit_detectors import USUAL
+from pages.parts.new_audit.detectors import USUAL
 
 DRAWN, SLOWER = 5.0, 1.1  # seconds, times
 IMAGES = {".jpg", ".jpeg", ".png"}

@@ -10,11 +10,11 @@ from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind
 from gsc_core.run.stored import Run
 from gsc_core.workspace import ablations
-from pages.parts import links
-from pages.parts.ablation_charts import factors, gradients, paper, surrogates
-from pages.parts.job import job_progress
-from pages.parts.run import chosen_run
-from pages.parts.text import duration, plain
+from pages.parts.ablation.charts import factors, gradients, paper, surrogates
+from pages.parts.shared import links
+from pages.parts.shared.job import job_progress
+from pages.parts.shared.run import chosen_run
+from pages.parts.shared.text import duration, plain
 
 MARKS = {
     Verdict.HELPS: ":green-badge[:material/trending_down: fewer pass]",

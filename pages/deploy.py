@@ -4,10 +4,10 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.workspace import exports
-from pages.parts.deploy_made import example, shelf, watch
-from pages.parts.deploy_order import order
-from pages.parts.run import chosen_run
-from pages.parts.text import plain
+from pages.parts.deploy.made import example, shelf, watch
+from pages.parts.deploy.order import order
+from pages.parts.shared.run import chosen_run
+from pages.parts.shared.text import plain
 
 WHAT = """\
 One file with everything in it: how a picture is prepared, the classifier, the detector and its

@@ -10,11 +10,11 @@ from gsc_core.errors import GscError
 from gsc_core.workspace.demo import submit_demo
 from gsc_core.workspace.history import RunEntry, history, verdict
 from gsc_core.workspace.runs import DEMO_RUN
-from pages.parts import links
-from pages.parts.audit_entry import card
-from pages.parts.audit_parts import Parts, parts, steps
-from pages.parts.job import job_progress
-from pages.parts.text import plain
+from pages.parts.shared import links
+from pages.parts.shared.audit_parts import Parts, parts, steps
+from pages.parts.shared.job import job_progress
+from pages.parts.shared.run_entry import card
+from pages.parts.shared.text import plain
 
 RECENT = 5
 ESTABLISHED = [d for d in CATALOGUE if not (d.explains or issubclass(d, Ensemble))]

@@ -5,11 +5,11 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.jobs.database import Readiness, StoredSet
 from gsc_core.workspace import imagesets
-from pages.parts import links
-from pages.parts.set_form import add_form
-from pages.parts.set_view import badges, next_step, progress, set_view
-from pages.parts.set_words import summary
-from pages.parts.text import plain
+from pages.parts.image_sets.form import add_form
+from pages.parts.image_sets.view import badges, next_step, progress, set_view
+from pages.parts.image_sets.words import summary
+from pages.parts.shared import links
+from pages.parts.shared.text import plain
 
 ON_A_PAGE = 20
 

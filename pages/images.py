@@ -6,12 +6,12 @@ from gsc_core.errors import GscError
 from gsc_core.run import gallery
 from gsc_core.run.gallery import RunPicture
 from gsc_core.run.stored import Run
-from pages.parts.gallery_order import Order, order, set_name
-from pages.parts.image_view import image_view
-from pages.parts.pictures import MOST, Tile, picture_grid
-from pages.parts.run import chosen_run
-from pages.parts.text import plain
-from pages.parts.try_one import try_one
+from pages.parts.images.order import Order, order, set_name
+from pages.parts.images.try_one import try_one
+from pages.parts.images.view import image_view
+from pages.parts.shared.pictures import MOST, Tile, picture_grid
+from pages.parts.shared.run import chosen_run
+from pages.parts.shared.text import plain
 
 VIEWS = {"gallery": "Gallery", "try": "Try one image"}
 

@@ -5,10 +5,10 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.jobs.database import Readiness, StoredModel
 from gsc_core.workspace import models
-from pages.parts import links
-from pages.parts.model_form import add_form
-from pages.parts.model_view import badge, manage, model_view, progress
-from pages.parts.text import plain
+from pages.parts.models.form import add_form
+from pages.parts.models.view import badge, manage, model_view, progress
+from pages.parts.shared import links
+from pages.parts.shared.text import plain
 
 ON_A_PAGE = 20
 

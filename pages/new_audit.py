@@ -17,17 +17,17 @@ from gsc_core.workspace import audits, models
 from gsc_core.workspace.audits import LONGEST_TITLE, Workload
 from gsc_core.workspace.history import free_title
 from gsc_core.workspace.models import ModelFacts
-from pages.parts import links
-from pages.parts.audit_choices import (
+from pages.parts.new_audit.choices import (
     calibration_of,
     further_settings,
     one_of,
     strangers_of,
 )
-from pages.parts.audit_detectors import chosen_detectors
-from pages.parts.audit_parts import Parts, parts, steps
-from pages.parts.once import again, once
-from pages.parts.text import duration, plain
+from pages.parts.new_audit.detectors import chosen_detectors
+from pages.parts.shared import links
+from pages.parts.shared.audit_parts import Parts, parts, steps
+from pages.parts.shared.once import again, once
+from pages.parts.shared.text import duration, plain
 
 IN_TURN = tuple(kind for kind in Kind if kind.lane is Lane.AUDIT)
 FEW = 100  # calibration pictures under which thresholds are rough

@@ -14,11 +14,11 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.threshold import standing_sentence
 from gsc_core.workspace import release_policy, report_images
-from pages.parts import links
-from pages.parts.job import job_progress
-from pages.parts.report_share import share
-from pages.parts.run import chosen_run, load
-from pages.parts.text import plain
+from pages.parts.report.share import share
+from pages.parts.shared import links
+from pages.parts.shared.job import job_progress
+from pages.parts.shared.run import chosen_run, load
+from pages.parts.shared.text import plain
 
 HEIGHT = 900
 

@@ -5,14 +5,14 @@ import streamlit as st
 
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer, assumption, doubt, subject
-from pages.parts import links
-from pages.parts.results_disagreement import gallery
-from pages.parts.results_gate import release_gate
-from pages.parts.results_scores import scores
-from pages.parts.results_selection import own_choices
-from pages.parts.results_table import table
-from pages.parts.run import chosen_run
-from pages.parts.text import plain
+from pages.parts.results.disagreement import gallery
+from pages.parts.results.gate import release_gate
+from pages.parts.results.scores import scores
+from pages.parts.results.selection import own_choices
+from pages.parts.results.table import table
+from pages.parts.shared import links
+from pages.parts.shared.run import chosen_run
+from pages.parts.shared.text import plain
 
 
 def render() -> None:

@@ -4,10 +4,10 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.workspace.history import Outcome, RunEntry, history
-from pages.parts import links
-from pages.parts.audit_compare import comparison
-from pages.parts.audit_entry import card
-from pages.parts.text import plain
+from pages.parts.runs.compare import comparison
+from pages.parts.shared import links
+from pages.parts.shared.run_entry import card
+from pages.parts.shared.text import plain
 
 ON_A_PAGE = 12
 

@@ -21,13 +21,14 @@ from gsc_core.sentences.threshold import (
     strangers_sentence,
 )
 from gsc_core.sentences.warnings import extreme, rough
-from pages.parts import links, threshold_controls
-from pages.parts.run import chosen_run, load
-from pages.parts.text import plain
-from pages.parts.threshold_controls import Start
-from pages.parts.threshold_pictures import nearest
-from pages.parts.threshold_refusing import refusing
-from pages.parts.threshold_table import classes_table, sets_table
+from pages.parts.shared import links
+from pages.parts.shared.run import chosen_run, load
+from pages.parts.shared.text import plain
+from pages.parts.thresholds import controls
+from pages.parts.thresholds.controls import Start
+from pages.parts.thresholds.pictures import nearest
+from pages.parts.thresholds.refusing import refusing
+from pages.parts.thresholds.table import classes_table, sets_table
 
 ALL_SETS = "All sets, each weighing the same"
 REFUSED = "threshold_refused"  # why the last decision could not be kept
@@ -60,11 +61,11 @@ def _workbench(run: Run) -> None:
                 "Forget the threshold", key="threshold_forget", on_click=_store, args=(run, None)
             )
         return
-    threshold_controls.begin(start)
-    detector = threshold_controls.detector(start)
+    controls.begin(start)
+    detector = controls.detector(start)
     try:
         drawn = _drawn(str(run.path), run.version, detector)
-        decision = threshold_controls.decision(start, detector, drawn)
+        decision = controls.decision(start, detector, drawn)
         found = decisions.effect_of(run, decision)
         calibration = len(run.calibration_scores(detector))
     except GscError as error:

@@ -11,7 +11,7 @@ from streamlit import config
 from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
 
-from pages.parts.access import invited, listens_here_only, sharing
+from pages.parts.entry.access import invited, listens_here_only, sharing
 
 PROVIDER = {
     "redirect_uri": "http://127.0.0.1:8501/oauth2callback",

@@ -235,7 +235,7 @@ def test_every_page_file_starts_at_the_entry_when_run_by_itself(monkeypatch):
 def test_links_and_icons_that_are_found_after_escapes_are_broken_up(monkeypatch):
     """Streamlit turns these into links and emoji in the text that is left once escapes are read."""
     monkeypatch.syspath_prepend(str(ROOT))
-    plain = importlib.import_module("pages.parts.text").plain
+    plain = importlib.import_module("pages.parts.shared.text").plain
     read = re.sub(
         r"\\([^\w\s])", r"\1", plain("www.e.example http://e.example me@e.example :smile: a->b")
     )

@@ -19,7 +19,7 @@ from gsc_core.run.disagreement import MOST, disagreements
 from gsc_core.run.gallery import class_name, ordered, picture_path, pictures
 from gsc_core.run.placement import Place
 from gsc_core.run.stored import Run
-from pages.parts.explanation_view import told_apart
+from pages.parts.images.explanation import told_apart
 
 
 def frame(run: Run) -> pd.DataFrame:

@@ -24,7 +24,7 @@ def shown(job_id: str) -> AppTest:
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import streamlit as st\n"
-        "from pages.parts.job import job_progress\n"
+        "from pages.parts.shared.job import job_progress\n"
         f"job_progress({job_id!r}, 'it')\n"
         "st.caption('the page around it')"
     )

@@ -17,7 +17,7 @@ from gsc_core.detectors.ensemble import PANEL
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, StoredSet, session
 from gsc_core.workspace import imagesets, models
-from pages.parts.audit_detectors import BEST, USUAL
+from pages.parts.new_audit.detectors import BEST, USUAL
 
 TITLES = {each.name: each.title for each in CATALOGUE}
 

@@ -13,7 +13,7 @@ from stored_run import DETECTORS, SETS, own_choices, write_run
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.run.disagreement import disagreements
 from gsc_core.run.stored import Run
-from pages.parts.intervals import styled
+from pages.parts.shared.intervals import styled
 
 OPEN = {"results_disagreement": "true", "results_basis": "true", "results_selection": "true"}
 """The address with the sections open that are drawn only then."""

@@ -1,0 +1,226 @@
+"""The figures of an ablation: factors and curves, the paper's rows, how steady gradients are."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from gsc_core.ablation import BASES, Ablation
+from gsc_core.ablation.comparison import paper_table, reference_rows
+from gsc_core.ablation.findings import premise
+from gsc_core.ablation.gain import Gain, gain
+from gsc_core.ablation.grid import REFERENCE
+from gsc_core.charts import ablation as ablation_charts
+from gsc_core.evaluation.counts import percent
+from pages.parts.shared.text import plain
+
+METRICS = {"fpr95": "Strangers that pass", "auroc": "Told apart"}
+PAPER = "https://arxiv.org/abs/2507.01417"
+_BASES = {"better": "The better setting", "published": "The published setting"}
+_ABOUT = {base.name: base.about for base in BASES}
+_CONFIG = {"displayModeBar": False}
+_WHERE = {"feature": "At the layer", "picture": "In the picture"}
+
+
+@st.fragment
+def factors(run_id: str, found: Ablation) -> None:
+    """One thing changed at a time, beside the curves over how much is cut; redraws alone."""
+    st.subheader("One thing changed at a time", anchor=False)
+    with st.container(horizontal=True, gap="medium"):
+        metric = st.segmented_control(
+            "Measure",
+            list(METRICS),
+            default="fpr95",
+            required=True,
+            format_func=METRICS.__getitem__,
+            key="ablation_metric",
+            help="Strangers that pass: FPR95, the share let through while 95 % of the familiar "
+            "pictures are; lower is better. Told apart: AUROC; higher is better.",
+        )
+        base = st.segmented_control(
+            "Around",
+            list(_BASES),
+            default="better",
+            required=True,
+            format_func=_BASES.__getitem__,
+            key="ablation_base",
+            help=f"Better: {_ABOUT['better']}. Published: {_ABOUT['published']}.",
+        )
+        ood_set = st.selectbox(
+            "Strangers",
+            ["mean", *found.ood_sets],
+            format_func=lambda name: "mean of the sets" if name == "mean" else name,
+            key="ablation_set",
+            width=240,
+        )
+    st.caption(plain(f"Around {_ABOUT[base]}."))
+    left, right = st.columns(2)
+    better = "Lower" if metric == "fpr95" else "Higher"
+    with left:
+        st.plotly_chart(
+            _factors(run_id, found, found.facts.seconds, base, metric, ood_set),
+            key="ablation_factors",
+            config=_CONFIG,
+            alt=f"{METRICS[metric]}, with its interval, for each level of each factor.",
+        )
+        if not found.outdated:
+            st.caption(
+                "A filled dot differs from the setting itself beyond doubt, a hollow one does not: "
+                "both judge the same pictures, so this is surer than whether their lines overlap. "
+                "Point at a dot to read by how much."
+            )
+    with right:
+        st.plotly_chart(
+            _curves(run_id, found, found.facts.seconds, base, metric, ood_set),
+            key="ablation_curves",
+            config=_CONFIG,
+            alt=f"{METRICS[metric]} over the share cut, a line for each way to choose it.",
+        )
+        st.caption(
+            f"{better} is better. A line for each way to choose what is cut, at the deep layer; "
+            "random is the control that any other line must beat. Dotted in both charts: energy, "
+            "with nothing cut."
+        )
+    _references(found, metric, ood_set)
+
+
+def _references(found: Ablation, metric: str, ood_set: str) -> None:
+    """What other readings of the same pass do without any short-circuit, beside both settings."""
+    rows = reference_rows(found, ood_set)
+    gains = [gain(row, metric) if row["base"] == REFERENCE else None for _, row in rows.iterrows()]
+    shown = pd.DataFrame(
+        {
+            METRICS[metric]: _percent(rows, metric),
+            "95 %": _interval(rows, metric),
+            "Points better": _points(gains),
+        }
+    )
+    st.dataframe(
+        shown.set_index(rows["name"].rename("For comparison")),
+        key="ablation_references",
+        alt="Detectors without a short-circuit, and both settings with it.",
+        column_config={
+            "Points better": st.column_config.TextColumn(help=_points_help("the better setting"))
+        },
+    )
+
+
+def paper(found: Ablation) -> None:
+    """The rows of the paper's own ablation, as they come out on this model."""
+    st.subheader("Beside the paper", anchor=False)
+    table = paper_table(found)
+    shown = pd.DataFrame(
+        {
+            "Row of the paper": table["row"],
+            "In the paper": "not at hand",
+            "Here, as published": _percent(table, "fpr95"),
+            "95 %": _interval(table, "fpr95"),
+            "Points better": _points(table["gain"]),
+            "AUROC": _percent(table, "auroc"),
+            "Direction": table["backwards"].map({True: "backwards", False: "right"}),
+            "Learned": _percent(table, "fpr95_learned"),
+        }
+    )
+    shown.loc[shown.index[-1], ["Direction", "Learned"]] = "–"
+    st.dataframe(
+        shown.fillna("not measured"),
+        hide_index=True,
+        key="ablation_paper",
+        alt="The rows of the paper's ablation with the share of strangers that pass here.",
+        column_config={
+            "Points better": st.column_config.TextColumn(
+                help=_points_help("the full method, in the share of strangers that pass")
+            ),
+            "Learned": st.column_config.TextColumn(
+                help="Strangers that pass when the direction is learned on stand-ins for them."
+            ),
+            "Direction": st.column_config.TextColumn(
+                help="Backwards: stand-ins for strangers lose less confidence than familiar "
+                "pictures, the other way round than published."
+            ),
+        },
+    )
+    st.caption(
+        f"Share of strangers that pass (FPR95), mean of the sets. The paper's own figures are not "
+        f"at hand here, and none are made up; see [the paper]({PAPER})."
+    )
+
+
+def gradients(found: Ablation) -> None:
+    """The paper's premise, checked: do the gradients of strangers turn more?"""
+    st.subheader("Do gradients keep their direction?", anchor=False)
+    finding = premise(found)
+    if finding is None:
+        return
+    st.markdown(plain(finding.sentence))
+    columns = st.columns(2)
+    for column, (where, title) in zip(columns, _WHERE.items(), strict=True):
+        told = premise(found, where)
+        column.plotly_chart(
+            ablation_charts.steadiness(found, where),
+            key=f"ablation_steady_{where}",
+            config=_CONFIG,
+            alt=f"{title}: mean cosine of the gradients of each set. {told and told.sentence}",
+        )
+        noise = "noise on the feature" if where == "feature" else "noise on the picture"
+        column.caption(f"{title}: a little {noise}.")
+    st.caption(
+        plain(
+            "How far the gradient of the answer keeps its direction when a little noise is added "
+            f"(mean cosine; 1 = not turned), at {found.facts.consistency_layer}. GSC was "
+            "published on the observation that strangers' gradients turn more."
+        )
+    )
+
+
+def surrogates(found: Ablation) -> None:
+    """How far stand-ins foretell what happens with real strangers."""
+    correlation = found.facts.surrogate_correlation
+    if correlation is None:
+        return
+    told = "well" if correlation >= 0.8 else "in part" if correlation >= 0.4 else "badly"
+    st.markdown(
+        plain(
+            f"Stand-ins made from familiar pictures foretell {told} which setting does best on "
+            f"the real strangers (rank correlation {correlation:.2f})."
+        )
+    )
+
+
+# The seconds an ablation took tell two of them apart; the ablation itself is not hashed.
+@st.cache_data(max_entries=64, show_spinner=False)
+def _factors(
+    run_id: str, _found: Ablation, took: float, base: str, metric: str, ood_set: str
+) -> go.Figure:
+    return ablation_charts.factors(_found, base, metric, ood_set=ood_set)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _curves(
+    run_id: str, _found: Ablation, took: float, base: str, metric: str, ood_set: str
+) -> go.Figure:
+    return ablation_charts.curves(_found, base, metric, ood_set)
+
+
+def _percent(table: pd.DataFrame, column: str) -> pd.Series:
+    values = table[column].astype(float)
+    return values.map(lambda value: percent(value, 1), na_action="ignore")
+
+
+def _interval(table: pd.DataFrame, metric: str) -> pd.Series:
+    ends = (_percent(table, f"{metric}_{end}").str.removesuffix(" %") for end in ("low", "high"))
+    low, high = ends
+    return low + " to " + high
+
+
+def _points(gains: Iterable[Gain | None]) -> list[str]:
+    """By how much a row is better or worse, in points; a dash where it is compared with nothing."""
+    return [found.signed() if isinstance(found, Gain) else "–" for found in gains]
+
+
+def _points_help(than: str) -> str:
+    return (
+        f"Percentage points by which the row is better than {than}; below 0 it is worse. With the "
+        "95 % interval, both judged on the same pictures: they surely differ where it leaves out 0."
+    )

@@ -1,0 +1,118 @@
+"""What was made of a run's detectors: downloads, how to use one, and how to watch what it sees."""
+
+from decimal import ROUND_UP, Decimal, localcontext
+
+import streamlit as st
+
+from gsc_core.deploy.card import Agreement
+from gsc_core.errors import GscError
+from gsc_core.run.stored import Run
+from gsc_core.workspace import exports
+from gsc_core.workspace.exports import CARD_FILE, KEPT, ONNX_FILE, PROGRAM_FILE, StoredExport
+from pages.parts.shared.text import plain, size
+
+_LABELS = {PROGRAM_FILE: "Detector", CARD_FILE: "Card", ONNX_FILE: "ONNX"}
+_HELP = {
+    PROGRAM_FILE: "The program, for PyTorch.",
+    CARD_FILE: "What it is, in figures: keep it beside the program.",
+    ONNX_FILE: "The same, for ONNX Runtime, from pictures resized and cropped already.",
+}
+_TYPES = {CARD_FILE: "application/json"}
+_REFUSED = "deploy_not_deleted"
+
+
+def shelf(run: Run, made: tuple[StoredExport, ...]) -> None:
+    """One card an export, the newest first."""
+    if refused := st.session_state.pop(_REFUSED, None):
+        st.error(plain(refused))
+    if not made:
+        return
+    st.subheader("Made so far", anchor=False)
+    for stored in made:
+        with st.container(border=True):
+            _card(run, stored, newest=stored is made[0])
+    st.caption(f"The newest {KEPT} are kept with the run; an older one makes room.")
+
+
+def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
+    card, decision = stored.card, stored.order.decision
+    st.markdown(f"**{plain(card.detector)}**: {plain(decision.rule.words())}")
+    st.caption(
+        plain(
+            f"Made {card.made:%d %B %Y, %H:%M} UTC. Flags what scores above {card.threshold:.4g}: "
+            f"{card.calibration_flagged:,} of its {card.calibration:,} calibration pictures. "
+            f"{_agreement(card.agreement)}"
+        )
+    )
+    if not stored.current:
+        st.warning("The run was audited again since: this one has the earlier figures.")
+    with st.container(horizontal=True):
+        for file, count in stored.files.items():
+            # Read when somebody asks; a download redraws nothing, which would withdraw the others.
+            st.download_button(
+                f"{_LABELS[file]} ({size(count)})",
+                stored.path(file).read_bytes,
+                file_name=file,
+                mime=_TYPES.get(file, "application/octet-stream"),
+                key=f"deploy_{file.rpartition('.')[2]}_{stored.id}",
+                on_click="ignore",
+                type="primary" if newest and file == PROGRAM_FILE else "secondary",
+                icon=":material/download:",
+                help=_HELP[file],
+            )
+        with st.popover("Delete", key=f"deploy_delete_{stored.id}"):
+            st.markdown("Its files are removed for good; copies that were downloaded stay.")
+            st.button(
+                "Delete the detector",
+                type="primary",
+                key=f"deploy_delete_yes_{stored.id}",
+                on_click=_delete,
+                args=(run.id, stored.id),
+            )
+
+
+def _agreement(found: Agreement) -> str:
+    """How equal it is to the audit, and on which pictures that was seen."""
+    difference = found.largest_difference
+    same = f"the audit's to within {_tiny(difference)}" if difference else "exactly the audit's"
+    if found.against == "reopened audit":
+        return (
+            f"The test pictures are gone: on {found.pictures} made-up ones its scores are {same}."
+        )
+    pictures = "picture" if found.pictures == 1 else "pictures"
+    text = f"On {found.pictures:,} test {pictures} its scores are {same}"
+    if not (otherwise := found.decided_otherwise):
+        return f"{text}."
+    are = "is" if otherwise == 1 else "are"
+    return f"{text}; {otherwise:,} at the very threshold {are} judged otherwise."
+
+
+def _tiny(difference: float) -> str:
+    """Written out and never rounded down: `0.000002`."""
+    with localcontext(prec=1, rounding=ROUND_UP):
+        return f"{+Decimal(str(difference)):f}"
+
+
+def _delete(run_id: str, export_id: str) -> None:
+    try:
+        exports.delete_export(run_id, export_id)
+    except GscError as error:
+        st.session_state[_REFUSED] = str(error)
+
+
+def example(stored: StoredExport) -> None:
+    """The lines that use it, as its card has them."""
+    st.subheader("Use it", anchor=False)
+    st.markdown("Wherever PyTorch is installed:")
+    st.code(stored.card.example, language="python", wrap_lines=True)
+
+
+def watch() -> None:
+    """The command that looks at new pictures with it."""
+    st.subheader("Watch what it sees", anchor=False)
+    st.markdown(
+        "Familiar pictures may change: another camera, a new season, another customer. Let it look "
+        "at new ones from time to time. It says whether more of them are flagged than calibration "
+        "promised. Ask it as often as you like: at most 5 of 100 such watches raise a false alarm."
+    )
+    st.code("gsc watch --detector detector.pt2 --images new-pictures", language="bash")

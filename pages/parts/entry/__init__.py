@@ -1,0 +1,1 @@
+"""What comes before any page: getting ready, the login, a shared report."""

@@ -1,0 +1,122 @@
+"""How a set of pictures is added: uploaded, or a folder of the server."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.jobs.database import StoredSet
+from gsc_core.workspace import imagesets
+from gsc_core.workspace.server_folders import VARIABLE, image_root
+from pages.parts.image_sets.words import ROLE_MEANINGS, ROLE_NAMES
+from pages.parts.shared.once import again, once, uploaded
+from pages.parts.shared.text import plain
+
+LONGEST_NAME = 60
+UPLOAD, SERVER = "Upload", "Folder on the server"
+_TYPES = ["zip", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "heic", "heif", "csv"]
+
+
+def add_form() -> None:
+    """Ask for pictures, a name and a role; once added, the address leads to the new set."""
+    with st.container(border=True, key="set_form"):
+        st.subheader("Add a set", anchor=False)
+        role = st.radio(
+            "What are these pictures?",
+            list(ROLE_NAMES),
+            format_func=ROLE_NAMES.__getitem__,
+            captions=list(ROLE_MEANINGS.values()),
+            key="set_role",
+        )
+        if image_root() is None or _source() == UPLOAD:
+            _upload(role)
+        else:
+            _server_folder(role)
+        _how_to_label()
+
+
+def _source() -> str:
+    chosen: str = st.segmented_control(
+        "Where are they?", [UPLOAD, SERVER], default=UPLOAD, required=True, key="set_source"
+    )
+    return chosen
+
+
+def _upload(role: str) -> None:
+    files = st.file_uploader(
+        "A ZIP of pictures, or picture files",
+        type=_TYPES,
+        accept_multiple_files=True,
+        key="set_files",
+        help="A ZIP is best for more than some 50 pictures, and keeps class folders. Pictures: "
+        "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC.",
+    )
+    streams: list[tuple[str, BinaryIO]] = [(file.name, file) for file in files]
+    name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
+    if st.button("Add set", key="set_add", type="primary"):
+        if not files:
+            st.error("There are no pictures yet: choose some, or wait until they are uploaded.")
+        else:
+            _add(lambda: imagesets.add_upload(streams, name=name, role=role), uploaded(*files))
+    if image_root() is None:
+        st.caption(
+            f"Too many to upload? An operator can allow a folder of this server: set {VARIABLE} "
+            "to its path and start the app again."
+        )
+
+
+def _server_folder(role: str) -> None:
+    folder = st.selectbox(
+        "Folder",
+        _folders(str(image_root())),
+        index=None,
+        placeholder="Choose a folder",
+        key="set_folder",
+        help="Read where it lies: nothing is copied, changed or deleted.",
+    )
+    name = _name(Path(folder).name if folder else "")
+    if st.button("Add set", key="set_add", type="primary", disabled=folder is None):
+        _add(lambda: imagesets.add_folder(folder or "", name=name, role=role), str(folder))
+    else:
+        again("set_add")
+
+
+@st.cache_data(ttl=10, max_entries=4, show_spinner=False)
+def _folders(root: str) -> list[str]:
+    return imagesets.folders()
+
+
+def _name(suggested: str) -> str:
+    suggested = suggested[:LONGEST_NAME]
+    typed = st.text_input(
+        "Name",
+        key="set_name",
+        max_chars=LONGEST_NAME,
+        placeholder=suggested or "Such as: photos from the night shift",
+    )
+    return (typed or "").strip() or suggested
+
+
+def _add(add: Callable[[], StoredSet], of: str) -> None:
+    try:
+        with st.spinner("Storing the pictures…"):
+            set_id = once("set_add", lambda: add().id, of=of)
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
+    # The next run draws no form, so that the one after that finds it empty.
+    st.query_params["set"] = set_id
+    st.rerun()
+
+
+def _how_to_label() -> None:
+    with st.expander("How do I say what is on a picture?", key="set_labels_how"):
+        st.markdown(
+            "With labels, the audit also knows how often the model is right. Either\n"
+            "- a **folder for each class** in the ZIP: `cat/1.jpg`, `dog/7.jpg`; or\n"
+            "- a **table** `labels.csv` beside the pictures, with columns `file` and `label`; or\n"
+            "- **ImageNet's names**: files that begin with `n01440764_`.\n\n"
+            "Labels are the model's class names, or numbers from 0. Strangers need none."
+        )

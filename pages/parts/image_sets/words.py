@@ -1,0 +1,41 @@
+"""The words of image sets: what each role is for, and how far a set is."""
+
+from typing import Literal
+
+from gsc_core.jobs.database import Readiness, StoredSet
+from pages.parts.shared.text import size
+
+ROLE_NAMES = {
+    "id": "Familiar pictures",
+    "ood": "Strangers",
+    "calibration": "Calibration",
+}
+ROLE_MEANINGS = {
+    "id": "What your model was made for (in-distribution, ID).",
+    "ood": "What it was never meant to see (out-of-distribution, OOD).",
+    "calibration": "More familiar pictures, to set thresholds by. Optional: an audit can set "
+    "some of the familiar ones apart instead.",
+}
+Colour = Literal["blue", "red"]
+BADGES: dict[Readiness, tuple[str, str, Colour]] = {
+    Readiness.WAITING: ("Being read", ":material/hourglass_top:", "blue"),
+    Readiness.REFUSED: ("Cannot be used", ":material/close:", "red"),
+}
+
+
+def summary(stored: StoredSet) -> str:
+    """A line about a set that was read: `1,000 pictures, 12 classes, 45 MB`."""
+    parts = [counted(stored.images, "picture")]
+    if stored.labels:
+        parts.append(counted(stored.labels, "class", "classes"))
+    elif stored.role == "id":
+        parts.append("no labels")
+    left_out = stored.broken + stored.duplicates
+    if left_out:
+        parts.append(f"{left_out:,} left out")
+    return ", ".join([*parts, size(stored.bytes)])
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number and its noun: `1 picture`, `1,200 pictures`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

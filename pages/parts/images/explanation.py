@@ -1,0 +1,212 @@
+"""What a look into the network found, for a picture of the run or one that a person tried."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from gsc_core.charts.image import TITLES, channel_bars
+from gsc_core.evaluation.counts import percent
+from gsc_core.explanation import ClassShare, Explanation
+from gsc_core.images.overlay import overlaid
+from gsc_core.run import gallery
+from gsc_core.run.placement import Place
+from gsc_core.run.stored import Run
+from gsc_core.workspace.image_results import Judged
+from pages.parts.shared.pictures import Tile, picture_grid
+from pages.parts.shared.text import plain
+
+SHOWN = 10  # channels until somebody asks for more
+LEADING = 3  # classes before and after
+
+
+def picture_seen(found: Judged) -> None:
+    """The picture as the model saw it, and where the short-circuited channels look."""
+    heat = None
+    if found.heat is not None:
+        show = st.toggle(
+            "Show where GSC cuts",
+            value=True,
+            key="images_heat",
+            help="Bright: the short-circuited channels spoke for the answer here.",
+        )
+        heat = found.heat if show else None
+    try:
+        data = found.crop.read_bytes()
+        data = data if heat is None else overlaid(data, heat.read_bytes())
+    except OSError:
+        st.caption("The picture as the model saw it is gone: have it explained again.")
+        return
+    alt = f"{found.name} as the model saw it"
+    st.image(data, alt=alt if heat is None else f"{alt}, with a heat map", width="stretch")
+    st.caption("As the model saw it: resized and cropped.")
+    if found.explanation is not None and found.explanation.no_heat is not None:
+        st.caption(plain(f"No heat map: {found.explanation.no_heat}."))
+
+
+def why(run: Run, found: Judged, label: int | None) -> None:
+    """The prediction before and after the short-circuit, in words and as a table."""
+    told = found.explanation
+    if told is None:
+        seen = gallery.class_name(run, found.predicted)
+        st.markdown(plain(f"The model calls it {seen}, {_percent(found.confidence)} sure."))
+        st.info(plain(found.unexplained or "There is no explanation."))
+        return
+    st.markdown(plain(_in_words(told)))
+    if label is not None:
+        right = "right" if label == told.before[0].index else "wrong"
+        st.caption(plain(f"It is {gallery.class_name(run, label)}: the model is {right}."))
+    _classes(told)
+    if told.same_for_class:
+        st.caption(
+            "After the cut this network is linear, so the same channels are switched off for every "
+            "picture of this class."
+        )
+
+
+def channels(found: Judged) -> None:
+    """What the leading channels do, beside what they usually do on familiar pictures."""
+    told = found.explanation
+    if told is None:
+        return
+    st.subheader("The channels behind the answer", anchor=False)
+    most = len(told.channels)
+    count = min(SHOWN, most)
+    if most > 1:
+        count = st.slider(
+            "Channels", 1, most, count, key="images_k", help="How many of the leading ones to show."
+        )
+    some_left = any(not each.short_circuited for each in told.channels[:count])
+    left_alone = "; hatched blue: left alone" if some_left else ""
+    st.caption(
+        f"The {count} leading of {told.channel_count:,} channels at layer {plain(told.split)}, by "
+        f"number. Orange: switched off, whole or in part{left_alone}. "
+        "Grey brackets: the middle 90 % of familiar pictures; a bar beyond its bracket is unusual."
+    )
+    for column, reading in zip(st.columns(len(TITLES)), TITLES, strict=True):
+        column.plotly_chart(
+            channel_bars(told.channels[:count], reading),
+            key=f"images_channels_{reading}",
+            config={"displayModeBar": False},
+            alt=f"{TITLES[reading]} of {count} channels beside their usual range",
+        )
+
+
+def places_table(places: Sequence[Place]) -> None:
+    """Where each detector's score lies among familiar pictures."""
+    st.subheader("What each detector says", anchor=False)
+    frame = pd.DataFrame(
+        {
+            "Detector": [each.detector for each in places],
+            "Verdict": [_verdict(each) for each in places],
+            "Stranger than": [each.percentile for each in places],
+            "Score": [each.score for each in places],
+            "Threshold": [each.threshold for each in places],
+        }
+    )
+    percentile = st.column_config.ProgressColumn(
+        "Stranger than … of familiar pictures", min_value=0, max_value=100, format="%.0f %%"
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="images_places",
+        column_config={"Stranger than": percentile},
+        placeholder="–",
+        height="content" if len(places) <= 30 else 720,
+        alt="For each detector: its verdict, and the share of familiar pictures that score lower",
+    )
+    st.caption("Thresholds let 95 % of the calibration pictures through, or are the run's own.")
+
+
+def neighbours(run: Run, found: Judged) -> None:
+    """The calibration pictures most like this one, to the model's eye."""
+    if not found.nearest:
+        return
+    st.subheader("The familiar pictures nearest to it", anchor=False)
+    st.caption("Of those it was calibrated with, by the cosine of the features: 1 is the same.")
+    tiles = []
+    near = gallery.pictures(run, [each.row for each in found.nearest])
+    for one, picture in zip(found.nearest, near, strict=True):
+        known = picture.label if picture.label is not None else picture.predicted
+        name = gallery.class_name(run, known)
+        tiles.append(
+            Tile(
+                picture.path,
+                f"{one.similarity:.2f} · {name}",
+                f"{picture.file}, {name}, similarity {one.similarity:.2f}",
+                ("images", {"run": run.id, "image": str(one.row)}),
+            )
+        )
+    picture_grid(tiles)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Three digits, with a real minus sign."""
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def told_apart(score: float, threshold: float) -> tuple[str, str]:
+    """Two numbers with three digits, or as many more as it takes to see which is the higher."""
+    texts = number(score), number(threshold)
+    for digits in range(4, 10):
+        if texts[0] != texts[1] or score == threshold:
+            break
+        texts = number(score, digits), number(threshold, digits)
+    return texts
+
+
+def _in_words(told: Explanation) -> str:
+    first, then = told.before[0], told.after[0]
+    text = f"The model calls it {_name(first)} and is {_percent(first.share)} sure. "
+    cut = f"{told.channels_touched:,} of {told.channel_count:,} channels"
+    if told.settings.get("granularity") == "element":
+        cut = f"{percent(told.short_circuited_share, 0)} of the feature's values, in {cut}"
+    text += (
+        f"GSC switches off {cut}, those that this answer hangs on: its logit goes from "
+        f"{number(told.logit_before)} to {number(told.logit_after)}, and "
+    )
+    if then.index == first.index:
+        return text + f"the model stays with it, {_percent(then.share)} sure."
+    return text + f"the model would rather say {_name(then)}, {_percent(then.share)} sure."
+
+
+def _classes(told: Explanation) -> None:
+    before = {each.index: each for each in told.before}
+    after = {each.index: each for each in told.after}
+    classes = list(dict.fromkeys([*list(before)[:LEADING], *list(after)[:LEADING]]))
+    frame = pd.DataFrame(
+        {
+            "Class": [_name((before | after)[index]) for index in classes],
+            "Before": [_share(before, index) for index in classes],
+            "After": [_share(after, index) for index in classes],
+        }
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="images_classes",
+        placeholder="–",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.1f %%") for name in ("Before", "After")
+        },
+        alt="The likeliest classes before and after the short-circuit, in percent",
+    )
+
+
+def _share(shares: dict[int, ClassShare], index: int) -> float | None:
+    return 100 * shares[index].share if index in shares else None
+
+
+def _name(one: ClassShare) -> str:
+    return one.name if one.name is not None else f"class {one.index}"
+
+
+def _verdict(place: Place) -> str:
+    if place.threshold is None:
+        return "no threshold"
+    return "flagged" if place.outside else "let through"
+
+
+def _percent(share: float) -> str:
+    return "over 99.9 %" if share > 0.9995 else percent(share, 1)

@@ -1,0 +1,195 @@
+"""One picture of a run: what the model says, what the detectors say, and why."""
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
+from gsc_core.images.thumbnails import thumbnail
+from gsc_core.jobs import queue
+from gsc_core.run import gallery
+from gsc_core.run.gallery import RunPicture
+from gsc_core.run.placement import Place, places_of
+from gsc_core.run.stored import Run
+from gsc_core.workspace import explanations
+from gsc_core.workspace.explanations import StoredExplanation
+from pages.parts.images.explanation import (
+    channels,
+    neighbours,
+    number,
+    picture_seen,
+    places_table,
+    told_apart,
+    why,
+)
+from pages.parts.images.order import order, set_name
+from pages.parts.shared.job import job_progress
+from pages.parts.shared.pictures import MOST
+from pages.parts.shared.text import plain
+
+SIDE = 512  # pixels of the picture before a worker has looked at it
+
+
+def image_view(run: Run, asked: str) -> None:
+    """Show the row that the address names; one that is not the run's is a sentence."""
+    try:
+        row = _row(asked)
+        (picture,) = gallery.pictures(run, [row])
+    except GscError as error:
+        st.error(plain(str(error)))
+        _to_all(None)
+        return
+    _ways(run, row)
+    found = places_of(run, row)
+    st.header(plain(_headline(picture, found[0])), anchor=False)
+    st.markdown(plain(_reason(found[0])))
+    left, right = st.columns([2, 3], gap="large")
+    with right:
+        st.caption(plain(f"{picture.file} · {set_name(_set(picture))}"))
+        try:
+            explanation = _explained(run, picture)
+        except GscError as error:  # the rest of the page does not hang on it
+            st.warning(plain(str(error)))
+            explanation = None
+    with left:
+        if explanation is None:
+            _picture(run, picture)
+        else:
+            picture_seen(explanation)
+    if explanation is not None:
+        channels(explanation)
+    places_table(found)
+    if explanation is not None:
+        neighbours(run, explanation)
+
+
+def _row(asked: str) -> int:
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
+        raise GscError("A picture is named by its number: choose one from the gallery.")
+    return int(asked)
+
+
+def _ways(run: Run, row: int) -> None:
+    """Back to the gallery, and on to its neighbours there."""
+    buttons = st.container(horizontal=True, vertical_alignment="center")
+    with st.expander("The gallery's order and filters", key="images_filters"):
+        rows = order(run).rows
+    at = np.flatnonzero(rows == row)
+    place = int(at[0]) if len(at) else None
+    with buttons:
+        _to_all(place)
+        for label, key, step, icon, shortcut in (
+            ("Previous", "images_previous", -1, ":material/arrow_back:", "Left"),
+            ("Next", "images_next", 1, ":material/arrow_forward:", "Right"),
+        ):
+            to = None if place is None else place + step
+            there = to is not None and 0 <= to < len(rows)
+            st.button(
+                label,
+                key=key,
+                icon=icon,
+                shortcut=shortcut,
+                disabled=not there,
+                on_click=_go,
+                args=(int(rows[to]) if there and to is not None else row,),
+            )
+        if place is None:
+            st.caption("Not among the pictures that the filters leave.")
+        else:
+            st.caption(f"{place + 1:,} of {len(rows):,}")
+
+
+def _to_all(place: int | None) -> None:
+    st.button(
+        "All pictures",
+        key="images_all",
+        icon=":material/grid_view:",
+        on_click=_back,
+        args=(place,),
+    )
+
+
+def _go(row: int) -> None:
+    st.query_params["image"] = str(row)
+
+
+def _back(place: int | None) -> None:
+    st.query_params.pop("image", None)
+    st.query_params["images_page"] = str(1 if place is None else place // MOST + 1)
+
+
+def _headline(picture: RunPicture, place: Place) -> str:
+    kind = {"id": "A familiar picture", "calibration": "A calibration picture"}.get(
+        picture.role, f"A stranger from {picture.set}"
+    )
+    verdict, right = ("flagged", "ood") if place.outside else ("let through", "id")
+    mistake = {"id": ": a false alarm", "ood": ": missed"}.get(picture.role, "")
+    return f"{kind}, {verdict}{'' if picture.role == right else mistake}"
+
+
+def _reason(place: Place) -> str:
+    above = f"as high as or higher than {place.share_below} of the familiar pictures"
+    if place.threshold is None:
+        score = number(place.score)
+        return (
+            f"{place.detector} scores it {score}, {above}; there are too few calibration pictures "
+            "to set an alarm."
+        )
+    score, threshold = told_apart(place.score, place.threshold)
+    side = "above" if place.outside else "not above"
+    return f"{place.detector} scores it {score}, {above}, and {side} the threshold of {threshold}."
+
+
+def _set(picture: RunPicture) -> str:
+    return picture.set if picture.role == "ood" else picture.role
+
+
+def _picture(run: Run, picture: RunPicture) -> None:
+    try:
+        path = gallery.picture_path(run, picture.role, picture.set, picture.file)
+        data = _large(str(path), path.stat().st_mtime_ns)
+        st.image(data, alt=f"The picture {picture.file}", width="stretch")
+    except (GscError, OSError) as error:
+        st.warning(plain(str(error)))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _large(path: str, version: int) -> bytes:
+    return thumbnail(Path(path), SIDE)
+
+
+def _explained(run: Run, picture: RunPicture) -> StoredExplanation | None:
+    """What the model says before and after; while a worker looks, how far it is."""
+    able = explanations.explainers(run)
+    detector = able[0]
+    if len(able) > 1:
+        detector = st.selectbox(
+            "Explained by", able, key="images_explainer", bind="query-params", width=280
+        )
+    found = explanations.explanation(run.id, picture.row, detector)
+    if found is not None:
+        why(run, found, picture.label)
+        return found
+    seen = gallery.class_name(run, picture.predicted)
+    st.markdown(plain(f"The model calls it {seen} and is {percent(picture.confidence, 0)} sure."))
+    _progress(run, picture, detector)
+    return None
+
+
+def _progress(run: Run, picture: RunPicture, detector: str) -> None:
+    """Ask for the explanation once; after a cancel, only when told to."""
+    mark = f"images_asked_{run.id}_{picture.row}_{detector}"
+    job = explanations.asked(run.id, picture.row, detector)
+    if job is None:
+        again = mark in st.session_state
+        if again and not st.button("Explain this picture", key="images_explain"):
+            return
+        explanations.ask(run.id, picture.row, detector)
+        job = explanations.asked(run.id, picture.row, detector)
+    st.session_state[mark] = True
+    if job is not None:
+        if job.state in queue.WAITING:
+            st.caption("Looking inside the network; the first picture takes some ten seconds.")
+        job_progress(job.id, "images_job")

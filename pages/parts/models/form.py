@@ -1,0 +1,152 @@
+"""How a model is added: its file and what belongs to it; and how that is changed afterwards."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from gsc_core.classifier import Preprocessing, architectures
+from gsc_core.errors import GscError
+from gsc_core.jobs.database import StoredModel
+from gsc_core.workspace import models
+from pages.parts.models.preprocessing import preprocessing_form
+from pages.parts.shared.once import once, uploaded
+from pages.parts.shared.text import plain
+
+EXPORT = """import torch
+
+images = torch.randn(2, 3, 224, 224)
+batch = torch.export.Dim("batch")
+program = torch.export.export(model.eval(), (images,), dynamic_shapes=({0: batch},))
+torch.export.save(program, "model.pt2")"""
+
+
+def add_form() -> None:
+    """Ask for a model file; once it is added, the address leads to its record."""
+    with st.container(border=True, key="model_form"):
+        st.subheader("Add a model", anchor=False)
+        file = st.file_uploader(
+            "Model file",
+            type=[suffix.removeprefix(".") for suffix in models.SUFFIXES],
+            key="model_file",
+            help="A whole program (.pt2), or weights (.safetensors, .pt, .pth) for an architecture "
+            "that you name. Files that could run code are refused.",
+        )
+        whole = file is not None and file.name.lower().endswith(".pt2")
+        name = st.text_input(
+            "Name",
+            key="model_name",
+            max_chars=models.LONGEST_NAME,
+            placeholder=Path(file.name).stem if file else "Taken from the file",
+        )
+        architecture = _architecture("model", None, whole)
+        with st.expander("Preprocessing and class names (optional)", key="model_more"):
+            fits, preprocessing = _preprocessing("model", architecture, None)
+            class_names = _class_names("model")
+        if st.button("Add model", key="model_add", type="primary", disabled=not fits):
+            _add(file, name, architecture, preprocessing, class_names)
+        with st.expander("How do I get such a file?", key="model_how"):
+            st.markdown(
+                "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
+                "memory, run this with the size of its pictures:"
+            )
+            st.code(EXPORT, language="python")
+
+
+def revise_form(stored: StoredModel) -> None:
+    """Change how a stored model is loaded, and have it checked again."""
+    spec = models.spec_of(stored)
+    whole = spec.checkpoint is not None and spec.checkpoint.suffix.lower() == ".pt2"
+    architecture = _architecture("revise", spec.architecture, whole)
+    fits, preprocessing = _preprocessing("revise", architecture, _preprocessing_now(stored))
+    class_names = _class_names("revise")
+    if st.button("Save and check again", key="revise_save", disabled=not fits):
+        try:
+            models.revise_model(
+                stored.id,
+                architecture=architecture,
+                preprocessing=preprocessing,
+                class_names=class_names,
+            )
+        except GscError as error:
+            st.error(plain(str(error)))
+            return
+        st.rerun()
+
+
+def _add(
+    file: UploadedFile | None,
+    name: str | None,
+    architecture: str | None,
+    preprocessing: Preprocessing | None,
+    class_names: BinaryIO | None,
+) -> None:
+    if file is None:
+        st.error("There is no model file yet: choose one, or wait until it is uploaded.")
+        return
+
+    def add() -> str:
+        return models.add_model(
+            file,
+            file.name,
+            name=name or _from_file(file.name),
+            architecture=architecture,
+            preprocessing=preprocessing,
+            class_names=class_names,
+        ).id
+
+    try:
+        st.query_params["model"] = once("model_add", add, of=uploaded(file))
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
+    st.rerun()
+
+
+def _from_file(file_name: str) -> str:
+    """A name for who gave none: the file's, as far as it can be shown."""
+    stem = "".join(c for c in Path(file_name).stem if c.isprintable())
+    return stem.strip()[: models.LONGEST_NAME] or "Model"
+
+
+def _architecture(prefix: str, now: str | None, whole: bool) -> str | None:
+    names = architectures.names()
+    chosen = st.selectbox(
+        "Architecture",
+        names,
+        index=names.index(architectures.resolve(now)) if now else None,
+        placeholder="Not needed: the .pt2 has it" if whole else "Only needed for weights",
+        disabled=whole,
+        key=f"{prefix}_architecture",
+        help="Weights alone do not say what network they belong to. Type a part of the name, such "
+        "as resnet18. A .pt2 file carries its own; a .safetensors file may.",
+    )
+    return None if whole else chosen
+
+
+def _preprocessing(
+    prefix: str, architecture: str | None, stored: Preprocessing | None
+) -> tuple[bool, Preprocessing | None]:
+    """Whether what was typed can be used, and the preprocessing (None: as the file says)."""
+    try:
+        return True, preprocessing_form(prefix, architecture, stored)
+    except GscError as error:
+        st.error(plain(str(error)))
+        return False, None
+
+
+def _preprocessing_now(stored: StoredModel) -> Preprocessing | None:
+    """As it was asked for, else as it was found."""
+    asked = models.spec_of(stored).preprocessing
+    return asked or (models.facts_of(stored).preprocessing if stored.facts else None)
+
+
+def _class_names(prefix: str) -> BinaryIO | None:
+    return st.file_uploader(
+        "Class names (optional)",
+        type=["txt", "json"],
+        key=f"{prefix}_class_names",
+        help="A text file with one name a line in the order of the model's outputs, or a JSON "
+        "list. Without it classes are shown by number.",
+    )

@@ -1,0 +1,158 @@
+"""Which model, pictures, layer and device an audit takes: the widgets, and what they say."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from gsc_core.jobs.database import StoredModel, StoredSet
+from gsc_core.workspace.models import ModelFacts
+from pages.parts.shared.audit_parts import labels
+
+
+def one_of(label: str, key: str, records: Sequence[StoredModel | StoredSet], **more: Any) -> Any:
+    """One of the records; the address keeps the choice."""
+    names, by_id = labels(records), {each.id: each for each in records}
+    chosen = st.selectbox(
+        label, list(by_id), format_func=names.__getitem__, key=key, bind="query-params", **more
+    )
+    return by_id[chosen or records[0].id]
+
+
+def calibration_of(sets: Sequence[StoredSet]) -> StoredSet | float:
+    """A set of calibration pictures, or the share of the familiar ones to set apart."""
+    apart = "Set apart some of the familiar pictures"
+    names = {"": apart} | labels(sets)
+    chosen = st.selectbox(
+        "Pictures to calibrate with",
+        list(names),
+        format_func=names.__getitem__,
+        key="audit_calibration",
+        bind="query-params",
+        help="Detectors and thresholds learn from them what is usual. They are never judged.",
+    )
+    if chosen:
+        return next(each for each in sets if each.id == chosen)
+    percent: int = st.slider(
+        "Share set apart, in percent",
+        min_value=5,
+        max_value=95,
+        value=50,
+        step=5,
+        format="%d %%",
+        key="audit_share",
+        bind="query-params",
+    )
+    return percent / 100
+
+
+def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
+    """The sets of strangers; at least one is needed, and none is an answer too."""
+    names, by_id = labels(sets), {each.id: each for each in sets}
+    chosen = st.multiselect(
+        "Pictures it was never meant to see",
+        list(by_id),
+        default=[sets[0].id],
+        format_func=names.__getitem__,
+        key="audit_ood_sets",
+        bind="query-params",
+        wrap=True,
+        help="Out-of-distribution (OOD) sets. Several kinds, near and far, tell more than one.",
+    )
+    return tuple(by_id[each] for each in chosen)
+
+
+def further_settings(facts: ModelFacts) -> dict[str, Any]:
+    """What a beginner leaves alone, as further fields of `AuditSpec`."""
+    with st.expander("Layer, device, precision, seed, batch size", key="audit_more"):
+        usual = next((at for at, split in enumerate(facts.splits) if split.default), None)
+        about = {
+            split.name: f"{split.name}: {' × '.join(map(str, split.shape))}"
+            + (", usual" if split.default else "")
+            + (", linear after it" if split.linear else "")
+            for split in facts.splits
+        }
+        split = st.selectbox(
+            "Layer at which GSC cuts the network",
+            list(about),
+            index=usual,
+            format_func=about.__getitem__,
+            key="audit_split",
+            bind="query-params",
+            placeholder="This network cannot be cut: GSC will be left out",
+            help="The usual one is the last convolutional block. Where all after the cut is "
+            "linear, the gradient is the same for every picture of a class.",
+        )
+        left, middle, right = st.columns(3)
+        device = left.selectbox(
+            "Device",
+            ["auto", "cpu", "cuda", "mps"],
+            key="audit_device",
+            bind="query-params",
+            help="auto takes a graphics card when there is one.",
+        )
+        # Floats: Streamlit fails on an infinity in the address where it wants an integer.
+        seed = middle.number_input(
+            "Seed",
+            min_value=0.0,
+            max_value=2.0**31 - 1,
+            value=0.0,
+            step=1.0,
+            format="%.0f",
+            key="audit_seed",
+            bind="query-params",
+            help="Of everything random, such as which pictures are set apart.",
+        )
+        batch_size = right.number_input(
+            "Batch size",
+            min_value=1.0,
+            max_value=4096.0,
+            value=None,
+            step=1.0,
+            format="%.0f",
+            placeholder="auto",
+            key="audit_batch",
+            help="Images at a time. auto takes 8 on a processor; on a graphics card it tries "
+            "which is fastest where there are thousands of images, and takes 64 for fewer.",
+            bind="query-params",
+        )
+        precision, compiled = _arithmetic(on_cuda=facts.device.startswith("cuda"))
+    chosen = None if usual is not None and split == facts.splits[usual].name else split
+    batch = None if batch_size is None else round(batch_size)
+    return {
+        "split": chosen,
+        "device": device,
+        "precision": precision,
+        "compiled": compiled,
+        "seed": round(seed),
+        "batch_size": batch,
+    }
+
+
+def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:
+    """In which numbers the network computes, and whether it is compiled first."""
+    left, right = st.columns(2, vertical_alignment="bottom")
+    names = {
+        "auto": "auto: fast and close",
+        "float32": "float32: nothing rounded",
+        "bf16": "bf16: fastest, scores differ",
+    }
+    precision = left.selectbox(
+        "Precision",
+        list(names),
+        format_func=names.__getitem__,
+        key="audit_precision",
+        bind="query-params",
+        help="auto is float32 on a processor, and TF32 on a graphics card: scores there move by a "
+        "hundredth of their spread. With bf16 they move by up to twice of it, and shares by "
+        "several in a hundred; a detector of such an audit cannot be exported.",
+    )
+    compiled = right.checkbox(
+        "Compile first (CUDA)",
+        key="audit_compiled",
+        bind="query-params",
+        help="Takes a minute or more, and is kept only where it is seen to be faster. For tens of "
+        "thousands of images; this machine needs a CUDA graphics card for it.",
+        disabled=not on_cuda,
+    )
+    return precision, compiled and on_cuda

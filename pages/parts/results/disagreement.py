@@ -1,0 +1,105 @@
+"""Pictures that GSC and another detector judge differently."""
+
+import streamlit as st
+
+from gsc_core.detectors.ensemble import AutoEnsemble
+from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import percent
+from gsc_core.run.disagreement import MOST, Disagreement, disagreements
+from gsc_core.run.gallery import RunPicture, class_name, pictures
+from gsc_core.run.stored import Run
+from pages.parts.shared.pictures import Tile, picture_grid
+from pages.parts.shared.run import load
+from pages.parts.shared.text import plain
+
+OURS = ("gsc", AutoEnsemble.name)
+"""How the names of detectors begin that short-circuit."""
+
+
+@st.fragment
+def gallery(run: Run) -> None:
+    """Choose two detectors and see where they differ; drawn when opened, redraws alone."""
+    if len(run.detectors) < 2:
+        return
+    title = "**Where two detectors disagree**: the pictures that one flags and the other lets pass"
+    key = "results_disagreement"
+    with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
+        if section.open:
+            _compare(run)
+
+
+def _compare(run: Run) -> None:
+    ours, theirs = _pair(run)
+    left, right = st.columns(2)
+    one = left.selectbox("One detector", ours, key="results_gsc")
+    others = [name for name in (*theirs, *run.detectors) if name != one]
+    other = right.selectbox("Compared with", list(dict.fromkeys(others)), key="results_baseline")
+    try:
+        found = _disagreements(str(run.path), run.version, one, other)
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return
+    differing = sum(group.count for group in found)
+    if not differing:
+        st.info("They agree on every picture, when each lets 95 % of familiar pictures through.")
+        return
+    st.caption(
+        f"They differ on {differing:,} pictures, when each lets 95 % of familiar pictures through."
+    )
+    choice = st.radio(
+        "Pictures",
+        range(len(found)),
+        index=next(i for i, group in enumerate(found) if group.count),
+        format_func=lambda i: _in_words(found[i]),
+        key="results_group",
+        label_visibility="collapsed",
+    )
+    _show(run, found[choice])
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing the two…")
+def _disagreements(path: str, version: int, one: str, other: str) -> tuple[Disagreement, ...]:
+    return disagreements(load(path, version), one, other)
+
+
+def _pair(run: Run) -> tuple[list[str], list[str]]:
+    """GSC detectors and the others, the best first; when one kind is missing, all of them."""
+    ranked = run.ranked()
+    ours = [name for name in ranked if name.startswith(OURS)]
+    theirs = [name for name in ranked if name not in ours]
+    return ours or ranked, theirs
+
+
+def _in_words(group: Disagreement) -> str:
+    kind = "Strangers" if group.strangers else "Familiar pictures"
+    verb = "caught" if group.strangers else "wrongly flagged"
+    return plain(
+        f"{kind} {verb} by {group.flagged_by} alone, let through by {group.passed_by}: "
+        f"{group.count:,} of {group.of:,}"
+    )
+
+
+def _show(run: Run, group: Disagreement) -> None:
+    if not group.count:
+        st.caption("There is no such picture.")
+        return
+    try:
+        picture_grid([_tile(run, picture) for picture in pictures(run, group.rows)])
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return
+    text = "Under each picture: what the classifier takes it for, and how sure it is."
+    if group.count > MOST:
+        text = f"The {MOST} on which they are furthest apart. {text}"
+    st.caption(text)
+
+
+def _tile(run: Run, picture: RunPicture) -> Tile:
+    seen = class_name(run, picture.predicted)
+    origin = "Familiar" if picture.role == "id" else picture.set
+    return Tile(
+        path=picture.path,
+        caption=f"{seen}, {percent(picture.confidence, 0)}",
+        alt=f"{picture.file} of {origin}, which the classifier takes for {seen}",
+        link=("images", {"run": run.id, "image": str(picture.row)}),
+    )

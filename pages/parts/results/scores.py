@@ -1,0 +1,105 @@
+"""One detector's scores: histograms of each set, and the curves of every possible threshold."""
+
+from typing import Literal
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from gsc_core.charts import scores as score_charts
+from gsc_core.errors import GscError
+from gsc_core.evaluation.metrics import curve
+from gsc_core.run.set_colours import SetColours
+from gsc_core.run.stored import Run
+from pages.parts.shared.run import load
+from pages.parts.shared.text import plain
+
+MOST_SETS = 12
+CURVES = {
+    "roc": "ROC",
+    "ood": "Precision: strangers",
+    "id": "Precision: familiar",
+}
+READING = {
+    "roc": "Every point is a threshold. The higher the line on the left, the fewer strangers pass "
+    "while familiar pictures do.",
+    "ood": "Every point is a threshold: of the pictures it flags, how many are strangers.",
+    "id": "Every point is a threshold: of the pictures it lets through, how many are familiar.",
+}
+
+
+@st.fragment
+def scores(run: Run) -> None:
+    """Choose a detector and see its scores; redraws alone."""
+    st.subheader("How far apart a detector sees them", anchor=False)
+    best = run.detectors.index(run.best().detector)
+    left, right = st.columns(2)
+    detector = left.selectbox(
+        "Detector", run.detectors, index=best, key="results_detector", bind="query-params"
+    )
+    kind = right.segmented_control(
+        "Curve",
+        list(CURVES),
+        default="roc",
+        required=True,
+        format_func=CURVES.__getitem__,
+        key="results_curve",
+        wrap=True,
+        help="ROC: familiar pictures let through against strangers let through (TPR, FPR). "
+        "Precision: how much of what a threshold picks is right, over the share it picks "
+        "(precision and recall).",
+    )
+    left.caption(_about(run, detector))
+    log_x = right.toggle(
+        "Logarithmic scale",
+        key="results_log",
+        help="Spreads the left end out, where only a few pictures are let through or flagged.",
+    )
+    if detector in run.inverted:
+        st.warning(
+            "This detector points the wrong way: strangers, or stand-ins for them, score lower "
+            "than familiar pictures, not higher."
+        )
+    try:
+        histogram, line = _figures(str(run.path), run.version, detector, kind, log_x)
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return
+    left, right = st.columns(2)
+    options = {"displayModeBar": False}
+    with left:
+        alt = f"Histograms of the outlier scores of {detector}: ID against each OOD set."
+        st.plotly_chart(histogram, key="results_histogram", config=options, alt=alt)
+    with right:
+        alt = f"{CURVES[kind]} curve of {detector} for each OOD set."
+        st.plotly_chart(line, key="results_roc", config=options, alt=alt)
+        st.caption(READING[kind])
+    if len(run.ood_sets) > MOST_SETS:
+        st.caption(f"The first {MOST_SETS} of {len(run.ood_sets)} sets are drawn.")
+
+
+@st.cache_data(max_entries=128, show_spinner="Reading the scores…")
+def _figures(
+    path: str, version: int, detector: str, kind: str, log_x: bool
+) -> tuple[go.Figure, go.Figure]:
+    run = load(path, version)
+    found = run.scores(detector)
+    shown = dict(list(found.items())[: MOST_SETS + 1])
+    colours = SetColours.of(run.ood_sets)
+    curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
+    if kind == "roc":
+        line = score_charts.roc(curves, log_x=log_x, colours=colours)
+    else:
+        whose: Literal["id", "ood"] = "id" if kind == "id" else "ood"
+        line = score_charts.precision_recall(curves, whose, log_x=log_x, colours=colours)
+    return score_charts.histogram(shown, colours=colours), line
+
+
+def _about(run: Run, name: str) -> str:
+    """What a detector does and where it was published, where the run tells it."""
+    detector = run.record(name)
+    if detector is None:
+        return "A detector of another version of this program."
+    text = plain(f"{detector.title}: {detector.about}")
+    if (paper := detector.paper) is not None:
+        text += f" [{plain(paper.title)}]({paper.url}), {plain(paper.venue)} {paper.year}."
+    return text

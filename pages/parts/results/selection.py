@@ -1,0 +1,133 @@
+"""How detectors of a run set themselves: what they chose, over what, on stand-ins alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from gsc_core.evaluation.selection import Selection
+from gsc_core.images import SURROGATES
+from gsc_core.run.stored import Run
+from gsc_core.sentences.selection import ALL, Measure, choice_sentences, panel, table
+from pages.parts.shared.text import plain
+
+MEASURES: dict[Measure, str] = {"fpr95": "Let through (FPR95)", "auroc": "Told apart (AUROC)"}
+MISTAKES = (
+    "What the choice is made by, in percent: the mean of FPR95 and 100 − AUROC, and of these the "
+    "geometric mean over the kinds of stand-ins. Lower is better."
+)
+
+
+@st.fragment
+def own_choices(run: Run) -> None:
+    """What was chosen and what from; drawn when opened. Nothing for a run that chose nothing."""
+    names = [*run.document.selections, *run.document.partners]
+    if not names:
+        return
+    title = f"**How {plain(' and '.join(names))} set themselves**: nobody turned a knob"
+    if len(names) == 1:
+        title = title.replace("themselves", "itself")
+    key = "results_selection"
+    with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
+        if section.open:
+            _show(run)
+
+
+def _show(run: Run) -> None:
+    for sentence in choice_sentences(run):
+        st.markdown(plain(sentence))
+    for name, selection in run.document.selections.items():
+        _tried(name, selection, run.settings.split)
+    for name, losses in run.document.partners.items():
+        _panel(name, losses)
+
+
+def _tried(name: str, selection: Selection, split: str | None) -> None:
+    st.caption(
+        f"No stranger was seen for this. Of {selection.images:,} of the familiar calibration "
+        f"pictures {selection.surrogates:,} stand-ins were made, of {len(SURROGATES)} kinds: "
+        "enlarged bits, shuffled patches, scrambled spectra, blends of two."
+    )
+    measure = st.segmented_control(
+        "Figures on stand-ins",
+        list(MEASURES),
+        default="fpr95",
+        required=True,
+        format_func=MEASURES.__getitem__,
+        key=f"selection_measure_{name}",
+        wrap=True,
+        help="FPR95: of 100 stand-ins, how many pass while 95 % of the familiar pictures do. "
+        "AUROC: how often a stand-in scores higher than a familiar picture, in percent.",
+    )
+    shown = table(selection, split, measure)
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key=f"selection_table_{name}",
+        height="content",
+        column_config=_columns(shown, measure),
+        alt=f"The best settings that {name} tried, with their figures on each kind of stand-in.",
+    )
+    compared = len({each.short_circuit for each in selection.tried})
+    st.caption(
+        f"The best of {compared:,} ways to cut that were tried on all stand-ins, each with pooled "
+        f"features capped and not; {selection.dropped:,} fell behind on a part of them before. "
+        "Of those that can hardly be told apart the simplest is taken."
+    )
+
+
+def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
+    """Headings and what they mean; the kinds of stand-ins explain themselves."""
+    about = {kind.name: kind.description for kind in SURROGATES}
+    word = "FPR95" if measure == "fpr95" else "AUROC"
+    after = list(shown.columns[list(shown.columns).index(ALL) + 1 :])
+    percent = {
+        kind: st.column_config.NumberColumn(
+            kind,
+            format="%.0f",
+            width=52,
+            help=f"{word} on stand-ins of this kind: {about.get(kind, kind)}.",
+        )
+        for kind in after
+    }
+    return {
+        "Chosen": st.column_config.TextColumn("", width=30, help="The chosen one."),
+        "Where": st.column_config.TextColumn(
+            help="The layer whose output is cut; the pooled feature is what the last layer reads."
+        ),
+        "What": st.column_config.TextColumn(
+            help="How many of the single values or whole channels, the most important first."
+        ),
+        "By": st.column_config.TextColumn(
+            help="What tells importance: the gradient of the prediction, the activation, or their "
+            "product (attribution)."
+        ),
+        "How": st.column_config.TextColumn(
+            help="Set to zero, or cut off where the familiar pictures rarely go beyond."
+        ),
+        "Features": st.column_config.TextColumn(
+            help="Capped: unusually strong pooled features are cut off before the score is read."
+        ),
+        "Mistakes": st.column_config.NumberColumn(format="%.1f", width=72, help=MISTAKES),
+        ALL: st.column_config.NumberColumn(
+            word, format="%.0f", width=56, help=f"{word} on all stand-ins together, percent."
+        ),
+        **percent,
+    }
+
+
+def _panel(name: str, losses: Mapping[str, float]) -> None:
+    st.markdown(f"**Who could be the partner of {plain(name)}**")
+    st.dataframe(
+        panel(losses),
+        hide_index=True,
+        key=f"selection_panel_{name}",
+        height="content",
+        column_config={
+            "Mistakes": st.column_config.NumberColumn(
+                "Mistakes together", format="%.1f", help=MISTAKES
+            )
+        },
+        alt=f"Each detector that {name} could take, with the mistakes both make on stand-ins.",
+    )

@@ -1,0 +1,124 @@
+"""All detectors on all sets of strangers, and who wins where."""
+
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from gsc_core.evaluation.intervals import MEAN
+from gsc_core.run.stored import Run
+from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
+from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
+
+MOST_NAMED = 6
+
+
+@st.fragment
+def table(run: Run) -> None:
+    """Choose a measure, compare every detector; redraws alone."""
+    st.subheader("Every detector", anchor=False)
+    metric = st.selectbox(
+        "Measure",
+        list(METRIC_NAMES),
+        format_func=METRIC_NAMES.__getitem__,
+        key="results_metric",
+        bind="query-params",
+        width=420,
+    )
+    st.dataframe(
+        styled(_cells(run, metric), metric),
+        key="results_table",
+        placeholder="–",
+        height=_height(run),
+        alt=f"{METRIC_NAMES[metric]}, for every detector and every OOD set.",
+        column_config={
+            "_index": st.column_config.TextColumn(width=_index_width(run)),
+            MEAN: st.column_config.NumberColumn("mean of the sets"),
+        },
+    )
+    st.caption(
+        f"{MEANINGS[metric]} {better(metric)} is better, and coloured stronger. Percent, with the "
+        "95 % interval in brackets. Click a heading to sort."
+    )
+    if run.inverted:
+        st.caption(
+            "Backwards: strangers, or stand-ins made from familiar pictures, score lower than "
+            "familiar pictures do."
+        )
+    if "turned" in run.directions.values():
+        st.caption("Direction turned: on stand-ins the published direction was backwards.")
+    if run.excused:
+        st.markdown("**Not run**")
+        reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
+        st.dataframe(reasons, key="results_excused", alt="Detectors that were not run, and why.")
+    _who_wins(run, metric)
+
+
+def _who_wins(run: Run, metric: str) -> None:
+    st.subheader("Who wins where", anchor=False)
+    found = winners(run, metric)
+    lines = pd.DataFrame(
+        {
+            "Strangers": ["mean of the sets" if w.ood_set == MEAN else w.ood_set for w in found],
+            "Best": [w.best.detector for w in found],
+            "Measured": [in_words(w.best.metrics[metric]) for w in found],
+            "As good, within its interval": [_level(w) for w in found],
+        }
+    )
+    st.dataframe(
+        lines,
+        hide_index=True,
+        key="results_winners",
+        alt="The best detector on each OOD set, and those that cannot be told from it.",
+        column_config={
+            "As good, within its interval": st.column_config.TextColumn(
+                help="Detectors whose value lies within the 95 % interval of the best one: these "
+                "pictures cannot tell them apart."
+            )
+        },
+    )
+    sets = [winner.best.detector for winner in found if winner.ood_set != MEAN]
+    if len(sets) > 1 and len(set(sets)) > 1:
+        st.caption(
+            f"No detector is best everywhere: {len(set(sets))} different ones win on the "
+            f"{len(sets)} sets of strangers."
+        )
+
+
+def _level(winner: Winner) -> str:
+    others = winner.of - 1
+    if not winner.level:
+        return f"none of the other {others}" if others else "nothing else was run"
+    named = ", ".join(winner.level[:MOST_NAMED])
+    more = len(winner.level) - MOST_NAMED
+    return f"{len(winner.level)} of {others}: {named}{f' and {more} more' if more > 0 else ''}"
+
+
+def _cells(run: Run, metric: str) -> pd.DataFrame:
+    """`Interval` of each detector (rows, best mean first) on the mean and each set (columns)."""
+    held = {(row.detector, row.ood_set): row.metric(metric) for row in run.rows}
+    means = {d: mean.value for d in run.detectors if (mean := held.get((d, MEAN))) is not None}
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    ranked = sorted(run.detectors, key=lambda d: (d not in means, sign * means.get(d, 0)))
+    return pd.DataFrame(
+        {c: [held.get((d, c)) for d in ranked] for c in (MEAN, *run.ood_sets)},
+        index=pd.Index([_shown(run, d) for d in ranked], name="Detector"),
+        dtype=object,
+    )
+
+
+def _index_width(run: Run) -> int:
+    """Pixels for the longest detector name, with room left for numbers on a phone."""
+    longest = max(len(_shown(run, detector)) for detector in run.detectors)
+    return min(40 + 7 * longest, 220)
+
+
+def _shown(run: Run, detector: str) -> str:
+    notes = ["backwards"] if detector in run.inverted else []
+    notes += ["direction turned"] if run.directions.get(detector) == "turned" else []
+    return f"{detector} ({', '.join(notes)})" if notes else detector
+
+
+def _height(run: Run) -> Literal["content"] | int:
+    """All rows when they fit on a screen, else a table that scrolls."""
+    return "content" if len(run.detectors) <= 30 else 720

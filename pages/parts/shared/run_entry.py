@@ -1,0 +1,112 @@
+"""One run as a card: its title and state, what it says or how far it is, what can be done."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, verdict
+from pages.parts.shared import links
+from pages.parts.shared.job import job_progress
+from pages.parts.shared.text import duration, plain
+
+VIEWS = {
+    "results": "Results",
+    "images": "Images",
+    "thresholds": "Thresholds",
+    "report": "Report",
+}
+COLOURS = {
+    Outcome.QUEUED: "gray",
+    Outcome.RUNNING: "blue",
+    Outcome.FINISHED: "green",
+    Outcome.FAILED: "red",
+    Outcome.CANCELLED: "gray",
+    Outcome.LOST: "orange",
+}
+
+
+def card(entry: RunEntry, *, key: str = "run", manage: bool = True) -> None:
+    """Show a run; with `manage` it can be tried again and deleted here."""
+    with st.container(border=True, key=f"{key}_{entry.id}", gap="small"):
+        _headline(entry)
+        if entry.waiting and entry.job is not None:
+            job_progress(entry.job.id, f"{key}_job_{entry.id}")
+        else:
+            _outcome(entry)
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            if entry.finished and not entry.waiting:
+                for address, title in VIEWS.items():
+                    icon = ":material/insights:" if address == "results" else None
+                    query = {"run": entry.id}
+                    st.page_link(links.to(address), label=title, icon=icon, query_params=query)
+            if manage and not entry.waiting:
+                _manage(entry, key)
+
+
+def _headline(entry: RunEntry) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{plain(entry.title)}**", width="content")
+        st.badge(entry.outcome.capitalize(), color=COLOURS[entry.outcome])  # type: ignore[arg-type]
+        said = verdict(entry)
+        took = f", took {duration(said.seconds)}" if said is not None and said.seconds else ""
+        st.caption(f"{_when(entry.created)}{took}", width="content")
+
+
+def _outcome(entry: RunEntry) -> None:
+    said = verdict(entry)
+    if said is not None and said.answer is not None:
+        st.markdown(plain(said.answer))
+    reason = entry.error or (said.error if said is not None else None)
+    if reason is not None:
+        st.error(plain(reason))
+    elif entry.outcome is Outcome.CANCELLED:
+        st.caption("Cancelled. What was finished is kept: go on from there, or delete it.")
+
+
+def _manage(entry: RunEntry, key: str) -> None:
+    st.space("stretch")
+    try:
+        _retry(entry, key)
+        _delete(entry, key)
+    except GscError as error:
+        st.error(plain(str(error)))
+
+
+def _retry(entry: RunEntry, key: str) -> None:
+    job = entry.job
+    if job is not None and entry.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.LOST):
+        label = "Go on" if entry.outcome is Outcome.CANCELLED else "Try again"
+        if st.button(label, key=f"{key}_retry_{entry.id}", icon=":material/replay:"):
+            queue.retry(job.id)
+            st.rerun()
+        if log := log_tail(entry.id):
+            with st.popover("Log", key=f"{key}_log_{entry.id}"):
+                st.code(log, language=None, wrap_lines=True)
+
+
+def _delete(entry: RunEntry, key: str) -> None:
+    with st.popover("Delete", key=f"{key}_delete_{entry.id}"):
+        st.markdown(
+            "Its scores, figures, threshold and exported detectors are removed for good. The model "
+            "and the pictures stay."
+        )
+        if not st.button("Delete the run", key=f"{key}_delete_yes_{entry.id}", type="primary"):
+            return
+    delete_run(entry.id)
+    if st.session_state.get("run") == entry.id:
+        del st.session_state["run"]
+    if st.query_params.get("run") == entry.id:
+        del st.query_params["run"]
+    st.rerun()
+
+
+def _when(seconds: float) -> str:
+    """Date and time where the reader is."""
+    try:
+        zone = ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = ZoneInfo("UTC")
+    return f"{datetime.fromtimestamp(seconds, zone):%d %b %Y, %H:%M}"

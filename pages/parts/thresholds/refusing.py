@@ -1,0 +1,42 @@
+"""What is gained when the classifier names only pictures that pass."""
+
+import streamlit as st
+
+from gsc_core.charts import threshold as threshold_charts
+from gsc_core.errors import GscError
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.outcomes import area_sentence, refusing_sentence
+from pages.parts.shared.text import plain
+
+
+def refusing(run: Run, decision: Decision) -> None:
+    """The accuracy among pictures that pass, and the risk-coverage curve."""
+    try:
+        found = decisions.selective_of(run, decision)
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return
+    area = "" if found is None else area_sentence(found)
+    st.subheader(
+        "What flagging gains",
+        anchor=False,
+        help="Selective classification: what is flagged gets no name. The curve shows risk over "
+        f"coverage, with labelled familiar test pictures. {area}",
+    )
+    if found is None:
+        st.caption(
+            "It takes familiar pictures with labels, of which some pass, to say how many more of "
+            "them are named rightly."
+        )
+        return
+    said = refusing_sentence(found)
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    left.markdown(plain(said))
+    right.plotly_chart(
+        threshold_charts.refusing(found),
+        key="threshold_refusing",
+        config={"displayModeBar": False},
+        alt=f"Risk-coverage curve with a point at the threshold. {said}",
+    )

@@ -1,0 +1,108 @@
+"""What passes, set by set and class by class, the worst first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from gsc_core.errors import GscError
+from gsc_core.evaluation.thresholds import Effect, Passed
+from gsc_core.run import decisions
+from gsc_core.run.decisions import Decision
+from gsc_core.run.stored import Run
+from gsc_core.sentences.threshold import between
+from pages.parts.shared.text import plain
+
+TALL = 12  # rows, above which a table scrolls
+_IN_1000 = st.column_config.NumberColumn(format="%.0f")
+_BAR: dict[str, Any] = {"format": "%.0f", "min_value": 0, "max_value": 1000}
+
+_CLASS_COLUMNS = {
+    name: column
+    for kind in ("Strangers", "Familiar")
+    for name, column in {
+        f"{kind} that pass": st.column_config.ProgressColumn(f"{kind} that pass", **_BAR),
+        f"{kind}: interval": st.column_config.TextColumn("95 % interval"),
+        f"{kind}: tested": st.column_config.NumberColumn("Tested"),
+    }.items()
+}
+
+
+def sets_table(found: Effect) -> None:
+    """One row a set, sortable; scrolls when there are many."""
+    st.subheader("Set by set", anchor=False)
+    rows = sorted(found.strangers.items(), key=lambda item: -item[1].share)
+    frame = pd.DataFrame(
+        {
+            "Set of strangers": [name for name, _ in rows],
+            "Would pass": [1000 * one.share for _, one in rows],
+            "At least": [1000 * one.low for _, one in rows],
+            "At most": [1000 * one.high for _, one in rows],
+            "Tested": [one.total for _, one in rows],
+            "Passed": [one.passed for _, one in rows],
+        }
+    )
+    _table(
+        frame,
+        "threshold_sets",
+        {
+            "Would pass": st.column_config.ProgressColumn("Would pass, of 1,000", **_BAR),
+            "At least": _IN_1000,
+            "At most": _IN_1000,
+        },
+        "Pictures of each set of strangers that pass at this threshold, of 1,000.",
+    )
+    st.caption(
+        "Counts of 1,000 pictures of that kind; at least and at most are the ends of the exact "
+        "95 % interval. Tested and Passed are the pictures of this audit."
+    )
+
+
+def classes_table(run: Run, decision: Decision) -> None:
+    """One row for each class that some test picture was taken for; computed once it is opened."""
+    opened = st.expander("Class by class", key="threshold_classes_open", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
+        try:
+            rows = decisions.effect_by_class(run, decision)
+        except GscError as error:
+            st.warning(plain(str(error)))
+            return
+        frame = pd.DataFrame(
+            {"Seen as": [row.name for row in rows]}
+            | _class_columns("Strangers", [row.strangers for row in rows])
+            | _class_columns("Familiar", [row.familiar for row in rows])
+        )
+        _table(
+            frame,
+            "threshold_classes",
+            _CLASS_COLUMNS,
+            "What passes of the pictures seen as each class.",
+        )
+        st.caption(
+            "Counts of 1,000 pictures by the class that the classifier takes them for, strangers "
+            "of all sets together, with the exact 95 % interval and how many were tested. First "
+            "come the classes through which most strangers pass."
+        )
+
+
+def _class_columns(kind: str, found: Sequence[Passed | None]) -> dict[str, list[Any]]:
+    """The share of 1,000, its interval and the pictures tested; empty where there are none."""
+    return {
+        f"{kind} that pass": [1000 * one.share if one else None for one in found],
+        f"{kind}: interval": [between(one) if one else "" for one in found],
+        f"{kind}: tested": [one.total if one else 0 for one in found],
+    }
+
+
+def _table(frame: pd.DataFrame, key: str, columns: dict[str, Any], alt: str) -> None:
+    st.dataframe(
+        frame,
+        key=key,
+        hide_index=True,
+        height="content" if len(frame) <= TALL else 460,
+        column_config=columns,
+        alt=alt,
+    )
