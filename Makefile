@@ -16,7 +16,7 @@ test: .venv/tested-with
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python tests/browser.py --ensure
+	$(BIN)/python tests/support/browser.py --ensure
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 # Ratios, each from one run; a machine with a graphics card has `python -m benchmarks.gpu` besides.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, sync_playwright
 
-from tests.browser import installed, started
+from tests.support.browser import installed, started
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60_000  # milliseconds
@@ -68,7 +68,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         path = installed(playwright)
         if path is None:
-            sys.exit("No Chromium here: run python tests/browser.py --ensure")
+            sys.exit("No Chromium here: run python tests/support/browser.py --ensure")
         with started(playwright, path) as browser:
             yield browser
 

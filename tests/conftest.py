@@ -38,6 +38,6 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         path = installed(playwright)
         if path is None:
-            pytest.skip("no Chromium here: run python tests/browser.py --ensure")
+            pytest.skip("no Chromium here: run python tests/support/browser.py --ensure")
         with started(playwright, path) as one:
             yield one

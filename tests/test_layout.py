@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 CORE = ROOT / "gsc_core"
 
 # From the bottom to the top. A module imports its own package and what is below, not its neighbour.

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from browser import PATIENCE
+from places import TESTS
 
-TESTS = sorted(Path(__file__).parent.glob("*.py"))
+SOURCES = sorted(TESTS.rglob("*.py"))
 WAITS = {"wait", "join", "communicate", "result", "set_default_timeout", "wait_for_timeout"}
 LIMITS = {"timeout", "default_timeout"}
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(TESTS)))
 def test_no_wait_has_a_limit_of_its_own(path: Path) -> None:
     assert list(own_limits(path.read_text(encoding="utf-8"))) == []
 

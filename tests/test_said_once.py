@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.evaluation.counts import percent
 from gsc_core.files import disk_full, is_full, writing_to
 from gsc_core.images.aside import folder_written_aside
 
-ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "gsc_core").rglob("*.py")), *sorted((ROOT / "pages").rglob("*.py"))]
 
 

@@ -1,0 +1,25 @@
+"""A page of the app through Streamlit's own test runner, and the words on it."""
+
+import re
+
+from browser import PATIENCE
+from places import ROOT
+from streamlit.testing.v1 import AppTest
+
+
+def opened(page: str, **query: str) -> AppTest:
+    """`pages/<page>.py` as the app shows it at an address with this query."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pages import {page}\n{page}.render()"
+    )
+    app = AppTest.from_string(script, default_timeout=PATIENCE)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    """All text that is not in a table or chart, without the escapes of Markdown."""
+    kinds = ("header", "subheader", "markdown", "caption", "error", "warning", "info", "success")
+    parts = [part.value for kind in kinds for part in getattr(app, kind)]
+    return re.sub(r"[\\\u2060]", "", "\n".join(parts))
