@@ -161,7 +161,7 @@ def test_a_text_is_named_as_a_whole():
 
 def test_payloads_are_read_and_written_in_one_place():
     root = ROOT
-    files = [*(root / "gsc_core" / "workspace").rglob("*.py"), *(root / "pages").rglob("*.py")]
+    files = [*(root / "gsc_core").rglob("*.py"), *(root / "pages").rglob("*.py")]
     reading = {path.name for path in files if re.search(r"\.payload\b", path.read_text("utf-8"))}
     assert reading == {"orders.py"}
     submitting = {path.name for path in files if "queue.submit(" in path.read_text("utf-8")}

@@ -17,7 +17,7 @@ from gsc_core.ablation.gain import gain
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.cli.app import app
+from gsc_core.cli.app import main
 from gsc_core.errors import Cancelled, GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, State, session
@@ -253,7 +253,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """The program in this process; its exit code."""
     monkeypatch.setattr(sys, "argv", ["gsc", *words])
     with pytest.raises(SystemExit) as end:
-        app.main()
+        main()
     return int(end.value.code or 0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from small_audit import PREPROCESS
 
-from gsc_core.cli.app import app
+from gsc_core.cli.app import main
 
 PROGRESS = re.compile(
     r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|"
@@ -37,7 +37,7 @@ def gsc(*arguments: object) -> Ran:
     sys.argv = ["gsc", *map(str, arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            app.main()
+            main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
