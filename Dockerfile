@@ -4,7 +4,7 @@ WORKDIR /srv/gsc
 COPY requirements.txt constraints.txt ./
 RUN pip install --no-cache-dir -c constraints.txt -r requirements.txt
 
-COPY pyproject.toml README.md app.py ./
+COPY pyproject.toml README.md LICENSE app.py ./
 COPY gsc_core gsc_core
 COPY pages pages
 COPY .streamlit .streamlit

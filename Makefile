@@ -1,29 +1,38 @@
-# `make run` serves the app on port 8501; `make test` checks everything; `make bench` times it. All
-# set up .venv first.
+# `make run` serves the app on port 8501; `make test` checks everything, `make check` without running
+# it, `make test-fast` without what is slow; `make bench` times it; `make docs` writes the API
+# reference into docs/api. All set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export GSC_HOME ?= .gsc
 DEMO := $(GSC_HOME)/runs/demo
 
-.PHONY: run test bench format clean
+.PHONY: run check test test-fast bench docs format clean
 
 run: .venv/installed
 	@test -e $(DEMO)/metrics.json -a -e $(DEMO)/calibration.safetensors || $(BIN)/gsc demo
 	$(BIN)/streamlit run app.py
 
-test: .venv/tested-with
+check: .venv/tested-with
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test: check
 	$(BIN)/python tests/support/browser.py --ensure
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-fast: .venv/tested-with
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 # Ratios, each from one run; a machine with a graphics card has `python -m benchmarks.gpu` besides.
 bench: .venv/tested-with
 	$(BIN)/python -m benchmarks.overhead --rounds 6
 	$(BIN)/python -m benchmarks.files
 	$(BIN)/python -m benchmarks.fixed_cost
+
+docs: .venv/tested-with
+	$(BIN)/python docs/reference.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,4 +54,4 @@ format: .venv/tested-with
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .gsc
+	rm -rf .venv .gsc docs/api

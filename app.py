@@ -7,9 +7,15 @@ from importlib import import_module
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from gsc_core.jobs.supervisor import keep_workers
-from pages.parts.entry import access, shared_report
-from pages.parts.entry.starting import get_ready
+from gsc_core.extras import MissingExtra, require
+
+try:
+    require("plotly", "sqlmodel")
+    from gsc_core.jobs.supervisor import keep_workers
+    from pages.parts.entry import access, shared_report
+    from pages.parts.entry.starting import get_ready
+except MissingExtra as error:
+    raise SystemExit(str(error)) from None
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
 ICON = (

@@ -2,7 +2,15 @@
 
 
 class GscError(Exception):
-    """Something the user can mend. The message is one plain sentence, shown as it is."""
+    """Something the user can mend. The message is one plain sentence, shown as it is.
+
+    >>> from gsc_core import DetectorSpec, GscError
+    >>> try:
+    ...     DetectorSpec(name="enrgy").build()
+    ... except GscError as error:
+    ...     print(error)
+    There is no detector 'enrgy'; the nearest: energy, entropy, gen.
+    """
 
 
 class CheckpointError(GscError):

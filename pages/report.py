@@ -6,6 +6,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.extras import missing
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.pdf import to_pdf
 from gsc_core.report.schema import report_json
@@ -110,6 +111,7 @@ def _ask(run: Run, decision: Decision) -> None:
 
 
 def _downloads(asked: Asked, page: str, name: str) -> None:
+    without_pdf = missing("typst")
     # A download redraws nothing: that would withdraw the files the other buttons still offer.
     with st.container(horizontal=True):
         st.download_button(
@@ -129,7 +131,8 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
             mime="application/pdf",
             key="report_pdf",
             on_click="ignore",
-            help="The same on paper.",
+            disabled=without_pdf is not None,
+            help=without_pdf or "The same on paper.",
         )
         st.download_button(
             "Figures (JSON)",

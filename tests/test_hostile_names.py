@@ -37,6 +37,8 @@ from gsc_core.run import decisions
 from gsc_core.run.stored import Run
 from gsc_core.workspace import report_images
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "<img src=x onerror=alert(1)>.png"
 FILES = (
     IMAGE,

@@ -224,6 +224,7 @@ def found(small: tuple[dict[str, Path], Subject]) -> Measured:
     return measure(small[1], lambda: parse_detectors(DETECTORS), 2, pace)
 
 
+@pytest.mark.slow
 def test_our_figures_are_those_of_an_audit(
     small: tuple[dict[str, Path], Subject], found: Measured, tmp_path: Path
 ) -> None:

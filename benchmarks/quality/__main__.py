@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -114,11 +115,17 @@ def surroundings(arguments: Sequence[str], seconds: float) -> dict[str, str]:
     changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
     return {
         "Commit": (git("rev-parse", "HEAD") or "unknown") + changed,
-        "Command": f"`{shlex.join(['python', '-m', 'benchmarks.quality', *arguments])}`",
+        "Command": f"`{command_words(arguments)}`",
         "Machine": f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores used",
         "Versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         "Finished": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, after {seconds / 60:.0f} minutes",
     }
+
+
+def command_words(arguments: Sequence[str]) -> str:
+    """The command as anybody would give it: of absolute paths the last part alone."""
+    words = shlex.join(["python", "-m", "benchmarks.quality", *arguments])
+    return re.sub(r"(?<![\w.…])/(?:[^/\s]+/)+", "…/", words)
 
 
 def git(*arguments: str) -> str:

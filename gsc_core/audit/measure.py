@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -170,8 +170,11 @@ def counts_of(
 
 def versions() -> dict[str, str]:
     """The versions a figure depends on."""
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {"gsc-audit": __version__, "python": platform.python_version(), **libraries}
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # timm comes with an extra
+            found[name] = version(name)
+    return {"gsc-audit": __version__, "python": platform.python_version(), **found}
 
 
 def machine(device: torch.device) -> dict[str, Any]:

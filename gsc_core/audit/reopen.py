@@ -206,6 +206,12 @@ def reopen(
     stop. Raises SpecError when the folder holds no finished audit, or one made before calibrations
     were kept, and when the model's file has changed since; CheckpointError when it cannot be loaded
     any more.
+
+    >>> from gsc_core import reopen
+    >>> audit = reopen(Path("result"))
+    >>> image = next(Path("signs/id").rglob("*.jpg"))
+    >>> sorted(audit.score(image))
+    ['energy', 'gsc']
     """
     on_progress(Progress("opening the model", 0, 1))
     spec, document = _stored(folder)

@@ -86,6 +86,12 @@ def run_audit(
     from when it was made.
 
     Raises GscError for whatever the user can mend.
+
+    >>> from gsc_core import AuditSpec, run_audit
+    >>> spec = AuditSpec.model_validate_json(Path("result/spec.json").read_text(encoding="utf-8"))
+    >>> result = run_audit(spec.model_copy(update={"seed": 1}), Path("another"))
+    >>> sorted(path.name for path in Path("another").glob("*.json"))
+    ['metrics.json', 'spec.json']
     """
     with logged_to(out / LOG_FILE) as log:
         return _audited(spec, out, on_progress, log, watch or Stopwatch())

@@ -16,7 +16,12 @@ MOST_LETTERS, MOST_BYTES = 60, 100  # of an OOD set's name, from which files are
 
 
 class DetectorSpec(BaseModel):
-    """A detector by name, with the knobs that differ from their defaults."""
+    """A detector by name, with the knobs that differ from their defaults.
+
+    >>> from gsc_core import DetectorSpec
+    >>> DetectorSpec(name="knn", settings={"k": 10}).build().settings()["k"]
+    10
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,6 +56,11 @@ class AuditSpec(BaseModel):
         decoders: at most so many processes decode images; 0 leaves it to the threads, None to the
             number of images, the cores and the pace of the network.
         repeats: bootstrap replicates behind each interval.
+
+    >>> from gsc_core import AuditSpec
+    >>> stored = Path("result/spec.json").read_text(encoding="utf-8")
+    >>> list(AuditSpec.model_validate_json(stored).ood)
+    ['textures', 'noise']
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from gsc_core.charts.scores import Floats, dressed, label, score_axis, shared_edges, shares
+from gsc_core.charts.scores import Floats, dressed, label, score_axis
+from gsc_core.evaluation.histogram import shared_edges, shares
 from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours

@@ -15,6 +15,7 @@ from torch import nn
 
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.errors import CheckpointError, SpecError
+from gsc_core.extras import missing, require
 
 # Constructor arguments that fetch or open something, or make another thing than a classifier.
 _FORBIDDEN = {
@@ -35,10 +36,10 @@ _FORBIDDEN = {
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """All classification architectures, as `torchvision/…` and `timm/…`."""
+    """All classification architectures, as `torchvision/…` and, where it is installed, `timm/…`."""
     return (
         *(f"torchvision/{n}" for n in torchvision.models.list_models(module=torchvision.models)),
-        *(f"timm/{n}" for n in _timm().list_models()),
+        *(() if missing("timm") else (f"timm/{n}" for n in _timm().list_models())),
     )
 
 
@@ -47,10 +48,13 @@ def resolve(name: str) -> str:
 
     Raises:
         SpecError: neither library has it; the sentence names the nearest ones.
+        MissingExtra: timm may have it, and is not installed.
     """
     for candidate in (name, f"torchvision/{name}", f"timm/{name}"):
         if candidate in names():
             return candidate
+    if not name.startswith("torchvision/"):
+        require("timm")
     near = difflib.get_close_matches(
         PurePosixPath(name).name, {PurePosixPath(n).name for n in names()}, 4
     )
@@ -146,6 +150,7 @@ def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | N
 
 
 def _timm() -> Any:
+    require("timm")
     import timm  # noqa: PLC0415 - half a second, and a whole program needs no architecture
 
     return timm

@@ -31,6 +31,11 @@ class ModelSpec(BaseModel):
         pretrained: take the library's own weights and no checkpoint.
         preprocessing: None takes the file's or the library's, else the usual one, named as assumed.
         class_names: a text or JSON file; None takes the file's or the library's.
+
+    >>> from gsc_core import ModelSpec
+    >>> spec = ModelSpec(checkpoint=Path("weights.pt"), architecture="torchvision/resnet50")
+    >>> spec.pretrained
+    False
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +79,11 @@ def load_classifier(spec: ModelSpec) -> Classifier:
     Raises:
         CheckpointError: the file cannot be used; the sentence says why and what to do.
         SpecError: the specification is incomplete or contradicts the file.
+
+    >>> from gsc_core import ModelSpec, load_classifier
+    >>> from gsc_core.demo import DEMO_WEIGHTS
+    >>> load_classifier(ModelSpec(checkpoint=DEMO_WEIGHTS)).num_classes
+    16
     """
     if spec.pretrained:
         return _from_library(spec)

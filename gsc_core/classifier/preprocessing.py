@@ -43,6 +43,10 @@ class Preprocessing(BaseModel):
         interpolation: how pixels are resampled (always with antialiasing).
         mean, std: of the red, green and blue values between 0 and 1; one number stands for all.
         source: where the values come from; `assumed` must be said wherever results are shown.
+
+    >>> from gsc_core import Preprocessing
+    >>> Preprocessing.parse("resize=256,crop=224,mean=0.5,std=0.5").crop
+    (224, 224)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -52,6 +52,7 @@ from gsc_core.cli.output import (
 from gsc_core.cli.report import report
 from gsc_core.cli.watch import watch
 from gsc_core.errors import GscError, SpecError
+from gsc_core.extras import require
 from gsc_core.files import disk_full, is_full
 from gsc_core.jobs.allocation import keep_freed_memory
 from gsc_core.run.stored import Run
@@ -281,6 +282,7 @@ def worker(
     lock: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Do the jobs that the web app queues. The app starts workers itself when none is there."""
+    require("sqlmodel")
     if lane is None:
         from gsc_core.jobs.supervisor import serve
 

@@ -79,7 +79,6 @@ def _decision(run: Run, detector: str | None, threshold: str | None) -> Decision
     """What was decided, as far as the options do not ask for something else."""
     from gsc_core.evaluation.thresholds import parse_rule
     from gsc_core.run import decisions
-    from gsc_core.workspace import exports
 
     name = detector or decisions.current(run).detector
     if name not in run.detectors:
@@ -89,7 +88,7 @@ def _decision(run: Run, detector: str | None, threshold: str | None) -> Decision
         )
     if threshold is not None:
         return decisions.decide(run, name, parse_rule(threshold))
-    return exports.offered(run, name)
+    return decisions.offered(run, name)
 
 
 def _print(written: Exported) -> None:

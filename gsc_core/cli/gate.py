@@ -69,10 +69,11 @@ def gate(
 
 def _policy(path: Path | None) -> Policy:
     from gsc_core.release.policy import read_policy
-    from gsc_core.workspace import release_policy
 
     if path is not None:
         return read_policy(path.read_bytes())
+    from gsc_core.workspace import release_policy  # comes with an extra
+
     kept = release_policy.current()
     if kept is None:
         raise SpecError("No limits were given: name them by --policy policy.toml.")

@@ -70,7 +70,7 @@ def _plain_lines() -> Any:
 
 def print_result(run: Run) -> None:
     """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
-    from gsc_core.report.limits import rounded
+    from gsc_core.sentences.run import rounded
     from gsc_core.sentences.selection import choice_sentences
 
     sets = run.ood_sets

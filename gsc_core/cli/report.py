@@ -44,9 +44,11 @@ def report(
     ] = False,
 ) -> None:
     """Write a run's report as HTML, PDF or JSON, or all its scores as CSV."""
+    from gsc_core.extras import require
     from gsc_core.files import written_aside
     from gsc_core.run import decisions
 
+    require("jinja2", "typst")  # whose extra has all that any format needs
     kind = as_format or _format_of(out)
     if out.is_dir():
         raise SpecError(f"--out {out} is a folder: name a file in it, such as report.html.")

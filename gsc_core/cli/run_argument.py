@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 def opened(run: str) -> Run:
     """A run of the workspace by its id, or the folder of an audit. Raises GscError for neither."""
     from gsc_core.run.stored import Run
-    from gsc_core.workspace import runs
 
-    return Run.load(Path(run).resolve() if Path(run).is_dir() else runs.run_folder(run))
+    if Path(run).is_dir():
+        return Run.load(Path(run).resolve())
+    from gsc_core.workspace import runs  # comes with an extra
+
+    return Run.load(runs.run_folder(run))

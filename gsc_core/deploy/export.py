@@ -28,6 +28,7 @@ from gsc_core.deploy.onnx_form import write_onnx
 from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
 from gsc_core.detectors import Need
 from gsc_core.errors import CheckpointError, GscError, SpecError
+from gsc_core.extras import require
 from gsc_core.files import writing_to
 from gsc_core.progress import Progress
 from gsc_core.run.document import RunDocument
@@ -65,12 +66,21 @@ def export_detector(
     What was written is read again and compared with the audit's scores. All files appear, or none;
     those of an earlier export make room, others never. `on_progress` may raise to stop. Raises
     GscError where the comparison fails, or the detector is no graph of plain operators.
+
+    >>> from gsc_core import export_detector
+    >>> exported = export_detector(
+    ...     Path("result"), "energy", -2.5, "typed:value=-2.5", Path("detector.pt2")
+    ... )
+    >>> exported.card.detector
+    'energy'
     """
     if out.suffix != ".pt2":
         raise SpecError(f"{out.name} must end in .pt2: name it so.")
     if not math.isfinite(threshold):
         raise SpecError("This threshold flags all pictures or none at all: choose another.")
     _ensure_free(out)
+    if onnx:
+        require("onnx", "onnxscript", "onnxruntime")
     audit = reopen(folder, on_progress, device="cpu")
     _require(audit, detector)
     if audit.spec.precision == "bf16":

@@ -30,6 +30,13 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     Nothing in the file is given to torch but what passed the gate (`classifier.gate`), so that one
     which a stranger made runs no code here. Raises SpecError or CheckpointError when the card is
     missing, the two do not belong together, or the program is no exported detector.
+
+    >>> import torch
+    >>> from gsc_core import load_detector
+    >>> detect, card = load_detector(Path("detector.pt2"))
+    >>> logits, score, percentile, flagged = detect(torch.zeros(1, 3, 96, 96, dtype=torch.uint8))
+    >>> tuple(logits.shape)
+    (1, 16)
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is no file: give the path of an exported detector.")

@@ -55,6 +55,8 @@ def _convert(alarm: Alarm, audit: Reopened, detector: str, path: Path) -> None:
             "alone, or another detector."
         ) from error
     assert program is not None
+    for node in program.model.graph.all_nodes():  # where our code lies is nobody's business
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     program.save(path)
 
 

@@ -200,7 +200,18 @@ class Knob:
 class Detector(ABC):
     """Gives each image one outlier score: higher = more likely out-of-distribution.
 
-    Constructors only store knobs; `fit` learns attributes that end in `_`.
+    Constructors only store knobs; `fit` learns attributes that end in `_`. One of your own:
+
+    >>> from dataclasses import dataclass
+    >>> from gsc_core import Detector
+    >>> @dataclass(eq=False)
+    ... class Doubt(Detector):
+    ...     name, title, about = "doubt", "Doubt", "How far the best class is from certain."
+    ...
+    ...     def score(self, batch):
+    ...         return 1 - batch.logits.softmax(dim=1).amax(dim=1)
+    >>> Doubt().settings()
+    {}
     """
 
     name: ClassVar[str]

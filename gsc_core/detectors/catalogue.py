@@ -1,4 +1,9 @@
-"""The one list of detectors, and how a person names them."""
+"""The one list of detectors, and how a person names them.
+
+>>> from gsc_core import CATALOGUE
+>>> [detector.name for detector in CATALOGUE][:3]
+['gsc-auto', 'auto-ensemble', 'gsc']
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,14 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
+
+INFERNO = (
+    "#000004", "#1b0c41", "#4a0c6b", "#781c6d", "#a52c60",
+    "#cf4446", "#ed6925", "#fb9b06", "#f7d13d", "#fcffa4",
+)  # fmt: skip
+"""Matplotlib's scale of that name in ten steps, as charts show it, dark to bright."""
 
 _OPAQUE = 0.7  # where it is hottest: the picture shines through
 
@@ -21,12 +27,10 @@ def crop_jpeg(pixels: Tensor) -> bytes:
 
 def heat_png(heat: Sequence[Sequence[float]], size: tuple[int, int]) -> bytes:
     """A heat map as PNG of `size` (height, width) to lay over the crop: clear where it is 0."""
-    import plotly.colors  # noqa: PLC0415 - audits import this package, and need no charts
-
     height, width = size
     cells = Image.fromarray(np.asarray(heat, dtype=np.float32))
     smooth = np.asarray(cells.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
-    anchors = [plotly.colors.hex_to_rgb(colour) for colour in plotly.colors.sequential.Inferno]
+    anchors = [ImageColor.getrgb(colour) for colour in INFERNO]
     along = np.linspace(0, 1, len(anchors))
     layers = [np.interp(smooth, along, channel) for channel in zip(*anchors, strict=True)]
     layers.append(255 * _OPAQUE * smooth)

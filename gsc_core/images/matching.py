@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gsc_core.errors import SpecError
+from gsc_core.extras import require
 from gsc_core.images.labels import WORDNET_ID
 
 _WHOLE_NUMBER = re.compile(r"(\d{1,9})(?:\.0)?", re.ASCII)  # pandas writes 3 as 3.0 beside gaps
@@ -102,6 +103,7 @@ def _by_wordnet_id(known: Sequence[str], _: Sequence[str] | None, num_classes: i
 
 @functools.cache
 def _imagenet_1k() -> dict[str, int]:
+    require("timm")
     from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 (seconds to import, seldom needed)
 
     info = ImageNetInfo("imagenet-1k")

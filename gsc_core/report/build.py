@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gsc_core.charts.scores import shared_edges, shares
 from gsc_core.evaluation.counts import in_1000
+from gsc_core.evaluation.histogram import shared_edges, shares
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Effect, Passed

@@ -6,18 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from gsc_core.evaluation import counts
 from gsc_core.evaluation.counts import percent
+from gsc_core.extras import require
 from gsc_core.report import figures
 from gsc_core.report.model import Explained, Report, SetTested
 from gsc_core.report.printable import printable
 from gsc_core.sentences.threshold import between
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE = "report.html.j2"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -28,7 +30,10 @@ MOST_LISTED = 50  # class names and the like; the JSON file has all
 
 
 def to_html(report: Report) -> str:
-    """The report as one self-contained page, in which every name is only text."""
+    """The report as one self-contained page, in which every name is only text.
+
+    Raises MissingExtra where jinja2 is not installed.
+    """
     return _environment().get_template(TEMPLATE).render(
         report=report,
         figures=figures,
@@ -54,7 +59,11 @@ def framed(page: str, height: int) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    require("jinja2")
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - an extra
+    from markupsafe import Markup  # noqa: PLC0415 - comes with it
+
     environment = Environment(
         loader=PackageLoader("gsc_core.report", "."),
         autoescape=True,
@@ -81,7 +90,8 @@ def _environment() -> Environment:
 
 def _seen(value: object) -> object:
     """Control and direction characters become visible: a name cannot turn the text around."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    is_markup = hasattr(value, "__html__")
+    return printable(value) if isinstance(value, str) and not is_markup else value
 
 
 def _exact(value: float) -> str:

@@ -2,10 +2,9 @@
 
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.decisions import Decision
-from gsc_core.run.document import Settings
 from gsc_core.run.stored import Run
 from gsc_core.sentences.detector_names import called
-from gsc_core.sentences.run import assumption
+from gsc_core.sentences.run import assumption, rounded
 from gsc_core.sentences.threshold import between, learned
 
 MOST_NAMED = 8
@@ -33,16 +32,6 @@ def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tu
         "" if gated else NO_POLICY,
     )
     return tuple(sentence for sentence in sentences if sentence)
-
-
-def rounded(settings: Settings) -> str:
-    """What the precision of the network does to the figures; empty where it does nothing."""
-    if settings.precision != "bf16":
-        return ""
-    return (
-        "The network computed in bf16, which rounds more than usual: in float32 single scores are "
-        "others by up to twice their standard deviation, and shares by several in 100."
-    )
 
 
 def _backwards(run: Run, decision: Decision) -> str:

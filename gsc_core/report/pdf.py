@@ -1,15 +1,15 @@
 """The report as a PDF for print and for files: the HTML page, set by Typst."""
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import typst
-
 from gsc_core.errors import GscError
+from gsc_core.extras import require
 from gsc_core.report.html import to_html
 from gsc_core.report.model import Report
 from gsc_core.report.printable import printable
@@ -25,8 +25,10 @@ def to_pdf(report: Report) -> bytes:
     """The content of `to_html` on A4 pages, tagged for screen readers; same report, same bytes.
 
     Names reach Typst as JSON strings, never as markup. The file keeps PDF/UA-1 and PDF/A-2a, but
-    for a name with letters that no font of this machine can draw. Raises GscError when Typst fails.
+    for a name with letters that no font of this machine can draw. Raises GscError when Typst fails,
+    MissingExtra when it is not installed.
     """
+    require("typst")
     tree = tree_of(to_html(report))
     title = printable(report.title)
     short = title if len(title) <= IN_FOOTER else title[: IN_FOOTER - 1] + "…"
@@ -44,23 +46,26 @@ def to_pdf(report: Report) -> bytes:
     with TemporaryDirectory(prefix="gsc-report-") as folder:
         for name, content in sources.items():
             Path(folder, name).write_bytes(content)
-        try:
-            return _set(Path(folder), report.made, STANDARDS)
-        except typst.TypstError:  # most likely a letter that no font has: rather a box than nothing
-            return _set_at_least(Path(folder), report.made)
+        return _set(Path(folder), report.made)
 
 
-def _set_at_least(folder: Path, made: datetime) -> bytes:
+def _set(folder: Path, made: datetime) -> bytes:
+    """Set by Typst, which sees this folder and nothing else.
+
+    Where the standards cannot be kept, most likely for a letter that no font has, without them.
+    """
+    import typst  # noqa: PLC0415 - comes with an extra
+
+    def compiled(standards: list[Any]) -> bytes:
+        return typst.compile(
+            folder / "main.typ", root=folder, format="pdf", timestamp=made, pdf_standards=standards
+        )
+
+    with suppress(typst.TypstError):
+        return compiled(STANDARDS)
     try:
-        return _set(folder, made, [])
+        return compiled([])
     except typst.TypstError as error:
         raise GscError(
             f"The PDF could not be set ({error.message}): take the HTML report and print it."
         ) from error
-
-
-def _set(folder: Path, made: datetime, standards: list[Any]) -> bytes:
-    """Typst sees this folder and nothing else."""
-    return typst.compile(
-        folder / "main.typ", root=folder, format="pdf", timestamp=made, pdf_standards=standards
-    )

@@ -137,6 +137,18 @@ def default(run: Run) -> Decision:
     return decide(run, run.best().detector, KeepId(share=KEEP))
 
 
+def offered(run: Run, detector: str) -> Decision:
+    """The threshold that an export of this detector gets: by the rule that the run is judged by.
+
+    A value set by hand fits the detector it was set for alone; others get the default rule.
+    """
+    own = current(run)
+    if detector == own.detector:
+        return own
+    rule = KeepId(share=KEEP) if own.rule.by_hand else own.rule
+    return decide(run, detector, rule)
+
+
 def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     """The decision that a rule leads to on a run's scores, not yet stored.
 

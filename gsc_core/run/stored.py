@@ -34,7 +34,15 @@ from gsc_core.run.layout import CALIBRATION, ID, METRICS_FILE, SCORES_FILE
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run as it lies on disk: its folder, and what its document holds."""
+    """One finished run as it lies on disk: its folder, and what its document holds.
+
+    >>> from gsc_core import Run
+    >>> run = Run.load(Path("result"))
+    >>> run.ood_sets
+    ('textures', 'noise')
+    >>> run.scores("energy")["textures"].shape
+    (16,)
+    """
 
     path: Path
     document: RunDocument

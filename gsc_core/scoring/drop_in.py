@@ -3,7 +3,7 @@
 Labels of 0 and more are in-distribution there, negative ones out-of-distribution:
 
     detector = PytorchOodDetector(model, GSC(share=0.1), Preprocessing()).fit(train_loader)
-    metrics = OODMetrics()
+    metrics = pytorch_ood.metrics.OODMetrics()
     for x, y in test_loader:
         metrics.update(detector(x), y)
     print(metrics.compute()["AUROC"])
@@ -54,6 +54,13 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
             Without it, surrogate outliers are cut off at the sample's own darkest and brightest.
         split: the layer at which the network is cut.
         seed: of the sample and the surrogate outliers.
+
+    >>> import torch
+    >>> from torchvision.models import resnet18
+    >>> from gsc_core import DetectorSpec, PytorchOodDetector
+    >>> energy = PytorchOodDetector(resnet18(num_classes=5), DetectorSpec(name="energy").build())
+    >>> energy.predict(torch.rand(3, 3, 64, 64)).shape
+    torch.Size([3])
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import KeepId, format_rule
+from gsc_core.evaluation.thresholds import format_rule
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind, session
@@ -78,18 +78,6 @@ def obstacle(run: Run) -> str | None:
     if checkpoint is not None and not checkpoint.is_file():
         return f"The model file {checkpoint} is gone: put it back, or run the audit again."
     return None
-
-
-def offered(run: Run, detector: str) -> Decision:
-    """The threshold that an export of this detector gets: by the rule that the run is judged by.
-
-    A value set by hand fits the detector it was set for alone; others get the default rule.
-    """
-    own = decisions.current(run)
-    if detector == own.detector:
-        return own
-    rule = KeepId(share=decisions.KEEP) if own.rule.by_hand else own.rule
-    return decisions.decide(run, detector, rule)
 
 
 def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job:

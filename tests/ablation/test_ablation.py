@@ -91,6 +91,7 @@ AUDITED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("base", "depth", "factor", "level", "settings"), AUDITED)
 def test_a_row_is_what_an_audit_of_that_setting_gives(
     base, depth, factor, level, settings, found: Ablation, stage: Path, tmp_path: Path
@@ -234,6 +235,7 @@ def test_before_a_linear_head_first_order_is_exact_and_elsewhere_not(found: Abla
     assert differs["shallow"] > 1e-3
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_table_and_another_another_random_part(
     stage: Path, tmp_path: Path
 ) -> None:

@@ -219,6 +219,7 @@ def test_it_listens_on_this_machine_and_reports_to_nobody():
     assert config["client"]["showErrorDetails"] == "none"
 
 
+@pytest.mark.slow
 def test_every_page_file_starts_at_the_entry_when_run_by_itself(monkeypatch):
     """What a cold server does when a page's address comes first: the page file is the script."""
     monkeypatch.syspath_prepend(str(ROOT))

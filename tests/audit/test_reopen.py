@@ -89,6 +89,7 @@ def assert_same_scores(opened: Reopened, stage: Path, rows: pd.DataFrame, every:
             assert scores[name] == pytest.approx(row[name], abs=2e-5 * float(scale[name])), name
 
 
+@pytest.mark.slow
 def test_every_detector_scores_as_in_the_audit(run: Path, opened: Reopened, stage: Path) -> None:
     rows = rows_of(run)
     assert {"gsc", "odin", "knn", "vim", "rmd", "she"} <= set(rows.columns)

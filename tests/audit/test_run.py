@@ -122,6 +122,7 @@ def truth(known: np.ndarray, strange: np.ndarray) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", ALL)
 def test_metrics_are_those_of_the_stored_scores(
     detector: str, document: dict, rows: pd.DataFrame
@@ -326,6 +327,7 @@ def test_another_seed_divides_the_id_set_otherwise(
     np.testing.assert_allclose(both["energy_x"], both["energy_y"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (5, 3), (200, 4)])
 def test_batch_size_and_threads_do_not_change_the_scores(
     batch_size: int, threads: int, stage: Path, tmp_path: Path, rows: pd.DataFrame
@@ -474,6 +476,7 @@ def at_once(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict
     return run_audit(spec_of(stage, detectors=CHOOSING), out).document, rows_of(out)
 
 
+@pytest.mark.slow
 def test_an_audit_goes_on_where_it_stopped(long_stage: Path, tmp_path: Path) -> None:
     spec = long_spec(long_stage, "energy", "gsc", "knn")
     document, seen = run_twice(spec, tmp_path / "out", lambda: None)
@@ -483,6 +486,7 @@ def test_an_audit_goes_on_where_it_stopped(long_stage: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out" / "chunks").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "done"),
     [
@@ -510,6 +514,7 @@ def test_a_choice_is_the_same_after_a_stop(
     pd.testing.assert_frame_equal(rows_of(out), at_once[1])
 
 
+@pytest.mark.slow
 def test_other_labels_are_not_mixed_with_old_chunks(long_stage: Path, tmp_path: Path) -> None:
     """The pictures' bytes are the same, and yet the finished chunk of `id` is no longer right."""
 

@@ -53,6 +53,7 @@ def scores(out: Path) -> pd.Series:
     return pd.read_parquet(out / "scores.parquet")["gsc-auto"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"calibration": "0.9", "seed": "2"}, {"calibration": "FOLDER", "split": "first"}],
@@ -85,6 +86,7 @@ def test_the_file_holds_what_an_audit_chooses_and_scores_the_same(
     assert list(scores(tmp_path / "held")) == list(scores(tmp_path / "own"))
 
 
+@pytest.mark.slow
 def test_of_several_layers_the_one_with_the_least_loss_is_taken(
     stage: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_of_several_layers_the_one_with_the_least_loss_is_taken(
     assert losses[0] <= best_alone
 
 
+@pytest.mark.slow
 def test_it_prints_what_was_chosen_or_the_document(
     stage: Path, tuned: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +250,7 @@ def test_what_is_stopped_leaves_nothing(phase: str, stage: Path, tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_that_nothing_was_written(stage: Path, tmp_path: Path) -> None:
     many = strange(tmp_path / "many", 400, seed=5)
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from gsc_core.charts import scores as score_charts
 from gsc_core.charts.threshold import figures
+from gsc_core.evaluation.histogram import shared_edges, shares
 from gsc_core.evaluation.metrics import curve, metrics
 from gsc_core.run.set_colours import ID_COLOUR, MORE_COLOURS, OOD_COLOURS, SetColours
 
@@ -80,10 +81,10 @@ def test_a_long_tail_goes_to_a_labelled_end_bin():
     arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e9, 1e9)),
 )
 def test_any_scores_lie_in_some_bin(known, strange):
-    edges = score_charts.shared_edges([known, strange], 50)
+    edges = shared_edges([known, strange], 50)
     assert np.all(np.diff(edges) > 0)
     for scores in (known, strange):
-        assert score_charts.shares(scores, edges).sum() == pytest.approx(1, abs=1e-5)
+        assert shares(scores, edges).sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_one_constant_score_can_be_drawn():

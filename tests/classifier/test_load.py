@@ -62,6 +62,7 @@ def assert_gives(classifier: Classifier, module: nn.Module) -> None:
     assert classifier.num_classes == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "torchvision/squeezenet1_1"])
 def test_weights_with_a_named_architecture(
     architecture: str, weights: Path, module: nn.Module

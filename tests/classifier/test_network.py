@@ -202,6 +202,7 @@ def test_the_whole_network_gives_the_modules_logits_in_any_batch_size(name: str)
     close(network.head(network.body(channels_last)), truth)
 
 
+@pytest.mark.slow
 @every_module
 def test_every_cut_gives_the_layers_output_and_the_modules_tail(name: str) -> None:
     one = case(name)
@@ -232,6 +233,7 @@ def test_aliases_end_in_the_same_tensor(name: str) -> None:
             assert choose(offered(name), alias) is split
 
 
+@pytest.mark.slow
 @every_module
 def test_the_head_leaves_the_feature_unharmed(name: str) -> None:
     one = case(name)
@@ -272,6 +274,7 @@ def test_features_may_lie_in_memory_as_they_like(name: str) -> None:
 # --- which cuts are offered -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_module
 def test_a_cut_is_offered_exactly_where_all_that_follows_depends_on_the_layer_alone(
     name: str,
@@ -348,6 +351,7 @@ def test_default_cut_of_swin_is_its_last_stage_with_channels_last() -> None:
     assert (chosen.shape, chosen.channel) == ((4, 4, 24), 3)
 
 
+@pytest.mark.slow
 def test_default_cut_of_efficientnet_lite_is_its_last_block() -> None:
     library = pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-Lite is absent")
     module = library.EfficientNet.from_name("efficientnet-lite0")
@@ -405,6 +409,7 @@ class Shaped(nn.Module):
         return self.fc(x.mean(self.positions))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 12), (12, 8), (6, 10)])
 @pytest.mark.parametrize("last", [False, True])
 def test_the_channel_axis_is_right_whatever_the_shape(height: int, width: int, last: bool) -> None:
@@ -419,6 +424,7 @@ def test_the_channel_axis_is_right_whatever_the_shape(height: int, width: int, l
 # --- gradient and first order -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_module
 def test_the_gradient_is_each_images_own_backward(name: str) -> None:
     one = case(name)
@@ -452,6 +458,7 @@ def test_among_equal_logits_the_gradient_is_that_of_the_predicted_class() -> Non
     close(found.gradient[0], gradient)
 
 
+@pytest.mark.slow
 @every_module
 def test_first_order_is_autograds_derivative_of_the_modules_tail(name: str) -> None:
     one = case(name)

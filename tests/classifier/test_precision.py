@@ -24,6 +24,8 @@ from gsc_core.report.limits import rounded
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.trial import compile_where_faster, faster_of, largest_fast
 
+pytestmark = pytest.mark.slow
+
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
@@ -196,7 +198,6 @@ def test_compiling_is_for_cuda(stage: Path, tmp_path: Path) -> None:
         compile_where_faster(small(), pictures(4, 0)[0])
 
 
-@pytest.mark.slow
 def test_compiled_passes_give_the_same_numbers() -> None:
     """With the real compiler, here for the processor; a smaller last batch is no other network."""
     usual = small()

@@ -75,6 +75,7 @@ def fired(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return {attack.__name__ for attack in ATTACKS if (folder / attack.__name__).exists()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_attack_is_live_without_the_gate_and_dead_behind_it(
     attack: Callable[[Members, Path], None], honest: Path, fired: set[str], tmp_path: Path
@@ -384,6 +385,7 @@ def lite0() -> nn.Module:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "classes"),
     [

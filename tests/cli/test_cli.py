@@ -38,6 +38,8 @@ from gsc_core import __version__
 from gsc_core.detectors import CATALOGUE
 from gsc_core.run.stored import Run
 
+pytestmark = pytest.mark.slow
+
 RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors", "log.txt"}
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 
@@ -304,7 +306,6 @@ def test_version_and_help() -> None:
         assert f"--{option}" in text.out
 
 
-@pytest.mark.slow
 def test_the_demo_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
     ran = gsc("demo", "--json")

@@ -33,6 +33,7 @@ def text_of(pdf: Path) -> str:
     return " ".join(" ".join(page.extract_text().split()) for page in PdfReader(pdf).pages)
 
 
+@pytest.mark.slow
 def test_four_formats_tell_the_same(folder: Path, tmp_path: Path) -> None:
     ran = [gsc("report", RUN, "--out", tmp_path / f"r.{kind}") for kind in ("json", "html", "pdf")]
     assert [each.code for each in ran] == [0, 0, 0]

@@ -70,6 +70,7 @@ def test_the_weights_come_from_this_recipe_and_these_pictures():
     assert json.loads(metadata["versions"])["demo"] == VERSION
 
 
+@pytest.mark.slow
 def test_the_network_names_new_pictures():
     assert measured_accuracy(DEMO_WEIGHTS, 71, Purpose.ID_TEST, 15) >= 0.9
 
@@ -83,6 +84,7 @@ def trained(tmp_path_factory):
     return out, heard
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_and_writes_a_file_like_the_committed_one(trained):
     out, heard = trained
     network, metadata = load(out)

@@ -110,6 +110,7 @@ def test_two_keys_never_share_a_random_stream(keys):
     assert len({paint(first_draws, *key) for key in keys}) == len(keys)
 
 
+@pytest.mark.slow
 def test_arrays_do_not_depend_on_the_number_of_processes():
     (one, labels), (two, _) = (labelled_pictures(5, Purpose.HELD_OUT, 2, n) for n in (1, 2))
     assert one.shape == (2 * len(CLASS_NAMES), 3, 96, 96)

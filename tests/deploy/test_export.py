@@ -34,6 +34,8 @@ from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Typed, Youden, form
 from gsc_core.images import decode
 from gsc_core.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 DETECTORS = "gsc,gsc-auto,energy,react,knn,mahalanobis,odin,gsc+knn"
 
 

@@ -19,6 +19,8 @@ from gsc_core.deploy.export import export_detector
 from gsc_core.detectors import parse_detectors
 from gsc_core.images import decode
 
+pytestmark = pytest.mark.slow
+
 DETECTORS = "gsc,gsc-auto,energy,react,knn,mahalanobis"
 
 # The standard library, torch, and what pip installs with it; not even numpy.
@@ -69,7 +71,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_audit(spec, here / "run").path
 
 
-@pytest.mark.slow
 def test_torch_alone_gives_the_scores_of_the_audit(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(run / "scores.parquet")
     rows = [i for i, name in enumerate(table["set"].to_pylist()) if name == "faint"][:8]

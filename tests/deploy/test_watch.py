@@ -381,6 +381,7 @@ def run_watch(detector, folder, *more):
     )
 
 
+@pytest.mark.slow
 def test_a_users_mistake_is_one_sentence_and_exit_2(detector, folder):
     write(folder, 1, 60, seed=0)
     detector.with_suffix(".watch.json").write_text("{}")
@@ -392,6 +393,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(detector, folder):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_terminal_keeps_what_was_counted(detector, folder):
     """Stopped by a real signal while it scores; the next look goes on from there."""
     write(folder, 3000, 60, seed=0, size=(8, 8))

@@ -395,6 +395,7 @@ def mean_loss(detector: Detector, known: Representation, sets: list[Representati
     return fmean(each.fpr95 + 1 - each.auroc for each in found)
 
 
+@pytest.mark.slow
 def test_surrogates_choose_what_is_better_than_energy_on_real_strangers() -> None:
     ours, energy = [], []
     for seed in (0, 1):

@@ -48,6 +48,7 @@ def test_every_detector_has_a_file_of_its_own() -> None:
     assert len(set(files)) == len(CATALOGUE)
 
 
+@pytest.mark.slow
 @every_detector
 def test_strange_pictures_score_higher(detector: type[Detector], small: World) -> None:
     fitted = detector().fit(small.calibration)
@@ -84,6 +85,7 @@ def test_other_images_of_the_batch_do_not_matter(detector: type[Detector], small
     assert_same(fitted.score(small.known[order]), whole[order])
 
 
+@pytest.mark.slow
 @every_detector
 def test_fitting_again_gives_the_same_scores(detector: type[Detector], small: World) -> None:
     first = detector().fit(small.calibration)
@@ -198,6 +200,7 @@ def test_knobs_keep_their_limits(detector: type[Detector]) -> None:
         detector.configured({"nonsense": 1})
 
 
+@pytest.mark.slow
 @every_detector
 def test_scores_stay_finite_at_the_limits_of_every_knob(
     detector: type[Detector], small: World

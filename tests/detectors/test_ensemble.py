@@ -332,6 +332,7 @@ def test_few_calibration_pictures_are_named_of_the_ensemble_too(
     assert document["excused"]["auto-ensemble"].startswith("needs gsc-auto and a partner")
 
 
+@pytest.mark.slow
 def test_the_document_says_who_the_partner_is_and_who_it_was_not(
     stage: Path, tmp_path: Path
 ) -> None:

@@ -210,6 +210,7 @@ READINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", ["first_order", "exact"])
 @pytest.mark.parametrize("intervention", ["zero", "truncate"])
 @pytest.mark.parametrize("ranking", ["gradient", "attribution", "activation", "random"])

@@ -477,6 +477,7 @@ def trials() -> list[tuple[Selection, dict[tuple[ShortCircuit, bool], float]]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_loss_is_brute_force() -> None:
     for found, expected in trials():
         ours = {(each.short_circuit, each.capped): each.loss for each in found.tried}
@@ -557,6 +558,7 @@ def test_the_simpler_of_two_within_a_tie_is_taken() -> None:
     assert {(True, True), (False, True)} <= outcomes
 
 
+@pytest.mark.slow
 def test_plain_readings_must_be_clearly_better() -> None:
     """Some strangers are told by one strong feature alone, which a level takes away."""
     outcomes, ratios = set(), []

@@ -58,6 +58,7 @@ def same(a: Metrics, b: Metrics) -> None:
     assert vars(a) == pytest.approx(vars(b), abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(either, either)
 def test_equals_sklearn_and_counting(known, strange):

@@ -109,7 +109,7 @@ def test_the_report_says_it(run):
 
 
 def test_an_export_carries_it_and_another_detector_gets_it(run):
-    assert exports.offered(run, "msp").rule == AboveMean(deviations=1.5)
+    assert decisions.offered(run, "msp").rule == AboveMean(deviations=1.5)
     command = exports.command(run, decisions.current(run))
     assert "--threshold above-mean:deviations=1.5" in command
     page = opened("deploy", run="demo")

@@ -140,6 +140,7 @@ def test_few_images_they_disagree_on_are_not_enough_for_either_as_by_the_sign_te
         assert (found.low, found.high) == pytest.approx((-none, none))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ours", "theirs"), [(0.0, 0.0), (0.005, 0.0), (0.03, 0.005), (0.2, 0.1)])
 def test_it_covers_rare_disagreement_as_often_as_it_says(ours, theirs):
     """ID all at 0; each stranger of two sets passes with one alone by these chances."""
@@ -159,6 +160,7 @@ def test_it_covers_rare_disagreement_as_often_as_it_says(ours, theirs):
     assert all(count >= least for count in hits.values()), hits
 
 
+@pytest.mark.slow
 def test_it_covers_the_truth_and_is_narrower_than_two_intervals():
     """Pairs ~ N(m, 1) with correlation 0.8; each detector's FPR95 and AUROC in closed form."""
     means, rho, n, trials, level = np.array([1.5, 1.2]), 0.8, 300, 250, 0.9

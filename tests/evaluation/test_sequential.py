@@ -85,6 +85,7 @@ def test_false_alarms_of_a_conformal_threshold_on_tied_scores():
     assert 0 < found / repeats <= at_most(ALPHA, repeats)
 
 
+@pytest.mark.slow
 def test_false_alarms_of_a_typed_threshold():
     """2,000 repeats: the threshold stays, so its count in the calibration set is binomial."""
     rng, repeats = np.random.default_rng(2), 2000
@@ -95,6 +96,7 @@ def test_false_alarms_of_a_typed_threshold():
         assert 0 < found / repeats <= at_most(ALPHA, repeats)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [5, 20, 60])
 def test_the_error_of_a_typed_threshold_exactly(images):
     """Over all counts that calibration can show, for true shares of every size."""
@@ -107,6 +109,7 @@ def test_the_error_of_a_typed_threshold_exactly(images):
     assert error.max() > 0.005
 
 
+@pytest.mark.slow
 def test_false_alarms_of_a_threshold_searched_for():
     """Youden's threshold takes what luck flatters: the cautious bound is needed, and holds."""
     rng, repeats, images = np.random.default_rng(3), 2000, 60

@@ -278,6 +278,7 @@ PYTHON
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_unpacking(place):
     """On a real file system of 2 MB, in a mount namespace of its own."""
     allowed = (

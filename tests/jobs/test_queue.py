@@ -168,11 +168,13 @@ def test_what_ended_stays_so() -> None:
 # --- many at the same file --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_workspace_together_all_can() -> None:
     at_once("for i in range(10): queue.submit(Kind.SET, str(i), 's', {})", processes=6)
     assert len(queue.jobs()) == 60
 
 
+@pytest.mark.slow
 def test_no_job_is_taken_twice() -> None:
     submitted = {submit(str(i)).id for i in range(60)}
     script = "while (job := queue.claim(Lane.AUDIT, 1)) is not None: print(job.id)\n"

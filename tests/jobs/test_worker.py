@@ -35,6 +35,8 @@ from gsc_core.scoring.chunks import CHUNK_IMAGES
 from gsc_core.workspace import audits
 from gsc_core.workspace.cleanup import tidy
 
+pytestmark = pytest.mark.slow
+
 FORK = multiprocessing.get_context("fork")  # torch is imported already
 Step = Callable[[Progress], None]
 LIMITED = pytest.mark.skipif(
@@ -348,7 +350,6 @@ run_lane(Lane(sys.argv[2]), dict.fromkeys(Kind, hang), tidy, 0)
 """
 
 
-@pytest.mark.slow
 def test_a_worker_that_hangs_is_ended(tmp_path) -> None:
     (tmp_path / "hang.py").write_text(HANGING.replace("ROOT", repr(str(ROOT))))
     ask = [sys.executable, str(tmp_path / "hang.py"), "worker"]
@@ -597,7 +598,6 @@ def stage(tmp_path_factory) -> AuditSpec:
     )
 
 
-@pytest.mark.slow
 def test_an_audit_whose_worker_is_killed_goes_on_from_its_last_chunk(
     stage, tmp_path, monkeypatch
 ) -> None:
@@ -644,7 +644,6 @@ def _is_set_apart(pid: int) -> None:
     assert "Max core file size        0" in Path(f"/proc/{pid}/limits").read_text()
 
 
-@pytest.mark.slow
 def test_the_operators_worker_serves_all_lanes_until_told_to_end(stage) -> None:
     run_id = audits.submit_audit(stage, "An audit", STRANGERS)
     job = queue.latest(run_id)

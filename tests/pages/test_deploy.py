@@ -29,6 +29,8 @@ from gsc_core.sentences.threshold import familiar_sentence, strangers_sentence
 from gsc_core.workspace import exports, runs
 from gsc_core.workspace.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 RUN = "small"
 HOSTILE = "<img src=x onerror=alert(1)> [x](http://e.org) `c` :red[r]"
 
@@ -350,7 +352,6 @@ def test_names_of_users_are_shown_as_they_are(run: Run) -> None:
 # --- in a real browser, with a real worker -----------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_visitor_makes_one_and_gets_the_files_that_lie_on_the_server(
     browser: Browser, audited: Path, tmp_path: Path
 ) -> None:

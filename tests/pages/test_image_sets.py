@@ -273,6 +273,7 @@ def test_a_lost_picture_is_a_sentence_in_its_place():
     assert "2.png is not a file" in words(app)
 
 
+@pytest.mark.slow
 def test_many_sets_are_paged():
     for i in range(21):
         added({"1.png": png(i)}, name=f"set {i}", role="ood", read=i == 20)

@@ -206,6 +206,7 @@ def test_a_class_is_offered_when_some_picture_was_taken_for_it(home):
 # --- one picture -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_picture_is_explained_by_the_worker_and_found_again(run):
     scores = table(run)
     row = int(scores.query("set == 'noise'").index[3])
@@ -397,6 +398,7 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_dropped_picture_is_inside_or_outside_with_the_reason(run, audited):
     verdicts_seen = set()
     for file in (

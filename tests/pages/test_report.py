@@ -65,6 +65,7 @@ def test_it_follows_the_decision_and_the_switch(home):
     assert ".png" not in preview(app)
 
 
+@pytest.mark.slow
 def test_it_follows_the_release_policy(home):
     write_run(home / "demo")
     assert "Within the release limits" not in preview(opened("report", run="demo"))
@@ -96,6 +97,7 @@ def test_what_is_made_when_asked_for_is_whole(home, images):
     assert ("file" in header) == images
 
 
+@pytest.mark.slow
 def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     """Asked for once, seen again after a refresh, and in the report when it is done."""
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))

@@ -13,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.workspace import shares
 
+pytestmark = pytest.mark.slow
+
 PAGE = "<!doctype html><title>Report</title><h1>The answer</h1><p>12 of 1,000</p>"
 ADDRESS = re.compile(r"(.*)/report\?share=([\w-]{43})")
 EVIL = (
@@ -193,7 +195,6 @@ def has_no_way_on(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)  # "Page not found"
 
 
-@pytest.mark.slow
 def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
     with served(home) as server:
         own = Visit(browser).page
@@ -229,7 +230,6 @@ def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
         assert match[2] not in server.log.read_text()
 
 
-@pytest.mark.slow
 def test_with_a_login_a_share_opens_on_a_cold_server_and_no_page_besides(home, browser, tmp_path):
     secrets = tmp_path / "secrets.toml"
     secrets.write_text(LOGIN)

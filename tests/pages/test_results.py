@@ -43,6 +43,7 @@ def charts(app) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
+@pytest.mark.slow
 def test_backwards_and_missing_detectors_are_named_above_everything(home):
     write_run(home / "demo")
     app = opened("results")

@@ -14,6 +14,8 @@ from gsc_core.run import decisions
 from gsc_core.run.stored import Run
 from gsc_core.workspace import release_policy
 
+pytestmark = pytest.mark.slow
+
 OPEN = {"results_gate": "true"}
 GOOD, BAD = rule("auroc", at_least=0.5), rule("auroc", at_least=0.5) + rule("fpr95", at_most=0)
 
@@ -106,7 +108,6 @@ def test_the_verdict_follows_the_run_s_threshold(home):
     assert "breaks the one limit" in words(opened("results"))
 
 
-@pytest.mark.slow
 def test_hostile_names_are_text_in_a_real_browser(home, browser):
     """In the sentence, in the table, and the example is there to download."""
     write_run(home / "runs" / "odd", sets={HOSTILE: 0.0}, detectors={"energy": 1.0})

@@ -143,6 +143,7 @@ def test_costs_that_no_threshold_serves_are_a_warning(home):
     assert counts(app) == (1000, 1000)
 
 
+@pytest.mark.slow
 def test_a_threshold_that_few_pictures_set_is_a_warning(home):
     write_run(home / "demo")
     asked = {"threshold_rule": "Catch strangers", "threshold_share": "99.5"}

@@ -534,6 +534,7 @@ def shown(token) -> str:
     return text.replace("\N{WORD JOINER}", "")
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_is_shown_as_it_is(text):
     (token,) = [

@@ -191,6 +191,7 @@ def test_without_labels_there_is_no_curve():
         figures.refusing_svg(written_report(refusing=None))
 
 
+@pytest.mark.slow
 def test_a_browser_draws_them_as_files(browser: Browser):
     """Opened by itself, without a style sheet: every strong line is there in its colour."""
     page = browser.new_page(viewport={"width": 700, "height": 600})

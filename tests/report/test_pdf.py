@@ -84,6 +84,7 @@ def outline(pdf: PdfReader) -> list[str]:
     return list(flat(pdf.outline))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -159,6 +160,7 @@ def test_a_long_table_has_its_head_on_every_page():
     assert all(any(f"class-{i}-of-many" in page for page in pages) for i in range(300))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [30, 64, 255])
 def test_a_long_name_stays_on_the_paper(length):
     """Where each piece of text starts, and how wide it is, by the font's own widths."""

@@ -449,6 +449,7 @@ def shown(browser: Browser, file: Path, page: str) -> tuple[Page, list[str]]:
     return tab, wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preview", [False, True], ids=["file", "preview"])
 def test_hostile_names_are_harmless_in_a_real_browser(home, tmp_path, browser, preview):
     run = hostile_run(home)

@@ -30,6 +30,8 @@ from gsc_core.scoring import decoders as module
 from gsc_core.scoring.decoders import Bundle, Decoders
 from gsc_core.scoring.loading import Batch, read_batches
 
+pytestmark = pytest.mark.slow
+
 
 def until(happened: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENCE

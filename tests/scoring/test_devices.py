@@ -53,6 +53,8 @@ from gsc_core.scoring.drop_in import PytorchOodDetector
 from gsc_core.scoring.held_out import held_out_scores
 from gsc_core.scoring.onepass import represent
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 120
 ALL = [detector.name for detector in CATALOGUE]
 # what the usual settings do not reach

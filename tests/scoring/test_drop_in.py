@@ -111,6 +111,7 @@ def test_the_librarys_loop_gives_the_audits_scores(
     torch.testing.assert_close(found, expected.outlier[name], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOOSING)
 def test_what_chooses_on_surrogates_does_as_well_as_in_the_audit(
     name: str, sets: Sets, audited: tuple[Scorer, Scores]
@@ -147,6 +148,7 @@ def test_energy_is_the_librarys_and_needs_no_fit(sets: Sets) -> None:
     torch.testing.assert_close(detector(x), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [d.name for d in CATALOGUE if not d.fitted_with])
 def test_what_learns_nothing_scores_unfitted_as_fitted(name: str, sets: Sets) -> None:
     x = sets.test.tensors[0]
@@ -192,6 +194,7 @@ def test_in_the_librarys_benchmark_beside_its_own_detectors(sets: Sets) -> None:
 # --- its search over settings -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_librarys_grid_search_leaves_the_best_setting_fitted(sets: Sets) -> None:
     space = {"ranking": ["gradient", "random"], "share": [0.05, 0.5]}
     detector = ours("gsc", granularity="channel")
@@ -475,6 +478,7 @@ def test_surrogates_of_tensors_are_made_by_the_same_kinds() -> None:
 # --- the loop around ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gsc", "odin", "knn", "react", "mahalanobis"])
 def test_the_mode_of_the_loop_around_does_not_matter(name: str, sets: Sets) -> None:
     x = sets.test.tensors[0]

@@ -196,6 +196,7 @@ def assert_others_are_those_of(without: Path, folder: Path) -> None:
 # --- an audit -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_audit_ends_without_those_that_fail(
     stage: Path, without: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,6 +295,7 @@ class Interrupt(Exception):  # noqa: N818
     """Of whoever calls us."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [Cancelled(), Interrupt(), SpecError("Full."), KeyboardInterrupt()]
 )
@@ -311,6 +313,7 @@ def test_whoever_stops_an_audit_stops_it(
     assert "left out" not in log_of(tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fit", "score", "frozen"])
 @pytest.mark.parametrize(
     "error",
@@ -411,6 +414,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_it(stage: Path, without: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     sets = ("--id", stage / "id", "--calibration", stage / "calibration", "--ood")
@@ -459,6 +463,7 @@ def test_a_reopened_audit_goes_on_without_who_fails_now(
     assert "RuntimeError: nor now" in log_of(folder)
 
 
+@pytest.mark.slow
 def test_an_ablation_leaves_out_the_settings_that_fail(
     stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -583,6 +583,7 @@ def stop_at(images: int) -> Callable[[str, int, int], None]:
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 40, CHUNK_IMAGES, CHUNK_IMAGES + 200, MANY])
 def test_a_stopped_run_goes_on_and_ends_in_the_same_table(
     small: World, many: ImageSet, tmp_path: Path, uninterrupted: pa.Table, at: int
@@ -628,6 +629,7 @@ def child(source: str, *args: object, **more: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_process_killed_in_the_middle_is_continued(
     small: World, many: ImageSet, tmp_path: Path, uninterrupted: pa.Table
 ) -> None:
@@ -722,6 +724,7 @@ def test_joining_fills_what_only_id_pictures_have(tmp_path: Path) -> None:
     assert joined[PREDICTED_AFTER + "gsc"].to_pylist() == [0, 1, None, None]
 
 
+@pytest.mark.slow
 def test_a_detector_excused_midway_does_not_stop_the_set(
     small: World, many: ImageSet, tmp_path: Path
 ) -> None:
@@ -799,6 +802,7 @@ PYTHON
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_no_half_written_file(tmp_path: Path) -> None:
     """On a real file system of 400 kB, in a mount namespace of its own."""
     mount = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", tmp_path]
@@ -855,6 +859,7 @@ print(json.dumps(peaks))
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     with child(MEASURE, tmp_path) as run:
         output, _ = run.communicate(timeout=PATIENCE)

@@ -346,6 +346,7 @@ def test_the_demo_is_asked_for_once_however_many_ask(home):
     assert len(queue.jobs()) == 1
 
 
+@pytest.mark.slow
 def test_the_demos_parts_can_be_used_renamed_and_deleted_without_harm(home):
     render_demo(demo.pictures_folder(), sizes=Sizes(calibration=16, id=32, ood=4))
     job = demo.submit_demo()

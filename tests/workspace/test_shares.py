@@ -172,6 +172,7 @@ def test_what_has_expired_is_removed_by_the_next_who_publishes_and_by_a_worker(h
     assert not left & {old.share.id, "a"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b"[]\npage", b"{}\npage", b'{"id": 1'])
 def test_a_damaged_share_is_as_if_there_were_none(home, content):
     new = shares.publish("demo", PAGE, days=7, now=NOW)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.extras import missing
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, State
 from gsc_core.run import decisions
@@ -30,12 +31,15 @@ def order(run: Run) -> None:
     own = decisions.current(run)
     st.subheader("What goes in", anchor=False)
     detector = _detector(run, own)
-    decision = exports.offered(run, detector)
+    decision = decisions.offered(run, detector)
     _threshold(run, own, decision)
+    without_onnx = missing("onnx", "onnxscript", "onnxruntime")
     onnx = st.toggle(
         "Also as ONNX",
         key=ONNX,
-        help="For ONNX Runtime, TensorRT and the like, without PyTorch. It starts from pictures "
+        disabled=without_onnx is not None,
+        help=without_onnx
+        or "For ONNX Runtime, TensorRT and the like, without PyTorch. It starts from pictures "
         "that are resized and cropped already, because libraries do that differently. A few "
         "detectors have no ONNX form: then you are told so.",
     )

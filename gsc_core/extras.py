@@ -1,0 +1,42 @@
+"""Libraries that come with an extra of the package, and the sentence for one that is missing."""
+
+from importlib.util import find_spec
+from types import MappingProxyType
+
+from gsc_core.errors import GscError
+
+EXTRAS = MappingProxyType(
+    {
+        "streamlit": "app",
+        "plotly": "app",
+        "sqlmodel": "app",
+        "jinja2": "report",
+        "typst": "report",
+        "onnx": "onnx",
+        "onnxscript": "onnx",
+        "onnxruntime": "onnx",
+        "timm": "timm",
+    }
+)
+"""The extra that brings each optional library, as `pyproject.toml` declares them."""
+
+
+class MissingExtra(GscError, ImportError):  # noqa: N818 - a GscError is one
+    """An optional library is not installed; the message says how to install it."""
+
+
+def missing(*libraries: str) -> str | None:
+    """The sentence for the first of these libraries that is not installed; None if all are."""
+    for library in libraries:
+        if find_spec(library) is None:
+            return (
+                f"This needs {library}, which is not installed: "
+                f"pip install 'gsc-audit[{EXTRAS[library]}]'."
+            )
+    return None
+
+
+def require(*libraries: str) -> None:
+    """Raise MissingExtra unless all of these optional libraries are installed."""
+    if (sentence := missing(*libraries)) is not None:
+        raise MissingExtra(sentence)
