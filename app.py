@@ -22,7 +22,7 @@ ICON = (
     '<svg viewBox="0 0 16 16"><circle cx="5" cy="8" r="4" fill="#7E8B90"/>'
     '<circle cx="12" cy="8" r="3" fill="none" stroke="#D55E00" stroke-width="2"/></svg>'
 )
-# In a colour that shows on light and dark: a picture knows nothing of the theme.
+# In a colour that shows on light and dark: an image knows nothing of the theme.
 LOGO = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 24"><circle cx="9" cy="12" r="6" '
     'fill="#7E8B90"/><circle cx="18" cy="12" r="4.5" fill="none" stroke="#D55E00" '

@@ -8,7 +8,7 @@ browser of their own that was never here and opens Runs, then Results of the fir
 is that of the two audits' own time, in worker processes started afresh. People's browsers run on
 machines of their own; here Chromium takes its time from the same cores, most of what the audit
 loses, so the limit is on the ratio without it. Half of the images are taken from each folder;
-without folders, pictures of the demo are rendered.
+without folders, images of the demo are rendered.
 """
 
 from __future__ import annotations

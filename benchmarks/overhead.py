@@ -166,7 +166,7 @@ def peak_memory(images: int) -> float:
 
 
 def score_images(count: int) -> None:
-    """Score `count` noise pictures from disk, without ODIN; print the peak, in MB."""
+    """Score `count` noise images from disk, without ODIN; print the peak, in MB."""
     classifier = classifier_from_module(lite0(), PREPROCESSING)
     random = np.random.default_rng(0)
     with TemporaryDirectory() as folder:

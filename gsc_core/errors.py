@@ -18,7 +18,7 @@ class CheckpointError(GscError):
 
 
 class ImageError(GscError):
-    """A picture, folder, archive or label table cannot be used."""
+    """An image, folder, archive or label table cannot be used."""
 
 
 class SpecError(GscError):

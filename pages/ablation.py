@@ -57,7 +57,7 @@ def _read(run_id: str, version: int) -> Ablation | None:
 def _subject(found: Ablation) -> str:
     used = found.facts.images
     strangers = sum(used[name].used for name in found.ood_sets)
-    return f"{used['id'].used:,} familiar pictures, {strangers:,} strangers"
+    return f"{used['id'].used:,} familiar images, {strangers:,} unfamiliar images"
 
 
 def _say(told: list[Finding]) -> None:
@@ -79,14 +79,14 @@ def _not_yet(run: Run) -> None:
     st.markdown(
         "The method cuts away what a prediction leans on most and looks at what is left. An "
         "ablation changes one part of it at a time (how much is cut, where, chosen how, read how) "
-        "and counts how many strangers then pass."
+        "and counts how many unfamiliar images then pass."
     )
     if _at_work(run):
         return
     low, high = ablations.estimate(run)
     sizes = sum(ablations.images_used(run).values())
     st.caption(
-        f"It looks at {sizes:,} of the audit's pictures once for each of two layers: about "
+        f"It looks at {sizes:,} of the audit's images once for each of two layers: about "
         f"{duration(low)} to {duration(high)}. You may close this page meanwhile."
     )
     _start(run, "Start the ablation")
@@ -125,8 +125,9 @@ def _basis(run: Run, found: Ablation) -> None:
     layers = ", ".join(f"{layer.depth} {layer.name}" for layer in facts.layers)
     st.caption(
         plain(
-            f"{text} Layers: {layers}. Directions are learned on stand-ins made from calibration "
-            f"pictures, unless a row says otherwise. Intervals are 95 %. Took "
+            f"{text} Layers: {layers}. Directions are learned on surrogate images made from "
+            "calibration "
+            f"images, unless a row says otherwise. Intervals are 95 %. Took "
             f"{duration(facts.seconds)}."
         )
     )

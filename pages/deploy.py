@@ -10,12 +10,12 @@ from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
 WHAT = """\
-One file with everything in it: how a picture is prepared, the classifier, the detector and its
-alarm. It needs PyTorch and nothing else, not even this program. For each picture that goes in, it
+One file with everything in it: how an image is prepared, the classifier, the detector and its
+alarm. It needs PyTorch and nothing else, not even this program. For each image that goes in, it
 tells:
 
 - **What it is**: the classifier's answer, unchanged.
-- **How strange it is**: its outlier score, and how many of 100 familiar pictures score no higher.
+- **How strange it is**: its outlier score, and how many of 100 familiar images score no higher.
 - **Whether to trust that**: flagged, or let through, by the threshold you set.
 """
 

@@ -22,12 +22,13 @@ ESTABLISHED = [d for d in CATALOGUE if not (d.explains or issubclass(d, Ensemble
 
 def render() -> None:
     """Show the page."""
-    st.header("What does your classifier do with pictures it was never meant to see?", anchor=False)
+    st.header("What does your classifier do with images it was never meant to see?", anchor=False)
     st.markdown(
-        "A classifier gives a name to every picture, even to one that shows nothing it knows. "
-        "GSC Audit shows it familiar pictures and strangers, and counts how many strangers would "
+        "A classifier gives a name to every image, even to one that shows nothing it knows. "
+        "GSC Audit shows it familiar images and unfamiliar images, and counts how many unfamiliar "
+        "images would "
         f"pass, by Gradient Short-Circuit and {len(ESTABLISHED)} established detectors. "
-        "You get the answer in a sentence, the pictures behind it, and a threshold for the alarm.",
+        "You get the answer in a sentence, the images behind it, and a threshold for the alarm.",
         width=860,
     )
     try:
@@ -59,7 +60,7 @@ def _demo(entry: RunEntry | None, *, first: bool) -> None:
     else:
         if entry is not None and entry.error is not None:
             st.error(plain(entry.error))
-        st.caption("Needs no files and takes about two minutes. It draws its own pictures.")
+        st.caption("Needs no files and takes about two minutes. It draws its own images.")
         if st.button("Run the demo audit", key="home_demo", type=look):
             submit_demo()
             st.rerun()
@@ -78,7 +79,7 @@ def _own(own: Parts) -> None:
     if missing is not None and parts().complete:
         st.page_link(
             links.to("new-audit"),
-            label="Or try it with the model and pictures of the demo",
+            label="Or try it with the model and images of the demo",
             icon=":material/play_arrow:",
         )
 

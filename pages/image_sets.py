@@ -1,4 +1,4 @@
-"""Sets of pictures: familiar ones, strangers, calibration. Add one, look into one."""
+"""Sets of images: familiar ones, unfamiliar images, calibration. Add one, look into one."""
 
 import streamlit as st
 
@@ -36,12 +36,12 @@ def _leave() -> None:
 def _all() -> None:
     st.header("Image sets", anchor=False)
     st.markdown(
-        "An audit needs two: **familiar pictures**, such as your model was made for, and "
-        "**strangers**, which it was never meant to see."
+        "An audit needs two: **familiar images**, such as your model was made for, and "
+        "**unfamiliar images**, which it was never meant to see."
     )
     stored = imagesets.list_sets()
     if not stored:
-        st.caption("No pictures yet: start with a ZIP of familiar ones.")
+        st.caption("No images yet: start with a ZIP of familiar ones.")
         add_form()
         return
     left, right = st.columns([3, 2], gap="large")

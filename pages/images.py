@@ -1,4 +1,4 @@
-"""The pictures of a run, one by one, and a picture of your own."""
+"""The images of a run, one by one, and an image of your own."""
 
 import streamlit as st
 
@@ -17,7 +17,7 @@ VIEWS = {"gallery": "Gallery", "try": "Try one image"}
 
 
 def render() -> None:
-    """Show the picture that the address names, else the gallery or a place to drop one."""
+    """Show the image that the address names, else the gallery or a place to drop one."""
     run = chosen_run("images")
     if run is None:
         return
@@ -47,11 +47,11 @@ def render() -> None:
 
 
 def _gallery(run: Run) -> None:
-    st.header("The pictures of this audit", anchor=False)
+    st.header("The images of this audit", anchor=False)
     chosen = order(run)
     count = len(chosen.rows)
     if not count:
-        st.info("No picture fits these choices: take one back.")
+        st.info("No image fits these choices: take one back.")
         return
     pages = -(-count // MOST)
     place = st.container()
@@ -62,8 +62,9 @@ def _gallery(run: Run) -> None:
     rows = chosen.rows[first : first + MOST]
     with place:
         st.caption(
-            f"{count:,} pictures, {first + 1:,} to {first + len(rows):,} shown. A picture is "
-            f"flagged when its score is above {chosen.threshold:.4g}. ● familiar, ○ stranger. "
+            f"{count:,} images, {first + 1:,} to {first + len(rows):,} shown. An image is "
+            f"flagged when its score is above {chosen.threshold:.4g}. ● familiar, ○ unfamiliar "
+            "image. "
             "Choose one to see why."
         )
         scores = run.column(chosen.detector)

@@ -1,4 +1,4 @@
-"""Choose model, pictures and detectors, see what it will take, and start."""
+"""Choose model, images and detectors, see what it will take, and start."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ from pages.parts.shared.once import again, once
 from pages.parts.shared.text import duration, plain
 
 IN_TURN = tuple(kind for kind in Kind if kind.lane is Lane.AUDIT)
-FEW = 100  # calibration pictures under which thresholds are rough
+FEW = 100  # calibration images under which thresholds are rough
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Draft:
 
     @property
     def work(self) -> Workload:
-        """How many pictures it takes."""
+        """How many images it takes."""
         apart = self.calibration
         share = apart.images if isinstance(apart, StoredSet) else apart
         return Workload.of(self.known.images, [each.images for each in self.strangers], share)
@@ -76,7 +76,7 @@ def _missing(found: Parts) -> None:
     st.markdown("An audit needs three things. Add what is missing, then come back:")
     with st.container(border=True):
         steps(found)
-    st.caption("No files at hand? The demo brings its own model and pictures.")
+    st.caption("No files at hand? The demo brings its own model and images.")
     st.page_link(links.to(""), label="Home, with the demo", icon=":material/home:")
 
 
@@ -84,16 +84,16 @@ def _draft(found: Parts) -> Draft:
     st.subheader("1. Model", anchor=False)
     model = one_of("Model", "audit_model", found.models)
     facts = models.facts_of(model)
-    st.subheader("2. Familiar pictures", anchor=False)
+    st.subheader("2. Familiar images", anchor=False)
     known = one_of(
-        "Pictures such as the model was made for",
+        "Images such as the model was made for",
         "audit_id_set",
         found.known,
         help="The in-distribution (ID) set. They should be fresh: not those it was trained on.",
     )
     if not known.labels:
         st.caption(
-            "These pictures have no labels: how often the model names them rightly will not be "
+            "These images have no labels: how often the model names them rightly will not be "
             "known, and detectors that learn from classes are left out."
         )
     calibration = calibration_of(found.calibration)
@@ -148,21 +148,21 @@ def _start(draft: Draft) -> None:
     names = [each.name for each in with_parts([one.build() for one in draft.detectors])]
     seconds = audits.estimate(draft.facts.seconds_per_image, work, names)
     st.markdown(
-        f"**About {duration(seconds)}** for {work.calibration + work.test:,} pictures and "
+        f"**About {duration(seconds)}** for {work.calibration + work.test:,} images and "
         f"{len(names)} detectors on this machine."
     )
     st.markdown(
-        f"- {work.calibration:,} familiar pictures teach the detectors what is usual.\n"
+        f"- {work.calibration:,} familiar images teach the detectors what is usual.\n"
         f"- {work.test:,} others, familiar and strange, are judged.\n"
         "- It runs in the background: you may close this page."
     )
     if work.calibration < FEW:
-        st.warning(f"{work.calibration:,} pictures to calibrate are few: take {FEW} or more.")
+        st.warning(f"{work.calibration:,} images to calibrate are few: take {FEW} or more.")
     before = len(queue.jobs(kinds=IN_TURN, states=queue.WAITING))
     if before:
         st.caption(f"{before} before it in the queue.")
     if not draft.strangers:
-        st.info("Choose at least one set of strangers.")
+        st.info("Choose at least one set of unfamiliar images.")
     if not names:
         st.info("Choose at least one detector.")
     ready = bool(draft.strangers and names)

@@ -27,7 +27,7 @@ HEIGHT = 900
 class Asked(NamedTuple):
     """Which report: all that it is made of, as versions, so that it is made anew when one changes.
 
-    `lacking` is how many pictures have no short-circuited channels yet.
+    `lacking` is how many images have no short-circuited channels yet.
     """
 
     path: str
@@ -46,7 +46,7 @@ def render() -> None:
     st.header("Report for a colleague", anchor=False)
     st.markdown(
         "One file that opens anywhere and is safe to send on: the answer first, its limits second, "
-        "then pictures and figures."
+        "then images and figures."
     )
     _preview(run)
 
@@ -65,7 +65,7 @@ def _preview(run: Run) -> None:
 def _report_of(run: Run) -> None:
     decision = decisions.current(run)
     images = st.toggle(
-        "With pictures",
+        "With images",
         value=True,
         key="report_images",
         bind="query-params",
@@ -92,13 +92,13 @@ def _channels(run: Run, decision: Decision, lacking: int) -> None:
         st.button(
             "Show where the model looked",
             key="report_channels",
-            help="The short-circuited channels of each picture: what the prediction leaned on "
-            "most, and where in the picture that is.",
+            help="The short-circuited channels of each image: what the prediction leaned on "
+            "most, and where in the image that is.",
             on_click=_ask,
             args=(run, decision),
         )
         st.caption(
-            f"Adds that to {lacking} of the most telling pictures: takes some ten seconds.",
+            f"Adds that to {lacking} of the most telling images: takes some ten seconds.",
             width="content",
         )
 
@@ -151,7 +151,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
             mime="text/csv",
             key="report_csv",
             on_click="ignore",
-            help=f"One row a picture, with {names}every detector's outlier score.",
+            help=f"One row an image, with {names}every detector's outlier score.",
         )
 
 

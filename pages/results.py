@@ -50,7 +50,7 @@ def _doubts(run: Run) -> None:
 def _basis(run: Run) -> None:
     st.subheader("What this rests on", anchor=False)
     if run.id_accuracy is not None:
-        text = f"Of 1,000 familiar pictures the classifier names {1000 * run.id_accuracy:.0f} right"
+        text = f"Of 1,000 familiar images the classifier names {1000 * run.id_accuracy:.0f} right"
         after = [f"{1000 * s:.0f} after {name}" for name, s in run.id_accuracy_after.items()]
         text += f"; with the short-circuit applied {', '.join(after)}." if after else "."
         st.markdown(plain(text))
@@ -59,8 +59,8 @@ def _basis(run: Run) -> None:
 
 @st.fragment
 def _counts(run: Run) -> None:
-    """How many pictures, by which settings; drawn when opened."""
-    title = "Pictures, settings and provenance"
+    """How many images, by which settings; drawn when opened."""
+    title = "Images, settings and provenance"
     with st.expander(title, key="results_basis", on_change="rerun", bind="query-params") as section:
         if not section.open:
             return
@@ -68,12 +68,12 @@ def _counts(run: Run) -> None:
         st.dataframe(
             pd.DataFrame.from_dict(counts, orient="index").rename_axis("Set"),
             key="results_counts",
-            alt="How many pictures of each set were scored, broken and doubled.",
+            alt="How many images of each set were scored, broken and doubled.",
             column_config={
                 "scored": "Scored",
                 "broken": "Broken",
                 "duplicates": st.column_config.NumberColumn(
-                    "Doubled", help="Pictures with the very bytes of another: scored once."
+                    "Doubled", help="Images with the very bytes of another: scored once."
                 ),
             },
         )
@@ -85,7 +85,7 @@ def _next(run: Run) -> None:
     st.subheader("What next", anchor=False)
     steps = {
         "thresholds": ("Set the alarm", ":material/tune:"),
-        "images": ("Look at the pictures", ":material/photo_library:"),
+        "images": ("Look at the images", ":material/photo_library:"),
         "report": ("Make a report", ":material/description:"),
     }
     with st.container(horizontal=True, gap="medium"):

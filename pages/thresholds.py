@@ -41,8 +41,10 @@ def render() -> None:
         return
     st.header("Where to set the alarm", anchor=False)
     st.markdown(
-        "A picture passes when its outlier score is at most the threshold; what scores higher is "
-        "flagged. A lower threshold catches more strangers, which are pictures the classifier was "
+        "An image is accepted when its outlier score is at most the threshold; what scores higher "
+        "is "
+        "flagged. A lower threshold catches more unfamiliar images, which are images the "
+        "classifier was "
         "never meant to see, and flags more familiar ones."
     )
     _workbench(run)
@@ -73,8 +75,9 @@ def _workbench(run: Run) -> None:
         return
     if detector in run.inverted:
         st.warning(
-            "This detector points the wrong way: strangers, or stand-ins for them, score lower "
-            "than familiar pictures. A threshold on it catches the wrong ones."
+            "This detector points the wrong way: unfamiliar images, or surrogate images, score "
+            "lower "
+            "than familiar images. A threshold on it catches the wrong ones."
         )
     if warning := learned(decision, run):
         st.warning(plain(warning))
@@ -104,14 +107,14 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         st.metric(
-            "Familiar pictures that pass",
+            "Familiar images that are accepted",
             f"{in_1000(found.known.share)} of 1,000",
             help="True positive rate: the share of ID test images at or below the threshold.",
         )
         st.markdown(plain(familiar_sentence(found)))
     with right.container(border=True, height="stretch"):
         st.metric(
-            "Strangers that pass unnoticed",
+            "Unfamiliar images that are accepted unnoticed",
             f"{in_1000(found.strangers_share)} of 1,000",
             help="False positive rate: the share of OOD images at or below the threshold, each "
             "set weighing the same.",
@@ -171,7 +174,7 @@ def _figures(run: Run, decision: Decision, found: Effect) -> None:
             key="threshold_set",
             width=360,
         )
-    # Drawn of the pictures that the counts are of, so that the point lies on the curve.
+    # Drawn of the images that the counts are of, so that the point lies on the curve.
     version, halved = run.version, decision.halved
     drawn = _drawn(str(run.path), version, decision.detector, shown, halved=halved)
     histogram, roc = marked(drawn, found.only(shown))

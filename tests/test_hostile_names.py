@@ -1,6 +1,6 @@
 """A real audit in which every name wants to be more than text, in all four outputs.
 
-Pictures, classes, sets and the model's file are named after markup, formulas, scripts and code for
+Images, classes, sets and the model's file are named after markup, formulas, scripts and code for
 Typst; the whole way is real: files on disk, an audit, explanations, then HTML in a browser that may
 run scripts, PDF, JSON and CSV.
 """
@@ -81,7 +81,7 @@ class Audited:
 
 
 def rename(folder: Path) -> Path:
-    """Give every picture the next of the hostile names, behind a number."""
+    """Give every image the next of the hostile names, behind a number."""
     for i, path in enumerate(sorted(folder.rglob("*.png"))):
         name = FILES[i % len(FILES)]
         path.rename(path.with_name(name if i < len(FILES) else f"{name[:-4]}{i}.png"))

@@ -206,7 +206,7 @@ def test_a_set_needs_a_name_of_its_own(item: str) -> None:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Subject]:
-    """The demo's network on a few of its pictures, in folders and as the benchmark takes them."""
+    """The demo's network on a few of its images, in folders and as the benchmark takes them."""
     into = tmp_path_factory.mktemp("quality") / "demo"
     folders = render_demo(into, sizes=Sizes(calibration=0, id=48, ood=12))
     module = timm.create_model(ARCHITECTURE, num_classes=len(CLASS_NAMES), **OPTIONS)
@@ -257,7 +257,7 @@ def test_library_and_ours_agree_where_they_are_the_same_method(found: Measured) 
 def test_library_rows_are_what_the_library_says(
     small: tuple[dict[str, Path], Subject], found: Measured
 ) -> None:
-    """Its own loop over the pictures with its own class, and scikit-learn's AUROC."""
+    """Its own loop over the images with its own class, and scikit-learn's AUROC."""
     _, subject = small
     bench = Bench(subject, Pace(8, 1, lambda *_: None))
     division = Division.of(subject, bench.shown, 0)

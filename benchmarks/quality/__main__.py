@@ -1,8 +1,8 @@
-"""How well our detectors and pytorch-ood's tell OOD pictures, on the same images and models.
+"""How well our detectors and pytorch-ood's tell OOD images, on the same images and models.
 
     python -m benchmarks.quality --out docs/benchmark.md
 
-Five divisions of the ID pictures into a calibration and a test half. The ImageNet models need
+Five divisions of the ID images into a calibration and a test half. The ImageNet models need
 `imagenet-sample` and `textures` under `--data`, and the packages of requirements-dev.txt.
 """
 
@@ -69,7 +69,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--models", default=",".join(MODELS), help="of %(default)s")
     parser.add_argument("--detectors", default="all", help="ours, as for gsc audit")
-    parser.add_argument("--splits", type=int, default=5, help="divisions of the ID pictures")
+    parser.add_argument("--splits", type=int, default=5, help="divisions of the ID images")
     parser.add_argument("--jobs", type=int, default=1, help="models at a time, each in a process")
     parser.add_argument("--images", type=int, help="at most so many of each OOD set, for a trial")
     parser.add_argument(

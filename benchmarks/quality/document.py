@@ -27,24 +27,25 @@ _NAMED = 6  # detectors that beat ours, on one set
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 
 NOTES = """\
-- FPR95: share of OOD pictures accepted at the threshold that accepts 95 % of the ID pictures of the
+- FPR95: share of OOD images accepted at the threshold that accepts 95 % of the ID images of the
   test half (ID is the positive class: the convention of GSC, ODIN, ReAct). Lower is better. *Other
-  FPR95* is the convention of pytorch-ood and OpenOOD: share of ID pictures flagged when 95 % of the
-  OOD pictures are caught. The two cannot be compared.
+  FPR95* is the convention of pytorch-ood and OpenOOD: share of ID images flagged when 95 % of the
+  OOD images are caught. The two cannot be compared.
 - Figures are percent: mean ± half of Student's 95 % interval over the calibration splits. A split
-  divides the ID pictures at random into halves, one to fit on and one to test on; the OOD pictures
+  divides the ID images at random into halves, one to fit on and one to test on; the OOD images
   are the same in all. So the interval tells how much the division matters, not how much other
-  pictures would, and the splits share pictures: it is a narrow one.
-- Every picture is decoded and passes the network once; all detectors read that pass. Extra passes
+  images would, and the splits share images: it is a narrow one.
+- Every image is decoded and passes the network once; all detectors read that are accepted. Extra
+passes
   are forward-pass equivalents beyond it.
 - Rows of pytorch-ood use that library's defaults, through its own methods: on the shared logits
   (MaxSoftmax … TemperatureScaling), on the pooled features before the last layer (ReAct, VRA, ASH,
   SCALE, LTS, DICE, KNN, NNGuide, ViM, fDBD, NCI, pNML, Mahalanobis, RMD, SHE, GMM), on the feature
-  map at the split (RankFeat; Gram, with that one layer), or on the torch module and the pictures
+  map at the split (RankFeat; Gram, with that one layer), or on the torch module and the images
   (ODIN, GradNorm). DICE and ViM have no default for p and d: the papers' values are used.
 - The best single baseline is neither GSC nor an ensemble, ours or pytorch-ood's; it is named by its
-  figure on the OOD pictures themselves, so nobody could have known it beforehand.
-- Nothing else is chosen on OOD pictures. Surrogate outliers are made anew in each split, from its
+  figure on the OOD images themselves, so nobody could have known it beforehand.
+- Nothing else is chosen on OOD images. Surrogate outliers are made anew in each split, from its
   calibration half alone.
 - The ImageNet photos may be among those that the networks were trained on: no detector was fitted
   on the photos it is tested on, but the networks may know them better than a new photo."""
@@ -147,7 +148,7 @@ def _place(ood_set: str) -> str:
 def _facts(found: Measured) -> str:
     ood = (f"{n} {escaped(name)}" for name, n in found.pictures.items() if name != "id")
     lines = {
-        "Pictures": f"{found.pictures['id']} ID, halved; OOD {', '.join(ood)}",
+        "Images": f"{found.pictures['id']} ID, halved; OOD {', '.join(ood)}",
         "Cut at": found.split or "nowhere",
         "ID accuracy": f"{percent(found.accuracy)} %",
     }

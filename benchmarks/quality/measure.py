@@ -1,4 +1,4 @@
-"""One model, measured: every detector on every division of its ID pictures."""
+"""One model, measured: every detector on every division of its ID images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Asked:
 
 
 def measured(name: str, sources: Sources, asked: Asked) -> Measured:
-    """One model, from its pictures to its figures; in a process of its own where several run."""
+    """One model, from its images to its figures; in a process of its own where several run."""
     torch.set_num_threads(max(1, torch.get_num_threads() // asked.jobs))
     make = partial(parse_detectors, asked.detectors)
     with shown_progress() as show:
@@ -122,7 +122,7 @@ def measure(
 def _on_pixels(
     bench: Bench, make: Make, record: _Record, quick: bool
 ) -> dict[str, dict[str, Floats]]:
-    """Scores of all pictures, by whose detectors, of those that go back to the pixels."""
+    """Scores of all images, by whose detectors, of those that go back to the pixels."""
     ours = of_pixels(make())
     if quick:
         left_out = [(each.name, OURS) for each in ours]
@@ -164,7 +164,7 @@ def _rows(by_set: Mapping[str, Floats], about: Mapping[str, Any]) -> Iterator[di
 
 
 def _of_rows(whole: Mapping[str, Floats], division: Division) -> dict[str, Mapping[str, Floats]]:
-    """Scores of all pictures, parted into the sets of a division."""
+    """Scores of all images, parted into the sets of a division."""
     rows = {name: each.numpy() for name, each in division.test.items()}
     return {name: {at: scores[of] for at, of in rows.items()} for name, scores in whole.items()}
 

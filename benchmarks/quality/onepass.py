@@ -1,4 +1,4 @@
-"""Each picture is decoded for the benchmark and passes the network once, whoever asks for it."""
+"""Each image is decoded for the benchmark and passes the network once, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Seen = dict[bytes, Representation]
 
 
 class Remembering(Scorer):
-    """A scorer that remembers what the network made of each picture, by the picture's pixels.
+    """A scorer that remembers what the network made of each image, by the image's pixels.
 
     So an audit's own `calibrate` can be run on split after split: only its surrogate outliers, made
     anew from each split's images, are new to the network. `seen` is shared by the scorers of one
@@ -55,14 +55,14 @@ class Remembering(Scorer):
 
 @dataclass(frozen=True)
 class Shown:
-    """All pictures of a subject: `pixels [N,3,H,W]` uint8; `row` by the digest of a file."""
+    """All images of a subject: `pixels [N,3,H,W]` uint8; `row` by the digest of a file."""
 
     pixels: Tensor
     row: Mapping[str, int]
 
     @classmethod
     def read(cls, subject: Subject, pace: Pace) -> Shown:
-        """Decode every picture; one that is broken is left out."""
+        """Decode every image; one that is broken is left out."""
         sets = (subject.known, *subject.ood.values())
         unique = list({image.sha256: image for each in sets for image in each.images}.values())
         pixels: list[Tensor] = []
@@ -76,18 +76,18 @@ class Shown:
         return cls(torch.cat(pixels), row)
 
     def rows(self, images: ImageSet) -> Tensor:
-        """Rows of a set's pictures, in their order."""
+        """Rows of a set's images, in their order."""
         return torch.tensor([self.row[i.sha256] for i in images.images if i.sha256 in self.row])
 
     def batches(self, rows: Tensor | None = None) -> Iterator[Tensor]:
-        """Pixels of some or all pictures, some at a time."""
+        """Pixels of some or all images, some at a time."""
         chosen = torch.arange(len(self.pixels)) if rows is None else rows
         return (self.pixels[part] for part in torch.split(chosen, BATCH))
 
 
 @dataclass(frozen=True)
 class Division:
-    """One division of the ID pictures into halves.
+    """One division of the ID images into halves.
 
     `calibration` holds the files to calibrate on and `calibration_rows [N]` their rows of `Shown`;
     `test` the rows of the other half ("id") and of each OOD set. `label_of` gives the class index

@@ -40,7 +40,7 @@ class Judged:
 
 
 class Bench:
-    """A subject's network with all its pictures, each passed once."""
+    """A subject's network with all its images, each passed once."""
 
     def __init__(self, subject: Subject, pace: Pace) -> None:
         self.subject, self.pace = subject, pace
@@ -52,7 +52,7 @@ class Bench:
             pass
 
     def in_turn(self, phase: str) -> Iterator[Tensor]:
-        """Pixels of all pictures, a batch at a time, with progress told."""
+        """Pixels of all images, a batch at a time, with progress told."""
         done, total = 0, len(self.shown.pixels)
         for pixels in torch.split(self.shown.pixels, self.pace.batch_size):
             yield pixels
@@ -60,7 +60,7 @@ class Bench:
             self.pace.step(phase, done, total)
 
     def scorer(self, detectors: Sequence[Detector]) -> Remembering:
-        """A scorer of these detectors that knows all pictures."""
+        """A scorer of these detectors that knows all images."""
         return Remembering(self.subject, self.network, detectors, self.seen)
 
     def judge(self, make: Make, division: Division, without: Sequence[str] = ()) -> Judged:
@@ -83,7 +83,7 @@ class Bench:
         )
 
     def on_pixels(self, detectors: Sequence[Detector]) -> dict[str, Floats]:
-        """Scores of all pictures by detectors that learn nothing."""
+        """Scores of all images by detectors that learn nothing."""
         if not detectors:
             return {}
         scorer = self.scorer(detectors)

@@ -194,7 +194,7 @@ class CannotRun(Exception):  # noqa: N818 - an answer more than an error
 
 
 def on_pixels(bench: Bench) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Scores of all pictures by the detectors that take images, and why some have none."""
+    """Scores of all images by the detectors that take images, and why some have none."""
     given = Given.of(bench)
     normalise = bench.subject.classifier.preprocessing.normalise
     scores: dict[str, Floats] = {}

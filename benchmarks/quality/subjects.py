@@ -1,4 +1,4 @@
-"""The classifiers of the benchmark with their pictures: two for ImageNet, and the demo's."""
+"""The classifiers of the benchmark with their images: two for ImageNet, and the demo's."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from gsc_core.errors import SpecError
 from gsc_core.images import ImageFile, ImageSet, read_folder
 
 IMAGENET, TEXTURES = "imagenet-sample", "textures"
-_PADDING = 32  # the Lite networks were trained on crops of pictures that are so much larger
+_PADDING = 32  # the Lite networks were trained on crops of images that are so much larger
 _DIMS = {"lite0": 224, "lite1": 240}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pictures come from.
+    """Where images come from.
 
     data: folder with `imagenet-sample` and `textures`. ood: further OOD sets for the ImageNet
-    models. demo: folder the demo's pictures are rendered into. images: most of each OOD set.
+    models. demo: folder the demo's images are rendered into. images: most of each OOD set.
     """
 
     data: Path
@@ -46,7 +46,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Subject:
-    """A classifier, the same network as the plain torch module a library takes, and pictures.
+    """A classifier, the same network as the plain torch module a library takes, and images.
 
     last: name of the weight of the module's last linear layer.
     """
@@ -122,7 +122,7 @@ def _photos(sources: Sources) -> tuple[ImageSet, dict[str, ImageSet]]:
 
 
 def _demo(name: str, sources: Sources) -> Subject:
-    """The demo's network; its calibration and ID pictures are put together, to be divided anew."""
+    """The demo's network; its calibration and ID images are put together, to be divided anew."""
     folders = render_demo(sources.demo)
     parts = [read_folder(folders[part], part) for part in ("calibration", "id")]
     known = ImageSet("id", tuple(_of_part(part, image) for part in parts for image in part.images))

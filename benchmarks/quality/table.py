@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Loss:
-    """A detector that lets fewer OOD pictures through than the judged one, and how many points.
+    """A detector that lets fewer OOD images through than the judged one, and how many points.
 
     points: difference of the FPR95s, in 0..1, split by split. apart: its interval is above 0.
     """
@@ -90,7 +90,7 @@ def ratio(one: float, other: float) -> float | None:
 def losses(frame: pd.DataFrame, judged: str) -> list[Loss]:
     """Who has a lower FPR95 than our detector `judged`: by set, the largest difference first.
 
-    The difference is taken split by split: both saw the same pictures.
+    The difference is taken split by split: both saw the same images.
     """
     wide = frame.pivot_table(index=["ood_set", "split"], columns=["detector", "whose"])["fpr95"]
     found: list[Loss] = []

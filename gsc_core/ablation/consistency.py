@@ -1,6 +1,7 @@
-"""The paper's premise, checked on a model: do gradients keep their direction near a picture?
+"""The paper's premise, checked on a model: do gradients keep their direction near an image?
 
-GSC (arXiv 2507.01417) rests on familiar pictures having steady gradients and strangers unsteady
+GSC (arXiv 2507.01417) rests on familiar images having steady gradients and unfamiliar images
+unsteady
 ones. Here that is a figure: the mean cosine between the gradient of the predicted logit at the
 feature and at features a little beside it.
 """
@@ -17,15 +18,15 @@ from torch.nn.functional import cosine_similarity
 from gsc_core.classifier.network import Network
 
 FEATURE_NOISE = 0.1  # of the feature's norm
-GREY_LEVELS = 4.0  # of 255: standard deviation of the noise on a picture
+GREY_LEVELS = 4.0  # of 255: standard deviation of the noise on an image
 DRAWS = 4
 _Z = 1.96  # a 95 % interval of a mean
 
 
 class SetConsistency(BaseModel):
-    """Mean cosine over the pictures of a set, in −1..1; higher = steadier gradients.
+    """Mean cosine over the images of a set, in −1..1; higher = steadier gradients.
 
-    where: `feature` or `picture`, to which the noise was added. difference: ID less this set, with
+    where: `feature` or `image`, to which the noise was added. difference: ID less this set, with
     its interval; 0 for ID itself. Intervals are 95 %, normal.
     """
 

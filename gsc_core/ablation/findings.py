@@ -1,4 +1,4 @@
-"""What an ablation says, in sentences of counts in 1,000 pictures: the answer before the charts."""
+"""What an ablation says, in sentences of counts in 1,000 images: the answer before the charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gsc_core.evaluation.counts import in_1000, percent
 
 LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
 OUTDATED = (
-    "This ablation is of an older version, which did not compare settings picture by picture: "
+    "This ablation is of an older version, which did not compare settings image by image: "
     "measure it again to read what helps and what hurts."
 )
 
@@ -44,7 +44,8 @@ def answer(ablation: Ablation) -> str:
         Verdict.SAME: "makes no sure difference on this model",
     }[cutting.verdict]
     return (
-        f"The short-circuit {told}: {passing(cut)} strangers pass with it, {passing(bare)} at best "
+        f"The short-circuit {told}: {passing(cut)} unfamiliar images are accepted with it, "
+        f"{passing(bare)} at best "
         f"without, {cutting.fewer()}."
     )
 
@@ -72,7 +73,7 @@ def findings(ablation: Ablation) -> list[Finding]:
 
 
 def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
-    """Whether strangers' gradients turn more than familiar ones', as the paper presumes."""
+    """Whether unfamiliar images' gradients turn more than familiar ones', as the paper presumes."""
     rows = [row for row in ablation.facts.consistency if row.where == where]
     strangers = [row for row in rows if row.set != "id"]
     if not strangers:
@@ -91,7 +92,9 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     of_strangers = (
         f"{least:.3f}" if f"{least:.3f}" == f"{most:.3f}" else f"{least:.3f} to {most:.3f}"
     )
-    numbers = f"mean cosine {known.mean:.3f} for familiar pictures, {of_strangers} for strangers"
+    numbers = (
+        f"mean cosine {known.mean:.3f} for familiar images, {of_strangers} for unfamiliar images"
+    )
     n = len(strangers)
     if len(as_published) == n:
         told, verdict = "holds on this model", Verdict.HELPS
@@ -125,7 +128,7 @@ def document(ablation: Ablation) -> dict[str, Any]:
 
 
 def passing(row: pd.Series) -> str:
-    """How many of 1,000 strangers a row lets through."""
+    """How many of 1,000 unfamiliar images a row lets through."""
     return f"{in_1000(float(row['fpr95']))} of 1,000"
 
 
@@ -135,7 +138,10 @@ def _published(ablation: Ablation) -> Iterator[Finding]:
     found = gain(row)
     if row is None or bare is None or found is None:
         return
-    told = f"{passing(row)} strangers pass, against {passing(bare)} by the softmax alone"
+    told = (
+        f"{passing(row)} unfamiliar images are accepted, against {passing(bare)} by the softmax "
+        "alone"
+    )
     text = f"As published (top 20 % of the values): {told}, {found.fewer()}."
     yield Finding(found.verdict, text)
 
@@ -150,15 +156,20 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
     if not published["backwards"]:
         yield Finding(
             Verdict.SAME,
-            "The published direction is right here: stand-ins for strangers, too, lose more "
-            "confidence than familiar pictures.",
+            "The published direction is right here: surrogate images, too, lose more "
+            "confidence than familiar images.",
         )
         return
     turning = found.turned()
-    told = f"{passing(published)} strangers pass; turned, {passing(learned)}, {turning.fewer()}"
+    told = (
+        f"{passing(published)} unfamiliar images are accepted; flipped, {passing(learned)}, "
+        f"{turning.fewer()}"
+    )
     text = "Keeping the published direction is backwards here"
     if turning.verdict is not Verdict.HELPS:
-        text = "Stand-ins for strangers say that the published direction is backwards"
+        text = (
+            "Surrogate images for unfamiliar images say that the published direction is backwards"
+        )
     yield Finding(turning.verdict, f"{text}: {told}.")
 
 
@@ -211,7 +222,7 @@ def _update(ablation: Ablation) -> Iterator[Finding]:
         yield Finding(Verdict.SAME, text)
         return
     told = {
-        Verdict.HELPS: "lets fewer strangers through than",
+        Verdict.HELPS: "lets fewer unfamiliar images through than",
         Verdict.HURTS: "costs something against",
         Verdict.SAME: "does as well as",
     }
@@ -254,6 +265,6 @@ def _accuracy(ablation: Ablation) -> Iterator[Finding]:
     counts = [round(1000 * float(row["id_accuracy_after"])) for row in (better, published)]
     yield Finding(
         Verdict.SAME,
-        f"Of 1,000 familiar pictures {round(1000 * whole):,} are named right; after the "
+        f"Of 1,000 familiar images {round(1000 * whole):,} are named right; after the "
         f"short-circuit {counts[0]:,} with the better setting, {counts[1]:,} with the published.",
     )

@@ -9,7 +9,7 @@ import pandas as pd
 
 
 class Verdict(StrEnum):
-    """Whether a part of the method lets fewer strangers through on this model."""
+    """Whether a part of the method lets fewer unfamiliar images through on this model."""
 
     HELPS = "helps"
     HURTS = "hurts"
@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better on the same pictures, as a share, with its 95 % interval; below 0 = worse."""
+    """How much better on the same images, as a share, with its 95 % interval; below 0 = worse."""
 
     value: float
     low: float
@@ -36,7 +36,7 @@ class Gain:
         return Gain(0 - self.value, 0 - self.high, 0 - self.low)  # −0.0 would be read as less
 
     def fewer(self) -> str:
-        """In counts of 1,000 strangers: `31 fewer (between 10 and 52)`."""
+        """In counts of 1,000 unfamiliar images: `31 fewer (between 10 and 52)`."""
         return self._said("{:,.0f}", 1000, "", "fewer", "more")
 
     def points(self) -> str:

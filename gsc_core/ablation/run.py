@@ -1,4 +1,4 @@
-"""Run an ablation: every picture is decoded once and passes the network once for each layer."""
+"""Run an ablation: every image is decoded once and passes the network once for each layer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ablate(
 ) -> Ablation:
     """Measure what each part of GSC brings on the model and images of `spec`, into `out`.
 
-    Of a set with more than `images_per_set` pictures a random part is taken, the same for a seed.
+    Of a set with more than `images_per_set` images a random part is taken, the same for a seed.
     Directions and truncation levels are learned on calibration images, as in an audit. `layers`
     are named from shallow to deep; else the audit's own and one two blocks before it.
     `on_progress` is called after every batch and may raise Cancelled; nothing is left then.
@@ -91,7 +91,7 @@ def _ablated(
     ]
     if not runs:
         raise SpecError("No layer of this network can be cut in two, so GSC has no settings here.")
-    step("reading the pictures", 0, 1)
+    step("reading the images", 0, 1)
     with unpacking(out / "ablation-unpacked") as unpacked:
         sets = read_sets(spec, unpacked)
         labels, _ = labels_of(sets, classifier)
@@ -152,7 +152,7 @@ class _LayerRun:
             raise SpecError(f"No setting of GSC can run here: it {reason}.")
 
     def score(self, name: str, pixels: Tensor) -> None:
-        """One pass over a batch; of ID pictures also the classes after the short-circuit."""
+        """One pass over a batch; of ID images also the classes after the short-circuit."""
         batch = self.scorer.represent(pixels)
         self.scores[name].append(self.scorer.score(batch, after=name == "id"))
 
@@ -167,7 +167,7 @@ class _LayerRun:
         self.steady["picture"][name].append(picture.cpu())
 
     def measured(self) -> Measured:
-        """What the pass over the pictures gave."""
+        """What the pass over the images gave."""
         assert self.calibrated is not None
         joined = {name: Scores.cat(parts) for name, parts in self.scores.items()}
         turned = {
@@ -179,7 +179,7 @@ class _LayerRun:
 
 
 def _some(images: ImageSet, most: int, seed: int) -> list[ImageFile]:
-    """At most so many pictures of a set in a random order, the same for a seed."""
+    """At most so many images of a set in a random order, the same for a seed."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
     return [images.images[i] for i in order[:most]]
 
@@ -191,7 +191,7 @@ def _pass_over(
     seed: int,
     pace: Pace,
 ) -> None:
-    """Decode the test pictures, and let each layer's detectors score them."""
+    """Decode the test images, and let each layer's detectors score them."""
     around = _where_gradients_vary(runs)
     preprocessing = around.classifier.preprocessing
     for name in (each for each in used if each != "calibration"):
@@ -211,7 +211,7 @@ def _pass_over(
             done += len(batch.images) + len(batch.broken)
             pace.step(f"scoring {name}", done, len(used[name]))
         if not good:
-            raise ImageError(f"None of the pictures of {name} can be read; check the files.")
+            raise ImageError(f"None of the images of {name} can be read; check the files.")
 
 
 def _where_gradients_vary(runs: Sequence[_LayerRun]) -> _LayerRun:

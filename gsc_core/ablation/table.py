@@ -19,7 +19,7 @@ _FACTS = b"facts"
 
 
 class ImagesUsed(BaseModel):
-    """How many pictures of a set were measured, of how many there are."""
+    """How many images of a set were measured, of how many there are."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class Facts(BaseModel):
 
     images: by set, `calibration` included. consistency_layer: the deepest layer with a non-linear
     head, where gradients can differ at all. excused: settings that could not run, with the reason.
-    id_accuracy: share of labelled ID pictures named correctly, before any short-circuit.
+    id_accuracy: share of labelled ID images named correctly, before any short-circuit.
     surrogate_correlation: Spearman rank correlation over settings between the AUROC on surrogate
     outliers and on the real OOD sets; None with fewer than three settings.
     """

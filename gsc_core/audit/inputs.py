@@ -80,7 +80,7 @@ def begun(folder: Path) -> bool:
 
 
 def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
-    """The pictures of an audit, told apart; what ZIPs hold goes into `unpacked`.
+    """The images of an audit, told apart; what ZIPs hold goes into `unpacked`.
 
     Raises ImageError or SpecError for what cannot be read or told apart.
     """
@@ -98,7 +98,7 @@ def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
 
 
 def labels_of(sets: Partition, classifier: Classifier) -> tuple[dict[str, int], str]:
-    """Class index of each ID picture by digest (−1 unknown), and how it was found."""
+    """Class index of each ID image by digest (−1 unknown), and how it was found."""
     pictures = [*sets.calibration.images, *sets.test["id"].images]
     names = [picture.label for picture in pictures]
     match = class_indices(names, classifier.class_names, classifier.num_classes)

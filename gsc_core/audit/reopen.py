@@ -1,6 +1,6 @@
 """A finished audit opened again: its classifier and its detectors, fitted as they were.
 
-For what is asked after the audit: explain a picture, judge a new one, look for near ones.
+For what is asked after the audit: explain an image, judge a new one, look for near ones.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _TO_EXPLAIN = GSC.needs | Need.FEATURES
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture after its pass: uint8 `pixels [3,h,w]` as the model saw it, a batch of one."""
+    """One image after its pass: uint8 `pixels [3,h,w]` as the model saw it, a batch of one."""
 
     pixels: Tensor
     batch: Representation
@@ -72,12 +72,12 @@ class Neighbour:
 
 
 Picture = Path | bytes | Seen
-"""A picture's file, its bytes, or one that was looked at already, which costs no further pass."""
+"""An image's file, its bytes, or one that was looked at already, which costs no further pass."""
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """A finished audit, ready to look at pictures; see `reopen`.
+    """A finished audit, ready to look at images; see `reopen`.
 
     `scorer` holds the fitted detectors, `kept` what they were fitted on, `normals` the usual range
     of each channel where the audit looked at channels.
@@ -100,10 +100,10 @@ class Reopened:
         """The fitted detectors by name."""
         return {detector.name: detector for detector in self.scorer.detectors}
 
-    def look(self, picture: Path | bytes, name: str = "The picture") -> Seen:
-        """Send one picture through the network; `name` is what bytes are called in an error.
+    def look(self, picture: Path | bytes, name: str = "The image") -> Seen:
+        """Send one image through the network; `name` is what bytes are called in an error.
 
-        Raises ImageError when it is no picture that can be read.
+        Raises ImageError when it is no image that can be read.
         """
         image = decode(picture) if isinstance(picture, Path) else decode_bytes(picture, name)
         preprocessing = self.classifier.preprocessing
@@ -113,16 +113,16 @@ class Reopened:
         return Seen(pixels, represent(self.network, images, needs))
 
     def score(self, picture: Picture) -> dict[str, float]:
-        """Outlier scores by detector, as `scores.parquet` has them of test pictures.
+        """Outlier scores by detector, as `scores.parquet` has them of test images.
 
-        A detector that fails on this picture, or gives no number for it, is left out.
+        A detector that fails on this image, or gives no number for it, is left out.
         """
         batch = self._seen(picture).batch
         found = {name: self._score(detector, batch) for name, detector in self.detectors.items()}
         return {name: score for name, score in found.items() if math.isfinite(score)}
 
     def _score(self, detector: Detector, batch: Representation) -> float:
-        """A detector's score of one picture; NaN where it fails, which the log tells of."""
+        """A detector's score of one image; NaN where it fails, which the log tells of."""
         try:
             return float(checked(detector.score(batch), 1))
         except Exception as error:
@@ -162,7 +162,7 @@ class Reopened:
     def explain(
         self, picture: Picture, detector: str = GSC.name, k: float | None = None
     ) -> Explanation:
-        """What the short-circuit does to a picture; raises as `look` and `gsc` do."""
+        """What the short-circuit does to an image; raises as `look` and `gsc` do."""
         chosen = self.gsc(detector, k)
         batch = self._seen(picture).batch
         try:

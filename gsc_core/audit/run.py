@@ -75,7 +75,7 @@ def run_audit(
     """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
 
     Beside them are `log.txt`, with the phases and what went wrong, and what explains single
-    pictures later: `calibration.safetensors`, on which `gsc_core.audit.reopen` fits the detectors
+    images later: `calibration.safetensors`, on which `gsc_core.audit.reopen` fits the detectors
     again, and `channels.parquet`, what each channel at the split usually does, where GSC looked at
     channels.
 
@@ -122,8 +122,8 @@ def _audited(
         watch.settle = partial(torch.accelerator.synchronize, network.device)
     with watch.phase("opening the model", "compiling it"):
         network, speedup = _compiled(spec, network, classifier)
-    step("reading the pictures", 0, 1)
-    with watch.phase("reading the pictures"), unpacking(out / UNPACKED_FOLDER) as unpacked:
+    step("reading the images", 0, 1)
+    with watch.phase("reading the images"), unpacking(out / UNPACKED_FOLDER) as unpacked:
         sets = read_sets(spec, unpacked)
         labels, label_rule = labels_of(sets, classifier)
     with written_aside(out / SPEC_FILE) as part:
@@ -252,7 +252,7 @@ def _require_detectors(scorer: Scorer) -> None:
 
 
 def _written_down(calibrated: Calibrated, out: Path) -> Calibrated:
-    """Write what explains single pictures, and let go of it: the memory is needed for scoring."""
+    """Write what explains single images, and let go of it: the memory is needed for scoring."""
     assert calibrated.calibration is not None
     keep(calibrated.calibration, calibrated.images, out / CALIBRATION_FILE)
     split, sample = calibrated.calibration.network.split, calibrated.calibration.sample
@@ -269,7 +269,7 @@ def _join(
     store: ChunkStore,
     path: Path,
 ) -> tuple[dict[str, list[Broken]], pa.Table]:
-    """One table of all scores, and the pictures of each set that could not be decoded."""
+    """One table of all scores, and the images of each set that could not be decoded."""
     images = calibrated.images
     found = [labels[image.sha256] for image in images]
     rows = Rows("calibration", "calibration", images, found, calibrated.scores)
@@ -279,7 +279,7 @@ def _join(
         tables.extend(table for table, _ in chunks)
         broken[name] = [one for _, told in chunks for one in told]
         if not any(table.num_rows for table, _ in chunks):
-            raise ImageError(f"None of the pictures of {name} can be read; check the files.")
+            raise ImageError(f"None of the images of {name} can be read; check the files.")
     return broken, join(tables, path)
 
 

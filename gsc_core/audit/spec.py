@@ -42,9 +42,9 @@ class AuditSpec(BaseModel):
     """What to audit, on which images, with which detectors.
 
     Attributes:
-        id: pictures the classifier was made for: a folder or a ZIP, with labels where known.
-        ood: sets of pictures it was not made for, by name.
-        calibration: a folder of further ID pictures, or the share of `id` to set apart.
+        id: images the classifier was made for: a folder or a ZIP, with labels where known.
+        ood: sets of images it was not made for, by name.
+        calibration: a folder of further ID images, or the share of `id` to set apart.
         labels: a CSV table for `id`, where class folders do not give them.
         split: the layer at which GSC cuts the network; None takes the last convolutional block.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.

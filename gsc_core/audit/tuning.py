@@ -1,6 +1,6 @@
-"""`gsc-auto`'s choice by itself: made on ID pictures without an audit, kept in a file for audits.
+"""`gsc-auto`'s choice by itself: made on ID images without an audit, kept in a file for audits.
 
-What is chosen is what an audit of the same pictures, share and seed chooses, so the file saves the
+What is chosen is what an audit of the same images, share and seed chooses, so the file saves the
 search and holds the choice still.
 """
 
@@ -34,7 +34,7 @@ MOST_RUNNERS_UP = 10
 
 
 class TuneSpec(AuditSpec):
-    """What to choose on: an audit that has no strangers.
+    """What to choose on: an audit that has no unfamiliar images.
 
     layers: where the network may be cut, to choose from; none of them leaves it to `split`.
     """
@@ -47,7 +47,7 @@ class TuneSpec(AuditSpec):
 def tune(
     spec: TuneSpec, out: Path, on_progress: Callable[[Progress], None] = lambda _: None
 ) -> Tuned:
-    """Choose `gsc-auto`'s settings on the calibration pictures of `spec`, and write them to `out`.
+    """Choose `gsc-auto`'s settings on the calibration images of `spec`, and write them to `out`.
 
     Of several layers the one with the least loss on surrogate outliers is taken. `on_progress` is
     called after every batch and candidate, and may raise to stop; nothing is left then. Raises
@@ -64,7 +64,7 @@ def tune(
     cut = [network_of(spec, classifier, name, device) for name in spec.layers or (spec.split,)]
     networks = {_layer(network): network for network in cut}
     with _unpacked(out) as unpacked:
-        step("reading the pictures", 0, 1)
+        step("reading the images", 0, 1)
         pictures = read_sets(spec, unpacked).calibration.images
         with decoders_of(spec, device, len(pictures)) as decoders:
             pace = Pace(batch_size(spec, device), spec.threads, step, decoders)

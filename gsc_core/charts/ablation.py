@@ -14,8 +14,8 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
 
 METRICS: Mapping[str, str] = {
-    "fpr95": "Share of strangers that pass (FPR95)",
-    "auroc": "Chance to tell a stranger from a familiar picture (AUROC)",
+    "fpr95": "Share of unfamiliar images that are accepted (FPR95)",
+    "auroc": "Chance to tell an unfamiliar image from a familiar image (AUROC)",
 }
 FACTORS: Mapping[str, str] = {
     "share": "Share cut (k)",
@@ -75,7 +75,7 @@ def factors(
 ) -> go.Figure:
     """A dot with its interval for each level of each factor, and how sure it differs.
 
-    The base is a diamond. A row that differs from it on the same pictures beyond doubt is a filled
+    The base is a diamond. A row that differs from it on the same images beyond doubt is a filled
     dot, another one a hollow dot.
     """
     ticks, points = _laid_out(_levels(ablation, base, depth, ood_set))
@@ -119,7 +119,7 @@ def steadiness(ablation: Ablation, where: str) -> go.Figure:
     """Mean cosine of gradients beside each other, with its interval; ID first, then OOD sets."""
     rows = [row for row in ablation.facts.consistency if row.where == where]
     colours = SetColours.of(ablation.ood_sets)
-    names = ["Familiar pictures" if row.set == "id" else label(row.set) for row in rows]
+    names = ["Familiar images" if row.set == "id" else label(row.set) for row in rows]
     figure = go.Figure()
     for at, (row, name) in enumerate(zip(rows, names, strict=True)):
         figure.add_scatter(

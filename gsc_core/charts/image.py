@@ -1,4 +1,4 @@
-"""One explained picture as Plotly figures: what its leading channels do, beside what is usual."""
+"""One explained image as Plotly figures: what its leading channels do, beside what is usual."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -23,7 +23,7 @@ _ROW, _AROUND = 22, 84  # pixels
 def channel_bars(channels: Sequence[ChannelReading], reading: Reading) -> go.Figure:
     """One reading of some channels as bars, the leading one on top.
 
-    A bracket on each bar is the channel's usual range: the middle 90 % on familiar pictures, with
+    A bracket on each bar is the channel's usual range: the middle 90 % on familiar images, with
     a stroke at the median. Short-circuited channels and others differ in colour and hatching.
     """
     figure = go.Figure()

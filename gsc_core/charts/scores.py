@@ -70,11 +70,11 @@ def histogram(
                 x0=(edges[0] + edges[1]) / 2,
                 dx=edges[1] - edges[0],
                 y=heights[shown],
-                name="Familiar pictures" if shown == known else label(shown),
+                name="Familiar images" if shown == known else label(shown),
                 marker={"color": colours.colour(shown), "line": {"width": 0}},
                 opacity=0.7,
                 showlegend=shown == known and row == 1,
-                hovertemplate="%{y:.1%} of the pictures, score about %{x:.3g}",
+                hovertemplate="%{y:.1%} of the images, score about %{x:.3g}",
             )
             figure.add_trace(bars, row=row, col=1)
         if name != known:
@@ -82,24 +82,28 @@ def histogram(
     figure.update_layout(barmode="overlay", bargap=0, height=tall)
     figure.update_yaxes(tickformat=".0%", range=[0, top], nticks=4)
     middle = (len(rows) + 1) // 2
-    figure.update_yaxes(title_text="Share of pictures", row=middle, col=1)
+    figure.update_yaxes(title_text="Share of images", row=middle, col=1)
     figure.update_xaxes(score_axis(edges))
-    figure.update_xaxes(title_text="Outlier score (higher = stranger)", row=len(rows), col=1)
+    figure.update_xaxes(
+        title_text="Outlier score (higher = unfamiliar image)", row=len(rows), col=1
+    )
     return dressed(figure)
 
 
 def roc(curves: Mapping[str, Curve], *, colours: SetColours, log_x: bool = False) -> go.Figure:
-    """ROC curve of each OOD set, ID as positive: strangers against familiar pictures let through.
+    """ROC curve of each OOD set, ID as positive: unfamiliar images against familiar images let
+    through.
 
-    With `log_x` the points at zero strangers are drawn at the left edge, half a stranger wide.
+    With `log_x` the points at zero unfamiliar images are drawn at the left edge, half an
+    unfamiliar image wide.
     """
     drawn = {name: (found.fpr, found.tpr) for name, found in _reduced(curves).items()}
-    hover = "%{x:.2%} of strangers and %{y:.1%} of familiar pictures pass"
+    hover = "%{x:.2%} of unfamiliar images and %{y:.1%} of familiar images are accepted"
     figure = _lines(drawn, hover, colours, _floor(curves.values()), log_x)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title_text="Share of strangers let through (FPR)")
+    figure.update_xaxes(title_text="Share of unfamiliar images let through (FPR)")
     figure.update_yaxes(
-        title_text="Share of familiar pictures let through (TPR)",
+        title_text="Share of familiar images let through (TPR)",
         tickvals=[0, 0.2, 0.4, 0.6, 0.8, 0.95, 1],
     )
     return figure
@@ -112,9 +116,11 @@ def precision_recall(
     colours: SetColours,
     log_x: bool = False,
 ) -> go.Figure:
-    """Precision over recall for each OOD set, with strangers or familiar pictures as positive.
+    """Precision over recall for each OOD set, with unfamiliar images or familiar images as
+    positive.
 
-    `"ood"`: of the flagged pictures, how many are strangers, over the share of strangers flagged.
+    `"ood"`: of the flagged images, how many are unfamiliar images, over the share of unfamiliar
+    images flagged.
     `"id"`: of those let through, how many are familiar, over the share of them let through.
     """
     drawn = {
@@ -127,7 +133,7 @@ def precision_recall(
     least = min(float(x[x > 0].min()) for x, _ in drawn.values())
     hover = f"%{{x:.2%}} of them {done}; %{{y:.1%}} of what is {done} is right"
     figure = _lines(drawn, hover, colours, max(least / 2, 1e-4), log_x)
-    noun = "strangers" if positive == "ood" else "familiar pictures"
+    noun = "strangers" if positive == "ood" else "familiar images"
     figure.update_xaxes(title_text=f"Share of {noun} {done} (recall)")
     figure.update_yaxes(title_text=f"Share of {whose} among those {done} (precision)")
     return figure
@@ -225,7 +231,7 @@ def _log_axis(floor: float) -> dict[str, object]:
 
 
 def _floor(curves: Iterable[Curve]) -> float:
-    """Left end of a log axis: half a stranger, but four decades at most."""
+    """Left end of a log axis: half an unfamiliar image, but four decades at most."""
     return max(0.5 / max(curve.strangers for curve in curves), 1e-4)
 
 

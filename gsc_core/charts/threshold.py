@@ -20,7 +20,7 @@ BINS = 80
 POINTS = 240  # thresholds along the curve, from each of the two groups
 STEPS = 500  # of a slider over the scores
 HEIGHT = 340
-PASSING = "%{x:.1%} of strangers and %{y:.1%} of familiar pictures pass"
+PASSING = "%{x:.1%} of unfamiliar images and %{y:.1%} of familiar images are accepted"
 MARK = "#9A5BC8"
 """Violet: in no set's palette, and readable on white and on dark pages."""
 
@@ -41,7 +41,7 @@ def figures(
 ) -> ThresholdFigures:
     """Draw ID scores `[N]` against OOD sets `[M]` each; several sets are averaged, equal weight."""
     edges = shared_edges([known, *strangers.values()], BINS)
-    name, colour, dash = "Strangers, mean of the sets", OOD_COLOURS[0], "solid"
+    name, colour, dash = "Unfamiliar images, mean of the sets", OOD_COLOURS[0], "solid"
     if len(strangers) == 1:
         (only,) = strangers
         name, colour, dash = label(only), colours.colour(only), colours.dash(only)
@@ -74,7 +74,7 @@ def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure
 def refusing(found: Selective) -> go.Figure:
     """The risk-coverage curve with a point at the threshold and the line of flagging at random."""
     wrong = 1 - found.accuracy
-    said = "%{x:.1%} pass, and %{y:.1%} of these are named wrongly"
+    said = "%{x:.1%} pass, and %{y:.1%} of these are classified wrongly"
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1],
@@ -95,10 +95,13 @@ def refusing(found: Selective) -> go.Figure:
     figure.add_trace(_point(found.kept, 1 - found.passing, said))
     figure.update_layout(height=HEIGHT)
     figure.update_xaxes(
-        title_text="Share of familiar pictures that pass", tickformat=".0%", range=[0, 1.02]
+        title_text="Share of familiar images that are accepted", tickformat=".0%", range=[0, 1.02]
     )
     figure.update_yaxes(
-        title_text="Share of these named wrongly", tickformat=".1~%", rangemode="tozero", nticks=5
+        title_text="Share of these classified wrongly",
+        tickformat=".1~%",
+        rangemode="tozero",
+        nticks=5,
     )
     return _dressed(figure)
 
@@ -109,7 +112,7 @@ def passing(scores: Floats, thresholds: Floats) -> Floats:
 
 
 def mean_roc(known: Floats, strangers: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-    """Points (share of OOD, share of ID that pass) `[T]`, OOD averaged over the sets."""
+    """Points (share of OOD, share of ID that are accepted) `[T]`, OOD averaged over the sets."""
     steps = np.linspace(0, 1, POINTS)
     pooled = [np.quantile(scores, steps, method="inverted_cdf") for scores in strangers.values()]
     ood = np.quantile(np.concatenate(pooled), steps, method="inverted_cdf")
@@ -137,7 +140,7 @@ def _histogram(
     mean = np.mean([shares(scores, edges) for scores in strangers.values()], axis=0)
     figure = go.Figure()
     for text, heights, fill in (
-        ("Familiar pictures", shares(known, edges), ID_COLOUR),
+        ("Familiar images", shares(known, edges), ID_COLOUR),
         (name, mean.astype(np.float32), colour),
     ):
         figure.add_bar(
@@ -147,12 +150,12 @@ def _histogram(
             name=text,
             marker={"color": fill, "line": {"width": 0}},
             opacity=0.7,
-            hovertemplate="%{y:.1%} of the pictures, score about %{x:.3g}",
+            hovertemplate="%{y:.1%} of the images, score about %{x:.3g}",
         )
     figure.update_layout(barmode="overlay", bargap=0, height=HEIGHT)
-    figure.update_yaxes(tickformat=".0%", title_text="Share of pictures", nticks=5)
+    figure.update_yaxes(tickformat=".0%", title_text="Share of images", nticks=5)
     figure.update_xaxes(score_axis(edges))
-    figure.update_xaxes(title_text="Outlier score (higher = stranger)")
+    figure.update_xaxes(title_text="Outlier score (higher = unfamiliar image)")
     return _dressed(figure, right=64)  # "flagged" stands beside a line at the very end
 
 
@@ -171,8 +174,8 @@ def _roc(
     )
     figure.update_layout(height=HEIGHT)
     percent = {"tickformat": ".0%", "range": [-0.02, 1.02]}
-    figure.update_xaxes(title_text="Share of strangers that pass", **percent)
-    figure.update_yaxes(title_text="Share of familiar pictures that pass", **percent)
+    figure.update_xaxes(title_text="Share of unfamiliar images that are accepted", **percent)
+    figure.update_yaxes(title_text="Share of familiar images that are accepted", **percent)
     return _dressed(figure)
 
 

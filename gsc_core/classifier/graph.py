@@ -141,7 +141,7 @@ def _subgraph(module: GraphModule, nodes: list[Node], source: Node, result: Any)
 
 
 def _is_batch_size(node: Node, source: Node) -> bool:
-    """Whether a node reads the batch size; windows of a picture have another first size."""
+    """Whether a node reads the batch size; windows of an image have another first size."""
     if node.target is not _aten.sym_size.int or node.args[1] != 0:
         return False
     (of,) = node.all_input_nodes

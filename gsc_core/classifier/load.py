@@ -54,7 +54,7 @@ class Classifier:
 
     Attributes:
         program: images float32 `[B,3,H,W]` to logits `[B,K]`, any `B`, frozen, in eval mode.
-        preprocessing: what makes such images from pictures.
+        preprocessing: what makes such images from images.
         class_names: `K` names in order of the logits, or None.
         num_classes: `K`.
         sha256: of the file, or of the weights' bytes when there was no file.

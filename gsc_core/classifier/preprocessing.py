@@ -1,4 +1,4 @@
-"""From a decoded picture to what the classifier takes: resize, crop, normalise."""
+"""From a decoded image to what the classifier takes: resize, crop, normalise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Crop = Annotated[tuple[Pixels, Pixels], BeforeValidator(lambda v: (v, v) if type
 
 
 class Preprocessing(BaseModel):
-    """What is done to a picture before the classifier sees it.
+    """What is done to an image before the classifier sees it.
 
     Attributes:
         resize: pixels of the shorter side after resizing; None leaves the size alone.

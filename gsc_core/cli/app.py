@@ -59,7 +59,7 @@ from gsc_core.run.stored import Run
 from gsc_core.stopwatch import Stopwatch
 
 app = typer.Typer(
-    help="Learn what an image classifier does with pictures it was never meant to see.",
+    help="Learn what an image classifier does with images it was never meant to see.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -95,7 +95,8 @@ def audit(
     profile: Profile = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score pictures the model knows and strangers, and tell how well each detector parts them."""
+    """Score images the model knows and unfamiliar images, and tell how well each detector parts
+    them."""
     watch = context.find_object(Stopwatch) or Stopwatch()
     watch.exact = profile
     with watch.phase(_IMPORTING):
@@ -152,7 +153,7 @@ def tune(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the settings of gsc-auto from familiar pictures alone, for `audit --gsc-config`."""
+    """Choose the settings of gsc-auto from familiar images alone, for `audit --gsc-config`."""
     from gsc_core.audit.tuning import TuneSpec
     from gsc_core.audit.tuning import tune as choose
 
@@ -202,7 +203,7 @@ def demo(
 def ablate(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     images: Annotated[
-        int, typer.Option(min=20, help="Pictures of each set at most; of more, a random part.")
+        int, typer.Option(min=20, help="Images of each set at most; of more, a random part.")
     ] = 400,
     layers: Annotated[
         str | None,

@@ -100,14 +100,14 @@ def _print(written: Exported) -> None:
     show(
         Text(
             f"{card.detector}, threshold {card.threshold:.6g} ({card.rule}): flags "
-            f"{card.calibration_flagged} of the {card.calibration} calibration pictures."
+            f"{card.calibration_flagged} of the {card.calibration} calibration images."
         )
     )
     found = card.agreement
     on = (
-        "test pictures"
+        "test images"
         if found.against == "stored scores"
-        else "made-up pictures, as the audit's are gone"
+        else "made-up images, as the audit's are gone"
     )
     show(
         Text(

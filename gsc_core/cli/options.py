@@ -35,14 +35,15 @@ Names = Annotated[
 ]
 
 IdSet = Annotated[
-    Path, typer.Option("--id", help="Pictures the model was made for: a folder or ZIP.")
+    Path, typer.Option("--id", help="Images the model was made for: a folder or ZIP.")
 ]
 Calibration = Annotated[
     str,
-    typer.Option(help="A folder of further ID pictures, or the share of --id to set apart."),
+    typer.Option(help="A folder of further ID images, or the share of --id to set apart."),
 ]
 OodSets = Annotated[
-    list[str], typer.Option("--ood", help="NAME=DIR of strangers; may be given several times.")
+    list[str],
+    typer.Option("--ood", help="NAME=DIR of unfamiliar images; may be given several times."),
 ]
 Labels = Annotated[
     Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")

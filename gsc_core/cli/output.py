@@ -75,14 +75,14 @@ def print_result(run: Run) -> None:
 
     sets = run.ood_sets
     mean = "mean of the OOD sets" if len(sets) > 1 else sets[0]
-    table = Table("detector", "strangers let through (FPR95)", "AUROC", "AUPR-out", "note")
+    table = Table("detector", "unfamiliar images let through (FPR95)", "AUROC", "AUPR-out", "note")
     for name in run.ranked():
         row = run.row(name)
         assert row is not None  # it was ranked by it
         figures = (_with_interval(row.metric(each)) for each in ("fpr95", "auroc", "aupr_out"))
         table.add_row(*map(Text, (name, *figures, _note(run, row))))
     show = console().print
-    show(Text(f"Letting 95 % of familiar pictures through; {mean}."))
+    show(Text(f"Letting 95 % of familiar images through; {mean}."))
     show(table)
     for sentence in choice_sentences(run):
         show(Text(sentence))
@@ -92,7 +92,7 @@ def print_result(run: Run) -> None:
         after = "".join(
             f"; after {name}: {percent(share, 1)}" for name, share in run.id_accuracy_after.items()
         )
-        show(Text(f"Correct on familiar pictures: {percent(run.id_accuracy, 1)}{after}"))
+        show(Text(f"Correct on familiar images: {percent(run.id_accuracy, 1)}{after}"))
     else:
         show(Text(f"Accuracy is not known. {run.settings.labels}"))
     for name, counts in run.images.items():
@@ -153,7 +153,9 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     show = console().print
     for sentence in sentences:
         show(Text(sentence))
-    table = Table("layer", "around", "changed", "to", "strangers let through (FPR95)", "AUROC")
+    table = Table(
+        "layer", "around", "changed", "to", "unfamiliar images let through (FPR95)", "AUROC"
+    )
     rows = ablation.rows()
     for _, row in rows[rows["factor"] != "curve"].iterrows():
         about = (row["layer"], row["base"], row["factor"], row["level"])
@@ -176,12 +178,12 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
 
     show = console().print
     show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
-    table = Table("next best", "stand-ins let through (FPR95)", "AUROC")
+    table = Table("next best", "surrogate images let through (FPR95)", "AUROC")
     for each in tuned.runners_up:
         figures = (percent(share, 1) for share in (each.tried.fpr95, each.tried.auroc))
         table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
     show(table)
-    show(Text(f"Chosen on {tuned.images} familiar pictures and {tuned.surrogates} made of them."))
+    show(Text(f"Chosen on {tuned.images} familiar images and {tuned.surrogates} made of them."))
     show(Text(f"Result: {out}, for gsc audit --gsc-config {out}"))
 
 

@@ -34,9 +34,7 @@ def report(
     ] = None,
     without_images: Annotated[
         bool,
-        typer.Option(
-            "--without-images", help="No picture and no file name: for confidential data."
-        ),
+        typer.Option("--without-images", help="No image and no file name: for confidential data."),
     ] = False,
     without_channels: Annotated[
         bool,

@@ -24,7 +24,7 @@ _BROKEN_NAMED = 10
 
 def watch(
     detector: Annotated[Path, typer.Option(help="A file of `gsc export`, such as detector.pt2.")],
-    images: Annotated[Path, typer.Option(help="New pictures: a folder or ZIP.")],
+    images: Annotated[Path, typer.Option(help="New images: a folder or ZIP.")],
     state: Annotated[
         Path | None,
         typer.Option(help="The file that remembers what was counted; else beside the detector."),
@@ -35,7 +35,7 @@ def watch(
     ] = 0.05,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether more new pictures are outside than calibration promised: exit 0 no, 3 risen."""
+    """Say whether more new images are outside than calibration promised: exit 0 no, 3 risen."""
     from gsc_core.deploy.loading import load_detector
     from gsc_core.deploy.watch import look
 

@@ -15,7 +15,7 @@ from gsc_core.run.stored import Run
 
 
 def run_demo(pictures_in: Path, out: Path, on_progress: Callable[[Progress], None]) -> Run:
-    """Render the pictures into a folder, where they are kept, and audit the committed network."""
+    """Render the images into a folder, where they are kept, and audit the committed network."""
 
     def drawing(done: int, total: int) -> None:
         on_progress(Progress("drawing road signs", done, total))

@@ -33,7 +33,7 @@ def _few_pixels(image: Image.Image, rng: Rng) -> Image.Image:
 
 
 def develop(picture: Array, rng: Rng) -> Image.Image:
-    """Light [96, 96, 3], about 0…1, to the RGB picture that a small camera would give."""
+    """Light [96, 96, 3], about 0…1, to the RGB image that a small camera would give."""
     image = to_image(_exposed(picture, rng))
     if rng.random() < 0.35:
         image = _moved(image, rng)
@@ -46,7 +46,7 @@ def develop(picture: Array, rng: Rng) -> Image.Image:
 
 
 def jpeg(image: Image.Image, rng: Rng) -> bytes:
-    """The picture as a camera or phone stores it."""
+    """The image as a camera or phone stores it."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=int(rng.integers(60, 96)))
     return buffer.getvalue()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-SIDE = 96  # pixels; every demo picture is square
+SIDE = 96  # pixels; every demo image is square
 
 Array = NDArray[np.float32]
 Rng = np.random.Generator

@@ -17,7 +17,7 @@ Bytes = NDArray[np.uint8]
 
 
 def _one_class(kind: int, seed: int, purpose: Purpose, count: int) -> Bytes:
-    """Pictures of one class, [count, 3, 96, 96], as they are after JPEG."""
+    """Images of one class, [count, 3, 96, 96], as they are after JPEG."""
     painter = KNOWN[CLASS_NAMES[kind]]
     files = (io.BytesIO(paint(painter, seed, purpose, kind, i)) for i in range(count))
     return np.stack([np.asarray(Image.open(f)).transpose(2, 0, 1) for f in files])
@@ -26,9 +26,9 @@ def _one_class(kind: int, seed: int, purpose: Purpose, count: int) -> Bytes:
 def labelled_pictures(
     seed: int, purpose: Purpose, per_class: int, workers: int = 1
 ) -> tuple[Bytes, NDArray[np.int64]]:
-    """Pictures [N, 3, 96, 96] and class indices [N], class after class.
+    """Images [N, 3, 96, 96] and class indices [N], class after class.
 
-    ``workers`` processes share the work; the pictures do not depend on their number.
+    ``workers`` processes share the work; the images do not depend on their number.
     """
     kinds = range(len(CLASS_NAMES))
     one_class: Any = partial(_one_class, seed=seed, purpose=purpose, count=per_class)

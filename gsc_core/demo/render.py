@@ -20,14 +20,14 @@ from gsc_core.demo.signs import CLASS_NAMES, UNSEEN_SIGNS, face
 from gsc_core.demo.textures import NOISES, TEXTURES, Texture
 from gsc_core.errors import ImageError, SpecError
 
-VERSION = 1  # raise it when the pictures of a seed change: what was rendered before is redone
+VERSION = 1  # raise it when the images of a seed change: what was rendered before is redone
 MANIFEST = "demo.json"
 
 Painter = Callable[[Rng], Image.Image]
 
 
 class Purpose(IntEnum):
-    """What a picture is for. It is a part of the picture's random key, so that pictures of two
+    """What an image is for. It is a part of the image's random key, so that images of two
     purposes never share a random stream, whatever their seeds."""
 
     TRAINING = 0
@@ -78,16 +78,16 @@ OOD_SETS: Mapping[str, Mapping[str, Painter]] = {
 
 
 def paint(painter: Painter, seed: int, purpose: Purpose, kind: int, index: int) -> bytes:
-    """One picture as JPEG bytes; the same arguments give the same bytes.
+    """One image as JPEG bytes; the same arguments give the same bytes.
 
-    ``kind`` tells apart what is painted, ``index`` the pictures of one kind.
+    ``kind`` tells apart what is painted, ``index`` the images of one kind.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, kind, index)))
     return jpeg(painter(rng), rng)
 
 
 def _pictures(seed: int, sizes: Sizes) -> Iterator[tuple[Path, bytes]]:
-    """Every picture of the demo with its place below the demo folder, kinds in turn."""
+    """Every image of the demo with its place below the demo folder, kinds in turn."""
     for place, count, purpose in (
         ("calibration", sizes.calibration, Purpose.CALIBRATION),
         ("id", sizes.id, Purpose.ID_TEST),
@@ -126,7 +126,7 @@ def render_demo(
 
     Folders: ``calibration/<class>/``, ``id/<class>/``, ``ood/<set>/``. The answer maps
     ``calibration``, ``id`` and each name of ``OOD_SETS`` to its folder. ``progress`` hears
-    (pictures done, pictures in all). What was already rendered with this version, seed and
+    (images done, images in all). What was already rendered with this version, seed and
     sizes is left as it is; the folder appears whole or not at all.
 
     Raises SpecError for a negative seed or size, ImageError if ``into`` holds something else.

@@ -13,7 +13,7 @@ from gsc_core.demo.noise import SIDE, Array, Rng, blurred, fractal, grid, ramp, 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the camera sees, in 0…1: two pictures [96, 96, 3] and a mask [96, 96, 1]."""
+    """What the camera sees, in 0…1: two images [96, 96, 3] and a mask [96, 96, 1]."""
 
     behind: Array
     sign: Array
@@ -155,7 +155,7 @@ def fog(scene: Scene, rng: Rng) -> Array:
 
 
 def photograph(face: Image.Image, rng: Rng, weather: Weather = day) -> Image.Image:
-    """A picture, RGB 96 × 96, of a sign face (RGBA, square) somewhere in the world."""
+    """An image, RGB 96 × 96, of a sign face (RGBA, square) somewhere in the world."""
     sign, mask = _put_up(face, rng)
     scene = Scene(background(rng), _aged(sign, rng), mask)
     if rng.random() < 0.2:

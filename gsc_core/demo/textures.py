@@ -1,4 +1,4 @@
-"""Pictures without a sign, [96, 96, 3]: natural textures and plain noise."""
+"""Images without a sign, [96, 96, 3]: natural textures and plain noise."""
 
 from collections.abc import Callable, Mapping
 

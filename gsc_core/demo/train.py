@@ -45,13 +45,13 @@ class Recipe:
 def known_signs(
     recipe: Recipe, purpose: Purpose, per_class: int, workers: int
 ) -> tuple[Tensor, Tensor]:
-    """Pictures [N, 3, 96, 96] uint8 and classes [N] for one purpose."""
+    """Images [N, 3, 96, 96] uint8 and classes [N] for one purpose."""
     pictures, labels = labelled_pictures(recipe.seed, purpose, per_class, workers)
     return torch.from_numpy(pictures), torch.from_numpy(labels)
 
 
 def preprocessing(pictures: Tensor) -> dict[str, Any]:
-    """How pictures are to be prepared: their size, and the mean and deviation of each channel."""
+    """How images are to be prepared: their size, and the mean and deviation of each channel."""
     sample = pictures[::7].float() / 255
     return {
         "resize": SIDE,
@@ -108,7 +108,7 @@ def train(
 def accuracy(
     network: nn.Module, pictures: Tensor, labels: Tensor, prepared: dict[str, Any]
 ) -> float:
-    """Share of pictures [N, 3, 96, 96] uint8 that the network names rightly."""
+    """Share of images [N, 3, 96, 96] uint8 that the network names rightly."""
     normalise = v2.Normalize(prepared["mean"], prepared["std"])
     batches = (normalise(part.float() / 255) for part in torch.split(pictures, 256))
     named = torch.cat([network(batch).argmax(1) for batch in batches])
@@ -140,13 +140,13 @@ def save(
 def run(recipe: Recipe, out: Path, report: Callable[[str], None], workers: int = 2) -> float:
     """Render, train, measure and save; gives the held-out accuracy."""
     pictures, labels = known_signs(recipe, Purpose.TRAINING, recipe.per_class, workers)
-    report(f"{len(pictures)} training pictures of {len(CLASS_NAMES)} signs rendered")
+    report(f"{len(pictures)} training images of {len(CLASS_NAMES)} signs rendered")
     network = train(recipe, pictures, labels, report)
     prepared = preprocessing(pictures)
     unseen = known_signs(recipe, Purpose.HELD_OUT, recipe.held_out_per_class, workers)
     held_out = accuracy(network, *unseen, prepared)
     save(network, recipe, prepared, held_out, out)
-    report(f"held-out accuracy {held_out:.2%} on {len(unseen[0])} pictures; wrote {out}")
+    report(f"held-out accuracy {held_out:.2%} on {len(unseen[0])} images; wrote {out}")
     return held_out
 
 

@@ -1,4 +1,4 @@
-"""Does the written program give the audit's scores? Asked of the file, on the audit's pictures."""
+"""Does the written program give the audit's scores? Asked of the file, on the audit's images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.layout import SCORES_FILE
 
 PICTURES = 48
-"""So many test pictures are looked at, from all sets."""
+"""So many test images are looked at, from all sets."""
 
 _SHARE = 1e-3  # of the spread of calibration scores; rounding is a thousand times less
 _SHARE_ELSEWHERE = 2e-2  # of scores that a GPU made, with shorter numbers
@@ -34,19 +34,19 @@ _SHARE_ELSEWHERE = 2e-2  # of scores that a GPU made, with shorter numbers
 
 @dataclass(frozen=True)
 class Stored:
-    """One detector's column of `scores.parquet`, float32, with the rows' pictures."""
+    """One detector's column of `scores.parquet`, float32, with the rows' images."""
 
     table: pa.Table
     scores: Floats
 
     @property
     def calibration(self) -> Floats:
-        """Scores `[N]` of the calibration pictures."""
+        """Scores `[N]` of the calibration images."""
         return self.scores[self._of_calibration]
 
     @property
     def test_rows(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        """Numbers of the rows of test pictures."""
+        """Numbers of the rows of test images."""
         return np.flatnonzero(~self._of_calibration)
 
     @property
@@ -72,7 +72,7 @@ def check(
     threshold: float,
     on_progress: Callable[[Progress], None],
 ) -> Agreement:
-    """Compare a program with what the audit stored of some test pictures.
+    """Compare a program with what the audit stored of some test images.
 
     Where these are gone the audit, opened again, says what is right for random pixels. Raises
     GscError when the program gives other scores.
@@ -122,7 +122,7 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
 
 
 def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
-    """Test pictures from all over, as they are decoded, with their stored scores."""
+    """Test images from all over, as they are decoded, with their stored scores."""
     rows, spec = stored.test_rows, audit.spec
     files = ImageFiles(audit.folder, spec.id, spec.ood)  # no calibration image among these
     some = np.linspace(0, len(rows) - 1, min(PICTURES, len(rows)), dtype=int)
@@ -136,7 +136,7 @@ def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
 
 
 def noise(audit: Reopened, detector: str) -> Iterator[tuple[Tensor, float]]:
-    """Random pictures uint8 `[3,H,W]` with the scores of the audit, opened again."""
+    """Random images uint8 `[3,H,W]` with the scores of the audit, opened again."""
     generator = torch.Generator().manual_seed(0)
     for side in (48, 96, 160, 224):
         image = torch.randint(0, 256, (3, side, 2 * side), dtype=torch.uint8, generator=generator)

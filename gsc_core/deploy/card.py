@@ -15,13 +15,14 @@ EXAMPLE = """\
 import torch
 
 detector = torch.export.load("detector.pt2").module()
-# A picture as red, green and blue from 0 to 255, uint8 [1, 3, height, width] of any size. A file's:
+# An image as red, green and blue from 0 to 255, uint8 [1, 3, height, width] of any size. A file's:
 # torch.frombuffer(bytearray(f.tobytes()), dtype=torch.uint8).view(1, f.height, f.width, 3)
 #     .permute(0, 3, 1, 2), with f = PIL.Image.open("photo.jpg").convert("RGB")
 image = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8)
 logits, score, percentile, flagged = detector(image)
 print("class", int(logits.argmax()), "outside" if flagged else "inside")
-print(f"stranger than {float(percentile):.0f} of 100 familiar pictures (score {float(score):.4g})")
+print(f"less familiar than {float(percentile):.0f} of 100 familiar images (score
+{float(score):.4g})")
 """
 """How to use the file, with torch alone."""
 
@@ -34,11 +35,11 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Agreement(BaseModel):
-    """How the written program was compared with the audit, picture by picture.
+    """How the written program was compared with the audit, image by image.
 
-    against: `stored scores` of test pictures, or, where these are gone, the `reopened audit` on
+    against: `stored scores` of test images, or, where these are gone, the `reopened audit` on
     random pixels. A difference of up to `tolerance` is let pass. `decided_otherwise` counts the
-    pictures that are flagged by one and not by the other.
+    images that are flagged by one and not by the other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,10 +54,10 @@ class Agreement(BaseModel):
 class DetectorCard(BaseModel):
     """All about a `detector.pt2`.
 
-    A picture is flagged when its outlier score is above `threshold`; `calibration_flagged` of the
-    `calibration` pictures, on which rule and percentiles rest, are; `in_sample` tells that the
-    detector has learned from these very pictures, so that they promise nothing. `rule` is as
-    `parse_rule` reads it. `preprocessing` is what the program does to a picture by itself; for
+    An image is flagged when its outlier score is above `threshold`; `calibration_flagged` of the
+    `calibration` images, on which rule and percentiles rest, are; `in_sample` tells that the
+    detector has learned from these very images, so that they promise nothing. `rule` is as
+    `parse_rule` reads it. `preprocessing` is what the program does to an image by itself; for
     `detector.onnx`, resize and crop come first. `model_sha256` is of the audited classifier,
     `program_sha256` and `onnx_sha256` of the files beside the card.
     """

@@ -60,7 +60,7 @@ def export_detector(
     """Write a detector of the audit in `folder` to `out`, a `.pt2`, with its card beside it.
 
     The file takes uint8 images and gives logits, outlier score, percentile among the calibration
-    pictures, and whether the score is above `threshold`. `rule` is where that comes from, as
+    images, and whether the score is above `threshold`. `rule` is where that comes from, as
     `parse_rule` reads it. `onnx` writes `.onnx` as well, from pixels that were resized already.
 
     What was written is read again and compared with the audit's scores. All files appear, or none;
@@ -77,7 +77,7 @@ def export_detector(
     if out.suffix != ".pt2":
         raise SpecError(f"{out.name} must end in .pt2: name it so.")
     if not math.isfinite(threshold):
-        raise SpecError("This threshold flags all pictures or none at all: choose another.")
+        raise SpecError("This threshold flags all images or none at all: choose another.")
     _ensure_free(out)
     if onnx:
         require("onnx", "onnxscript", "onnxruntime")

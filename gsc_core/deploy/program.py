@@ -1,4 +1,4 @@
-"""A fitted detector with its classifier as one graph: uint8 pictures in, an alarm out.
+"""A fitted detector with its classifier as one graph: uint8 images in, an alarm out.
 
 The scores are traced from the code that made them in the audit, gradient and all, so that the
 graph holds plain operators and needs neither this package nor any library but torch.
@@ -36,7 +36,7 @@ Decomposition = Callable[..., Any]
 
 
 class ResizeCrop(nn.Module):
-    """`Preprocessing.resize_crop` of a batch, for pictures of any size, pixel for pixel."""
+    """`Preprocessing.resize_crop` of a batch, for images of any size, pixel for pixel."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Alarm(nn.Module):
 
 
 class DetectorProgram(nn.Module):
-    """The whole of it: pictures of any size in."""
+    """The whole of it: images of any size in."""
 
     def __init__(self, preprocessing: Preprocessing, alarm: Alarm) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def exported(program: DetectorProgram) -> ExportedProgram:
 
 
 def _of_any_batch(pixels: Tensor) -> Tensor:
-    """A stand-in for pixels whose batch alone is a symbol."""
+    """A surrogate image for pixels whose batch alone is a symbol."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     sizes = [DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * 3]
     context = StatelessSymbolicContext(dynamic_sizes=sizes)  # type: ignore[var-annotated]

@@ -1,6 +1,6 @@
 """A watch over a deployed detector: is more outside now than calibration promised?
 
-Each look scores the pictures that no earlier look has counted. What is said keeps its error rate
+Each look scores the images that no earlier look has counted. What is said keeps its error rate
 however often one looks; see `gsc_core.evaluation.sequential`.
 """
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[Progress], None]
 STRANGEST = 5
-_KEPT_EVERY = 30.0  # seconds: what a kill can cost; the pictures are then scored again
-_AHEAD = 4  # pictures decoded before their turn
+_KEPT_EVERY = 30.0  # seconds: what a kill can cost; the images are then scored again
+_AHEAD = 4  # images decoded before their turn
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One new picture: its outlier score (higher = more likely OOD) and whether it is flagged.
+    """One new image: its outlier score (higher = more likely OOD) and whether it is flagged.
 
-    percentile: the share of calibration pictures that score at most as high, 0 to 100.
+    percentile: the share of calibration images that score at most as high, 0 to 100.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Today:
     strangest: list[Scored] = field(default_factory=list)
 
     def add(self, scored: Scored) -> None:
-        """Count a picture."""
+        """Count an image."""
         self.seen += 1
         self.flagged += scored.flagged
         both = [*self.strangest, scored]
@@ -73,9 +73,9 @@ class Watched:
     """What a watch knows after a look: this look's counts, all counts, and what they mean.
 
     promised: calibration's upper bound of the share outside, with a chance of 1 − alpha/2.
-    low, high: of the new pictures' share, at all times at once with a chance of 1 − alpha.
+    low, high: of the new images' share, at all times at once with a chance of 1 − alpha.
     log_evidence: the most so far; the share has risen when it reached log(1/alpha), after
-    `risen_at` pictures.
+    `risen_at` images.
     """
 
     today: Today
@@ -102,10 +102,10 @@ class Watched:
         if self.risen_at is None:
             return f"No sign of a rise so far: {counts}"
         if self.flagged / self.seen > self.promised:
-            since = f"It was clear after {self.risen_at:,} pictures."
+            since = f"It was clear after {self.risen_at:,} images."
             return f"The share outside has risen: {counts} {since}"
         return (
-            f"The share outside had risen after {self.risen_at:,} pictures, which stays said until "
+            f"The share outside had risen after {self.risen_at:,} images, which stays said until "
             f"a new watch begins. By now, {counts}"
         )
 
@@ -119,24 +119,24 @@ def look(
     alpha: float = 0.05,
     on_progress: OnProgress = lambda _: None,
 ) -> Watched:
-    """Count the new pictures of a folder, ZIP or file, in the order of their names.
+    """Count the new images of a folder, ZIP or file, in the order of their names.
 
     `state` is the JSON file that holds what earlier looks counted; a new one begins the watch, at
     this `alpha`. What was counted stays when the look is interrupted. Raises SpecError for a state
-    that cannot be used or a detector that promises nothing, and ImageError when there is no picture
+    that cannot be used or a detector that promises nothing, and ImageError when there is no image
     that can be scored.
     """
     if not 0 < alpha < 1:
         raise SpecError(f"--alpha {alpha:g} is a chance of error: give one between 0 and 1.")
     if card.in_sample:
         raise SpecError(
-            "This detector has learned from the pictures that set its threshold, so calibration "
-            "promised nothing to watch for: audit with more calibration pictures, then export."
+            "This detector has learned from the images that set its threshold, so calibration "
+            "promised nothing to watch for: audit with more calibration images, then export."
         )
     calibrated = calibrated_by(card)
     if calibrated.most(alpha) >= 1:
         raise SpecError(
-            "At this threshold calibration leaves room for every familiar picture to be outside, "
+            "At this threshold calibration leaves room for every familiar image to be outside, "
             "so no rise can be seen: export the detector with a higher threshold."
         )
     with held(state), tempfile.TemporaryDirectory() as scratch:
@@ -160,7 +160,7 @@ def _pictures(images: Path, scratch: Path, on_progress: OnProgress) -> ImageSet:
         return read_images(images, images.name, scratch)
 
     def step(done: int, total: int) -> None:
-        on_progress(Progress("reading pictures", done, total))
+        on_progress(Progress("reading images", done, total))
 
     return read_folder(images, images.name, on_count=step)
 
@@ -173,7 +173,7 @@ def _counted(
     path: Path,
     on_progress: OnProgress,
 ) -> Today:
-    """Add the new pictures to `state`, which is kept now and then, and however this ends."""
+    """Add the new images to `state`, which is kept now and then, and however this ends."""
     known = set(state.pictures)
     new = [image for image in pictures.images if image.sha256[:DIGITS] not in known]
     already = len(pictures) - len(new)
@@ -186,7 +186,7 @@ def _counted(
             else:
                 today.add(scored)
                 _count(state, image, scored, calibrated)
-            on_progress(Progress("scoring new pictures", done, len(new)))
+            on_progress(Progress("scoring new images", done, len(new)))
             if time.monotonic() - kept > _KEPT_EVERY:
                 keep_state(path, state)
                 kept = time.monotonic()
@@ -195,12 +195,12 @@ def _counted(
             keep_state(path, state)
     if not state.seen:
         first = today.broken[0]
-        raise ImageError(f"No picture could be scored; the first: {first.name} {first.reason}")
+        raise ImageError(f"No image could be scored; the first: {first.name} {first.reason}")
     return today
 
 
 def _count(state: WatchState, image: ImageFile, scored: Scored, calibrated: Calibrated) -> None:
-    """One picture more, and whether the evidence has now reached what it must."""
+    """One image more, and whether the evidence has now reached what it must."""
     state.pictures.append(image.sha256[:DIGITS])
     state.flagged += scored.flagged
     evidence = float(log_evidence(calibrated, state.flagged, state.seen, state.alpha))
@@ -212,7 +212,7 @@ def _count(state: WatchState, image: ImageFile, scored: Scored, calibrated: Cali
 def _scored(
     program: Detect, images: Sequence[ImageFile]
 ) -> Iterator[tuple[ImageFile, Scored | Broken]]:
-    """Each picture with its score, decoded while the one before it is scored."""
+    """Each image with its score, decoded while the one before it is scored."""
 
     def pixels(image: ImageFile) -> Tensor | Broken:
         try:

@@ -18,13 +18,13 @@ from gsc_core.errors import SpecError
 from gsc_core.files import writing_to, written_aside
 
 Count = Annotated[int, Field(ge=0)]
-DIGITS = 32  # of a SHA-256, kept of every picture: 128 bits are enough to know it again
+DIGITS = 32  # of a SHA-256, kept of every image: 128 bits are enough to know it again
 
 
 class WatchState(BaseModel):
-    """Counts since the watch began, and the digests of the pictures that were counted.
+    """Counts since the watch began, and the digests of the images that were counted.
 
-    most: the largest natural log of the evidence so far; risen_at: after how many pictures the
+    most: the largest natural log of the evidence so far; risen_at: after how many images the
     share had risen, None while it has not.
     """
 
@@ -41,7 +41,7 @@ class WatchState(BaseModel):
 
     @property
     def seen(self) -> int:
-        """How many pictures were counted."""
+        """How many images were counted."""
         return len(self.pictures)
 
     @model_validator(mode="after")
@@ -49,7 +49,7 @@ class WatchState(BaseModel):
         if max(self.flagged, self.risen_at or 0) > self.seen:
             raise ValueError("more was counted than seen")
         if len(set(self.pictures)) < self.seen:
-            raise ValueError("a picture was counted twice")
+            raise ValueError("an image was counted twice")
         return self
 
 

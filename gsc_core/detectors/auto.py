@@ -66,7 +66,7 @@ class AutoGSC(Detector):
     name: ClassVar[str] = "gsc-auto"
     title: ClassVar[str] = "Gradient Short-Circuit that sets itself"
     about: ClassVar[str] = (
-        "Chooses where and how much to short-circuit on stand-ins for strange pictures, made from "
+        "Chooses where and how much to short-circuit on surrogate images, made from "
         "your own familiar ones; recommended."
     )
     paper: ClassVar[Paper | None] = GSC.paper

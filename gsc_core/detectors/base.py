@@ -115,7 +115,7 @@ class Calibration:
     Logits and features of all N calibration images are kept; feature maps, gradients and images
     only for a bounded `sample` of them and for `surrogates` made from that sample.
 
-    `labels [N]` is −1 where unknown. `surrogates` come in turn: each kind, then the next picture.
+    `labels [N]` is −1 where unknown. `surrogates` come in turn: each kind, then the next image.
     `step` is told how far a long fit is, as (phase, done, total), and may raise to stop it.
     """
 

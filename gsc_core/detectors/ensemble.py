@@ -1,6 +1,6 @@
 """Several detectors as one: the mean of where each ranks an image among calibration images.
 
-Ranks need no common scale: 0.97 means stranger than 97 % of the familiar images, whatever the
+Ranks need no common scale: 0.97 means less familiar than 97 % of the familiar images, whatever the
 detector. The parts are detectors of the same audit, so a combination costs no pass of its own.
 """
 
@@ -117,8 +117,9 @@ class AutoEnsemble(Ensemble):
     name: ClassVar[str] = "auto-ensemble"
     title: ClassVar[str] = "Gradient Short-Circuit with a partner"
     about: ClassVar[str] = (
-        "Mean rank of gsc-auto and the established detector beside which it tells stand-ins for "
-        "strange pictures best; those to choose from are scored as well."
+        "Mean rank of gsc-auto and the established detector beside which it tells surrogate "
+        "images for "
+        "unfamiliar images best; those to choose from are scored as well."
     )
     parts: ClassVar[tuple[type[Detector], ...]] = (AutoGSC, *PANEL)
     needs: ClassVar[Need]

@@ -114,7 +114,7 @@ class GSC(Detector):
     )
     direction: str = knob(
         "learned",
-        "whether a larger drop means stranger, or surrogate outliers decide",
+        "whether a larger drop means unfamiliar image, or surrogate outliers decide",
         choices=("learned", "published"),
     )
     seed: int = knob(0, "of the random ranking", low=0)

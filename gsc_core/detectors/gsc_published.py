@@ -15,7 +15,7 @@ class PublishedGSC(GSC):
 
     direction: str = knob(
         "published",
-        "whether a larger drop means stranger, or surrogate outliers decide",
+        "whether a larger drop means unfamiliar image, or surrogate outliers decide",
         choices=("learned", "published"),
     )
 

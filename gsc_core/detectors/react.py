@@ -23,7 +23,7 @@ class ReAct(Shaping):
 
     name = "react"
     title = "ReAct"
-    about = "Cuts off unusually strong features, which strange pictures often have."
+    about = "Cuts off unusually strong features, which unfamiliar images often have."
     paper = published(ood.ReAct)
     fitted_with = Fit.IMAGES
 

@@ -71,8 +71,9 @@ class ReadOut:
     def columns(self, capped: bool, judging: bool = False) -> list[int]:
         """Which readings are averaged: with features cut off, or as they are.
 
-        To judge a short-circuit by its stand-ins the margin stays out: it hides there, more than on
-        strangers, that too much was cut.
+        To judge a short-circuit by its surrogate images the margin stays out: it hides there, more
+        than on
+        unfamiliar images, that too much was cut.
         """
         if self.linear is None or not self.cuts:
             return [0, 1]

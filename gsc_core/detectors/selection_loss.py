@@ -13,9 +13,10 @@ from gsc_core.images import SURROGATES
 
 
 def separation(ours: Tensor, theirs: Tensor) -> Separation:
-    """How well outlier scores of familiar images `[N]` lie below those of strangers `[M]`.
+    """How well outlier scores of familiar images `[N]` lie below those of unfamiliar images `[M]`.
 
-    FPR95 is the share of strangers at or below the threshold that keeps 95 % of the familiar
+    FPR95 is the share of unfamiliar images at or below the threshold that keeps 95 % of the
+    familiar
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
     return _separation(double(ours).sort().values, theirs)
@@ -44,7 +45,7 @@ def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
 def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
     """The separation from each kind of surrogate outlier, by its name.
 
-    Surrogates come in turn, one of each kind from every picture; if they do not, they are `all`.
+    Surrogates come in turn, one of each kind from every image; if they do not, they are `all`.
     """
     kinds = [kind.name for kind in SURROGATES]
     if len(surrogates) % len(kinds):

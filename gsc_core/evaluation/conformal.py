@@ -1,4 +1,4 @@
-"""Keeping a share of ID by the conformal quantile, and what that promises of new pictures."""
+"""Keeping a share of ID by the conformal quantile, and what that promises of new images."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ ROUNDING = 9  # decimals: 0.7 * 10 is 7.000000000000001, which must not cost an 
 
 @dataclass(frozen=True)
 class Promise:
-    """What keeping a share of ID promises for new pictures that are like the calibration ones.
+    """What keeping a share of ID promises for new images that are like the calibration ones.
 
     share: at least this passes on average over calibration sets (conformal prediction).
-    low, high: the 95 % band in which the passing share of `on` new pictures then falls.
+    low, high: the 95 % band in which the passing share of `on` new images then falls.
     """
 
     share: float
@@ -31,7 +31,7 @@ class Promise:
 def keep_id(calibration: ArrayLike, share: float) -> float:
     """The ⌈(n+1)·share⌉-th smallest of n calibration scores `[n]` (split conformal prediction).
 
-    A new ID picture, exchangeable with those, then passes with a chance of at least `share`. When n
+    A new ID image, exchangeable with those, then passes with a chance of at least `share`. When n
     is too small for that (see `smallest_calibration`) no score is high enough: infinity, by which
     everything passes. Raises GscError for a share outside 0..1 and scores that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""Shares as counts in 1,000 pictures or in percent: how every page and report says them."""
+"""Shares as counts in 1,000 images or in percent: how every page and report says them."""
 
 
 def in_1000(share: float) -> str:
@@ -17,7 +17,7 @@ def parted(share: float) -> tuple[str, str]:
 
 
 def about(number: float) -> str:
-    """An expected number of pictures, rounded; what is rare is not rounded to none."""
+    """An expected number of images, rounded; what is rare is not rounded to none."""
     return "fewer than 1" if 0 < number <= 0.5 else f"{round(number):,}"
 
 

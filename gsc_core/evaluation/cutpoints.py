@@ -1,7 +1,8 @@
 """Thresholds that weigh ID against OOD: catch a share, widest gap, best F1, least cost.
 
-Each OOD set weighs the same, whatever number of pictures it has. What a threshold is worth then
-depends on two shares alone: of ID that passes, and of OOD that passes (the mean over the sets).
+Each OOD set weighs the same, whatever number of images it has. What a threshold is worth then
+depends on two shares alone: of ID that is accepted, and of OOD that is accepted (the mean over the
+sets).
 """
 
 import math
@@ -20,7 +21,7 @@ _TIE = 1e-12  # two values of a criterion that differ by less are the same
 
 @dataclass(frozen=True)
 class Passing:
-    """Shares of ID and of OOD that pass at each of rising `thresholds`, all `[T]`.
+    """Shares of ID and of OOD that are accepted at each of rising `thresholds`, all `[T]`.
 
     The first threshold is −inf, by which nothing passes; the others are the scores that occur.
     """
@@ -45,7 +46,8 @@ def catch_ood(ood_by_set: Mapping[str, ArrayLike], share: float) -> float:
 
 
 def youden(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> float:
-    """The lowest score at which ID that passes most outweighs OOD that passes (Youden, 1950)."""
+    """The lowest score at which ID that is accepted most outweighs OOD that is accepted (Youden,
+    1950)."""
     at = passing(calibration, ood_by_set)
     gap = (at.known - at.strangers)[1:]
     return float(at.thresholds[1:][np.argmax(gap >= gap.max() - _TIE)])
@@ -56,7 +58,7 @@ def best_f1(
 ) -> float:
     """The threshold with the best F1 of catching OOD, see `f1`; of equal ones the highest.
 
-    It is −inf where flagging every picture is best.
+    It is −inf where flagging every image is best.
     """
     at = passing(calibration, ood_by_set)
     return _highest(at.thresholds, -f1(at.known, at.strangers, prevalence))
@@ -71,19 +73,19 @@ def least_cost(
 ) -> float:
     """The threshold with the least expected cost, see `expected_cost`; of equal ones the highest.
 
-    It is −inf where flagging every picture is cheapest, and inf where flagging none is.
+    It is −inf where flagging every image is cheapest, and inf where flagging none is.
     """
     at = passing(calibration, ood_by_set)
     cost = expected_cost(at.known, at.strangers, miss, alarm, prevalence)
-    # The dearest picture counts 1, so that ties are told alike for costs of any size.
+    # The dearest image counts 1, so that ties are told alike for costs of any size.
     found = _highest(at.thresholds, cost / max(miss * prevalence, alarm * (1 - prevalence)))
     return found if found < at.thresholds[-1] else math.inf
 
 
 def f1(known: ArrayLike, strangers: ArrayLike, prevalence: float) -> Floats:
-    """F1 of flagging OOD, 0..1, from the shares of ID and of OOD that pass.
+    """F1 of flagging OOD, 0..1, from the shares of ID and of OOD that are accepted.
 
-    The harmonic mean of precision and recall (van Rijsbergen, 1979) among pictures of which a share
+    The harmonic mean of precision and recall (van Rijsbergen, 1979) among images of which a share
     `prevalence` is OOD, not the share that the test happens to have.
     """
     caught = prevalence * (1 - np.asarray(strangers, dtype=np.float64))
@@ -94,9 +96,9 @@ def f1(known: ArrayLike, strangers: ArrayLike, prevalence: float) -> Floats:
 def expected_cost(
     known: ArrayLike, strangers: ArrayLike, miss: float, alarm: float, prevalence: float
 ) -> Floats:
-    """What a picture costs on average, from the shares of ID and of OOD that pass.
+    """What an image costs on average, from the shares of ID and of OOD that are accepted.
 
-    `miss` is the cost of one OOD picture that passes and `alarm` that of one ID picture flagged.
+    `miss` is the cost of one OOD image that is accepted and `alarm` that of one ID image flagged.
     """
     missed = prevalence * np.asarray(strangers, dtype=np.float64)
     alarms = (1 - prevalence) * (1 - np.asarray(known, dtype=np.float64))
@@ -123,5 +125,5 @@ def _highest(thresholds: Floats, loss: Floats) -> float:
 
 def _checked(ood_by_set: Mapping[str, ArrayLike]) -> list[Floats]:
     if not ood_by_set:
-        raise GscError("This rule looks at strangers: choose a run that has a set of them.")
+        raise GscError("This rule looks at unfamiliar images: choose a run that has a set of them.")
     return [checked(scores, f'"{name}" (OOD)') for name, scores in ood_by_set.items()]

@@ -1,4 +1,4 @@
-"""What a threshold does: how many pictures of a set pass, and how sure that is."""
+"""What a threshold does: how many images of a set pass, and how sure that is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ LEVEL = 0.95  # of every interval here
 
 @dataclass(frozen=True)
 class Passed:
-    """How many of `total` pictures pass, and the exact 95 % interval of the share that would.
+    """How many of `total` images are accepted, and the exact 95 % interval of the share that would.
 
     The bounds are Clopper and Pearson's (1934): right for any count, zero included.
     """
@@ -26,7 +26,7 @@ class Passed:
 
     @property
     def share(self) -> float:
-        """Share that passes, 0..1."""
+        """Share that is accepted, 0..1."""
         return self.passed / self.total
 
     @property
@@ -37,7 +37,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a threshold does on test pictures: ID, each OOD set, and the OOD sets' mean share."""
+    """What a threshold does on test images: ID, each OOD set, and the OOD sets' mean share."""
 
     threshold: float
     known: Passed
@@ -45,7 +45,7 @@ class Effect:
 
     @property
     def strangers_share(self) -> float:
-        """Share of OOD pictures that pass, each set weighing the same, 0..1."""
+        """Share of OOD images that are accepted, each set weighing the same, 0..1."""
         return float(np.mean([found.share for found in self.strangers.values()]))
 
     def only(self, ood_set: str | None) -> "Effect":
@@ -62,15 +62,15 @@ def effect(threshold: float, id_scores: ArrayLike, ood_by_set: Mapping[str, Arra
 
 
 def passed(threshold: float, scores: ArrayLike) -> Passed:
-    """How many of some pictures pass, with the exact interval."""
+    """How many of some images are accepted, with the exact interval."""
     values = np.asarray(scores, dtype=np.float64)
     if not values.size:
-        raise GscError("There are no pictures to try a threshold on: choose a set that has some.")
+        raise GscError("There are no images to try a threshold on: choose a set that has some.")
     return counted(int(np.count_nonzero(values <= threshold)), values.size)
 
 
 def counted(k: int, n: int) -> Passed:
-    """`k` of `n > 0` pictures, with the exact interval."""
+    """`k` of `n > 0` images, with the exact interval."""
     tail = (1 - LEVEL) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0

@@ -61,7 +61,8 @@ def evaluate(
 
     Rare events resample too narrowly, and those that never happened to no doubt at all. So the
     interval of an FPR is never narrower than the exact binomial one for so many images, nor that of
-    the mean FPR than what these make of a mean: none of 200 strangers let through still allows
+    the mean FPR than what these make of a mean: none of 200 unfamiliar images let through still
+    allows
     1.8 %, and half of that beside a set of which all are. The other metrics have no such bound: a
     perfect AUROC keeps an interval without width.
 
@@ -94,11 +95,12 @@ def summary(
 ) -> Intervals:
     """Intervals from the metrics `[6]` of each OOD set and from its replicates `[repeats, 6]`.
 
-    `known` and `strangers` are numbers of images; see `evaluate`.
+    `known` and `unfamiliar images` are numbers of images; see `evaluate`.
     """
     values, spread, sets = with_mean(values), with_mean(spread), list(values)
     found = {name: _percentiles(values[name], spread[name], level) for name in values}
-    # Strangers of different sets are different images; the familiar ones are the same for all.
+    # Unfamiliar images of different sets are different images; the familiar ones are the same for
+    # all.
     of_strangers, of_known = [strangers[name] for name in sets], [known] * len(sets)
     for metric, images, of_mean in (
         ("fpr95", of_strangers, doubt_of_mean),

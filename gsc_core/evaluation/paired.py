@@ -1,6 +1,6 @@
 """How sure a difference is: two detectors, or two settings of one, that judge the same images.
 
-A picture that is hard for one is mostly hard for the other, so their mistakes rise and fall
+An image that is hard for one is mostly hard for the other, so their mistakes rise and fall
 together and two intervals that overlap say little. Here the images are drawn once for all; each
 detector is measured on every draw, and what is looked at is the difference within a draw.
 """
@@ -51,7 +51,8 @@ class Resampled:
 class Resampling:
     """Bootstrap draws of images, the same for every detector that is measured on them.
 
-    known, strangers: how many ID images there are and how many of each OOD set. A draw takes as
+    known, unfamiliar images: how many ID images there are and how many of each OOD set. A draw
+    takes as
     many of each with replacement; it depends on the seed and the set's name. Memory: 4 bytes an
     image and repeat.
     """
@@ -115,7 +116,7 @@ def _compared(values: Floats, spread: Floats, doubt: Floats, level: float) -> di
 def _disagreement(ours: Resampled, theirs: Resampled, level: float) -> dict[str, Floats]:
     """How far `[2]` below and above a difference of FPRs its exact bounds lie, by OOD set and mean.
 
-    A difference is the share that passes with ours alone, less the share that does with theirs
+    A difference is the share that is accepted with ours alone, less the share that does with theirs
     alone; the exact bounds of the two make those of the difference (Zou and Donner, 2008).
     """
     sets = list(ours.accepted)

@@ -1,7 +1,7 @@
-"""What is gained by refusing: the classifier names only the pictures that pass.
+"""What is gained by refusing: the classifier names only the images that are accepted.
 
-Selective classification (Geifman and El-Yaniv, 2017): risk is the share of accepted pictures that
-are named wrongly, coverage the share that is accepted.
+Selective classification (Geifman and El-Yaniv, 2017): risk is the share of accepted images that
+are classified wrongly, coverage the share that is accepted.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ POINTS = 240  # of the curve that is kept; the area is of all
 
 @dataclass(frozen=True)
 class Selective:
-    """Accuracy with and without refusing, on labelled ID pictures; all shares 0..1.
+    """Accuracy with and without refusing, on labelled ID images; all shares 0..1.
 
-    accuracy: of all. passing: of those that pass, with its exact 95 % interval low..high.
-    kept: the share that passes. area: under the whole risk-coverage curve, 0 is perfect, and an
+    accuracy: of all. passing: of those that are accepted, with its exact 95 % interval low..high.
+    kept: the share that is accepted. area: under the whole risk-coverage curve, 0 is perfect, and
+    an
     order that knows nothing has 1 − accuracy. coverage, risk `[T]`: the curve, coverage rising to 1
-    and at most `POINTS` of its points. total: how many pictures there were.
+    and at most `POINTS` of its points. total: how many images there were.
     """
 
     accuracy: float
@@ -38,17 +39,20 @@ class Selective:
 
 
 def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Selective:
-    """What refusing pictures above a threshold does to the accuracy.
+    """What refusing images above a threshold does to the accuracy.
 
-    `correct` `[N]` says whether each labelled ID picture is named rightly, `scores` `[N]` are its
-    outlier scores. Pictures of one score are refused together: the curve has one point for each
-    distinct score, and that point's risk counts for all pictures it adds to the area.
-    Raises GscError when there is no picture, a score is not finite, or nothing passes.
+    `correct` `[N]` says whether each labelled ID image is classified correctly, `scores` `[N]` are
+    its
+    outlier scores. Images of one score are refused together: the curve has one point for each
+    distinct score, and that point's risk counts for all images it adds to the area.
+    Raises GscError when there is no image, a score is not finite, or nothing passes.
     """
     values, right = checked(scores, "labelled familiar"), np.asarray(correct, dtype=bool)
     passes = values <= threshold
     if not passes.any():
-        raise GscError("No labelled familiar picture passes this threshold: choose a higher one.")
+        raise GscError(
+            "No labelled familiar image is accepted this threshold: choose a higher one."
+        )
     named = counted(int(right[passes].sum()), int(passes.sum()))
     accepted, wrong = _along(right, values)
     risk = wrong / accepted
@@ -67,7 +71,7 @@ def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Select
 
 
 def _along(right: NDArray[np.bool_], scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """How many pictures are accepted, and of these named wrongly, at each rising score `[U]`."""
+    """How many images are accepted, and of these classified wrongly, at each rising score `[U]`."""
     order = np.argsort(scores, kind="stable")
     ranked = scores[order]
     ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)

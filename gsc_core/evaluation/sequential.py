@@ -1,7 +1,7 @@
-"""Has the share of flagged pictures risen above what calibration promised? Asked after every one.
+"""Has the share of flagged images risen above what calibration promised? Asked after every one.
 
-Of n calibration pictures f scored above the threshold. That leaves the true share p of flagged
-familiar pictures unknown. Evidence against "the new pictures are like the calibration ones" is an
+Of n calibration images f scored above the threshold. That leaves the true share p of flagged
+familiar images unknown. Evidence against "the new images are like the calibration ones" is an
 e-process (Ramdas, Grünwald, Vovk and Shafer, 2023): it begins at 1, and under that hypothesis it
 ever reaches 1/alpha with a chance of at most alpha (Ville, 1939), however often one looks.
 """
@@ -28,9 +28,9 @@ _SMALLEST = 1e-290  # below it floats lose their digits
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Of `images` calibration pictures `flagged` scored above the threshold.
+    """Of `images` calibration images `flagged` scored above the threshold.
 
-    searched: the threshold was chosen by how these very pictures fall around it (Youden, F1, cost),
+    searched: the threshold was chosen by how these very images fall around it (Youden, F1, cost),
     so that their count flatters it. Raises SpecError for impossible counts.
     """
 
@@ -41,7 +41,7 @@ class Calibrated:
     def __post_init__(self) -> None:
         if not 0 <= self.flagged <= self.images or not 0 < self.images <= _MOST_IMAGES:
             raise SpecError(
-                f"{self.flagged} of {self.images} calibration pictures cannot be above the "
+                f"{self.flagged} of {self.images} calibration images cannot be above the "
                 "threshold: export the detector again."
             )
 
@@ -60,13 +60,13 @@ class Calibrated:
 def log_evidence(
     calibrated: Calibrated, flagged: ArrayLike, seen: ArrayLike, alpha: float
 ) -> Floats:
-    """Natural log of the evidence for a rise after `flagged` of `seen` new pictures, each `[T]`.
+    """Natural log of the evidence for a rise after `flagged` of `seen` new images, each `[T]`.
 
     The share has risen when this reaches log(1/alpha), and stays so. It depends on counts alone:
-    never on how pictures came in batches, and more flagged ones never lower it.
+    never on how images came in batches, and more flagged ones never lower it.
 
     With a conformal threshold, p is Beta(f+1, n−f) distributed over calibration sets (Vovk, 2012),
-    so the counts of familiar pictures are beta-binomial, and the error is that of calibration and
+    so the counts of familiar images are beta-binomial, and the error is that of calibration and
     of watching together. A quarter of the stake is on Jeffreys' prior above what calibration
     showed, which finds large rises soon. The rest is on that Beta beyond the bound of `most`: its
     chance by now over its chance before. Any share above the bound is thereby found in the end.
@@ -94,7 +94,7 @@ def risen(log_evidence: float, alpha: float) -> bool:
 
 
 def share_between(flagged: int, seen: int, alpha: float) -> tuple[float, float]:
-    """Bounds of the new pictures' share that hold after every picture at once, 0..1 each.
+    """Bounds of the new images' share that hold after every image at once, 0..1 each.
 
     With a chance of 1 − alpha they hold the share at all times, as long as it does not change: a
     confidence sequence from the mixture over Jeffreys' prior (Robbins, 1970; Howard, Ramdas,

@@ -1,7 +1,7 @@
 """Where to set the alarm: the rules that turn scores into a threshold.
 
-A picture passes when its outlier score is at most the threshold; what scores higher is flagged.
-A threshold is set on some pictures and its effect is told on others. A new rule is one class in
+An image is accepted when its outlier score is at most the threshold; what scores higher is flagged.
+A threshold is set on some images and its effect is told on others. A new rule is one class in
 `gsc_core.evaluation.rules` and one line in `RULES`.
 """
 

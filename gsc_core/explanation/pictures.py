@@ -1,4 +1,4 @@
-"""The picture that is explained: as the model saw it, and the heat to lay over it."""
+"""The image that is explained: as the model saw it, and the heat to lay over it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ INFERNO = (
 )  # fmt: skip
 """Matplotlib's scale of that name in ten steps, as charts show it, dark to bright."""
 
-_OPAQUE = 0.7  # where it is hottest: the picture shines through
+_OPAQUE = 0.7  # where it is hottest: the image shines through
 
 
 def crop_jpeg(pixels: Tensor) -> bytes:
-    """The picture as the model saw it, uint8 `[3,h,w]` after resize and crop, as JPEG."""
+    """The image as the model saw it, uint8 `[3,h,w]` after resize and crop, as JPEG."""
     file = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy()).save(file, "JPEG", quality=92)
     return file.getvalue()

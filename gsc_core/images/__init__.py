@@ -1,4 +1,4 @@
-"""A user's pictures to an ImageSet: folders, files and ZIPs, labels, pixels, surrogate outliers."""
+"""A user's images to an ImageSet: folders, files and ZIPs, labels, pixels, surrogate outliers."""
 
 from gsc_core.images.archive import Limits, unpack
 from gsc_core.images.decode import PICTURE_SUFFIXES, Header, decode, decode_bytes, header

@@ -1,4 +1,4 @@
-"""An untrusted ZIP to a folder of pictures: checked by its directory, then member by member.
+"""An untrusted ZIP to a folder of images: checked by its directory, then member by member.
 
 Sizes in the directory can lie, so the bytes are counted again while they are written.
 """
@@ -46,7 +46,7 @@ class Limits:
 class Contents:
     """What `unpack` takes from an archive, and the names of what stays inside.
 
-    `too_long` are pictures and tables with names no disk can hold, `others` are other files.
+    `too_long` are images and tables with names no disk can hold, `others` are other files.
     """
 
     members: tuple[zipfile.ZipInfo, ...]
@@ -55,7 +55,7 @@ class Contents:
 
 
 def unpack(zip_path: Path, into: Path, limits: Limits = Limits()) -> Path:
-    """Unpack the pictures and CSV tables of a ZIP into the new folder `into`, and return it.
+    """Unpack the images and CSV tables of a ZIP into the new folder `into`, and return it.
 
     Hidden files, `__MACOSX`, archives inside the archive and all else stay inside; so do files
     whose names are too long for a disk (`inspect` lists them). Raises ImageError, and leaves
@@ -102,7 +102,7 @@ def _opened(zip_path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
         with _ShortReads(raw) as file:
             file.limit = max(_CHUNK, limits.members * _DIRECTORY_BYTES_A_MEMBER)
             if not zipfile.is_zipfile(file):
-                raise ImageError(f"{name} is not a ZIP archive: pack the pictures as .zip.")
+                raise ImageError(f"{name} is not a ZIP archive: pack the images as .zip.")
             with zipfile.ZipFile(file) as archive:
                 yield archive
     except _DAMAGED as error:
@@ -157,7 +157,7 @@ def _check_kind(member: zipfile.ZipInfo, name: str) -> None:
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise ImageError(
             f"{name} holds {_quoted(member.filename)}, a link or device and no file: "
-            "pack the pictures themselves."
+            "pack the images themselves."
         )
     if member.flag_bits & 0x1:
         raise ImageError(f"{name} is encrypted: pack it again without a password.")

@@ -1,6 +1,7 @@
-"""One picture: what its header says, and its pixels as an RGB tensor.
+"""One image: what its header says, and its pixels as an RGB tensor.
 
-Pictures come from strangers. The header is read first, with an allow-list of formats and a limit
+Images come from unfamiliar images. The header is read first, with an allow-list of formats and a
+limit
 on the pixels it may announce, so that a 67-byte file cannot ask for ten gigabytes. What then is
 decoded is what a viewer shows: turned as EXIF says, transparency on white, deep grey scaled.
 """
@@ -34,7 +35,7 @@ _BAND_PIXELS = 2**20  # that are converted at a time
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture says of itself before anything is decoded; the size is as stored, unturned."""
+    """What an image says of itself before anything is decoded; the size is as stored, unturned."""
 
     format: str
     mode: str
@@ -43,9 +44,9 @@ class Header:
 
 
 def header(data: bytes, name: str) -> Header:
-    """Read the header of a picture held in memory, without decoding it.
+    """Read the header of an image held in memory, without decoding it.
 
-    `name` is how the picture is called in an error. Raises ImageError when the bytes are no picture
+    `name` is how the image is called in an error. Raises ImageError when the bytes are no image
     in a format read here, a side is under 8 pixels, or there are more than 80 million in all.
     """
     with opened(data, name) as image:
@@ -53,10 +54,10 @@ def header(data: bytes, name: str) -> Header:
 
 
 def read_bytes(path: Path, name: str) -> bytes:
-    """Read a picture's file; raises ImageError when that is impossible, or the file is huge."""
+    """Read an image's file; raises ImageError when that is impossible, or the file is huge."""
     try:
         if not path.is_file():  # a named pipe called x.jpg would be waited for without end
-            raise ImageError(f"{name} is not a file that can be read: give a picture.")
+            raise ImageError(f"{name} is not a file that can be read: give an image.")
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(f"{name} is larger than 500 MB: save it smaller.")
         return path.read_bytes()
@@ -65,12 +66,12 @@ def read_bytes(path: Path, name: str) -> bytes:
 
 
 def decode(path: Path) -> torch.Tensor:
-    """Decode the picture in a file to RGB, uint8 `[3,H,W]`; see `decode_bytes`."""
+    """Decode the image in a file to RGB, uint8 `[3,H,W]`; see `decode_bytes`."""
     return decode_bytes(read_bytes(path, path.name), path.name)
 
 
 def decode_bytes(data: bytes, name: str) -> torch.Tensor:
-    """Decode a picture held in memory to RGB, uint8 `[3,H,W]`, as a viewer would show it.
+    """Decode an image held in memory to RGB, uint8 `[3,H,W]`, as a viewer would show it.
 
     In memory the three colours of a pixel lie side by side (channels last), as torchvision has it.
 
@@ -87,7 +88,7 @@ def decode_bytes(data: bytes, name: str) -> torch.Tensor:
     Plain JPEG is decoded by torchvision, everything else by Pillow. Both carry libjpeg-turbo, and
     550 photos this was tried on came out equal to the last bit.
 
-    Raises ImageError when the bytes are not a whole picture.
+    Raises ImageError when the bytes are not a whole image.
     """
     with opened(data, name) as image:
         turned = orientation(image) != 1
@@ -108,7 +109,7 @@ def _decode_jpeg(data: bytes) -> torch.Tensor:
 
 @contextmanager
 def opened(data: bytes, name: str) -> Iterator[Image.Image]:
-    """Open a picture behind the guards; whatever fails inside the block becomes an ImageError."""
+    """Open an image behind the guards; whatever fails inside the block becomes an ImageError."""
     if not data:
         raise ImageError(f"{name} is empty (0 bytes): copy it again.")
     try:
@@ -118,7 +119,7 @@ def opened(data: bytes, name: str) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not a picture: its content is not {READABLE}.") from error
+        raise ImageError(f"{name} is not an image: its content is not {READABLE}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} announces far too many pixels: save it smaller.") from error
     except MemoryError as error:

@@ -1,4 +1,4 @@
-"""A set of pictures: its members by digest, what was left out and why, and how to divide it."""
+"""A set of images: its members by digest, what was left out and why, and how to divide it."""
 
 import hashlib
 from collections import defaultdict
@@ -14,7 +14,7 @@ from gsc_core.errors import ImageError, SpecError
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One picture: where it lies, its POSIX name in the set, the digest of its bytes, its label.
+    """One image: where it lies, its POSIX name in the set, the digest of its bytes, its label.
 
     `width` and `height` in pixels are those of the header, unturned; `bytes` are the file's. They
     are 0 where nobody looked.
@@ -31,7 +31,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Broken:
-    """A file that should be a picture and cannot be read, and the reason in plain words."""
+    """A file that should be an image and cannot be read, and the reason in plain words."""
 
     name: str
     reason: str
@@ -39,7 +39,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A picture with the very bytes of another."""
+    """An image with the very bytes of another."""
 
     name: str
     same_as: str
@@ -47,7 +47,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures in the order of their names, each content once.
+    """Images in the order of their names, each content once.
 
     `broken` and `duplicates` tell what reading left out. They belong to the set as it was read:
     `without` and `split` give sets with none.
@@ -63,28 +63,28 @@ class ImageSet:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the sorted digests of the pictures, whatever they are called."""
+        """SHA-256 over the sorted digests of the images, whatever they are called."""
         members = "\n".join(sorted(image.sha256 for image in self.images))
         return hashlib.sha256(members.encode()).hexdigest()
 
     def without(self, names: Iterable[str]) -> "ImageSet":
-        """Leave out the pictures of these names."""
+        """Leave out the images of these names."""
         gone = set(names)
         return self._with(image for image in self.images if image.name not in gone)
 
     def split(self, share: float, seed: int) -> tuple["ImageSet", "ImageSet"]:
-        """Divide at random into a calibration set with this share of the pictures, and the rest.
+        """Divide at random into a calibration set with this share of the images, and the rest.
 
-        Each label keeps the share as nearly as whole pictures allow, and a label of two or more
-        pictures is in both. The same set, share and seed always divide alike.
+        Each label keeps the share as nearly as whole images allow, and a label of two or more
+        images is in both. The same set, share and seed always divide alike.
 
         Raises SpecError when the share is not between 0 and 1, ImageError with fewer than two
-        pictures.
+        images.
         """
         if not 0 < share < 1:
             raise SpecError(f"The calibration share is {share:g}: give one between 0 and 1.")
         if len(self) < 2:
-            raise ImageError(f"{self.name} holds too few pictures to divide: give at least two.")
+            raise ImageError(f"{self.name} holds too few images to divide: give at least two.")
         chosen = self._chosen(share, np.random.default_rng(seed))
         return (
             self._with(image for image in self.images if image.name in chosen),
@@ -117,7 +117,7 @@ class ImageSet:
 
 
 def shared(a: ImageSet, b: ImageSet) -> tuple[Duplicate, ...]:
-    """List the pictures of `a` that are in `b` too, byte for byte.
+    """List the images of `a` that are in `b` too, byte for byte.
 
     `name` is the name in `a`, `same_as` the one in `b`: to part them,
     `a.without(each.name for each in shared(a, b))`.

@@ -1,4 +1,4 @@
-"""The label of each picture, as text: from a table, from class folders, or from its file name."""
+"""The label of each image, as text: from a table, from class folders, or from its file name."""
 
 import csv
 import io
@@ -18,18 +18,18 @@ Labels = dict[str, str | None]
 
 
 def labels_of(names: Sequence[str], root: Path | None, table: Path | None = None) -> Labels:
-    """Find the label of each picture of a set; None where there is none.
+    """Find the label of each image of a set; None where there is none.
 
     `names` are paths relative to `root`. Looked for in this order: `table`, or else the only CSV
     in `root` (if given); WordNet ids that begin every file name of one folder (ImageNet's own
-    naming); class folders, the first folder below a common one, when every picture is in a folder.
+    naming); class folders, the first folder below a common one, when every image is in a folder.
 
-    Raises ImageError when `table` cannot be read, or names none of the pictures.
+    Raises ImageError when `table` cannot be read, or names none of the images.
     """
     if table is not None:
         found = _from_table(names, table)
         if not any(found.values()):
-            raise ImageError(f"{table.name} names none of these pictures: check its file column.")
+            raise ImageError(f"{table.name} names none of these images: check its file column.")
         return found
     tables = _tables(names, root) if root else []
     if len(tables) == 1 and _columns(_rows(tables[0])):
@@ -40,7 +40,7 @@ def labels_of(names: Sequence[str], root: Path | None, table: Path | None = None
 
 
 def _tables(names: Sequence[str], root: Path) -> list[Path]:
-    """List the CSV files of `root`; if none, of the one folder that all its pictures are in."""
+    """List the CSV files of `root`; if none, of the one folder that all its images are in."""
     folders = {PurePosixPath(name).parts[0] for name in names if "/" in name}
     here = _csv_files(root)
     return here or (_csv_files(root.joinpath(*folders)) if len(folders) == 1 else [])
@@ -69,7 +69,7 @@ def _all_in_folders(paths: dict[str, tuple[str, ...]], depth: int) -> bool:
 
 
 def _from_table(names: Sequence[str], table: Path) -> Labels:
-    """Look up each picture by its path, and by its bare name where no other has the same."""
+    """Look up each image by its path, and by its bare name where no other has the same."""
     rows = _rows(table)
     columns = _columns(rows)
     if columns is None:

@@ -15,7 +15,7 @@ _WHOLE_NUMBER = re.compile(r"(\d{1,9})(?:\.0)?", re.ASCII)  # pandas writes 3 as
 
 @dataclass(frozen=True)
 class LabelMatch:
-    """For each picture its class index, or -1 when unknown, and in plain words how it was found."""
+    """For each image its class index, or -1 when unknown, and in plain words how it was found."""
 
     indices: tuple[int, ...]
     how: str
@@ -42,7 +42,7 @@ def class_indices(
     if not any(labels):
         return LabelMatch(
             (-1,) * len(labels),
-            "The pictures carry no labels: sort them into one folder for each class, or add a CSV "
+            "The images carry no labels: sort them into one folder for each class, or add a CSV "
             "table with the columns file and label.",
         )
     known = sorted({label for label in labels if label})
@@ -64,7 +64,7 @@ _Rule = tuple[dict[str, int], str]
 def _match(labels: Sequence[str | None], index: dict[str, int], how: str) -> LabelMatch:
     indices = tuple(index.get(label, -1) if label else -1 for label in labels)
     missing = indices.count(-1)
-    rest = f"; {missing} of {len(indices)} pictures have no class" if missing else ""
+    rest = f"; {missing} of {len(indices)} images have no class" if missing else ""
     return LabelMatch(indices, f"{how}{rest}.")
 
 

@@ -1,4 +1,4 @@
-"""One picture laid over another."""
+"""One image laid over another."""
 
 import io
 
@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def overlaid(below: bytes, above: bytes, side: int | None = None) -> bytes:
-    """A JPEG of the picture `below` with the half-transparent picture `above` laid over it.
+    """A JPEG of the image `below` with the half-transparent image `above` laid over it.
 
     Both come from the workspace; `above` is stretched to the size of `below`. With `side` the
     result is small: at most so many pixels wide and high.

@@ -1,4 +1,4 @@
-"""Which pictures calibrate and which test: the same picture never does both."""
+"""Which images calibrate and which test: the same image never does both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Partition:
-    """Sets without common pictures: ID to calibrate on, ID to test (`"id"`), and the OOD sets."""
+    """Sets without common images: ID to calibrate on, ID to test (`"id"`), and the OOD sets."""
 
     calibration: ImageSet
     test: Mapping[str, ImageSet]
@@ -35,15 +35,15 @@ def partition(
 ) -> Partition:
     """Part the sets of an audit.
 
-    `calibration` is a set of its own, or the share of `known` to set apart. A picture that is in
-    both is tested on no more; an OOD picture that is an ID picture too cannot be judged and is left
+    `calibration` is a set of its own, or the share of `known` to set apart. An image that is in
+    both is tested on no more; an OOD image that is an ID image too cannot be judged and is left
     out. Raises ImageError when nothing remains of a set.
     """
     left_out = {"id": LeftOut(known.broken, known.duplicates)}
     if isinstance(calibration, float):
         if len(known) < 2:
             raise ImageError(
-                "The ID set has one readable picture; an audit needs at least two, to calibrate on "
+                "The ID set has one readable image; an audit needs at least two, to calibrate on "
                 "one part and test on the other."
             )
         calibration, test = known.split(calibration, seed)
@@ -53,7 +53,7 @@ def partition(
         left_out["id"] = LeftOut(known.broken, known.duplicates + twins)
         left_out["calibration"] = LeftOut(calibration.broken, calibration.duplicates)
         if not len(test):
-            raise ImageError("Every ID picture is a calibration picture too: give others to test.")
+            raise ImageError("Every ID image is a calibration image too: give others to test.")
     sets = {"id": test}
     for name, strangers in ood.items():
         in_test = shared(strangers, test)
@@ -62,5 +62,5 @@ def partition(
         sets[name] = strangers.without(twin.name for twin in twins)
         left_out[name] = LeftOut(strangers.broken, strangers.duplicates + twins)
         if not len(sets[name]):
-            raise ImageError(f"Every picture of {name} is an ID picture too: give others as OOD.")
+            raise ImageError(f"Every image of {name} is an ID image too: give others as OOD.")
     return Partition(calibration, sets, left_out)

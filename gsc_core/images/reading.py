@@ -24,9 +24,9 @@ def nobody(done: int, total: int) -> None:
 
 
 def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -> ImageSet:
-    """Read a folder, a ZIP (unpacked into the new folder `into`) or a single picture as a set.
+    """Read a folder, a ZIP (unpacked into the new folder `into`) or a single image as a set.
 
-    Raises ImageError when it is none of these, or holds no readable picture.
+    Raises ImageError when it is none of these, or holds no readable image.
     """
     if path.is_dir():
         return read_folder(path, name, labels)
@@ -40,11 +40,11 @@ def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -
 def read_folder(
     root: Path, name: str, labels: Path | None = None, on_count: OnCount = nobody
 ) -> ImageSet:
-    """Read all pictures below a folder, labelled by a CSV table, class folders or WordNet ids.
+    """Read all images below a folder, labelled by a CSV table, class folders or WordNet ids.
 
-    Hidden files, those of operating systems, and files that are no pictures by their names are
+    Hidden files, those of operating systems, and files that are no images by their names are
     passed over; linked folders are not entered. `on_count` may raise, to stop. Raises ImageError
-    when no picture can be read.
+    when no image can be read.
     """
     if not root.is_dir():
         raise ImageError(f"{root} is not a folder that can be read: check the path.")
@@ -52,9 +52,9 @@ def read_folder(
 
 
 def read_files(paths: Sequence[Path], name: str) -> ImageSet:
-    """Read these pictures as a set; their names are relative to the folder common to all of them.
+    """Read these images as a set; their names are relative to the folder common to all of them.
 
-    Raises ImageError when none of them is a readable picture.
+    Raises ImageError when none of them is a readable image.
     """
     absolute = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in absolute])) if paths else Path()
@@ -70,7 +70,7 @@ def read_archive(
 ) -> ImageSet:
     """Unpack an untrusted ZIP into the new folder `into` and read that; see `unpack`.
 
-    Pictures with names too long for a disk are listed as broken.
+    Images with names too long for a disk are listed as broken.
     """
     contents = inspect(zip_path)
     if not any(_is_picture(Path(member.filename)) for member in contents.members):
@@ -159,12 +159,10 @@ def _look(name: str, path: Path) -> ImageFile | Broken:
 
 
 def _nothing(name: str, paths: list[Path], broken: tuple[Broken, ...]) -> str:
-    """Say in one sentence what was found where pictures were expected."""
+    """Say in one sentence what was found where images were expected."""
     if broken:
         first = f"{broken[0].name} {broken[0].reason}"
-        return f"None of the {len(broken)} pictures in {name} can be read; the first: {first}"
+        return f"None of the {len(broken)} images in {name} can be read; the first: {first}"
     kinds = Counter(sorted(path.suffix.lower() or "without an ending" for path in paths))
     found = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(4))
-    return (
-        f"There is no picture in {name}, only {found or 'an empty folder'}: give {READABLE} files."
-    )
+    return f"There is no image in {name}, only {found or 'an empty folder'}: give {READABLE} files."

@@ -1,6 +1,6 @@
-"""Surrogate outliers: stand-ins for OOD pictures, made from ID pictures alone.
+"""Surrogate outliers: surrogate images for OOD images, made from ID images alone.
 
-Each keeps something of the ID picture (its texture, its patches, its spectrum, its objects) and
+Each keeps something of the ID image (its texture, its patches, its spectrum, its objects) and
 breaks the rest, so that a detector can be chosen without ever seeing a real outlier.
 """
 
@@ -31,7 +31,7 @@ Make = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 class Surrogate:
     """One kind of surrogate outlier: `make(image, other, generator)`, pure but for the generator.
 
-    Pictures are uint8 `[3,H,W]`; the result has the size of `image`. Only `mix` looks at `other`.
+    Images are uint8 `[3,H,W]`; the result has the size of `image`. Only `mix` looks at `other`.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Surrogate:
 
 
 def zoom(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Enlarge a random crop of 15 to 30 % of each side to the size of the picture."""
+    """Enlarge a random crop of 15 to 30 % of each side to the size of the image."""
     height, width = image.shape[-2:]
     share = 0.15 + 0.15 * _uniform(generator)
     h, w = max(2, round(share * height)), max(2, round(share * width))
@@ -51,14 +51,14 @@ def zoom(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> to
 
 
 def jigsaw(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Cut the picture into 4×4 to 8×8 patches and shuffle them; never back to where they were.
+    """Cut the image into 4×4 to 8×8 patches and shuffle them; never back to where they were.
 
     What is left over at the right and lower edge stays in place, so no pixel is lost.
     """
     grid = 4 + _below(5, generator)
     h, w = image.shape[-2] // grid, image.shape[-1] // grid
     if min(h, w) == 0:
-        raise ImageError("A picture with a side under 8 pixels has no patches: leave jigsaw out.")
+        raise ImageError("An image with a side under 8 pixels has no patches: leave jigsaw out.")
     tiles = image[:, : grid * h, : grid * w].reshape(3, grid, h, grid, w)
     patches = tiles.permute(1, 3, 0, 2, 4).flatten(0, 1)
     order = torch.arange(grid**2)
@@ -71,15 +71,15 @@ def jigsaw(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> 
 
 
 def phase(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Scramble the phase of the picture's Fourier transform, keep its amplitude: texture alone."""
+    """Scramble the phase of the image's Fourier transform, keep its amplitude: texture alone."""
     return phase_scrambled(image, generator).round().clamp(0, 255).to(torch.uint8)
 
 
 def phase_scrambled(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Give the phase-scrambled picture `[3,H,W]` as floats, before it is clipped to 0..255.
+    """Give the phase-scrambled image `[3,H,W]` as floats, before it is clipped to 0..255.
 
-    The phases of one white-noise picture are added to all three channels, which keeps their colours
-    together; being those of a real picture, they make the result real (and keep its mean).
+    The phases of one white-noise image are added to all three channels, which keeps their colours
+    together; being those of a real image, they make the result real (and keep its mean).
     """
     size = (int(image.shape[-2]), int(image.shape[-1]))
     noise = torch.rand(size, generator=generator, dtype=torch.float64)
@@ -89,30 +89,30 @@ def phase_scrambled(image: torch.Tensor, generator: torch.Generator) -> torch.Te
 
 
 def mix(image: torch.Tensor, other: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Blend with another picture, resized to this one: 40 to 60 % of each."""
+    """Blend with another image, resized to this one: 40 to 60 % of each."""
     share = 0.4 + 0.2 * _uniform(generator)
     resized = _resized(other, *image.shape[-2:])
     return torch.lerp(resized.float(), image.float(), share).round().to(torch.uint8)
 
 
 SURROGATES = (
-    Surrogate("zoom", "a small part of the picture, enlarged: texture without an object", zoom),
-    Surrogate("jigsaw", "the picture in shuffled patches: parts without their whole", jigsaw),
-    Surrogate("phase", "the picture's spectrum with random phases: texture without edges", phase),
-    Surrogate("mix", "two pictures over each other: no single object", mix, needs_other=True),
+    Surrogate("zoom", "a small part of the image, enlarged: texture without an object", zoom),
+    Surrogate("jigsaw", "the image in shuffled patches: parts without their whole", jigsaw),
+    Surrogate("phase", "the image's spectrum with random phases: texture without edges", phase),
+    Surrogate("mix", "two images over each other: no single object", mix, needs_other=True),
 )
 
 
 def surrogates_of(
     images: ImageSet | Sequence[Path], kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
 ) -> Iterator[tuple[str, str, torch.Tensor]]:
-    """Make one surrogate of each kind from each picture, as (name of the picture, kind, tensor).
+    """Make one surrogate of each kind from each image, as (name of the image, kind, tensor).
 
-    Pictures come in a random order, decoded one at a time, and each is mixed with the one before
-    it: a random partner at no cost. A picture that cannot be decoded is passed over; the pass over
-    the set itself reports it. The same pictures, kinds and seed always give the same surrogates.
+    Images come in a random order, decoded one at a time, and each is mixed with the one before
+    it: a random partner at no cost. An image that cannot be decoded is passed over; the pass over
+    the set itself reports it. The same images, kinds and seed always give the same surrogates.
 
-    Raises ImageError when a kind needs two pictures and fewer can be decoded.
+    Raises ImageError when a kind needs two images and fewer can be decoded.
     """
     for name, kind, make in surrogate_makers(images, kinds, seed):
         yield name, kind, make()
@@ -129,13 +129,13 @@ def surrogate_makers(
 def surrogates_of_tensor(
     pictures: torch.Tensor, kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
 ) -> torch.Tensor:
-    """One surrogate of each kind from each picture: uint8 `[N,3,H,W]` to `[N·kinds,3,H,W]`.
+    """One surrogate of each kind from each image: uint8 `[N,3,H,W]` to `[N·kinds,3,H,W]`.
 
-    Each picture is mixed with the one before it, the first with the last, so shuffle them first.
-    Raises ImageError when a kind needs two pictures and there are fewer.
+    Each image is mixed with the one before it, the first with the last, so shuffle them first.
+    Raises ImageError when a kind needs two images and there are fewer.
     """
     if len(pictures) < 2 and any(kind.needs_other for kind in kinds):
-        raise ImageError("Blends of two pictures need two pictures: give more.")
+        raise ImageError("Blends of two images need two images: give more.")
     made = [
         kind.make(picture, pictures[at - 1], _generator(seed, kind, str(at)))
         for at, picture in enumerate(pictures)
@@ -165,7 +165,7 @@ def write_surrogates(
             Image.fromarray(pixels).save(target, compress_level=1)
             on_count(done, len(images) * len(kinds))
         if not any(part.iterdir()):
-            raise ImageError(f"No picture of {images.name} can be decoded: give whole pictures.")
+            raise ImageError(f"No image of {images.name} can be decoded: give whole images.")
     return read_folder(into, f"{images.name} surrogates")
 
 
@@ -180,7 +180,7 @@ def _makers(
         image, pixels = now
         for kind in kinds:
             if kind.needs_other and (before is None or before[0] is image):
-                raise ImageError(f"{kind.name} needs two pictures that can be decoded: give more.")
+                raise ImageError(f"{kind.name} needs two images that can be decoded: give more.")
             other = before[1] if before else pixels
             generator = _generator(seed, kind, image.name)
             yield image, kind, functools.partial(kind.make, pixels, other, generator)
@@ -200,7 +200,7 @@ def _decoded(image: ImageFile) -> tuple[ImageFile, torch.Tensor] | None:
 
 
 def _generator(seed: int, kind: Surrogate, picture: str) -> torch.Generator:
-    """Seed by picture and kind, so that one picture more or less changes no other's surrogates."""
+    """Seed by image and kind, so that one image more or less changes no other's surrogates."""
     digest = hashlib.sha256(f"{seed}\n{kind.name}\n{picture}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 

@@ -1,4 +1,4 @@
-"""A picture made small, for galleries: upright, as the eye sees it, whatever the file's format."""
+"""An image made small, for galleries: upright, as the eye sees it, whatever the file's format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUALITY = 75
 
 
 def thumbnail(path: Path, side: int = SIDE) -> bytes:
-    """The picture as a JPEG of at most `side` × `side` pixels, never enlarged.
+    """The image as a JPEG of at most `side` × `side` pixels, never enlarged.
 
     It shows what `decode` shows, behind the same guards, and raises ImageError as that does. A
     large JPEG is decoded at a fraction of its size, which takes a tenth of the time.

@@ -103,7 +103,7 @@ class StoredModel(SQLModel, table=True):
 
 
 class StoredSet(SQLModel, table=True):
-    """A set of pictures that was added: the folder it lies in and what was counted there.
+    """A set of images that was added: the folder it lies in and what was counted there.
 
     `role` is what it was added for: `id`, `ood` or `calibration`. `origin` tells in words where it
     came from; `kept` whether the folder is the workspace's own, to be deleted with the record.

@@ -13,7 +13,7 @@ from gsc_core.progress import Progress
 
 _EVERY = 0.5  # seconds between two writes of one phase; one costs some 10 ms
 _WINDOW = 10.0  # seconds over which the rate is taken
-_PASSING = ("calibrating", "scoring ")  # phases of an audit in which pictures pass the network
+_PASSING = ("calibrating", "scoring ")  # phases of an audit in which images pass the network
 _SETTLED = 1.0  # seconds of a phase before its rate is believed
 
 
@@ -48,7 +48,7 @@ class Reporter:
             self._written = self._clock()
 
     def _counts(self, progress: Progress) -> bool:
-        """Where the whole job is counted in pictures, these are the ones that pass the network."""
+        """Where the whole job is counted in images, these are the ones that pass the network."""
         known = self._job.images_total > 0
         return progress.total > 1 and (not known or progress.phase.startswith(_PASSING))
 

@@ -30,7 +30,7 @@ def mean_share(sets: Sequence[Passed]) -> Interval:
 def lost(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval:
     """The share that is right `before` `[N]` less the share that is right `after`, N > 0.
 
-    Both are about the same pictures, so only those on which they differ count. The bounds are the
+    Both are about the same images, so only those on which they differ count. The bounds are the
     score interval for a paired difference (Tango, 1998): the differences that a two-sided test
     does not refuse. It has a width even when nothing differs.
     """
@@ -48,18 +48,18 @@ def lost(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval:
         variance = max(0, n * (2 * gained + difference * (1 - difference)))
         return worse - better - n * difference - side * math.sqrt(variance)
 
-    # A step aside of the observed, where both sides are zero when no picture differs.
+    # A step aside of the observed, where both sides are zero when no image differs.
     low = brentq(excess, -1, value - _STEP, args=(z,)) if value > -1 else -1.0
     high = brentq(excess, value + _STEP, 1, args=(-z,)) if value < 1 else 1.0
     return Interval(value, float(low), float(high))
 
 
 def not_surer_than_pairs(auroc: Interval, known: int, strangers: Sequence[int]) -> Interval:
-    """An AUROC's interval, with the doubt that even perfectly parted pictures leave.
+    """An AUROC's interval, with the doubt that even perfectly parted images leave.
 
-    A bootstrap of perfectly parted scores has no width. But k pairs of different pictures are all
+    A bootstrap of perfectly parted scores has no width. But k pairs of different images are all
     parted with a chance of at most AUROC^k, so no k pairs show more than 0.025^(1/k). Of `known`
-    ID images, each OOD set (`strangers` has the number of images of each) gets its part.
+    ID images, each OOD set (`unfamiliar images` has the number of images of each) gets its part.
     """
     sets = len(strangers)
     pairs = sets * min(known // sets, *strangers)

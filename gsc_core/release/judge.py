@@ -63,7 +63,7 @@ def _check(rule: Rule, asked: Asked) -> None:
         except GscError as reason:
             raise AbsentError(str(reason)) from reason
     if rule.kind.sets is not Sets.NONE and not run.ood_sets:
-        raise AbsentError("The run has no strangers: audit with a set of them.")
+        raise AbsentError("The run has no unfamiliar images: audit with a set of them.")
     if ood_set not in (MEAN, *run.ood_sets):
         raise AbsentError(f"The run has no set {ood_set}: it has {words.listed(run.ood_sets)}.")
 
@@ -77,7 +77,7 @@ def _because(rule: Rule, found: Interval, came: Outcome) -> str:
     point = Interval(*[found.value] * 3)
     alone = Outcome.of(point, rule.limit, at_most=rule.at_most is not None)
     return (
-        f"The figure {kept[alone]} the limit, but its interval reaches across: more pictures would "
+        f"The figure {kept[alone]} the limit, but its interval reaches across: more images would "
         "make it narrower."
     )
 
@@ -86,4 +86,4 @@ def _caution(rule: Rule, decision: Decision) -> str:
     seen = decision.rule.needs_ood and not decision.halved  # stored by an older version
     if rule.metric != "strangers_passing" or not seen:
         return ""
-    return " The threshold was set with these very strangers: others may pass more often."
+    return " The threshold was set with these very unfamiliar images: others may be accepted more often."

@@ -52,7 +52,7 @@ class Unit(Enum):
     """What the number of a limit is."""
 
     SHARE = "a share"
-    COUNT = "a number of pictures"
+    COUNT = "a number of images"
     FLAG = "yes or no"
 
 
@@ -69,7 +69,7 @@ class Sets(Enum):
 
     NONE = None
     MEAN = "mean"
-    EACH = "each"  # a number of pictures has no use for a mean
+    EACH = "each"  # a number of images has no use for a mean
 
 
 @dataclass(frozen=True)
@@ -139,21 +139,21 @@ def _accuracy_passing(asked: Asked) -> Interval:
     _right(asked.run, "predicted")  # there are labels
     found = decisions.selective_of(asked.run, asked.case.decision)
     if found is None:
-        raise AbsentError("No familiar picture with a label passes: choose a higher threshold.")
+        raise AbsentError("No familiar image with a label passes: choose a higher threshold.")
     return Interval(found.passing, found.low, found.high)
 
 
 def _right(run: Run, column: str) -> NDArray[np.bool_]:
-    """Whether each labelled ID image is named rightly by a column of predictions."""
+    """Whether each labelled ID image is classified correctly by a column of predictions."""
     known = run.rows_of(["id"])
     labelled = known[run.column("label")[known] >= 0]
     if not len(labelled):
-        raise AbsentError("The familiar pictures have no labels: audit with labels.")
+        raise AbsentError("The familiar images have no labels: audit with labels.")
     return np.asarray(run.column(column)[labelled] == run.column("label")[labelled])
 
 
 def _pictures(role: str | None = None) -> Callable[[Asked], Interval]:
-    """How many pictures were scored, of a role or else of the OOD set that is asked for."""
+    """How many images were scored, of a role or else of the OOD set that is asked for."""
 
     def measure(asked: Asked) -> Interval:
         return _certain(len(asked.run.members().by_name.get(role or asked.ood_set, ())))
@@ -173,14 +173,14 @@ def _certain(number: float) -> Interval:
 METRICS = (
     Metric(
         "fpr95",
-        "Strangers let through, 95 % of familiar kept (FPR95)",
+        "Unfamiliar images let through, 95 % of familiar kept (FPR95)",
         _audited("fpr95"),
         of=Of.DETECTOR,
         sets=Sets.MEAN,
     ),
     Metric(
         "fpr95_ood_positive",
-        "Familiar flagged, 95 % of strangers caught (FPR95 the other way round)",
+        "Familiar flagged, 95 % of unfamiliar images caught (FPR95 the other way round)",
         _audited("fpr95_ood_positive"),
         of=Of.DETECTOR,
         sets=Sets.MEAN,
@@ -195,22 +195,22 @@ METRICS = (
     ),
     Metric(
         "strangers_passing",
-        "Strangers that pass the threshold",
+        "Unfamiliar images accepted at the threshold",
         _strangers_passing,
         of=Of.THRESHOLD,
         sets=Sets.MEAN,
     ),
     Metric(
         "familiar_passing",
-        "Familiar pictures that pass the threshold",
+        "Familiar images accepted at the threshold",
         _familiar_passing,
         low_is_good=False,
         of=Of.THRESHOLD,
     ),
-    Metric("id_accuracy", "Familiar pictures named rightly", _id_accuracy, low_is_good=False),
+    Metric("id_accuracy", "Familiar images classified correctly", _id_accuracy, low_is_good=False),
     Metric(
         "accuracy_passing",
-        "Named rightly of the familiar pictures that pass",
+        "Named rightly of the familiar images that are accepted",
         _accuracy_passing,
         low_is_good=False,
         of=Of.THRESHOLD,
@@ -223,21 +223,21 @@ METRICS = (
     ),
     Metric(
         "calibration_pictures",
-        "Calibration pictures",
+        "Calibration images",
         _pictures("calibration"),
         unit=Unit.COUNT,
         low_is_good=False,
     ),
     Metric(
         "familiar_pictures",
-        "Familiar pictures tested",
+        "Familiar images tested",
         _pictures("id"),
         unit=Unit.COUNT,
         low_is_good=False,
     ),
     Metric(
         "stranger_pictures",
-        "Strangers tested",
+        "Unfamiliar images tested",
         _pictures(),
         unit=Unit.COUNT,
         low_is_good=False,

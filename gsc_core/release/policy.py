@@ -80,7 +80,7 @@ class Rule(BaseModel):
                 "0.3 for 30 %"
             )
         if metric.unit is Unit.COUNT and not (self.limit >= 0 and self.limit.is_integer()):
-            raise ValueError(f"has {right} = {self.limit:g}: give a whole number of pictures")
+            raise ValueError(f"has {right} = {self.limit:g}: give a whole number of images")
         if metric.unit is Unit.FLAG and self.limit != 0:
             raise ValueError(f"has {right} = {self.limit:g}: give at_most = 0, which allows none")
 

@@ -13,7 +13,7 @@ FINER = 4  # decimals at most
 
 
 def title(rule: Rule, asked: Asked) -> str:
-    """What is limited: `Strangers tested · textures`."""
+    """What is limited: `Unfamiliar images tested · textures`."""
     metric, run = rule.kind, asked.run
     parts = [metric.words]
     if metric.sets is not Sets.NONE:

@@ -94,8 +94,9 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _verdict(found: Effect) -> str:
     return (
-        f"Of 1,000 strangers, {in_1000(found.strangers_share)} would pass unnoticed, while "
-        f"{in_1000(found.known.share)} of 1,000 familiar pictures are let through."
+        f"Of 1,000 unfamiliar images, {in_1000(found.strangers_share)} would be accepted "
+        "unnoticed, while "
+        f"{in_1000(found.known.share)} of 1,000 familiar images are let through."
     )
 
 
@@ -134,7 +135,7 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
         chosen=decision.chosen,
         halved=decision.halved,
         calibration=calibration,
-        familiar=_counted("Familiar pictures", found.known),
+        familiar=_counted("Familiar images", found.known),
         strangers=tuple(_counted(name, one) for name, one in found.strangers.items()),
         strangers_share=found.strangers_share,
         sentences=tuple(sentences),
@@ -153,7 +154,7 @@ def _by_set(run: Run, decision: Decision) -> Iterable[model.SetFigures]:
 def _class_row(one: ClassEffect) -> model.ClassRow:
     familiar, strangers = (
         None if found is None else _counted(name, found)
-        for name, found in (("Familiar pictures", one.familiar), ("Strangers", one.strangers))
+        for name, found in (("Familiar images", one.familiar), ("Unfamiliar images", one.strangers))
     )
     return model.ClassRow(name=one.name, familiar=familiar, strangers=strangers)
 
@@ -216,8 +217,9 @@ def _own_choices(run: Run) -> Iterable[str]:
     chosen = choice_sentences(run)
     if chosen:
         yield (
-            "Some detectors set themselves, on familiar calibration pictures and on stand-ins for "
-            "strangers that are made of these; no stranger was seen for it."
+            "Some detectors set themselves, on familiar calibration images and on surrogate "
+            "images for "
+            "unfamiliar images that are made of these; no unfamiliar image was seen for it."
         )
         yield from chosen
 
@@ -233,7 +235,7 @@ def _histogram(known: Floats, strangers: dict[str, Floats]) -> model.Histogram:
     return model.Histogram(
         low=float(edges[0]),
         high=float(edges[-1]),
-        familiar=_bars("Familiar pictures", known, edges),
+        familiar=_bars("Familiar images", known, edges),
         strangers=tuple(_bars(name, scores, edges) for name, scores in strangers.items()),
     )
 
@@ -252,11 +254,11 @@ def _roc(known: Floats, name: str, strange: Floats) -> model.RocLine:
 
 def _sets(run: Run) -> Iterable[model.SetTested]:
     ours = {
-        "id": ("Familiar pictures", "the test"),
-        "calibration": ("Calibration pictures", "setting up detectors and threshold"),
+        "id": ("Familiar images", "the test"),
+        "calibration": ("Calibration images", "setting up detectors and threshold"),
     }
     for name, images in run.images.items():
-        words, use = ours.get(name, (name, "the test, as strangers"))
+        words, use = ours.get(name, (name, "the test, as unfamiliar images"))
         yield model.SetTested(
             name=words,
             role=use,

@@ -28,12 +28,12 @@ STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # round ones for an a
 def histogram_svg(report: Report, i: int, *, width: int = 520, named: bool = True) -> str:
     """Scores of the `i`-th OOD set (coloured) over the familiar ones (grey), with the threshold.
 
-    Heights are shares of a set's own pictures. `named` False leaves the set's name to the page.
+    Heights are shares of a set's own images. `named` False leaves the set's name to the page.
     """
     histogram, colours = report.histogram, _colours(report)
     bars, familiar = histogram.strangers[i], histogram.familiar
     head = 38 if named else 20
-    about = f"Outlier scores of {bars.name} beside those of familiar pictures, with the threshold"
+    about = f"Outlier scores of {bars.name} beside those of familiar images, with the threshold"
     svg = picture(0, 0, width, head + BARS + 20, about)
     if named:
         text(svg, _short(bars.name, width // SIZE), (0, SIZE), fill=INK)
@@ -55,10 +55,13 @@ def histogram_svg(report: Report, i: int, *, width: int = 520, named: bool = Tru
 def roc_svg(report: Report) -> str:
     """A ROC curve for each OOD set, ID as positive, with a point at the report's threshold."""
     colours = _colours(report)
-    about = "ROC curves: share of familiar pictures that pass against share of strangers that pass"
+    about = (
+        "ROC curves: share of familiar images that are accepted against share of unfamiliar images "
+        "that are accepted"
+    )
     axes = Axes.of(about, tall=WIDE, top=1)
     axes.grid(QUARTERS)
-    axes.titles("Strangers that pass", "Familiar pictures that pass")
+    axes.titles("Unfamiliar images that are accepted", "Familiar images that are accepted")
     for one in report.roc:
         axes.curve(one.points, colours.colour(one.name), **DASHES[colours.dash(one.name)])
     passed = {one.name: one.share for one in report.decision.strangers}
@@ -68,7 +71,7 @@ def roc_svg(report: Report) -> str:
 
 
 def refusing_svg(report: Report) -> str:
-    """The risk-coverage curve: of the pictures kept, how many are named wrongly.
+    """The risk-coverage curve: of the images kept, how many are classified wrongly.
 
     Raises ValueError when the report has none.
     """
@@ -76,10 +79,10 @@ def refusing_svg(report: Report) -> str:
     if found is None:
         raise ValueError("without labels nothing is known of right and wrong")
     ticks = _ticks(found)
-    about = "Risk-coverage curve: share named wrongly against share of familiar pictures kept"
+    about = "Risk-coverage curve: share classified wrongly against share of familiar images kept"
     axes = Axes.of(about, tall=FLAT, top=ticks[-1])
     axes.grid(ticks)
-    axes.titles("Familiar pictures kept", "Of these named wrongly")
+    axes.titles("Familiar images kept", "Of these classified wrongly")
     axes.curve(found.points, INK)
     low, high = (axes.at(found.kept, min(1 - end, ticks[-1])) for end in (found.high, found.low))
     line(axes.svg, low, high, MARK, **{"stroke-width": "2"})

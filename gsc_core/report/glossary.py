@@ -5,28 +5,37 @@ from gsc_core.report.model import Term
 GLOSSARY = tuple(
     Term(word=word, meaning=meaning)
     for word, meaning in (
-        ("Familiar picture (ID)", "A picture of the kind the classifier was made for."),
-        ("Stranger (OOD)", "A picture of another kind, which the classifier cannot name rightly."),
-        ("Outlier score", "A detector's number for a picture; the higher, the stranger it looks."),
+        ("Familiar image (ID)", "An image of the kind the classifier was made for."),
+        (
+            "Stranger (OOD)",
+            "An image of another kind, which the classifier cannot classify correctly.",
+        ),
+        (
+            "Outlier score",
+            "A detector's number for an image; the higher, the less familiar it looks.",
+        ),
         ("Detector", "A rule that computes the outlier score from what the network does."),
-        ("Threshold", "The outlier score up to which a picture passes; above it is flagged."),
-        ("Calibration pictures", "Familiar pictures kept apart to set detectors and threshold."),
+        ("Threshold", "The outlier score up to which an image is accepted; above it is flagged."),
+        ("Calibration images", "Familiar images kept apart to set detectors and threshold."),
         (
             "FPR95",
-            "Share of strangers that pass when 95 % of the familiar pictures pass; 0 is best.",
+            "Share of unfamiliar images that are accepted when 95 % of the familiar images are "
+            "accepted; 0 is best.",
         ),
         (
             "AUROC",
-            "How often a stranger scores higher than a familiar picture; 50 % is a coin toss.",
+            "How often an unfamiliar image scores higher than a familiar image; 50 % is a coin "
+            "toss.",
         ),
         (
             "ROC curve",
-            "What every possible threshold would do: familiar pictures that pass against strangers "
-            "that pass.",
+            "What every possible threshold would do: familiar images that are accepted against "
+            "unfamiliar images "
+            "that are accepted.",
         ),
         (
             "95 % interval",
-            "A range made so that 95 of 100 such ranges hold the true value, for pictures of the "
+            "A range made so that 95 of 100 such ranges hold the true value, for images of the "
             "same kinds.",
         ),
         (

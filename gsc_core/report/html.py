@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.j2"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What the file may do in a browser: show its own pictures and colours."""
+"""What the file may do in a browser: show its own images and colours."""
 
 IN_THE_TABLE = {"model_sha256", "image_sets_sha256", "finished", "seconds", "phases"}
 MOST_LISTED = 50  # class names and the like; the JSON file has all
@@ -95,7 +95,7 @@ def _seen(value: object) -> object:
 
 
 def _exact(value: float) -> str:
-    """The shortest text that is the same float32, as scores are: to judge other pictures by."""
+    """The shortest text that is the same float32, as scores are: to judge other images by."""
     if math.isinf(value):
         return f"infinite ({'everything passes' if value > 0 else 'everything is flagged'})"
     return str(np.float32(value)).replace("-", "−")
@@ -118,7 +118,7 @@ def _points(value: float) -> str:
 
 
 def _left_out(one: SetTested) -> str:
-    """How many pictures of a set were not scored, and why."""
+    """How many images of a set were not scored, and why."""
     counted = ((one.broken, "unreadable"), (one.duplicates, "there twice"))
     return ", ".join(f"{count:,} {why}" for count, why in counted if count) or "none"
 

@@ -11,7 +11,7 @@ MOST_NAMED = 8
 NO_POLICY = (
     "No limits for a release were agreed beforehand, so this report says neither pass nor fail."
 )
-FEW = 100  # pictures, under which a set's share is known only roughly
+FEW = 100  # images, under which a set's share is known only roughly
 
 
 def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tuple[str, ...]:
@@ -38,8 +38,9 @@ def _backwards(run: Run, decision: Decision) -> str:
     if decision.detector not in run.inverted:
         return ""
     return (
-        f"The detector {called(run, decision.detector)} points the wrong way: strangers, or "
-        "stand-ins for them, score lower than familiar pictures, so its threshold may catch the "
+        f"The detector {called(run, decision.detector)} points the wrong way: unfamiliar images, "
+        "or "
+        "surrogate images, score lower than familiar images, so its threshold may catch the "
         "wrong ones."
     )
 
@@ -48,21 +49,25 @@ def _strangers(run: Run) -> str:
     named = ", ".join(run.ood_sets[:MOST_NAMED])
     more = len(run.ood_sets) - MOST_NAMED
     sets = len(run.ood_sets)
-    were = "1 kind of strangers was" if sets == 1 else f"{sets} kinds of strangers were"
+    were = (
+        "1 kind of unfamiliar images was"
+        if sets == 1
+        else f"{sets} kinds of unfamiliar images were"
+    )
     return (
         f"Only {were} tried ({named}{f' and {more} more' if more > 0 else ''}): "
-        "strangers of another kind may pass more often."
+        "unfamiliar images of another kind may be accepted more often."
     )
 
 
 def _few(found: Effect) -> str:
-    sets = {"the familiar pictures": found.known, **found.strangers}
+    sets = {"the familiar images": found.known, **found.strangers}
     name = min(sets, key=lambda each: sets[each].total)
     smallest = sets[name]
     if smallest.total >= FEW:
         return ""
     return (
-        f"Of the smallest set ({name}) {smallest.total} pictures were tested, which leaves its "
+        f"Of the smallest set ({name}) {smallest.total} images were tested, which leaves its "
         f"share anywhere from {between(smallest)} of 1,000."
     )
 
@@ -72,7 +77,7 @@ def _favourite(run: Run, decision: Decision) -> str:
         return ""
     return (
         f"{called(run, decision.detector)} did best of {len(run.detectors)} detectors on these "
-        "same pictures: on new ones expect it to do a little worse."
+        "same images: on new ones expect it to do a little worse."
     )
 
 
@@ -82,8 +87,7 @@ def _left_out(run: Run) -> str:
     if not broken + doubled:
         return ""
     return (
-        f"Pictures left out: {broken:,} that could not be read and {doubled:,} that were there "
-        "twice."
+        f"Images left out: {broken:,} that could not be read and {doubled:,} that were there twice."
     )
 
 
@@ -91,6 +95,6 @@ def _unlabelled(run: Run) -> str:
     if run.id_accuracy is not None:
         return ""
     return (
-        "The familiar pictures have no labels, so how often the classifier names them rightly was "
+        "The familiar images have no labels, so how often the classifier names them rightly was "
         "not measured."
     )

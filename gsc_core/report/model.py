@@ -17,7 +17,7 @@ class _Part(BaseModel):
 
 
 class Counted(_Part):
-    """How many of a set's test pictures pass; `low` and `high` bound the share, 95 %."""
+    """How many of a set's test images are accepted; `low` and `high` bound the share, 95 %."""
 
     name: str
     tested: int
@@ -31,7 +31,7 @@ class Decided(_Part):
     """The threshold, how it was found, what it does. `chosen` is None for the default.
 
     title and about: what the detector is called, and what it does, in words. halved: the threshold
-    was set with half of the strangers, and the counts are of the other half.
+    was set with half of the unfamiliar images, and the counts are of the other half.
     """
 
     detector: str
@@ -76,7 +76,7 @@ class SetFigures(_Part):
 
 
 class Bars(_Part):
-    """Share of a set's pictures in each bin."""
+    """Share of a set's images in each bin."""
 
     name: str
     shares: tuple[float, ...]
@@ -92,7 +92,8 @@ class Histogram(_Part):
 
 
 class RocLine(_Part):
-    """Points (share of strangers, share of familiar pictures that pass) of one OOD set."""
+    """Points (share of unfamiliar images, share of familiar images that are accepted) of one OOD
+    set."""
 
     name: str
     auroc: float
@@ -100,10 +101,10 @@ class RocLine(_Part):
 
 
 class Channel(_Part):
-    """A short-circuited channel of one picture.
+    """A short-circuited channel of one image.
 
     `removed` is what cutting it took from the predicted class's logit; `usual` are the bounds
-    (5 % and 95 % of calibration pictures) of its contribution, None where none were kept.
+    (5 % and 95 % of calibration images) of its contribution, None where none were kept.
     """
 
     index: int
@@ -113,9 +114,9 @@ class Channel(_Part):
 
 
 class Explained(_Part):
-    """What the short-circuit does to one picture.
+    """What the short-circuit does to one image.
 
-    `heat` is a data URL of the picture as the classifier saw it, with the places laid over it; None
+    `heat` is a data URL of the image as the classifier saw it, with the places laid over it; None
     with a reason in `no_heat`. `channels` are those whose loss cost the answer most. `channels_cut`
     counts those of which anything was cut, `share_cut` is the share of all values. Logits and
     confidences (shares) are of the class predicted before.
@@ -135,7 +136,7 @@ class Explained(_Part):
 
 
 class Picture(_Part):
-    """One picture of the test; `thumbnail` is a data URL, None when left out or lost.
+    """One image of the test; `thumbnail` is a data URL, None when left out or lost.
 
     `explained` is None until somebody asked for the channels; `Report.channels_note` says why.
     """
@@ -151,14 +152,14 @@ class Picture(_Part):
 
 
 class PictureGroup(_Part):
-    """Pictures that tell the same thing."""
+    """Images that tell the same thing."""
 
     title: str
     pictures: tuple[Picture, ...]
 
 
 class SetTested(_Part):
-    """A set of pictures: how many were scored, and how many left out."""
+    """A set of images: how many were scored, and how many left out."""
 
     name: str
     role: str
@@ -169,7 +170,7 @@ class SetTested(_Part):
 
 
 class ClassRow(_Part):
-    """What the threshold does to pictures seen as one class; None where there are none."""
+    """What the threshold does to images seen as one class; None where there are none."""
 
     name: str
     familiar: Counted | None
@@ -179,9 +180,10 @@ class ClassRow(_Part):
 class Refusing(_Part):
     """Selective classification: what is gained by refusing what is flagged.
 
-    accuracy: of all labelled familiar pictures; accuracy_passing: of those that pass, with its
-    95 % interval. kept: share that passes. area: under the risk-coverage curve, low is good.
-    points: (share kept, share of these that is named wrongly).
+    accuracy: of all labelled familiar images; accuracy_passing: of those that are accepted, with
+    its
+    95 % interval. kept: share that is accepted. area: under the risk-coverage curve, low is good.
+    points: (share kept, share of these that is classified wrongly).
     """
 
     accuracy: float
@@ -223,7 +225,7 @@ class Report(_Part):
 
     classes: those the threshold matters most to, and `classes_more` is how many are not listed.
     names: what detectors are called in words. own_choices: how they set themselves.
-    channels_note: why pictures have no channels.
+    channels_note: why images have no channels.
     """
 
     format: Literal["gsc-audit-report"] = "gsc-audit-report"

@@ -1,4 +1,4 @@
-"""The most telling pictures of a report: small, with their short-circuited channels if known."""
+"""The most telling images of a report: small, with their short-circuited channels if known."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gsc_core.workspace import report_images
 from gsc_core.workspace.explanations import StoredExplanation
 
 THUMBNAIL = 176  # pixels
-CHANNELS = 3  # told of a picture
+CHANNELS = 3  # told of an image
 
 
 def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
-    """The groups of telling pictures; raises GscError when the scores are missing or damaged."""
+    """The groups of telling images; raises GscError when the scores are missing or damaged."""
     column, detector = run.column(decision.detector), report_images.explainer(run, decision)
     for group in report_images.telling(run, decision):
         pictures = tuple(
@@ -38,7 +38,7 @@ def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
 
 
 def channels_note(run: Run, decision: Decision) -> str | None:
-    """Why pictures have no short-circuited channels beside them; None where all have them."""
+    """Why images have no short-circuited channels beside them; None where all have them."""
     rows = [row for group in report_images.telling(run, decision) for row in group.rows]
     found = [report_images.explained(run, row, decision) for row in rows]
     refused = next((one.unexplained for one in found if one is not None and one.unexplained), None)
@@ -48,7 +48,7 @@ def channels_note(run: Run, decision: Decision) -> str | None:
     if not without:
         return None
     some = "" if without == len(found) else f" {without} of"
-    return f"The short-circuited channels of{some} these pictures were not looked up."
+    return f"The short-circuited channels of{some} these images were not looked up."
 
 
 def _picture(
@@ -67,7 +67,7 @@ def _picture(
 
 
 def _thumbnail(one: RunPicture) -> str | None:
-    """A lost picture leaves its words: the report is about scores, which are all there."""
+    """A lost image leaves its words: the report is about scores, which are all there."""
     try:
         return _data_url(thumbnail(one.path, THUMBNAIL))
     except GscError:

@@ -14,7 +14,7 @@ INK, QUIET, LINE, MARK = "#1c2a2e", "#56666b", "#d5dfe0", "#7b3fa0"
 """Colours of names, of labels, of axes, and of the threshold."""
 
 FONT = "system-ui, sans-serif"
-SIZE = 13  # of letters, in the units of the picture
+SIZE = 13  # of letters, in the units of the image
 WIDE = 300  # a plot with two axes, and its margins: left, top, right, bottom
 MARGINS = (64, 12, 24, 46)
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -23,7 +23,7 @@ Point = tuple[float, float]
 
 
 def picture(left: float, top: float, width: float, height: float, about: str | None) -> Element:
-    """An empty picture that says what it shows; without `about` it is decoration."""
+    """An empty image that says what it shows; without `about` it is decoration."""
     what = {"aria-hidden": "true"} if about is None else {"role": "img"}
     if about is not None:
         what["aria-label"] = printable(about)
@@ -51,7 +51,7 @@ def line(parent: Element, start: Point, end: Point, stroke: str, **how: str) -> 
 class Axes:
     """Shares over shares: 0..1 across, 0..`top` upright, in a plot `tall` units high.
 
-    The origin of the picture is the plot's top left corner.
+    The origin of the image is the plot's top left corner.
     """
 
     svg: Element
@@ -66,7 +66,7 @@ class Axes:
         return cls(svg, tall, top)
 
     def at(self, x: float, y: float) -> Point:
-        """Where a pair of shares lies in the picture."""
+        """Where a pair of shares lies in the image."""
         return WIDE * x, self.tall * (1 - y / self.top)
 
     def grid(self, ticks: Sequence[float]) -> None:

@@ -17,19 +17,19 @@ _FIGURE = re.compile(r"<svg .*?</svg>", re.DOTALL)  # in a name the bracket woul
 _DATA_URL = re.compile(r"data:image/(\w+);base64,")
 
 Node = dict[str, Any]
-"""`tag`, `class` (a list), `children` (strings and nodes); pictures: `file` and `alt`."""
+"""`tag`, `class` (a list), `children` (strings and nodes); images: `file` and `alt`."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The page's body, and the pictures it shows by their file names."""
+    """The page's body, and the images it shows by their file names."""
 
     root: Node
     files: dict[str, bytes] = field(default_factory=dict)
 
 
 def tree_of(page: str) -> Tree:
-    """Parse a page of `to_html`, whose charts are inline SVG and whose pictures are data URLs."""
+    """Parse a page of `to_html`, whose charts are inline SVG and whose images are data URLs."""
     reader = _Reader()
     at = 0
     for match in _FIGURE.finditer(page):
@@ -80,7 +80,7 @@ class _Reader(HTMLParser):
 
     def _picture(self, url: str) -> str:
         kind = _DATA_URL.match(url)
-        assert kind is not None, "a picture in the report is a data URL"
+        assert kind is not None, "an image in the report is a data URL"
         return self._stored(base64.b64decode(url[kind.end() :]), kind[1])
 
     def _stored(self, content: bytes, kind: str) -> str:

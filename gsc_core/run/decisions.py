@@ -1,7 +1,8 @@
 """The threshold that a person chose for a run: `threshold.json` in its folder.
 
-A rule that looks at strangers sets the threshold on one half of each of their sets (`halves`), and
-its effect is told on the other. Familiar pictures set it on calibration, test it on test.
+A rule that looks at unfamiliar images sets the threshold on one half of each of their sets
+(`halves`), and
+its effect is told on the other. Familiar images set it on calibration, test it on test.
 """
 
 import math
@@ -31,15 +32,17 @@ from gsc_core.run.ood_halves import halves, scores_of
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 
-KEEP = 0.95  # what is kept of familiar pictures until somebody decides
+KEEP = 0.95  # what is kept of familiar images until somebody decides
 
 
 class Decision(BaseModel):
     """Which detector raises the alarm, at which outlier score, and by which rule that was found.
 
-    A picture passes when its score is at most `value`. `chosen` is when a person decided, None for
+    An image is accepted when its score is at most `value`. `chosen` is when a person decided, None
+    for
     the default. `audited` is when the run's scores were finished: another audit in the same folder
-    has other scores, which the value does not fit. `halved`: one half of the strangers set the
+    has other scores, which the value does not fit. `halved`: one half of the unfamiliar images set
+    the
     value, so the other half tests it; decisions that were stored before that was so say False.
     """
 
@@ -55,7 +58,7 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True)
 class ClassEffect:
-    """How many of the pictures taken for one class pass; None where there are none of a kind."""
+    """How many of the images taken for one class pass; None where there are none of a kind."""
 
     name: str
     familiar: Passed | None
@@ -63,12 +66,12 @@ class ClassEffect:
 
     @property
     def unnoticed(self) -> int:
-        """Strangers taken for this class that pass."""
+        """Unfamiliar images taken for this class that are accepted."""
         return self.strangers.passed if self.strangers else 0
 
     @property
     def lost(self) -> int:
-        """Familiar pictures taken for this class that are flagged."""
+        """Familiar images taken for this class that are flagged."""
         return self.familiar.flagged if self.familiar else 0
 
 
@@ -105,11 +108,12 @@ def ensure_finite(decision: Decision) -> None:
     if decision.value == math.inf:
         raise GscError(
             "This threshold would flag nothing at all: ask for a smaller share, change the costs, "
-            "or calibrate with more pictures."
+            "or calibrate with more images."
         )
     if not math.isfinite(decision.value):
         raise GscError(
-            "This threshold would flag every picture: expect fewer strangers, change the costs, or "
+            "This threshold would flag every image: expect fewer unfamiliar images, change the "
+            "costs, or "
             "take another detector."
         )
 
@@ -153,7 +157,7 @@ def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     """The decision that a rule leads to on a run's scores, not yet stored.
 
     Its value is infinite where the rule asks to flag nothing (inf) or everything (−inf). Raises
-    GscError for a detector that the run has not, and for too few strangers to part.
+    GscError for a detector that the run has not, and for too few unfamiliar images to part.
     """
     if detector not in run.detectors:
         raise GscError(
@@ -172,15 +176,15 @@ def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
 
 
 def effect_of(run: Run, decision: Decision) -> Effect:
-    """What a decision does on test pictures: those that had no part in setting its threshold."""
+    """What a decision does on test images: those that had no part in setting its threshold."""
     scores = tested_scores(run, decision.detector, halved=decision.halved)
     return effect(decision.value, scores.pop("id"), scores)
 
 
 def tested_scores(run: Run, detector: str, *, halved: bool) -> dict[str, Floats]:
-    """Outlier scores of the pictures that test a decision: `"id"` first, then each OOD set.
+    """Outlier scores of the images that test a decision: `"id"` first, then each OOD set.
 
-    `halved` leaves the strangers out that set the threshold, see `Decision`.
+    `halved` leaves the unfamiliar images out that set the threshold, see `Decision`.
     """
     scores = run.scores(detector)
     if halved:
@@ -189,10 +193,12 @@ def tested_scores(run: Run, detector: str, *, halved: bool) -> dict[str, Floats]
 
 
 def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
-    """What a decision does on test pictures taken for each class, strangers of all sets together.
+    """What a decision does on test images taken for each class, unfamiliar images of all sets
+    together.
 
-    The classes through which most strangers pass come first, then those that lose most familiar
-    pictures; classes that no test picture was taken for are left out.
+    The classes through which most unfamiliar images are accepted come first, then those that lose
+    most familiar
+    images; classes that no test image was taken for are left out.
     """
     known = _by_class(run, decision, [run.rows_of(["id"])])
     tested = halves(run).testing if decision.halved else {s: run.rows_of([s]) for s in run.ood_sets}
@@ -205,7 +211,7 @@ def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
 
 
 def selective_of(run: Run, decision: Decision) -> Selective | None:
-    """What refusing flagged pictures gains on labelled familiar test pictures.
+    """What refusing flagged images gains on labelled familiar test images.
 
     None when none of them has a label, or none of those passes.
     """
@@ -225,7 +231,7 @@ def version(run: Run) -> int:
 
 
 def _by_class(run: Run, decision: Decision, sets: list[Rows]) -> dict[int, Passed]:
-    """Of the pictures in these rows, how many pass, by the class they were taken for."""
+    """Of the images in these rows, how many pass, by the class they were taken for."""
     rows = np.concatenate(sets)
     passes = run.column(decision.detector)[rows] <= np.float64(decision.value)
     classes, place = np.unique(run.column("predicted")[rows], return_inverse=True)

@@ -1,4 +1,4 @@
-"""Pictures that two detectors judge differently, when both keep the same share of ID images."""
+"""Images that two detectors judge differently, when both keep the same share of ID images."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,12 @@ MOST = 12
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Test pictures that one detector flags and the other lets through.
+    """Test images that one detector flags and the other lets through.
 
-    strangers: whether they are OOD images, so that flagging is right, or ID, so that it is wrong.
+    unfamiliar images: whether they are OOD images, so that flagging is right, or ID, so that it is
+    wrong.
     rows: row numbers of the most telling, in order of how far apart the two place them.
-    count, of: how many there are, and how many pictures of that kind were judged.
+    count, of: how many there are, and how many images of that kind were judged.
     """
 
     strangers: bool
@@ -32,10 +33,10 @@ class Disagreement:
 
 
 def disagreements(run: Run, one: str, other: str) -> tuple[Disagreement, ...]:
-    """Strangers that only `one` and only `other` flags, then familiar pictures likewise.
+    """Unfamiliar images that only `one` and only `other` flags, then familiar images likewise.
 
     Each detector's threshold is set on calibration images (`keep_id`). How far two detectors are
-    apart on a picture is told in the shares of calibration images that score below it, as scores
+    apart on an image is told in the shares of calibration images that score below it, as scores
     have no common scale. Raises GscError when scores or calibration are missing.
     """
     first, second = _flags(run, one), _flags(run, other)
@@ -64,7 +65,7 @@ def _found(run: Run, strangers: bool, rows: Rows, of: int, by: tuple[str, str]) 
 
 
 def _standing(run: Run, detector: str, rows: Rows) -> Floats:
-    """Share of calibration images that score below each picture, 0..1."""
+    """Share of calibration images that score below each image, 0..1."""
     calibration = np.sort(run.calibration_scores(detector))
     below = np.searchsorted(calibration, run.column(detector)[rows].astype(np.float64))
     return below / len(calibration)

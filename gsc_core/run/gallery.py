@@ -1,6 +1,6 @@
-"""The pictures of a run: sorted by a score, and each with its file and what was said of it.
+"""The images of a run: sorted by a score, and each with its file and what was said of it.
 
-A picture is named by its row in `scores.parquet`, which a run keeps for good.
+An image is named by its row in `scores.parquet`, which a run keeps for good.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Side = Literal["inside", "outside"]
 
 @dataclass(frozen=True)
 class RunPicture:
-    """One picture of a run. `set` is `"id"`, `"calibration"` or the name of an OOD set.
+    """One image of a run. `set` is `"id"`, `"calibration"` or the name of an OOD set.
 
     `path` is where it lay when the run was made; it may be gone. `label` and `predicted` are
     class indices (`class_name` names them), `label` None where unknown.
@@ -38,12 +38,12 @@ class RunPicture:
 
 
 def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
-    """The pictures of these rows, in their order; raises GscError for a row that is not there."""
+    """The images of these rows, in their order; raises GscError for a row that is not there."""
     wanted = np.asarray(rows, dtype=np.intp)
     members = run.members()
     if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(members.codes):
         raise GscError(
-            f"This run has pictures 0 to {len(members.codes) - 1:,}: choose one from the gallery."
+            f"This run has images 0 to {len(members.codes) - 1:,}: choose one from the gallery."
         )
     files = run.files().take(pa.array(wanted)).to_pylist()
     label, predicted, confidence = (
@@ -96,12 +96,12 @@ def ordered(
 
 
 def picture_path(run: Run, role: str, set_name: str, file: str) -> Path:
-    """The file of a picture; raises GscError when it is gone or its name leads elsewhere."""
+    """The file of an image; raises GscError when it is gone or its name leads elsewhere."""
     return _files(run).find(role, set_name, file)
 
 
 def picture_bytes(run: Run, row: int) -> bytes:
-    """The picture of a row as it was audited; raises GscError when it is gone or has changed."""
+    """The image of a row as it was audited; raises GscError when it is gone or has changed."""
     (one,) = pictures(run, [row])
     return _files(run).read(one.role, one.set, one.file, run.sha256(row))
 

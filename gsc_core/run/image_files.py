@@ -41,7 +41,7 @@ class ImageFiles:
         leads_out = name.is_absolute() or ".." in name.parts or "\0" in file
         if leads_out or not _is_below(path.parent, root):
             raise GscError(
-                f'The run "{self.folder.name}" names a picture outside its folders: run it again.'
+                f'The run "{self.folder.name}" names an image outside its folders: run it again.'
             )
         return path
 
@@ -50,7 +50,7 @@ class ImageFiles:
         path = self.path(role, set_name, file)
         if not _is_file(path):
             raise GscError(
-                f"The picture {file} is no longer where it was audited: put its folder back, or "
+                f"The image {file} is no longer where it was audited: put its folder back, or "
                 "run the audit again."
             )
         return path

@@ -1,7 +1,7 @@
-"""Two halves of each set of strangers: one sets a threshold, the other shows what it does.
+"""Two halves of each set of unfamiliar images: one sets a threshold, the other shows what it does.
 
-A picture's half follows from its SHA-256, so a run is parted alike every time. In a file of its own
-so that nothing else decides which pictures a rule may see. A picture that is in two sets, and would
+An image's half follows from its SHA-256, so a run is parted alike every time. In a file of its own
+so that nothing else decides which images a rule may see. An image that is in two sets, and would
 be in another half of each, only tests.
 """
 
@@ -18,14 +18,14 @@ from gsc_core.run import score_table
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 
-FEWEST = 2  # pictures of a half
+FEWEST = 2  # images of a half
 
 
 @dataclass(frozen=True)
 class Halves:
     """Row numbers, rising, of each OOD set's two halves; of an odd number one more tests.
 
-    No picture is in both, so `setting` is less than a half where sets share pictures.
+    No image is in both, so `setting` is less than a half where sets share images.
     """
 
     setting: Mapping[str, Rows]
@@ -33,12 +33,13 @@ class Halves:
 
 
 def halves(run: Run) -> Halves:
-    """How the run's strangers are parted. Raises GscError for a set that is too small for that."""
+    """How the run's unfamiliar images are parted. Raises GscError for a set that is too small for
+    that."""
     return _parted(run.path, run.version, run.ood_sets)
 
 
 def scores_of(run: Run, detector: str, rows: Mapping[str, Rows]) -> dict[str, Floats]:
-    """One detector's outlier scores of these pictures of each OOD set."""
+    """One detector's outlier scores of these images of each OOD set."""
     column = run.column(detector)
     return {name: column[chosen].astype(np.float64) for name, chosen in rows.items()}
 
@@ -60,9 +61,10 @@ def _parted(folder: Path, version: int, sets: tuple[str, ...]) -> Halves:
     for name, rows in setting.items():
         if len(rows) < FEWEST:
             raise GscError(
-                f'The set "{name}" has too few pictures of its own ({len(by_name[name])}) for a '
-                f"rule that looks at strangers, which takes {2 * FEWEST} of each set, one half to "
-                "set the threshold and one to test it: keep a share of familiar pictures instead, "
+                f'The set "{name}" has too few images of its own ({len(by_name[name])}) for a '
+                f"rule that looks at unfamiliar images, which takes {2 * FEWEST} of each set, one "
+                "half to "
+                "set the threshold and one to test it: keep a share of familiar images instead, "
                 "or type a value."
             )
     return Halves(setting, testing)

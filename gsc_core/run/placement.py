@@ -14,10 +14,11 @@ from gsc_core.run.stored import Run
 
 
 class Place(BaseModel):
-    """Where one detector's score lies among the familiar pictures that the audit tested on.
+    """Where one detector's score lies among the familiar images that the audit tested on.
 
-    `percentile` is the share of those, 0 to 100, that score at most as high: 99 is stranger than
-    nearly all of them. `threshold` keeps 95 % of the calibration pictures, None when they are too
+    `percentile` is the share of those, 0 to 100, that score at most as high: 99 is less familiar
+    than
+    nearly all of them. `threshold` keeps 95 % of the calibration images, None when they are too
     few for that; the deciding detector has the run's own.
     """
 
@@ -30,7 +31,7 @@ class Place(BaseModel):
 
     @property
     def outside(self) -> bool:
-        """Whether this detector flags the picture."""
+        """Whether this detector flags the image."""
         return self.threshold is not None and self.score > self.threshold
 
     @property
@@ -50,7 +51,7 @@ def decision_for(run: Run, detector: str) -> Decision:
 
 
 def places_of(run: Run, row: int) -> tuple[Place, ...]:
-    """Where the scores of a picture of the run lie, the alarming detector's first, then the best.
+    """Where the scores of an image of the run lie, the alarming detector's first, then the best.
 
     Raises GscError for a row that is not there.
     """
@@ -67,7 +68,7 @@ def in_order(run: Run) -> list[str]:
 
 
 def predicted_classes(run: Run) -> tuple[int, ...]:
-    """The classes that some picture of the run was taken for, rising."""
+    """The classes that some image of the run was taken for, rising."""
     return _predicted(run.path, run.version)
 
 

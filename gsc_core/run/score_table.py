@@ -38,7 +38,7 @@ class Members:
 
 
 def name_of(role: str, set_name: str) -> str:
-    """What a set is called on every page: its role for familiar pictures, else its name."""
+    """What a set is called on every page: its role for familiar images, else its name."""
     return set_name if role == "ood" else role
 
 
@@ -71,19 +71,19 @@ def column(folder: Path, version: int, name: str) -> NDArray[Any]:
 
 @lru_cache(maxsize=4)
 def files(folder: Path, version: int) -> pa.ChunkedArray:
-    """The names of the pictures, row by row, as Arrow keeps them."""
+    """The names of the images, row by row, as Arrow keeps them."""
     return _read(folder, ["file"])["file"]
 
 
 @lru_cache(maxsize=2)
 def sha256(folder: Path, version: int) -> pa.ChunkedArray:
-    """The SHA-256 of the pictures, row by row, as Arrow keeps them."""
+    """The SHA-256 of the images, row by row, as Arrow keeps them."""
     return _read(folder, ["sha256"])["sha256"]
 
 
 @lru_cache(maxsize=4)
 def digests(folder: Path, version: int) -> NDArray[np.uint64]:
-    """The first 64 bits of every picture's SHA-256 `[N]`: a random order that is always the same.
+    """The first 64 bits of every image's SHA-256 `[N]`: a random order that is always the same.
 
     Raises GscError when the file is missing or damaged.
     """

@@ -84,7 +84,7 @@ def load(path: Path, network: Network) -> Kept:
     if not path.is_file():
         raise SpecError(
             "This audit was made before its calibration was kept: run the audit again to look at "
-            "single pictures."
+            "single images."
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,6 +1,6 @@
 """Scores on disk, chunk by chunk: what is finished is kept when a run is killed.
 
-A chunk is one Parquet file of a few hundred images, written aside and renamed. Pictures that could
+A chunk is one Parquet file of a few hundred images, written aside and renamed. Images that could
 not be read are told in its metadata.
 """
 
@@ -84,7 +84,7 @@ class ChunkStore:
             pq.write_table(table, part)
 
     def tables(self, set_name: str) -> Iterator[tuple[pa.Table, list[Broken]]]:
-        """The chunks of a set in order, each with its broken pictures."""
+        """The chunks of a set in order, each with its broken images."""
         for index in range(self.finished(set_name)):
             table = pq.ParquetFile(self._path(set_name, index)).read()
             told = json.loads((table.schema.metadata or {}).get(_BROKEN, b"[]"))
@@ -114,7 +114,7 @@ def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
     """
     filled = [table for table in tables if table.num_rows]
     everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
-    after = [PREDICTED_AFTER + name for name in everywhere]  # ID pictures alone have these
+    after = [PREDICTED_AFTER + name for name in everywhere]  # ID images alone have these
     some = [n for t in filled for n in t.column_names if n in after]
     columns = list(dict.fromkeys([*everywhere, *some]))
     parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]

@@ -7,7 +7,7 @@ fitted on the other parts: cross-conformal prediction (Vovk 2015, Annals of Math
 Artificial Intelligence 74). It errs on the side of keeping: a fit on fewer images is a worse one.
 
 A surrogate outlier goes with the image it was made from: to a detector that learned from that one
-it is more familiar than a stranger should be.
+it is more familiar than an unfamiliar image should be.
 """
 
 from __future__ import annotations

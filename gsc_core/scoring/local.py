@@ -1,4 +1,4 @@
-"""Score a set of pictures on this machine: streaming, chunk by chunk, from where it stopped."""
+"""Score a set of images on this machine: streaming, chunk by chunk, from where it stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def score_set(
 ) -> None:
     """Score what of a set is not on disk yet.
 
-    `labels` gives the class index of an ID picture by its digest; an OOD picture has none.
+    `labels` gives the class index of an ID image by its digest; an OOD image has none.
     """
     known = images.name == "id"
     size = _dividing(pace.batch_size)

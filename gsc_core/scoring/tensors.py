@@ -1,4 +1,4 @@
-"""Images that come as preprocessed tensors: a bounded sample of a stream, and pictures of them."""
+"""Images that come as preprocessed tensors: a bounded sample of a stream, and images of them."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class Colours:
         return cls(black, white)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Preprocessed images as uint8 pictures."""
+        """Preprocessed images as uint8 images."""
         scaled = (images - self.black) / (self.white - self.black).clamp(min=1e-12)
         return (255 * scaled).round().clamp(0, 255).to(torch.uint8)
 
     def images(self, pixels: Tensor) -> Tensor:
-        """Pictures as preprocessed images."""
+        """Images as preprocessed images."""
         return torch.lerp(self.black, self.white, pixels.float() / 255)

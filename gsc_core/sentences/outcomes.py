@@ -1,15 +1,15 @@
-"""What refusing flagged pictures gains, in sentences."""
+"""What refusing flagged images gains, in sentences."""
 
 from gsc_core.evaluation.counts import between, in_1000, parted
 from gsc_core.evaluation.selective import Selective
 
 
 def refusing_sentence(found: Selective) -> str:
-    """What leaving out flagged pictures does to the classifier's names, in counts of 1,000."""
+    """What leaving out flagged images does to the classifier's names, in counts of 1,000."""
     after, before = in_1000(found.passing), in_1000(found.accuracy)
     flagged = parted(found.kept)[1]
     text = (
-        f"Of 1,000 familiar pictures that pass, {after} are named rightly "
+        f"Of 1,000 familiar images that are accepted, {after} are classified correctly "
         f"(95 % interval {between(found.low, found.high)})"
     )
     if after == before:
@@ -23,7 +23,8 @@ def refusing_sentence(found: Selective) -> str:
 def area_sentence(found: Selective) -> str:
     """The area under the risk-coverage curve, and what it would be by chance."""
     return (
-        "Flagging more and more pictures, the strangest first, leaves on average "
-        f"{in_1000(found.area)} of 1,000 that pass named wrongly; flagging at random leaves "
+        "Flagging more and more images, the strangest first, leaves on average "
+        f"{in_1000(found.area)} of 1,000 that are accepted classified wrongly; flagging at random "
+        "leaves "
         f"{parted(found.accuracy)[1]}."
     )

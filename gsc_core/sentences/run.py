@@ -15,14 +15,18 @@ def subject(run: Run) -> str:
 
 
 def answer(run: Run) -> str:
-    """The result as one sentence of counts in 1,000 pictures, for a reader without training."""
+    """The result as one sentence of counts in 1,000 images, for a reader without training."""
     best = run.best()
     fpr95 = best.value("fpr95")
     if fpr95 is None:
-        return "How many strangers would pass was not measured in this run: run the audit again."
+        return (
+            "How many unfamiliar images would be accepted was not measured in this run: run the "
+            "audit again."
+        )
     return (
-        f"With the best detector here, {best.detector}, {in_1000(fpr95)} of 1,000 strangers would "
-        "pass while 950 of 1,000 familiar pictures are let through."
+        f"With the best detector here, {best.detector}, {in_1000(fpr95)} of 1,000 unfamiliar "
+        "images would "
+        "pass while 950 of 1,000 familiar images are let through."
     )
 
 
@@ -37,11 +41,11 @@ def rounded(settings: Settings) -> str:
 
 
 def assumption(run: Run) -> str | None:
-    """The warning when nobody said how the classifier wants its pictures; else None."""
+    """The warning when nobody said how the classifier wants its images; else None."""
     if run.settings.preprocessing.source != "assumed":
         return None
     return (
-        "How this classifier wants its pictures prepared was assumed, as is usual for ImageNet: if "
+        "How this classifier wants its images prepared was assumed, as is usual for ImageNet: if "
         "that is wrong, so are all figures here. Say what is right on the Models page."
     )
 
@@ -50,20 +54,26 @@ def doubt(run: Run) -> str:
     """How sure the answer is and what it rests on: the interval, the hardest set, the images."""
     best = run.best()
     sets = [row for row in run.rows if row.detector == best.detector and row.ood_set != MEAN]
-    text = "Measured on one set of strangers" if len(sets) == 1 else f"The mean of {len(sets)} sets"
+    text = (
+        "Measured on one set of unfamiliar images"
+        if len(sets) == 1
+        else f"The mean of {len(sets)} sets"
+    )
     if {"id", *run.ood_sets} <= run.images.keys():
         strangers = sum(run.images[name].scored for name in run.ood_sets)
-        text += f", with {run.images['id'].scored:,} familiar pictures and {strangers:,} strangers"
+        text += f", with {run.images['id'].scored:,} familiar and {strangers:,} unfamiliar images"
     if found := best.metric("fpr95"):
         text += (
-            "; for other pictures of the same kinds expect "
+            "; for other images of the same kinds expect "
             f"{between(found.low, found.high)} (95 % interval)"
         )
     text += "."
     passed = {row.ood_set: share for row in sets if (share := row.value("fpr95")) is not None}
     if len(passed) > 1:
         hardest = max(passed, key=passed.__getitem__)
-        text += f" Hardest: {hardest}, {in_1000(passed[hardest])} of 1,000 would pass."
+        text += f" Hardest: {hardest}, {in_1000(passed[hardest])} of 1,000 would be accepted."
     if best.detector in run.inverted:
-        text += " Every detector here points the wrong way on stand-ins: trust none of them yet."
+        text += (
+            " Every detector here points the wrong way on surrogate images: trust none of them yet."
+        )
     return text

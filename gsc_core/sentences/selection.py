@@ -1,6 +1,6 @@
 """How the detectors of an audit set themselves: what they chose and from what, in words and tables.
 
-All figures are on stand-ins for strangers made of calibration pictures; no stranger was seen.
+All figures are on surrogate images made of calibration images; no unfamiliar image was seen.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def choice_sentences(run: Run) -> list[str]:
 
 
 def sentence(name: str, chosen: Tried, nothing: Tried, split: str | None) -> str:
-    """What was chosen, and what it brings on stand-ins."""
+    """What was chosen, and what it brings on surrogate images."""
     if chosen.short_circuit == NOTHING:
         return (
-            f"{name} chose: {in_words(chosen, split)}; of 100 stand-ins for strangers "
+            f"{name} chose: {in_words(chosen, split)}; of 100 surrogate images "
             f"{_of_100(chosen.fpr95)} pass, and no cut did clearly better."
         )
     return (
-        f"{name} chose: {in_words(chosen, split)}; of 100 stand-ins for strangers "
+        f"{name} chose: {in_words(chosen, split)}; of 100 surrogate images "
         f"{_of_100(chosen.fpr95)} pass, without the short-circuit {_of_100(nothing.fpr95)}."
     )
 
@@ -51,7 +51,7 @@ def partner_sentence(name: str, losses: Mapping[str, float]) -> str:
         return f"{name} took {best} as its partner: no other could run here."
     return (
         f"{name} took {best} as its partner: of {len(losses)} detectors it is the one beside which "
-        "gsc-auto tells the same stand-ins best."
+        "gsc-auto tells the same surrogate images best."
     )
 
 
@@ -70,7 +70,8 @@ def in_words(tried: Tried, split: str | None) -> str:
 def table(selection: Selection, split: str | None, measure: Measure) -> pd.DataFrame:
     """The best that were tried, what was chosen and what cuts nothing among them; percent.
 
-    Mistakes are what it is chosen by, as in `panel`. The figure on all stand-ins and on each kind
+    Mistakes are what it is chosen by, as in `panel`. The figure on all surrogate images and on
+    each kind
     of them stands last.
     """
     shown = list(selection.tried[:MOST_SHOWN])
@@ -93,7 +94,7 @@ def panel(losses: Mapping[str, float]) -> pd.DataFrame:
     """Who could be the partner, the best first, with the mistakes of the two together, percent.
 
     Mistakes are the mean of FPR95 and 1 − AUROC, and of these the geometric mean over the kinds of
-    stand-ins.
+    surrogate images.
     """
     ranked = sorted(losses.items(), key=lambda pair: pair[1])
     return pd.DataFrame([{"Detector": name, "Mistakes": _mistakes(loss)} for name, loss in ranked])

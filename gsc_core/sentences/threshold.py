@@ -20,26 +20,27 @@ def between(found: Passed) -> str:
 
 
 def familiar_sentence(found: Effect) -> str:
-    """What passes and what is flagged of familiar pictures."""
+    """What passes and what is flagged of familiar images."""
     passing, flagged = counts.parted(found.known.share)
     return (
-        f"Of 1,000 familiar pictures {passing} pass (95 % interval {between(found.known)}) "
+        f"Of 1,000 familiar images {passing} pass (95 % interval {between(found.known)}) "
         f"and {flagged} are flagged."
     )
 
 
 def strangers_sentence(found: Effect) -> str:
-    """What would pass of strangers: of the one set, or of all with the best and the worst."""
+    """What would pass of unfamiliar images: of the one set, or of all with the best and the
+    worst."""
     sets = found.strangers
     if len(sets) == 1:
         ((name, one),) = sets.items()
         return (
-            f"Of 1,000 strangers from {name} {in_1000(one.share)} would pass "
+            f"Of 1,000 unfamiliar images from {name} {in_1000(one.share)} would be accepted "
             f"(95 % interval {between(one)})."
         )
     least = min(sets, key=lambda name: sets[name].share)
     most = max(sets, key=lambda name: sets[name].share)
-    mean = f"Of 1,000 strangers {in_1000(found.strangers_share)} would pass"
+    mean = f"Of 1,000 unfamiliar images {in_1000(found.strangers_share)} would be accepted"
     if sets[least].share == sets[most].share:
         return f"{mean}, the same from each of {len(sets)} sets."
     return (
@@ -54,11 +55,11 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
     if rule.needs_ood:
         return _shown_on(run, decision)
     if rule.promised is None:
-        how = "by hand" if rule.by_hand else "on calibration pictures"
+        how = "by hand" if rule.by_hand else "on calibration images"
         return f"This threshold was set {how}: nothing is promised beyond what the test shows."
     if decision.detector in run.in_sample:
         return (
-            "This threshold was set on pictures that its detector has learned from: nothing is "
+            "This threshold was set on images that its detector has learned from: nothing is "
             "promised beyond what the test shows."
         )
     calibration = len(run.calibration_scores(decision.detector))
@@ -66,8 +67,9 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
     # Cross-conformal scores promise less exactly than split-conformal ones.
     average = "about" if _learns(run, decision.detector) else "at least"
     text = (
-        f"The {calibration:,} calibration pictures promise that on average {average} "
-        f"{in_1000(rule.promised)} of 1,000 familiar pictures pass; by chance alone, a test of "
+        f"The {calibration:,} calibration images promise that on average {average} "
+        f"{in_1000(rule.promised)} of 1,000 familiar images are accepted; by chance alone, a test "
+        "of "
         f"this size may show {counts.between(made.low, made.high)}. This test showed "
         f"{in_1000(found.known.share)}"
     )
@@ -77,23 +79,26 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
     side = "fewer" if shown[1] < shown[0] else "more"
     return (
         f"{text}, {side} than that. Either chance was unusual (it is in 1 of 20 tests), or the "
-        "familiar test pictures differ from the calibration pictures."
+        "familiar test images differ from the calibration images."
     )
 
 
 def _shown_on(run: Run, decision: Decision) -> str:
-    """Which strangers set the threshold, and which show what it does."""
+    """Which unfamiliar images set the threshold, and which show what it does."""
     if not decision.halved:
         return (
-            "This threshold was set with the very strangers it is shown on: other strangers "
-            "may pass more often."
+            "This threshold was set with the very unfamiliar images it is shown on: other "
+            "unfamiliar images "
+            "may be accepted more often."
         )
     parted = halves(run)
     setting, testing = (sum(map(len, half.values())) for half in (parted.setting, parted.testing))
     return (
-        f"This threshold was set with one half of the strangers ({setting:,} pictures) and is "
-        f"shown on the other half ({testing:,}), which had no part in it: strangers of other kinds "
-        "may pass more often."
+        f"This threshold was set with one half of the unfamiliar images ({setting:,} images) and "
+        "is "
+        f"shown on the other half ({testing:,}), which had no part in it: unfamiliar images of "
+        "other kinds "
+        "may be accepted more often."
     )
 
 
@@ -104,26 +109,26 @@ def _learns(run: Run, detector: str) -> bool:
 
 
 def shortage(rule: ThresholdRule, calibration: int) -> str | None:
-    """The warning when there are too few calibration pictures for what is asked, else None."""
+    """The warning when there are too few calibration images for what is asked, else None."""
     if rule.promised is None:
         return None
     needed = smallest_calibration(rule.promised)
     if calibration >= needed:
         return None
     return (
-        f"To keep {percent(rule.promised)} of familiar pictures takes {needed:,} calibration "
-        f"pictures and this run has {calibration:,}: ask for a smaller share, or calibrate with "
+        f"To keep {percent(rule.promised)} of familiar images takes {needed:,} calibration "
+        f"images and this run has {calibration:,}: ask for a smaller share, or calibrate with "
         "more."
     )
 
 
 def learned(decision: Decision, run: Run) -> str | None:
-    """The warning when a threshold rests on the very pictures its detector learned from."""
+    """The warning when a threshold rests on the very images its detector learned from."""
     if decision.rule.needs_ood or decision.detector not in run.in_sample:
         return None
     return (
-        f"There were too few calibration pictures to leave some out, so {decision.detector} has "
-        "learned from those that set its threshold: expect more familiar pictures to be flagged "
+        f"There were too few calibration images to leave some out, so {decision.detector} has "
+        "learned from those that set its threshold: expect more familiar images to be flagged "
         "than asked for, or calibrate with more."
     )
 
@@ -133,7 +138,7 @@ def standing_sentence(stored: Decision | None) -> str:
     if stored is None:
         return (
             "Nobody has chosen a threshold for this run yet: its pages judge by the best detector, "
-            "keeping 95 % of familiar pictures."
+            "keeping 95 % of familiar images."
         )
     when = f", chosen {stored.chosen:%d %B %Y}" if stored.chosen else ""
     return (

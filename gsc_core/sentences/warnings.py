@@ -1,4 +1,4 @@
-"""Whether a threshold can be trusted: flagging all or nothing, or resting on too few pictures."""
+"""Whether a threshold can be trusted: flagging all or nothing, or resting on too few images."""
 
 import math
 
@@ -10,26 +10,26 @@ from gsc_core.run.stored import Run
 def extreme(decision: Decision) -> str | None:
     """The warning when what is wanted is best served without any threshold, else None.
 
-    What promises to keep familiar pictures has a warning of its own, `shortage`.
+    What promises to keep familiar images has a warning of its own, `shortage`.
     """
     if math.isfinite(decision.value) or decision.rule.promised is not None:
         return None
-    what = "nothing" if decision.value > 0 else "every picture"
+    what = "nothing" if decision.value > 0 else "every image"
     return (
         f"What is asked for is best served by flagging {what}, so there is no threshold to keep: "
-        "change the costs or the expected number of strangers, or take another detector."
+        "change the costs or the expected number of unfamiliar images, or take another detector."
     )
 
 
 def rough(run: Run, decision: Decision) -> str | None:
-    """The warning when a threshold can be set but rests on too few pictures, else None."""
+    """The warning when a threshold can be set but rests on too few images, else None."""
     calibration = run.calibration_scores(decision.detector)
     if decision.rule.by_hand:
         if decision.value < calibration.max():
             return None
         return (
-            f"None of the {len(calibration):,} calibration pictures scores above this value: how "
-            "rarely it flags a familiar picture, they cannot tell."
+            f"None of the {len(calibration):,} calibration images scores above this value: how "
+            "rarely it flags a familiar image, they cannot tell."
         )
     if not decision.halved:
         return None
@@ -38,15 +38,15 @@ def rough(run: Run, decision: Decision) -> str | None:
     known, strangers = decision.rule.fewest()
     lacking = []
     if len(calibration) < known:
-        lacking.append(f"{known:,} calibration pictures, and this run has {len(calibration):,}")
+        lacking.append(f"{known:,} calibration images, and this run has {len(calibration):,}")
     if sizes[smallest] < strangers:
         lacking.append(
-            f"{strangers:,} strangers of each set to set it with, and {smallest} has "
+            f"{strangers:,} unfamiliar images of each set to set it with, and {smallest} has "
             f"{sizes[smallest]:,} in that half"
         )
     if not lacking:
         return None
     return (
-        f"To tell where this threshold belongs takes {'; and '.join(lacking)}: on new pictures it "
+        f"To tell where this threshold belongs takes {'; and '.join(lacking)}: on new images it "
         "may do much worse than it seems here."
     )

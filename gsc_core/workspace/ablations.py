@@ -19,7 +19,7 @@ from gsc_core.run.layout import SPEC_FILE
 from gsc_core.run.stored import Run
 from gsc_core.workspace import runs
 
-_QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds a picture, measured; see `estimate`
+_QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds an image, measured; see `estimate`
 _START = 10.0  # seconds to open the model and to learn
 
 
@@ -78,14 +78,14 @@ def version(run_id: str) -> int:
 
 
 def images_used(run: Run) -> dict[str, int]:
-    """About how many pictures of each set an ablation of this run takes."""
+    """About how many images of each set an ablation of this run takes."""
     return {name: min(found.scored, IMAGES_PER_SET) for name, found in run.images.items()}
 
 
 def estimate(run: Run) -> tuple[float, float]:
     """About how many seconds an ablation of this run takes, at least and at most.
 
-    The audit tells what a picture costs on this machine. All settings together cost little when
+    The audit tells what an image costs on this machine. All settings together cost little when
     the network is linear after the layer, and several passes when it is not.
     """
     scored = sum(found.scored for found in run.images.values())

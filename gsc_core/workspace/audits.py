@@ -26,12 +26,12 @@ QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
 """GSC and five standard detectors, none of which costs a further pass."""
 
 LONGEST_TITLE = 80
-_SURROGATES = 256  # stand-ins are made from at most as many calibration pictures
+_SURROGATES = 256  # surrogate images are made from at most as many calibration images
 
 # Measured on two CPU cores with EfficientNet-Lite0 and the demo.
 _START = 8.0  # seconds to start a worker and open the model
-_DECODE = 0.005  # seconds to decode a picture, on two threads
-_SEARCH = 2.5  # passes of each stand-in that a detector's setting itself costs
+_DECODE = 0.005  # seconds to decode an image, on two threads
+_SEARCH = 2.5  # passes of each surrogate image that a detector's setting itself costs
 _MEASURE = 0.02  # seconds for the intervals of one detector on one set
 
 
@@ -44,7 +44,7 @@ class AuditOrder(JobOrder):
 
 @dataclass(frozen=True)
 class Workload:
-    """How many pictures go through the network: some to calibrate, the others to be judged."""
+    """How many images go through the network: some to calibrate, the others to be judged."""
 
     calibration: int
     test: int
@@ -60,7 +60,7 @@ class Workload:
 
     @property
     def total(self) -> int:
-        """All that pass, with the stand-ins for strangers made from calibration pictures."""
+        """All that are accepted, with the surrogate images made from calibration images."""
         return self.calibration + self.test + min(self.calibration, _SURROGATES)
 
 
@@ -137,7 +137,8 @@ def _by_name(strangers: Sequence[StoredSet]) -> dict[str, Path]:
     for each in strangers:
         if each.name in folders:
             raise SpecError(
-                f'Two of the chosen sets of strangers are named "{each.name}": rename one of them.'
+                f'Two of the chosen sets of unfamiliar images are named "{each.name}": rename one '
+                "of them."
             )
         folders[each.name] = Path(each.folder)
     return folders
@@ -149,7 +150,7 @@ def _sentence(error: ValidationError) -> str:
         case {"type": "value_error", "ctx": {"error": reason}}:
             return f"{reason}: rename the set."
         case {"type": "too_short", "loc": ("ood", *_)}:
-            return "Choose at least one set of strangers."
+            return "Choose at least one set of unfamiliar images."
         case {"type": "too_short", "loc": ("detectors", *_)}:
             return "Choose at least one detector."
     return f"The setting {first['loc'][0]} cannot be {first['input']!r}: {first['msg'].lower()}."

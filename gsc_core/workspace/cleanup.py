@@ -21,7 +21,7 @@ _LOGS = 30 * _DAY
 def tidy() -> None:
     """Remove what crashes left a day ago, logs of a month ago, expired shares, yesterday's clicks.
 
-    A looked-at picture is one job, and its result lies in the run's folder: the record of the job
+    A looked-at image is one job, and its result lies in the run's folder: the record of the job
     tells nothing more. Raises GscError when the index cannot be written.
     """
     now = time.time()

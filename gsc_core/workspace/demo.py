@@ -1,6 +1,6 @@
 """The demo in the workspace: an audit of rendered road signs, and its parts to go on from.
 
-Its model and its pictures become records like a user's own, so that a newcomer can start an audit
+Its model and its images become records like a user's own, so that a newcomer can start an audit
 of other detectors or settings from them.
 """
 
@@ -30,7 +30,7 @@ class DemoOrder(JobOrder):
 
 
 def pictures_folder() -> Path:
-    """Where the demo's pictures are drawn and kept."""
+    """Where the demo's images are drawn and kept."""
     return home() / "imagesets" / "demo"
 
 
@@ -60,13 +60,13 @@ def register(on_progress: Callable[[Progress], None]) -> None:
     """Put the demo's sets and model on the lists, once; what a user renamed stays so."""
 
     def adding(_: Progress) -> None:
-        on_progress(Progress("adding the demo's model and pictures", 0, 1))
+        on_progress(Progress("adding the demo's model and images", 0, 1))
 
     # We are in a worker, or on the command line: looked at here, without jobs of their own.
     for stored in _sets():
         if _added(stored):
             imagesets.look(_job(Kind.SET, stored), adding)
-    model = _model()  # after the sets, from which it names some pictures
+    model = _model()  # after the sets, from which it names some images
     if _added(model):
         models.look(_job(Kind.MODEL, model), adding)
 
@@ -81,7 +81,7 @@ def _added(record: Record) -> bool:
 
 
 def _images() -> int:
-    """How many pictures are drawn, unless they are there, and pass the network."""
+    """How many images are drawn, unless they are there, and pass the network."""
     sizes = Sizes()
     judged = sizes.id + len(OOD_SETS) * sizes.ood
     drawn = 0 if pictures_folder().exists() else sizes.calibration + judged
@@ -96,7 +96,7 @@ def _sets() -> list[StoredSet]:
 
 
 def _set(part: str, name: str, role: str, folder: Path) -> StoredSet:
-    """Not `kept`: to delete the record must not leave the demo with half of its pictures."""
+    """Not `kept`: to delete the record must not leave the demo with half of its images."""
     return StoredSet(
         id=f"demo-{part}", name=name, role=role, folder=str(folder), origin=_ORIGIN, kept=False
     )

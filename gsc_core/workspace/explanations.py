@@ -1,6 +1,6 @@
-"""Explanations of single pictures as the app asks for them: made by a worker, kept with the run.
+"""Explanations of single images as the app asks for them: made by a worker, kept with the run.
 
-A picture of the run is known by its row in `scores.parquet`; one that a person tries lies beside
+An image of the run is known by its row in `scores.parquet`; one that a person tries lies beside
 the run under the id of the try.
 """
 
@@ -53,17 +53,17 @@ class TryOrder(JobOrder):
 
 
 class StoredExplanation(Judged):
-    """A picture of the run, explained."""
+    """An image of the run, explained."""
 
 
 class Tried(Judged):
-    """A picture that a person tried; `picture` is its file."""
+    """An image that a person tried; `image` is its file."""
 
     picture: Path
 
 
 def explainers(run: Run) -> tuple[str, ...]:
-    """The detectors that can explain a picture: the run's GSC ones, else the usual one."""
+    """The detectors that can explain an image: the run's GSC ones, else the usual one."""
     records = {name: run.record(name) for name in run.detectors}
     able = tuple(name for name, record in records.items() if record and record.explains)
     return able or (_USUAL,)
@@ -79,7 +79,7 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
     run = _run(run_id)
     (picture,) = gallery.pictures(run, [row])
     if detector not in explainers(run):
-        raise GscError(f"{detector} explains no picture here: choose {explainers(run)[0]}.")
+        raise GscError(f"{detector} explains no image here: choose {explainers(run)[0]}.")
     if explanation(run_id, row, detector) is not None or asked(run_id, row, detector) is not None:
         return None
     title = f"Explain {picture.file[-_LONGEST_NAME:]}"
@@ -115,7 +115,7 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 
 def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
-    """Explain a row and keep that; raises GscError when its picture is gone or cannot be read."""
+    """Explain a row and keep that; raises GscError when its image is gone or cannot be read."""
     (picture,) = gallery.pictures(run, [row])
     data = gallery.picture_bytes(run, row)
     audit = _opened(run, on_progress)
@@ -129,7 +129,7 @@ def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], No
 
 
 def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
-    """Keep a picture beside the run and queue its judgement; `try_id` gives its id.
+    """Keep an image beside the run and queue its judgement; `try_id` gives its id.
 
     The newest 50 tries are kept. Raises ImageError for a file of more than 500 MB, GscError for a
     run that is not there.
@@ -156,7 +156,7 @@ def try_id(job: Job) -> str | None:
 
 
 def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `TRY` job; see `tasks`. A file that is no picture is told and thrown away."""
+    """The work of a `TRY` job; see `tasks`. A file that is no image is told and thrown away."""
     run = _run(job.subject)
     order = TryOrder.of(job)
     folder, name = _try_folder(run, order.try_id), order.file_name
@@ -177,7 +177,7 @@ def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 
 def tried(run_id: str, try_id: str) -> Tried | None:
-    """The judgement of a tried picture, by the run's decision as it is now.
+    """The judgement of a tried image, by the run's decision as it is now.
 
     None while it is waited for, for a try that is not kept, and once the run was audited again.
     """
@@ -199,7 +199,7 @@ def _loaded(folder: Path, version: int) -> Run:
 def _opened(run: Run, on_progress: Callable[[Progress], None]) -> Reopened:
     on_progress(Progress("opening the audit", 0, 1))
     audit = image_results.opened(run.path, run.version)
-    on_progress(Progress("looking at the picture", 0, 1))
+    on_progress(Progress("looking at the image", 0, 1))
     return audit
 
 
@@ -214,7 +214,7 @@ def _folder(run: Run, row: int, detector: str) -> Path:
 
 def _try_folder(run: Run, try_id: str) -> Path:
     if not _TRY_ID.fullmatch(try_id):
-        raise GscError("There is no such tried picture: drop it again.")
+        raise GscError("There is no such tried image: drop it again.")
     return run.path / "tried" / try_id
 
 

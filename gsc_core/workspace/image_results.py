@@ -1,4 +1,4 @@
-"""One picture judged by a run's detectors and explained: looked at by a worker, read by a page."""
+"""One image judged by a run's detectors and explained: looked at by a worker, read by a page."""
 
 import json
 from functools import lru_cache
@@ -21,7 +21,7 @@ _FOUND, _CROP, _HEAT = "found.json", "crop.jpg", "heat.png"
 
 
 class Near(BaseModel):
-    """A calibration picture like the one looked at: its row in `scores.parquet`, its file, and the
+    """A calibration image like the one looked at: its row in `scores.parquet`, its file, and the
     cosine similarity, −1 to 1.
     """
 
@@ -51,9 +51,9 @@ class Found(BaseModel):
 
 
 class Judged(Found):
-    """What a page reads: with the pictures, and by the run's decision as it is now.
+    """What a page reads: with the images, and by the run's decision as it is now.
 
-    `crop` is the picture as the model saw it (JPEG), `heat` a PNG of the same size to lay over it,
+    `crop` is the image as the model saw it (JPEG), `heat` a PNG of the same size to lay over it,
     None where there is no place to show.
     """
 
@@ -63,7 +63,7 @@ class Judged(Found):
 
     @property
     def verdict(self) -> Place | None:
-        """The deciding detector's place; None when it gave no number for this picture."""
+        """The deciding detector's place; None when it gave no number for this image."""
         return next((each for each in self.places if each.detector == self.decision.detector), None)
 
 
@@ -79,7 +79,7 @@ def opened(folder: Path, version: int) -> Reopened:
 def judge(
     run: Run, audit: Reopened, seen: Seen, name: str, scores: dict[str, float], detector: str
 ) -> Found:
-    """Place a picture's `scores` among the run's, and explain it by a GSC `detector`."""
+    """Place an image's `scores` among the run's, and explain it by a GSC `detector`."""
     explanation, unexplained = None, None
     try:
         explanation = audit.explain(seen, detector)
@@ -100,7 +100,7 @@ def judge(
 
 
 def write(folder: Path, found: Found, seen: Seen) -> None:
-    """Write the pictures, and last the document, by which `read` knows that all is there."""
+    """Write the images, and last the document, by which `read` knows that all is there."""
     pictures = {_CROP: crop_jpeg(seen.pixels)}
     if found.explanation is not None and found.explanation.heat is not None:
         height, width = seen.pixels.shape[-2:]

@@ -1,6 +1,6 @@
-"""Sets of pictures that were added: records, files, and the jobs that read them.
+"""Sets of images that were added: records, files, and the jobs that read them.
 
-A set has a folder `home()/imagesets/<id>`: what was uploaded until it is read, the pictures where
+A set has a folder `home()/imagesets/<id>`: what was uploaded until it is read, the images where
 the workspace keeps them itself, and `set_tables`.
 """
 
@@ -31,7 +31,7 @@ from gsc_core.workspace.set_tables import members, tables_folder
 from gsc_core.workspace.uploads import is_archive, spool
 
 ROLES = ("id", "ood", "calibration")
-MOST_SURROGATES = 1000  # pictures that stand-ins are made from
+MOST_SURROGATES = 1000  # images that surrogate images are made from
 _READING = (Kind.SET, Kind.SURROGATES)
 _UPLOAD, _PICTURES = "upload", "pictures"
 
@@ -53,7 +53,7 @@ class SurrogatesOrder(JobOrder):
 
 
 def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -> StoredSet:
-    """Keep an uploaded ZIP, or pictures (with a CSV table of labels, if any), and have them read.
+    """Keep an uploaded ZIP, or images (with a CSV table of labels, if any), and have them read.
 
     `files` are file names and streams, which are copied to disk piece by piece. Raises GscError
     when the name or the files cannot be taken; what is inside them is judged by the worker.
@@ -84,7 +84,7 @@ def register(folder: Path, *, name: str, role: str, origin: str) -> StoredSet:
 
 
 def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list[StoredSet]:
-    """Have surrogate outliers made of a set's pictures: a new OOD set for each kind.
+    """Have surrogate outliers made of a set's images: a new OOD set for each kind.
 
     They are called `name: kind`, `name` being that of the set unless given. Raises GscError when
     the set or a kind is unknown, the set is not ready, or none is chosen.
@@ -92,7 +92,7 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
     source = image_set(set_id)
     known = {each.name for each in SURROGATES}
     if not kinds or set(kinds) - known:
-        raise GscError(f"Choose which stand-ins to make: {', '.join(sorted(known))}.")
+        raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(known))}.")
     if source.readiness is not Readiness.READY:
         raise GscError("The set is not read yet: wait until it is ready.")
     return [_submit_kind(source, kind, name or source.name) for kind in kinds]
@@ -150,7 +150,7 @@ def delete_set(set_id: str) -> None:
             raise GscError(f'The set is used by "{jobs[0].title}": wait for its end, or cancel it.')
         db.delete(stored)
         db.exec(delete(Job).where(col(Job.subject) == set_id))
-    folder = tables_folder(set_id)  # the pictures that are kept are in it
+    folder = tables_folder(set_id)  # the images that are kept are in it
     if folder.exists():  # renamed first, so that nobody meets it half deleted
         gone = folder.with_name(f"{GONE}{new_id()}")
         folder.rename(gone)
@@ -158,18 +158,21 @@ def delete_set(set_id: str) -> None:
 
 
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `SET` job: unpack, read and list the pictures; see `tasks`.
+    """The work of a `SET` job: unpack, read and list the images; see `tasks`.
 
     What cannot be used is refused: the record says why, and the files are removed. After a kill, or
     when the disk was full (GscError), it starts again from what was uploaded.
     """
-    _do(job, lambda stored: _pictures(stored, _told(on_progress, "reading the pictures")))
+    _do(job, lambda stored: _pictures(stored, _told(on_progress, "reading the images")))
 
 
 def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `SURROGATES` job: surrogates of one kind as a set of their own; see `tasks`."""
     order = SurrogatesOrder.of(job)
-    _do(job, lambda stored: _surrogates(stored, order, _told(on_progress, "making stand-ins")))
+    _do(
+        job,
+        lambda stored: _surrogates(stored, order, _told(on_progress, "making surrogate images")),
+    )
 
 
 def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:

@@ -35,9 +35,9 @@ class SplitFacts(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What the classifier calls a picture, and how sure it is (softmax, 0 to 1).
+    """What the classifier calls an image, and how sure it is (softmax, 0 to 1).
 
-    `file` is the picture's path; without class names `class_name` is the number of the class.
+    `file` is the image's path; without class names `class_name` is the number of the class.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,7 +79,7 @@ def examine(
     pictures: Sequence[Path] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> ModelFacts:
-    """Load a classifier, run it, and let it name some pictures.
+    """Load a classifier, run it, and let it name some images.
 
     Raises CheckpointError or SpecError when it does not fit: the sentence says why.
     """
@@ -91,7 +91,7 @@ def examine(
     network = Network(classifier.program, None, device, Precision.of("auto", device))
     on_progress(Progress("measuring its speed", 0, 1))
     seconds = _speed(network, classifier)
-    on_progress(Progress("naming some pictures", 0, 1))
+    on_progress(Progress("naming some images", 0, 1))
     return ModelFacts(
         sha256=classifier.sha256,
         source=classifier.source,
@@ -135,7 +135,7 @@ def _logits(network: Network, classifier: Classifier, images: torch.Tensor) -> t
     except RuntimeError as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise CheckpointError(
-            f"{classifier.source} cannot be run on {len(images)} pictures at once: {reason}"
+            f"{classifier.source} cannot be run on {len(images)} images at once: {reason}"
         ) from error
 
 

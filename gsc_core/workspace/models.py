@@ -194,7 +194,8 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 
 def safe_name(file_name: str) -> str:
-    """The last part of a stranger's file name in harmless characters, at most 100 bytes."""
+    """The last part of an unfamiliar image's file name in harmless characters, at most 100
+    bytes."""
     base = re.split(r"[/\\]", file_name)[-1]
     harmless = re.sub(r"[^\w.-]", "_", base).lstrip(".")
     stem, dot, suffix = harmless.rpartition(".")
@@ -272,7 +273,7 @@ def _folder(stored: StoredModel) -> Path | None:
 
 
 def _familiar_pictures() -> list[Path]:
-    """Some pictures from all over the newest set of familiar ones; none where that is lost."""
+    """Some images from all over the newest set of familiar ones; none where that is lost."""
     ready = (each for each in imagesets.list_sets("id") if each.readiness is Readiness.READY)
     newest = next(ready, None)
     if newest is None:

@@ -27,7 +27,7 @@ def jobs_with_set(stored: StoredSet) -> list[Job]:
 
 
 def runs_with(stored: StoredSet) -> list[str]:
-    """Ids of the runs whose pictures lie in the set's folder, in order."""
+    """Ids of the runs whose images lie in the set's folder, in order."""
     # To parse 500 specifications would take longer.
     wanted = _as_written(stored.folder).encode()
     specs = (home() / "runs").glob("*/spec.json")

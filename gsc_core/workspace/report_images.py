@@ -1,4 +1,4 @@
-"""The pictures that tell most about a decision, and their explanations, for the report."""
+"""The images that tell most about a decision, and their explanations, for the report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from gsc_core.workspace import explanations, runs
 from gsc_core.workspace.explanations import StoredExplanation
 
 IN_A_GROUP = 4
-PHASE = "explaining the pictures"
+PHASE = "explaining the images"
 
 
 class TellingOrder(JobOrder):
@@ -30,7 +30,7 @@ class TellingOrder(JobOrder):
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that tell the same thing, by their rows in `scores.parquet`."""
+    """Images that tell the same thing, by their rows in `scores.parquet`."""
 
     title: str
     rows: tuple[int, ...]
@@ -43,9 +43,9 @@ def telling(run: Run, decision: Decision) -> tuple[Group, ...]:
     """
     strangers = list(run.ood_sets)
     groups = (
-        ("Strangers that look most familiar", strangers, False),
-        ("Familiar pictures that look strangest", ["id"], True),
-        ("Strangers that stand out most", strangers, True),
+        ("Unfamiliar images that look most familiar", strangers, False),
+        ("Familiar images that look strangest", ["id"], True),
+        ("Unfamiliar images that stand out most", strangers, True),
     )
     return tuple(
         Group(title, _first(run, decision, sets, descending)) for title, sets, descending in groups
@@ -59,21 +59,21 @@ def explainer(run: Run, decision: Decision) -> str:
 
 
 def explained(run: Run, row: int, decision: Decision | None = None) -> StoredExplanation | None:
-    """A picture's explanation by the `explainer`; None until it was made. The run's own decision
+    """An image's explanation by the `explainer`; None until it was made. The run's own decision
     is taken where none is given.
     """
     return explanations.stored(run, row, explainer(run, decision or decisions.current(run)))
 
 
 def missing(run: Run, decision: Decision) -> tuple[int, ...]:
-    """The rows of telling pictures that lie where they were audited and are not explained yet."""
+    """The rows of telling images that lie where they were audited and are not explained yet."""
     return _unexplained(run, _rows(run, decision), explainer(run, decision))
 
 
 def explain(run: Run, decision: Decision, on_progress: Callable[[Progress], None]) -> None:
     """Make the explanations that are missing, here and now; those that are made are kept.
 
-    `on_progress` may raise to stop. What fails for one picture does not keep the others from being
+    `on_progress` may raise to stop. What fails for one image does not keep the others from being
     made: it is raised at the end, as a GscError.
     """
     _explain(run, _rows(run, decision), explainer(run, decision), on_progress)
@@ -115,7 +115,7 @@ def _first(run: Run, decision: Decision, sets: Sequence[str], descending: bool) 
 
 
 def _rows(run: Run, decision: Decision) -> list[int]:
-    """Of the telling pictures those that lie where they were audited."""
+    """Of the telling images those that lie where they were audited."""
     rows = dict.fromkeys(row for group in telling(run, decision) for row in group.rows)
     found = gallery.pictures(run, list(rows))
     return [picture.row for picture in found if picture.path.is_file()]

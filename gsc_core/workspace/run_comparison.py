@@ -54,7 +54,7 @@ class Comparison:
             ]
             for name, run in self.runs.items()
         }
-        index = pd.MultiIndex.from_tuples(self.pairs, names=["Detector", "Strangers"])
+        index = pd.MultiIndex.from_tuples(self.pairs, names=["Detector", "Unfamiliar images"])
         return pd.DataFrame(cells, index=index, dtype=object)
 
     def curves(self, detector: str, ood_set: str) -> dict[str, Curve]:
@@ -124,9 +124,9 @@ def _overview(named: dict[str, Run]) -> pd.DataFrame:
             "FPR95": best.metric("fpr95"),
             "AUROC": best.metric("auroc"),
             "ID accuracy": run.id_accuracy,
-            "Familiar pictures": _scored(run, ["id"]),
-            "Strangers": _scored(run, run.ood_sets),
-            "Sets of strangers": len(run.ood_sets),
+            "Familiar images": _scored(run, ["id"]),
+            "Unfamiliar images": _scored(run, run.ood_sets),
+            "Sets of unfamiliar images": len(run.ood_sets),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Run")
 

@@ -1,4 +1,4 @@
-"""Folders of pictures on the server that an operator allowed: those below GSC_IMAGE_ROOT."""
+"""Folders of images on the server that an operator allowed: those below GSC_IMAGE_ROOT."""
 
 import os
 from collections.abc import Iterator

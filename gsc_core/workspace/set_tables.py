@@ -1,4 +1,4 @@
-"""The pictures of a stored set as tables beside it: what is in it, and what was left out and why.
+"""The images of a stored set as tables beside it: what is in it, and what was left out and why.
 
 Written by the worker once it has read the set, so that a page never has to.
 """
@@ -26,7 +26,7 @@ LEFT_OUT_FILE = "left_out.parquet"
 
 @dataclass(frozen=True)
 class Member:
-    """One picture of a stored set; width and height in pixels as stored, unturned."""
+    """One image of a stored set; width and height in pixels as stored, unturned."""
 
     name: str
     path: Path
@@ -38,14 +38,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Extent:
-    """How large the pictures of a set are: the smallest and largest side lengths in pixels."""
+    """How large the images of a set are: the smallest and largest side lengths in pixels."""
 
     widths: tuple[int, int]
     heights: tuple[int, int]
 
 
 def tables_folder(set_id: str) -> Path:
-    """Where the workspace keeps what it knows of a set, and the pictures it was given."""
+    """Where the workspace keeps what it knows of a set, and the images it was given."""
     return home() / "imagesets" / set_id
 
 
@@ -83,7 +83,7 @@ def version(stored: StoredSet) -> int:
 def members(
     stored: StoredSet, offset: int, limit: int, label: str | None = None
 ) -> tuple[Member, ...]:
-    """Pictures of a set in the order of their names, from `offset` on; of one label where given.
+    """Images of a set in the order of their names, from `offset` on; of one label where given.
 
     Raises GscError when the set was not read yet, or its table is damaged.
     """
@@ -114,21 +114,21 @@ def left_out_csv(stored: StoredSet) -> bytes:
 
 
 def label_counts(stored: StoredSet) -> dict[str, int]:
-    """How many pictures each label has, the labels in order; empty without labels."""
+    """How many images each label has, the labels in order; empty without labels."""
     counts = pc.value_counts(_read(stored, MEMBERS_FILE, ["label"])["label"])
     found = {each["values"]: each["counts"] for each in counts.to_pylist()}
     return {label: found[label] for label in sorted(filter(None, found))}
 
 
 def extent(stored: StoredSet) -> Extent:
-    """How large the pictures of a set are."""
+    """How large the images of a set are."""
     table = _read(stored, MEMBERS_FILE, ["width", "height"])
     widths, heights = (pc.min_max(table[side]).as_py() for side in ("width", "height"))
     return Extent((widths["min"], widths["max"]), (heights["min"], heights["max"]))
 
 
 def images_of(stored: StoredSet) -> ImageSet:
-    """The set as the audit core takes it, from its table: no picture is read again."""
+    """The set as the audit core takes it, from its table: no image is read again."""
     rows = _read(stored, MEMBERS_FILE, ["name", "sha256", "label"]).to_pylist()
     folder = Path(stored.folder)
     return ImageSet(stored.name, tuple(_file(folder, row) for row in rows))
@@ -145,5 +145,5 @@ def _read(stored: StoredSet, file: str, columns: Iterable[str]) -> pa.Table:
             return pq.ParquetFile(opened).read(columns=list(columns))
     except (OSError, pa.ArrowException) as error:
         raise GscError(
-            f"The list of the pictures in {stored.name} cannot be read: have the set read again."
+            f"The list of the images in {stored.name} cannot be read: have the set read again."
         ) from error

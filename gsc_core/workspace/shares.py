@@ -31,7 +31,7 @@ _FIRST_LINE = 64_000  # bytes; a record has some hundred
 class Share(BaseModel):
     """What is known of a published report; `id` opens nothing.
 
-    `title` is what the run was called then, `with_images` whether the page shows pictures.
+    `title` is what the run was called then, `with_images` whether the page shows images.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""Uploaded pictures on their way to disk: streams copied piece by piece, names made harmless."""
+"""Uploaded images on their way to disk: streams copied piece by piece, names made harmless."""
 
 import re
 import shutil
@@ -14,18 +14,18 @@ _NAME_BYTES = 100
 
 
 def is_archive(names: Sequence[str]) -> bool:
-    """Whether these files are one ZIP; raises GscError unless that, or pictures and tables."""
+    """Whether these files are one ZIP; raises GscError unless that, or images and tables."""
     suffixes = [PurePosixPath(name).suffix.lower() for name in names]
     if not names:
-        raise GscError("Choose a ZIP of pictures, or picture files, first.")
+        raise GscError("Choose a ZIP of images, or image files, first.")
     if ".zip" in suffixes:
         if len(names) > 1:
-            raise GscError("Give one ZIP at a time, or picture files without a ZIP.")
+            raise GscError("Give one ZIP at a time, or image files without a ZIP.")
         return True
     for suffix in suffixes:
         if suffix not in PICTURE_SUFFIXES | {".csv"}:
             raise GscError(
-                f'A file ending in "{suffix[:12]}" is no picture: give a ZIP, or picture files.'
+                f'A file ending in "{suffix[:12]}" is no image: give a ZIP, or image files.'
             )
     return False
 

@@ -58,7 +58,7 @@ def spec_of(stage: Path, *detectors: DetectorSpec, **more) -> AuditSpec:
 
 @pytest.fixture(scope="module")
 def ablated(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ablation, Counter]:
-    """The ablation at both layers, and how often each test picture was decoded."""
+    """The ablation at both layers, and how often each test image was decoded."""
     seen: Counter = Counter()
     lock = threading.Lock()
     real = decoder.decode
@@ -127,7 +127,7 @@ def test_the_references_are_the_detectors_of_the_catalogue(
 
 
 def scores_of(folder: Path, *detectors: str) -> dict[str, dict[str, dict[str, float]]]:
-    """An audit's test scores by set, detector and picture."""
+    """An audit's test scores by set, detector and image."""
     table = pd.read_parquet(folder / "scores.parquet")
     table = table[table["set"].isin(["id", "noise", "faint"])].set_index("sha256")
     return {s: {d: rows[d].to_dict() for d in detectors} for s, rows in table.groupby("set")}
@@ -424,7 +424,10 @@ def test_the_answer_judges_the_better_setting_against_nothing_cut_by_their_diffe
         altered, BARE, fpr95=bare, **wide, **differing(apart, apart - doubt, apart + doubt)
     )
     text = answer(altered)
-    counts = f"400 of 1,000 strangers pass with it, {1000 * bare:.0f} of 1,000 at best without"
+    counts = (
+        f"400 of 1,000 unfamiliar images are accepted with it, {1000 * bare:.0f} of 1,000 at best "
+        "without"
+    )
     assert text.startswith(f"The short-circuit {said}") and f"{counts}, {told}." in text
 
 
@@ -438,7 +441,10 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
     )  # fmt: skip
     (told,) = (each for each in findings(high) if "backwards here" in each.sentence)
     assert told.verdict is Verdict.HELPS
-    counts = "980 of 1,000 strangers pass; turned, 300 of 1,000, 680 fewer (between 600 and 700)"
+    counts = (
+        "980 of 1,000 unfamiliar images are accepted; flipped, 300 of 1,000, 680 fewer (between "
+        "600 and 700)"
+    )
     assert counts in told.sentence
 
 

@@ -34,12 +34,12 @@ def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
     rows = json.loads((folder / "metrics.json").read_text())["results"]
     means = {row["detector"]: row for row in rows if row["ood_set"] == "mean"}
     best = min(means.values(), key=lambda row: row["fpr95"])
-    said = re.search(r"best detector here, (\S+), (\d+) of 1,000 strangers", words(app))
+    said = re.search(r"best detector here, (\S+), (\d+) of 1,000 unfamiliar images", words(app))
     assert said is not None
     assert said[1] == best["detector"]
     assert int(said[2]) == pytest.approx(1000 * best["fpr95"], abs=0.51)
-    assert "950 of 1,000 familiar pictures" in words(app)
-    assert "200 familiar pictures and 360 strangers" in words(app)
+    assert "950 of 1,000 familiar images" in words(app)
+    assert "200 familiar images and 360 unfamiliar images" in words(app)
 
 
 def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
@@ -201,8 +201,8 @@ def test_sentences_do_not_round_a_risk_away(home):
     text = re.sub(r'"fpr95": [\d.e-]+', '"fpr95": 0.0004', (folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(text)
     run = Run.load(folder)
-    assert "fewer than 1 of 1,000 strangers" in answer(run)
-    assert "one set of strangers" in doubt(run)
+    assert "fewer than 1 of 1,000 unfamiliar images" in answer(run)
+    assert "one set of unfamiliar images" in doubt(run)
 
 
 def test_a_backwards_detector_is_never_called_best_while_another_runs(home):

@@ -91,7 +91,7 @@ class Visit:
         self.rest()
         self.press("set_add")
         self.page.wait_for_url("**/image-sets?set=*")
-        expect(self.page.get_by_role("heading", name="Pictures", exact=True)).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Images", exact=True)).to_be_visible()
         return self.page.url.partition("set=")[2]
 
 
@@ -109,13 +109,13 @@ def app(browser, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory) -> dict[str, Path]:
-    """The model as a file, and two ZIPs: familiar pictures, strangers."""
+    """The model as a file, and two ZIPs: familiar images, unfamiliar images."""
     folder = tmp_path_factory.mktemp("material")
     files = {"model": _exported(folder / "lite0.pt2")}
     if DATA.is_dir():
         photos = sorted((DATA / "imagenet-sample").rglob("*.jpg"))[::10]
         textures = sorted((DATA / "textures").rglob("*.jpg"))[::20]
-    else:  # where the photos are not, the demo's pictures do: it is the way that is tested
+    else:  # where the photos are not, the demo's images do: it is the way that is tested
         drawn = render_demo(folder / "drawn")
         photos = sorted(drawn["id"].rglob("*.*"))[::6]
         textures = sorted(drawn["textures"].rglob("*.*"))[::5]
@@ -160,8 +160,8 @@ def run(visit, material, browser) -> str:
     visit.press("model_add")
     page.wait_for_url("**/models?model=*")
     expect(page.get_by_test_id("stMain")).to_contain_text("1,000")
-    visit.add_set(material["photos"], "photos", "Familiar pictures")
-    visit.add_set(material["textures"], "textures", "Strangers")
+    visit.add_set(material["photos"], "photos", "Familiar images")
+    visit.add_set(material["textures"], "textures", "Unfamiliar images")
 
     page = visit.open("new-audit")
     for key, name in (("audit_model", "lite0"), ("audit_id_set", "photos")):
@@ -181,13 +181,15 @@ def run(visit, material, browser) -> str:
     other.open(f"runs?run={run_id}")
     expect(other.keyed(f"run_{run_id}")).to_contain_text("photos")
     other.context.close()
-    expect(card).to_contain_text("strangers would pass")
+    expect(card).to_contain_text("unfamiliar images would be accepted")
     return run_id
 
 
 def test_the_answer_is_the_first_thing_on_the_results_page(visit, run):
     page = visit.open(f"results?run={run}")
-    expect(page.get_by_role("heading").first).to_contain_text("of 1,000 strangers would pass")
+    expect(page.get_by_role("heading").first).to_contain_text(
+        "of 1,000 unfamiliar images would be accepted"
+    )
     expect(page.get_by_test_id("stDataFrame").first).to_be_visible()
     expect(visit.keyed("results_histogram").locator(".js-plotly-plot")).to_be_visible()
     expect(visit.keyed("results_roc").locator(".js-plotly-plot")).to_be_visible()
@@ -252,7 +254,7 @@ def test_a_hostile_name_stays_text(visit, run, tmp_path):
     Image.effect_noise((40, 40), 60).convert("RGB").save(file, "PNG")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("<b>x/[a](http:e.example).png", file.getvalue())
-    set_id = visit.add_set(tmp_path / "evil.zip", EVIL, "Strangers")
+    set_id = visit.add_set(tmp_path / "evil.zip", EVIL, "Unfamiliar images")
     for path in (f"image-sets?set={set_id}", "image-sets", "new-audit", ""):
         page = visit.open(path)
         assert page.evaluate("window.pwned") is None

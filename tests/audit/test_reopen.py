@@ -1,4 +1,4 @@
-"""A finished audit opened again gives the scores it gave, for any picture, and finds its model."""
+"""A finished audit opened again gives the scores it gave, for any image, and finds its model."""
 
 import io
 import json
@@ -75,9 +75,9 @@ def path_of(stage: Path, row: pd.Series) -> Path:
 
 
 def assert_same_scores(opened: Reopened, stage: Path, rows: pd.DataFrame, every: int) -> None:
-    """Scores of some pictures against the stored ones, to float32 noise of another batch size.
+    """Scores of some images against the stored ones, to float32 noise of another batch size.
 
-    Those of calibration pictures are stored as of fits that left the picture out.
+    Those of calibration images are stored as of fits that left the image out.
     """
     rows = rows[rows["role"] != "calibration"]
     columns = [n for n in rows.columns if rows[n].dtype == np.float32 and n != "confidence"]
@@ -121,7 +121,7 @@ def test_the_demo_scores_as_in_its_audit(tmp_path: Path) -> None:
 
 
 def test_settings_are_those_of_the_audit(stage: Path, tmp_path: Path) -> None:
-    """A cut that is learned from the maps, half of the pictures apart, another layer."""
+    """A cut that is learned from the maps, half of the images apart, another layer."""
     knn = DetectorSpec(name="knn", settings={"k": 3})
     spec = spec_of(stage, detectors=(TRUNCATING, knn), calibration=0.5, split="first")
     folder = run_audit(spec, tmp_path / "out").path
@@ -155,7 +155,7 @@ def test_who_was_excused_stays_out(run: Path, opened: Reopened) -> None:
 def test_a_score_that_is_no_number_is_left_out_once(
     opened: Reopened, stage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unlike in an audit: one odd picture takes no detector from the next one."""
+    """Unlike in an audit: one odd image takes no detector from the next one."""
     path = next((stage / "faint").iterdir())
     with monkeypatch.context() as patched:
         energy = opened.detectors["energy"]
@@ -376,7 +376,7 @@ def test_an_earlier_calibration_is_gone_before_another_begins(stage: Path, tmp_p
     assert not left & {"calibration.safetensors", "channels.parquet", "metrics.json"}
 
 
-# --- near pictures -----------------------------------------------------------------------------
+# --- near images -----------------------------------------------------------------------------
 
 
 def test_nearest_by_a_loop(opened: Reopened, stage: Path) -> None:
@@ -464,7 +464,7 @@ def test_damaged_channels_are_one_sentence(copied: Path) -> None:
 
 
 def test_no_picture_is_one_sentence(opened: Reopened) -> None:
-    with pytest.raises(ImageError, match=r"mine\.png is not a picture"):
+    with pytest.raises(ImageError, match=r"mine\.png is not an image"):
         opened.look(b"nothing of the kind", "mine.png")
     file = io.BytesIO()
     Image.new("RGB", (3, 3)).save(file, "PNG")

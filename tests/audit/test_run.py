@@ -198,7 +198,7 @@ def test_inverted_are_those_that_either_auroc_shows(document: dict) -> None:
 def test_the_surrogate_auroc_again_by_the_module(
     stage: Path, document: dict, rows: pd.DataFrame
 ) -> None:
-    """Surrogates of the first quarter of the calibration pictures, against all of them."""
+    """Surrogates of the first quarter of the calibration images, against all of them."""
     calibration = rows[rows["role"] == "calibration"]
     files = [path_of(stage, row) for _, row in calibration.iterrows()]
     first = [
@@ -224,7 +224,7 @@ def of_scores(**scores: list[float]) -> Scores:
 
 
 def table_of(known: dict[str, list[float]], strange: dict[str, list[float]]) -> pa.Table:
-    """A table of scores of unlabelled pictures."""
+    """A table of scores of unlabelled images."""
     parts = [
         pd.DataFrame({"set": s, "role": r, "label": -1, "predicted": 0, **scores})
         for s, r, scores in (("id", "id", known), ("x", "ood", strange))
@@ -234,7 +234,7 @@ def table_of(known: dict[str, list[float]], strange: dict[str, list[float]]) -> 
 
 def test_either_kind_of_outliers_is_enough_to_be_inverted() -> None:
     low, high = [0.0, 1.0, 2.0], [7.0, 8.0, 9.0]
-    right, wrong = (low, high), (high, low)  # scores of ID pictures, of outliers
+    right, wrong = (low, high), (high, low)  # scores of ID images, of outliers
     real = {"msp": right, "energy": wrong, "maxlogit": right, "entropy": wrong}
     surrogate = {"msp": right, "energy": right, "maxlogit": wrong, "entropy": wrong}
     ours, theirs = ({name: pair[i] for name, pair in surrogate.items()} for i in (0, 1))
@@ -258,7 +258,7 @@ def test_an_interval_holds_its_value() -> None:
             assert row[f"{metric}_low"] <= row[metric] <= row[f"{metric}_high"]
 
 
-# --- which pictures ----------------------------------------------------------------------------
+# --- which images ----------------------------------------------------------------------------
 
 
 def test_what_was_planted_is_counted(document: dict, rows: pd.DataFrame) -> None:
@@ -283,7 +283,8 @@ def test_what_was_planted_is_counted(document: dict, rows: pd.DataFrame) -> None
 
 
 def test_copies_across_id_and_a_calibration_folder(stage: Path, tmp_path: Path) -> None:
-    """The picture in both is tested on no more; the stranger that is a calibration picture too."""
+    """The image in both is tested on no more; the unfamiliar image that is a calibration image
+    too."""
     spec = spec_of(stage, calibration=stage / "calibration", detectors=("energy",))
     result = run_audit(spec, tmp_path)
     images = {name: counts.model_dump() for name, counts in result.images.items()}
@@ -365,18 +366,18 @@ class Unwilling(Detector):
     fitted_with: ClassVar[Fit] = Fit.IMAGES
 
     def fit(self, calibration):
-        raise Excused("does not like these pictures")
+        raise Excused("does not like these images")
 
     def score(self, batch):
         raise AssertionError("is never asked")
 
 
 class SnowBlind(Detector):
-    """Gives no number for a white picture."""
+    """Gives no number for a white image."""
 
     name: ClassVar[str] = "snow-blind"
     title: ClassVar[str] = "Snow-blind"
-    about: ClassVar[str] = "Fails on white pictures."
+    about: ClassVar[str] = "Fails on white images."
     needs: ClassVar[Need] = Need.IMAGES
 
     def score(self, batch):
@@ -403,7 +404,7 @@ def test_who_cannot_is_excused_and_the_others_go_on(stage: Path, tmp_path: Path)
     )
     out = tmp_path / "out"
     document = run_audit(spec, out).document
-    assert document["excused"]["unwilling"] == "does not like these pictures"
+    assert document["excused"]["unwilling"] == "does not like these images"
     assert "calibration images of each class" in document["excused"]["gmm"]
     assert "not a number" in document["excused"]["snow-blind"]
     assert {row["detector"] for row in document["results"]} == {"energy", "msp"}
@@ -426,7 +427,7 @@ def test_nobody_left_is_told(stage: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def long_stage(stage: Path, tmp_path: Path) -> Path:
-    """As many strangers as fill one chunk and begin another; a table with the labels."""
+    """As many unfamiliar images as fill one chunk and begin another; a table with the labels."""
     folder = tmp_path / "long"
     folder.mkdir()
     shutil.copy(stage / "small.pt2", folder)
@@ -447,7 +448,8 @@ def stop_in_the_second_chunk(progress: Progress) -> None:
 
 
 def run_twice(spec: AuditSpec, out: Path, between: Callable[[], object]) -> tuple[dict, list[int]]:
-    """Stop an audit, do something, and go on; the document, and where scoring strangers began."""
+    """Stop an audit, do something, and go on; the document, and where scoring unfamiliar images
+    began."""
     with pytest.raises(Cancelled):
         run_audit(spec, out, stop_in_the_second_chunk)
     assert not (out / "metrics.json").exists()
@@ -516,7 +518,7 @@ def test_a_choice_is_the_same_after_a_stop(
 
 @pytest.mark.slow
 def test_other_labels_are_not_mixed_with_old_chunks(long_stage: Path, tmp_path: Path) -> None:
-    """The pictures' bytes are the same, and yet the finished chunk of `id` is no longer right."""
+    """The images' bytes are the same, and yet the finished chunk of `id` is no longer right."""
 
     def mend() -> None:
         table = pd.read_csv(long_stage / "labels.csv")
@@ -531,7 +533,7 @@ def test_other_labels_are_not_mixed_with_old_chunks(long_stage: Path, tmp_path: 
 
 
 def test_renamed_pictures_are_scored_once_each(long_stage: Path, tmp_path: Path) -> None:
-    """Renaming turns the order round, so that the old first chunk holds other pictures."""
+    """Renaming turns the order round, so that the old first chunk holds other images."""
 
     def rename() -> None:
         files = sorted((long_stage / "noise").iterdir())
@@ -546,7 +548,7 @@ def test_renamed_pictures_are_scored_once_each(long_stage: Path, tmp_path: Path)
 
 @pytest.mark.usefixtures("two_more")
 def test_who_failed_before_the_stop_is_excused_after_it(long_stage: Path, tmp_path: Path) -> None:
-    """The white picture is in the first chunk, which is not scored again."""
+    """The white image is in the first chunk, which is not scored again."""
     white(long_stage / "noise" / "0000.png")
     spec = long_spec(long_stage, "energy", "snow-blind")
     document, seen = run_twice(spec, tmp_path / "out", lambda: None)

@@ -115,8 +115,8 @@ def test_it_prints_what_was_chosen_or_the_document(
     ran = gsc(*tune(stage, tuned))
     found = read_tuned(tuned)
     text = " ".join(ran.out.split())
-    assert f"of 100 stand-ins for strangers {100 * found.chosen.fpr95:.0f} pass" in text
-    assert "Chosen on 40 familiar pictures and 40 made of them" in text
+    assert f"of 100 surrogate images {100 * found.chosen.fpr95:.0f} pass" in text
+    assert "Chosen on 40 familiar images and 40 made of them" in text
     assert [path.name for path in tuned.parent.iterdir()] == [tuned.name]
 
 

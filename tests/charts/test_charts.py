@@ -56,7 +56,7 @@ def test_bars_are_shares_of_each_set_on_one_grid():
         (figure.data[0].x0, figure.data[0].dx, 40)
     }
     for bar in figure.data:
-        name = "id" if bar.name == "Familiar pictures" else bar.name
+        name = "id" if bar.name == "Familiar images" else bar.name
         assert np.sum(bar.y) == pytest.approx(1, abs=1e-5)
         edge = bar.x0 + bar.dx * 19.5  # right edge of bin 20
         assert np.sum(bar.y[:20]) == pytest.approx(np.mean(scores[name] < edge), abs=1e-5)
@@ -125,7 +125,7 @@ def test_the_precision_line_is_that_of_the_scores(positive):
 
 
 def test_precision_bends_where_the_roc_curve_is_straight():
-    """Two strangers first, then familiar pictures alone: n of n + 2, which no chord tells."""
+    """Two unfamiliar images first, then familiar images alone: n of n + 2, which no chord tells."""
     known, strange = np.arange(10.0, 2010.0), np.concatenate([[0.0, 1.0], np.arange(5e3, 6e3)])
     (line,) = precision_recall({"x": curve(known, strange)}, "id").data
     for n in (10, 40, 200, 1000):
@@ -161,7 +161,7 @@ def test_precision_on_a_logarithmic_axis_starts_above_zero():
     figure = precision_recall(curves(sets(2)), "ood", log_x=True)
     assert figure.layout.xaxis.type == "log"
     assert all(np.all(line.x > 0) for line in figure.data)
-    assert figure.layout.xaxis.title.text == "Share of strangers flagged (recall)"
+    assert figure.layout.xaxis.title.text == "Share of unfamiliar images flagged (recall)"
     title = precision_recall(curves(sets(2)), "id").layout.yaxis.title.text
     assert title == "Share of familiar among those let through (precision)"
 
@@ -174,7 +174,7 @@ def test_a_perfect_detector_is_seen_on_a_logarithmic_axis():
 def test_axes_say_what_they_show():
     scores = sets(2)
     figure = roc(curves(scores))
-    assert figure.layout.xaxis.title.text == "Share of strangers let through (FPR)"
+    assert figure.layout.xaxis.title.text == "Share of unfamiliar images let through (FPR)"
     assert figure.layout.xaxis.tickformat == ".0%"
     titles = json.loads(histogram(scores).to_json())["layout"]
     texts = [
@@ -182,8 +182,8 @@ def test_axes_say_what_they_show():
         for axis in titles.values()
         if isinstance(axis, dict) and axis.get("title")
     ]
-    assert "Outlier score (higher = stranger)" in texts
-    assert "Share of pictures" in texts
+    assert "Outlier score (higher = unfamiliar image)" in texts
+    assert "Share of images" in texts
 
 
 def test_a_set_keeps_its_look_and_no_two_sets_share_one():

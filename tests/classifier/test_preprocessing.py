@@ -34,7 +34,7 @@ def prepared(preprocessing: Preprocessing, image: torch.Tensor) -> torch.Tensor:
 
 
 def levels(ours: Preprocessing, image: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Differences in the 0..255 levels of the pictures."""
+    """Differences in the 0..255 levels of the images."""
     std = torch.tensor(ours.std).view(3, 1, 1)
     return (prepared(ours, image) - theirs).abs() * std * 255
 
@@ -55,7 +55,7 @@ def as_pil(image: torch.Tensor) -> Image.Image:
 )
 @pytest.mark.parametrize("shape", [(300, 400), (500, 333), (100, 90)])
 def test_same_as_torchvision_up_to_rounding(weights: WeightsEnum, shape: tuple[int, int]) -> None:
-    """Against torchvision's preset on a PIL picture, as its accuracies were measured."""
+    """Against torchvision's preset on a PIL image, as its accuracies were measured."""
     image = picture(*shape)
     preset = weights.transforms()
     ours = Preprocessing.from_torchvision(preset)

@@ -156,7 +156,7 @@ def test_what_detectors_chose_is_told_after_the_table(stage: Path, tmp_path: Pat
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     text = " ".join(ran.out.split())
     selection = document["selections"]["gsc-auto"]
-    passing = f"of 100 stand-ins for strangers {100 * selection['chosen']['fpr95']:.0f} pass"
+    passing = f"of 100 surrogate images {100 * selection['chosen']['fpr95']:.0f} pass"
     assert text.index("gsc-auto chose: ") < text.index(passing) < text.index("Correct on familiar")
     losses = document["partners"]["auto-ensemble"]
     assert f"auto-ensemble took {min(losses, key=losses.get)} as its partner" in text
@@ -191,7 +191,7 @@ def test_a_calibration_folder_leaves_the_whole_id_set_for_testing(
 
 
 def flat_with_table(stage: Path, folder: Path, wrong: int) -> Path:
-    """The ID pictures in one folder, with a table that gives some of them a wrong label."""
+    """The ID images in one folder, with a table that gives some of them a wrong label."""
     folder.mkdir()
     rows = []
     for i, path in enumerate(sorted((stage / "id").rglob("*.png"))):
@@ -316,7 +316,7 @@ def test_the_demo_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run = tmp_path / "home" / "runs" / "demo"
     assert document == json.loads((run / "metrics.json").read_text())
     assert document["id_accuracy"] > 0.9
-    assert document["excused"].keys() <= {"gmm"}  # 23 calibration pictures a class are too few
+    assert document["excused"].keys() <= {"gmm"}  # 23 calibration images a class are too few
 
 
 # --- stopped and continued -------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_the_demo_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def long_stage(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough strangers for three chunks."""
+    """Enough unfamiliar images for three chunks."""
     folder = tmp_path_factory.mktemp("long")
     shutil.copy(stage / "small.pt2", folder)
     known(folder / "id", 40, seed=21)
@@ -530,7 +530,7 @@ def test_names_that_are_not_one_a_class(stage: Path, tmp_path: Path) -> None:
     refused(ran, tmp_path / "out", "4 classes", "3 names")
 
 
-# --- bad pictures ----------------------------------------------------------------------------
+# --- bad images ----------------------------------------------------------------------------
 
 
 def broken_headers(folder: Path) -> Path:
@@ -559,7 +559,7 @@ def empty(folder: Path) -> Path:
 def texts(folder: Path) -> Path:
     folder.mkdir()
     for i in range(3):
-        (folder / f"{i}.txt").write_text("no picture")
+        (folder / f"{i}.txt").write_text("no image")
     return folder
 
 
@@ -568,7 +568,7 @@ def texts(folder: Path) -> Path:
     ("build", "said"),
     [
         (lambda stage, folder: folder, "does not exist"),
-        (lambda stage, folder: empty(folder), "no picture"),
+        (lambda stage, folder: empty(folder), "no image"),
         (lambda stage, folder: texts(folder), "3 × .txt"),
         (lambda stage, folder: broken_headers(folder), "can be read"),
         (broken_pixels, "can be read"),
@@ -597,7 +597,7 @@ def test_one_id_picture_is_too_few_even_when_copied(stage: Path, tmp_path: Path)
 
 def test_an_ood_set_of_id_pictures_is_none(stage: Path, tmp_path: Path) -> None:
     ran = gsc(*audit(stage, tmp_path / "out", ood=f"same={stage / 'id'}"))
-    refused(ran, tmp_path / "out", "same", "ID picture")
+    refused(ran, tmp_path / "out", "same", "ID image")
 
 
 def test_a_damaged_zip_leaves_nothing_unpacked(stage: Path, tmp_path: Path) -> None:
@@ -791,4 +791,4 @@ def test_a_zip_is_no_folder_of_zips(stage: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
         archive.writestr("inner.zip", b"PK\x05\x06" + bytes(18))
     ran = gsc(*audit(stage, tmp_path / "out", id=tmp_path / "outer.zip"))
-    refused(ran, tmp_path / "out", "no picture", ".zip")
+    refused(ran, tmp_path / "out", "no image", ".zip")

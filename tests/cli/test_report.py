@@ -38,7 +38,7 @@ def test_four_formats_tell_the_same(folder: Path, tmp_path: Path) -> None:
     ran = [gsc("report", RUN, "--out", tmp_path / f"r.{kind}") for kind in ("json", "html", "pdf")]
     assert [each.code for each in ran] == [0, 0, 0]
     assert ran[0].out == f"Report: {tmp_path / 'r.json'}\n"
-    assert "explaining the pictures 10/12" in ran[0].err
+    assert "explaining the images 10/12" in ran[0].err
     assert ran[1].err + ran[2].err == "", "they are looked up once"
     report = read_report((tmp_path / "r.json").read_bytes())
     assert report.channels_note is None

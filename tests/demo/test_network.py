@@ -16,7 +16,7 @@ from gsc_core.demo.train import Recipe, run
 
 
 def load(path):
-    """The network from its file alone, as a stranger would: (network, metadata)."""
+    """The network from its file alone, as an unfamiliar image would: (network, metadata)."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -41,7 +41,7 @@ DETECTORS = "gsc,gsc-auto,energy,react,knn,mahalanobis,odin,gsc+knn"
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished audit, its model and pictures beside it."""
+    """The folder of a finished audit, its model and images beside it."""
     here = write_stage(tmp_path_factory.mktemp("stage"))
     audited(here, here / "run", DETECTORS)
     return here
@@ -244,7 +244,7 @@ def test_a_program_that_disagrees_with_the_audit_is_not_kept(stage: Path, tmp_pa
     table = pq.read_table(run / "scores.parquet")
     at = table.column_names.index("energy")
     scores = table["energy"].to_numpy().copy()
-    scores[60:] += 0.5  # those of test pictures
+    scores[60:] += 0.5  # those of test images
     pq.write_table(table.set_column(at, "energy", [scores]), run / "scores.parquet")
     with pytest.raises(GscError, match="does not give the audit's scores"):
         export_detector(run, "energy", 0.0, "typed:0.0", tmp_path / "out" / "detector.pt2")
@@ -274,8 +274,8 @@ def test_a_detector_that_is_no_graph_names_one_that_is(stage: Path, tmp_path: Pa
     ("detector", "threshold", "name", "said"),
     [
         ("vim", 0.0, "detector.pt2", "no detector 'vim' to export: choose one of gsc, gsc-auto"),
-        ("energy", float("inf"), "detector.pt2", "flags all pictures or none"),
-        ("energy", float("nan"), "detector.pt2", "flags all pictures or none"),
+        ("energy", float("inf"), "detector.pt2", "flags all images or none"),
+        ("energy", float("nan"), "detector.pt2", "flags all images or none"),
         ("energy", 0.0, "detector.onnx", "must end in .pt2"),
     ],
 )
@@ -352,7 +352,7 @@ def test_onnx_gives_the_same_from_pixels(detector: str, stage: Path, tmp_path: P
     found = session.run(["logits", "score", "percentile", "flagged"], {"pixels": images.numpy()})
     for ours, theirs in zip(outputs[:2], found, strict=False):
         np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
-    assert np.abs(found[2] - outputs[2].numpy()).max() < 2  # one calibration picture more or less
+    assert np.abs(found[2] - outputs[2].numpy()).max() < 2  # one calibration image more or less
     export_detector(stage / "run", detector, middle, "typed:0", out)
     assert not written.onnx.exists()  # what belonged to the earlier file
 
@@ -417,7 +417,7 @@ def test_a_picture_in_the_layout_of_the_example_is_resized_pixel_for_pixel() -> 
 def test_pictures_of_a_zip_are_compared_and_one_detector_left_is_enough(
     stage: Path, tmp_path: Path
 ) -> None:
-    """With 8 calibration pictures the neighbours are too few: energy alone is scored."""
+    """With 8 calibration images the neighbours are too few: energy alone is scored."""
     for name in ("id", "noise"):
         shutil.make_archive(str(tmp_path / name), "zip", stage / name)
     some = sorted((stage / "calibration").rglob("*.png"))[:8]

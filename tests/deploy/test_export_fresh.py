@@ -44,11 +44,11 @@ sys.meta_path[:] = [each for each in sys.meta_path if each is not PathFinder] + 
 import torch
 
 found = {}
-for name, file, pictures in json.load(sys.stdin):
+for name, file, images in json.load(sys.stdin):
     detector = torch.export.load(file).module()
     found[name] = [
-        [float(each) for each in detector(torch.tensor(picture, dtype=torch.uint8)[None])[1:]]
-        for picture in pictures
+        [float(each) for each in detector(torch.tensor(image, dtype=torch.uint8)[None])[1:]]
+        for image in images
     ]
 tops = {name.split(".")[0] for name in sys.modules}
 json.dump({"found": found, "loaded": sorted(tops)}, sys.stdout)
@@ -113,7 +113,7 @@ def test_the_example_runs_as_it_is_printed(run: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "of 100 familiar pictures" in done.stdout
+    assert "of 100 familiar images" in done.stdout
 
 
 def test_the_documentation_shows_the_same_example() -> None:

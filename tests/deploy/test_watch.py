@@ -1,4 +1,4 @@
-"""Watching a deployed detector: a real exported program, whose score is a picture's brightness."""
+"""Watching a deployed detector: a real exported program, whose score is an image's brightness."""
 
 import fcntl
 import hashlib
@@ -79,7 +79,7 @@ def state(tmp_path):
 
 
 def write(folder, count, mean, seed, start=0, size=(16, 12)):
-    """Pictures of noise, none the same: of a mean over 128 all are flagged, of one below none."""
+    """Images of noise, none the same: of a mean over 128 all are flagged, of one below none."""
     rng = np.random.default_rng(seed)
     for at in range(start, start + count):
         pixels = rng.normal(mean, 20, (*size, 3)).clip(0, 255).astype(np.uint8)
@@ -95,7 +95,7 @@ def test_a_first_look_counts_what_is_there(program, folder, state):
     assert watched.risen_at is None
     assert watched.low < 2 / 32 < watched.high
     assert watched.sentence.startswith(
-        "No sign of a rise so far: of 32 new pictures 2 are outside, 62 of 1,000; "
+        "No sign of a rise so far: of 32 new images 2 are outside, 62 of 1,000; "
         "calibration promised at most 84 of 1,000 (97.5 % sure)."
     )
     brightest = sorted(folder.iterdir(), key=lambda path: -decode(path).float().mean())[:5]
@@ -111,14 +111,14 @@ def test_a_rise_is_told_when_it_is_clear_and_stays(program, folder, state):
     evidence = log_evidence(Calibrated(9, 200), m, np.arange(1, 41), 0.05)
     assert watched.risen_at == 1 + int(np.argmax(evidence >= math.log(20)))
     assert watched.log_evidence == pytest.approx(evidence.max())
-    assert "The share outside has risen: of 40 new pictures 20" in watched.sentence
+    assert "The share outside has risen: of 40 new images 20" in watched.sentence
     write(folder, 200, 60, seed=2, start=40)
     later = look(program, Card(), folder, state)
     assert later.risen_at == watched.risen_at
     assert later.log_evidence == watched.log_evidence
     assert later.sentence.startswith(
-        f"The share outside had risen after {watched.risen_at} pictures, which stays said until a "
-        "new watch begins. By now, of 240 new pictures 20 are outside, 83 of 1,000;"
+        f"The share outside had risen after {watched.risen_at} images, which stays said until a "
+        "new watch begins. By now, of 240 new images 20 are outside, 83 of 1,000;"
     )
 
 
@@ -153,7 +153,7 @@ def test_broken_pictures_are_named_and_not_counted(program, folder, state):
     write(folder, 3, 60, seed=0)
     write(folder, 1, 200, seed=1, start=3, size=(80, 12))  # the program takes up to 64 rows
     (folder / "cut.png").write_bytes((folder / "00000.png").read_bytes()[:200])
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("no image")
     watched = look(program, Card(), folder, state)
     assert watched.seen == 3
     reasons = {one.name: one.reason for one in watched.today.broken}
@@ -168,7 +168,7 @@ def test_a_score_that_is_no_number_is_not_counted(folder, state):
         return score, score, score, score > 0
 
     write(folder, 2, 60, seed=0)
-    with pytest.raises(ImageError, match=r"No picture could be scored; the first: 00000\.png has"):
+    with pytest.raises(ImageError, match=r"No image could be scored; the first: 00000\.png has"):
         look(program, Card(), folder, state)
     assert not state.exists()
 
@@ -185,7 +185,7 @@ def test_a_zip_and_a_single_picture(program, folder, state, tmp_path):
 
 
 def test_an_empty_folder_is_one_sentence(program, folder, state):
-    with pytest.raises(ImageError, match="There is no picture in new"):
+    with pytest.raises(ImageError, match="There is no image in new"):
         look(program, Card(), folder, state)
 
 
@@ -265,7 +265,7 @@ def test_what_was_counted_before_ctrl_c_is_kept(program, folder, state):
     write(folder, 12, 60, seed=0)
 
     def stop(progress):
-        if progress.phase == "scoring new pictures" and progress.done == 7:
+        if progress.phase == "scoring new images" and progress.done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -294,7 +294,7 @@ def test_a_threshold_that_promises_nothing_is_refused(program, folder, state):
     write(folder, 1, 60, seed=0)
     with pytest.raises(SpecError, match="no rise can be seen"):
         look(program, Card(calibration_flagged=200), folder, state)
-    with pytest.raises(SpecError, match="learned from the pictures that set its threshold"):
+    with pytest.raises(SpecError, match="learned from the images that set its threshold"):
         look(program, Card(in_sample=True), folder, state)
     assert not state.exists()
     with pytest.raises(SpecError, match="--alpha 0 is a chance"):
@@ -348,16 +348,16 @@ def test_the_command_says_no_and_then_yes(detector, folder):
     write(folder, 20, 60, seed=0)
     calm = called("--detector", detector, "--images", folder)
     assert calm.exit_code == 0
-    assert "No sign of a rise so far: of 20 new pictures 0 are outside" in calm.stdout
+    assert "No sign of a rise so far: of 20 new images 0 are outside" in calm.stdout
     assert detector.with_suffix(".watch.json").exists()
 
     write(folder, 20, 200, seed=1, start=20)
     (folder / "00039.png").rename(folder / "\x1b[31m\u202e<b>.png")
-    (folder / "\x07.png").write_text("no picture")
+    (folder / "\x07.png").write_text("no image")
     found = called("--detector", detector, "--images", folder)
     assert found.exit_code == 3
     words = " ".join(found.stdout.split())
-    assert "The share outside has risen: of 40 new pictures 20 are outside, 500 of 1,000" in words
+    assert "The share outside has risen: of 40 new images 20 are outside, 500 of 1,000" in words
     assert "20 new, 20 of them outside; 20 counted before; 1 cannot be read" in words
     assert not {c for c in found.stdout if not c.isprintable()} - {"\n"}
 
@@ -399,7 +399,7 @@ def test_ctrl_c_in_a_terminal_keeps_what_was_counted(detector, folder):
     write(folder, 3000, 60, seed=0, size=(8, 8))
     process = run_watch(detector, folder)
     for line in process.stderr:
-        if line.startswith("scoring new pictures"):
+        if line.startswith("scoring new images"):
             break
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=PATIENCE)

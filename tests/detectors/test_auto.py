@@ -351,7 +351,7 @@ def test_without_a_split_the_pooled_feature_is_cut() -> None:
 
 
 def rendered(kinds: dict, number: int, seed: int, n: int = 40) -> Tensor:
-    """Pictures `[n,3,96,96]` of an OOD set of the demo."""
+    """Images `[n,3,96,96]` of an OOD set of the demo."""
     names = list(kinds)
     files = (
         paint(
@@ -371,7 +371,7 @@ def demo_classifier() -> tuple[Classifier, Network]:
 
 @cache
 def demo(seed: int) -> tuple[Calibration, Representation, list[Representation]]:
-    """The demo's network with 160 calibration pictures, 96 familiar ones, and five OOD sets."""
+    """The demo's network with 160 calibration images, 96 familiar ones, and five OOD sets."""
     classifier, network = demo_classifier()
 
     def seen(pixels: Tensor) -> Representation:

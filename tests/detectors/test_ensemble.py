@@ -147,7 +147,7 @@ def test_parts_are_added_once_with_the_settings_that_were_asked_for() -> None:
 
 
 def calibrated(folder: Path, names: str, labelled: bool = True) -> tuple[Scorer, Calibrated]:
-    """The scorer of an audit, calibrated on 60 pictures."""
+    """The scorer of an audit, calibrated on 60 images."""
     images, labels = pictures(60, seed=12)
     files = read_folder(write_pictures(folder, images), "calibration").images
     detectors = parse_detectors(names)
@@ -253,7 +253,7 @@ class SnowBlind(Detector):
 
     name: ClassVar[str] = "snow-blind"
     title: ClassVar[str] = "Snow-blind"
-    about: ClassVar[str] = "Fails on bright pictures."
+    about: ClassVar[str] = "Fails on bright images."
     needs: ClassVar[Need] = Need.IMAGES
 
     def score(self, batch):

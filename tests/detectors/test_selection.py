@@ -412,7 +412,7 @@ LEVELS = ((0.9, 1.8), (0.02, 0.03))  # where usual strength ends, and where too 
 
 
 def random_world(seed: int, n: int = 40) -> Calibration:
-    """Four classes, features of any strength, strangers that differ in a few of them."""
+    """Four classes, features of any strength, unfamiliar images that differ in a few of them."""
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     weight, bias = draw(4, 432) * draw(432).abs(), draw(4)
@@ -507,7 +507,8 @@ def test_what_is_told_of_the_choice() -> None:
 
 
 def one_weight(strangers: Array, n: int = 400) -> Calibration:
-    """Familiar images have an honest logit from 1 to 2; `strangers [M,2]` an honest one and a
+    """Familiar images have an honest logit from 1 to 2; `unfamiliar images [M,2]` an honest one
+    and a
     pretended one, which is the heavy weight's and alone goes at 1 % by the gradient."""
     weight, bias = torch.zeros(4, 432), torch.full((4,), -50.0)
     weight[0, :5], weight[0, 5:9], bias[0] = 2, 1, 0
@@ -519,7 +520,7 @@ def one_weight(strangers: Array, n: int = 400) -> Calibration:
 
 
 def some_pass(passing: int, total: int = 400) -> Calibration:
-    """A cut at 1 % flags all strangers; without it `passing` of each kind look familiar."""
+    """A cut at 1 % flags all unfamiliar images; without it `passing` of each kind look familiar."""
     strangers = np.tile([-5.0, 0.0], (total, 1))
     strangers[: 4 * passing, 1] = 6.5
     return one_weight(strangers)
@@ -529,7 +530,8 @@ CUT = cut("pooled", "gradient", 0.01, "zero")
 
 
 def test_a_cut_must_be_better_than_a_tie() -> None:
-    """With none that passes both are perfect, and nothing is cut; with many the cut is taken."""
+    """With none that is accepted both are perfect, and nothing is cut; with many the cut is
+    taken."""
     options = [CUT, NOTHING]
     perfect, better = (
         select(world, options, judged_by(world, 9.0)) for world in map(some_pass, (0, 30))
@@ -560,7 +562,7 @@ def test_the_simpler_of_two_within_a_tie_is_taken() -> None:
 
 @pytest.mark.slow
 def test_plain_readings_must_be_clearly_better() -> None:
-    """Some strangers are told by one strong feature alone, which a level takes away."""
+    """Some unfamiliar images are told by one strong feature alone, which a level takes away."""
     outcomes, ratios = set(), []
     for hidden in range(0, 40, 2):
         strangers = np.tile([-5.0, 0.0], (400, 1))
@@ -653,7 +655,7 @@ def test_kinds_are_told_apart() -> None:
 def test_doing_nothing_stays_a_choice_to_the_end() -> None:
     """On the first eighth of the images it is the worst, on all of them the best by far.
 
-    There the five heavy weights lift strangers up, so a cut helps; later they tell them.
+    There the five heavy weights lift unfamiliar images up, so a cut helps; later they tell them.
     """
     n, generator = 256, torch.Generator().manual_seed(0)
     weight, bias = torch.zeros(4, 432), torch.full((4,), -50.0)

@@ -131,7 +131,7 @@ def test_the_paper_and_what_the_images_allow(linear: Linear) -> None:
 
 
 def test_the_batch_does_not_matter_to_the_ninth_digit() -> None:
-    """One picture at a time or all together."""
+    """One image at a time or all together."""
     small: World = world()
     fitted = find("vim")().fit(small.calibration)
     whole = fitted.score(small.strange)

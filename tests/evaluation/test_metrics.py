@@ -162,7 +162,7 @@ def test_a_long_curve_is_thinned_to_true_points_that_lose_next_to_nothing():
 
 def test_thinning_keeps_the_corner_of_a_long_run():
     rng = np.random.default_rng(2)
-    # 4,000 strangers lie in one gap of the ID scores: one long level run in the middle.
+    # 4,000 unfamiliar images lie in one gap of the ID scores: one long level run in the middle.
     known = np.concatenate([rng.uniform(0, 1, 2000), rng.uniform(3, 4, 2000)])
     strange = np.concatenate(
         [rng.uniform(0, 1, 2000), np.linspace(1.5, 2.5, 4000), rng.uniform(3, 4, 2000)]

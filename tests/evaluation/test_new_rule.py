@@ -103,9 +103,7 @@ def test_the_report_says_it(run):
     assert said.rule == "1.5 deviations above the mean"
     assert said.value == pytest.approx(expected(run, 1.5))
     assert "That is 1.5 deviations." in said.sentences
-    assert any(
-        "set on calibration pictures: nothing is promised" in each for each in said.sentences
-    )
+    assert any("set on calibration images: nothing is promised" in each for each in said.sentences)
 
 
 def test_an_export_carries_it_and_another_detector_gets_it(run):

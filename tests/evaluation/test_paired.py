@@ -125,7 +125,8 @@ def test_against_itself_nothing_differs_and_the_other_way_round_the_sign_turns()
 
 @pytest.mark.parametrize("alone", range(9))
 def test_few_images_they_disagree_on_are_not_enough_for_either_as_by_the_sign_test(alone):
-    """ID all at 0; of 200 strangers some pass with ours alone, 50 with both, the rest with none."""
+    """ID all at 0; of 200 unfamiliar images some pass with ours alone, 50 with both, the rest with
+    none."""
     ours, theirs = np.ones(200), np.ones(200)
     ours[: 50 + alone] = theirs[:50] = -1
     found = compared(np.zeros((2, 40)), {"x": np.array([ours, theirs])}, repeats=400)["x"]["fpr95"]
@@ -143,7 +144,7 @@ def test_few_images_they_disagree_on_are_not_enough_for_either_as_by_the_sign_te
 @pytest.mark.slow
 @pytest.mark.parametrize(("ours", "theirs"), [(0.0, 0.0), (0.005, 0.0), (0.03, 0.005), (0.2, 0.1)])
 def test_it_covers_rare_disagreement_as_often_as_it_says(ours, theirs):
-    """ID all at 0; each stranger of two sets passes with one alone by these chances."""
+    """ID all at 0; each unfamiliar image of two sets passes with one alone by these chances."""
     trials, rng, hits = 300, np.random.default_rng(5), {"x": 0, "y": 0, "mean": 0}
     for trial in range(trials):
         ood = {}

@@ -76,7 +76,7 @@ def test_an_order_that_knows_nothing_has_the_error_rate_as_area():
 
 
 def test_the_interval_among_passing_pictures_covers_in_2000_repeats():
-    """Familiar pictures of which the strange half is named worse; the truth at 0 is 0.9."""
+    """Familiar images of which the strange half is named worse; the truth at 0 is 0.9."""
     rng, repeats, hits = np.random.default_rng(3), 2000, 0
     for _ in range(repeats):
         scores = rng.normal(size=80)

@@ -22,7 +22,7 @@ NEVER = 10**9
 
 @cache
 def alarms(calibrated, pictures, alpha=ALPHA):
-    """The fewest flagged pictures `[pictures+1]` that raise the alarm after each number of them."""
+    """The fewest flagged images `[images+1]` that raise the alarm after each number of them."""
     seen = np.arange(pictures + 1)
     low, high = np.zeros(pictures + 1, int), seen + 1
     while (low < high).any():
@@ -35,7 +35,7 @@ def alarms(calibrated, pictures, alpha=ALPHA):
 
 
 def chance_of_alarm(calibrated, shares, pictures, alpha=ALPHA):
-    """Exactly, looking after every picture, for each true share: by following all counts."""
+    """Exactly, looking after every image, for each true share: by following all counts."""
     at, shares = alarms(calibrated, pictures, alpha), np.asarray(shares)[:, None]
     most = int(at[at < NEVER].max(initial=0))
     chances = np.zeros((len(shares), most + 2))  # of each count, no alarm raised yet
@@ -50,7 +50,7 @@ def chance_of_alarm(calibrated, shares, pictures, alpha=ALPHA):
 
 
 def raised_at(calibrated, share, pictures, rng):
-    """After how many new pictures, flagged with this chance, the alarm is raised; 0 if never."""
+    """After how many new images, flagged with this chance, the alarm is raised; 0 if never."""
     flagged = np.cumsum(rng.random(pictures) < share)
     over = flagged >= alarms(calibrated, pictures)[1:]
     return int(over.argmax()) + 1 if over.any() else 0
@@ -140,7 +140,7 @@ def test_drifts_are_found(images, times, within, found):
 @pytest.mark.parametrize("searched", [False, True])
 @pytest.mark.parametrize(("f", "n"), [(0, 30), (9, 200), (49, 1000), (600, 1000)])
 def test_any_share_above_the_promise_is_found_in_the_end(f, n, searched):
-    """And one a little below it never is, however many pictures say so."""
+    """And one a little below it never is, however many images say so."""
     calibrated = Calibrated(f, n, searched)
     seen, bound = 10**8, calibrated.most(ALPHA)
     for share, found in ((bound + 0.002, True), (bound - 0.002, False)):

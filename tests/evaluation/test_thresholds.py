@@ -153,8 +153,9 @@ def test_youden_is_the_widest_gap():
 
 
 def test_a_caught_share_is_a_little_less_on_other_strangers():
-    """Of n strangers the k-th highest flags k of them, and k/(n+1) of new ones: the optimism of
-    telling an effect on the very strangers that set the threshold."""
+    """Of n unfamiliar images the k-th highest flags k of them, and k/(n+1) of new ones: the
+    optimism of
+    telling an effect on the very unfamiliar images that set the threshold."""
     rng, n, repeats = np.random.default_rng(8), 30, 2000
     caught = [1 - catch_ood({"x": rng.uniform(size=n)}, 0.9) for _ in range(repeats)]
     truth = beta(27, n + 1 - 27)
@@ -287,7 +288,7 @@ def test_rules_are_told_apart_when_read_back():
         KeepId(share=0.9): 36.0,
         CatchOod(share=1 / 3): pytest.approx(50.0, abs=1e-4),  # flags 50 to 59
         Youden(): 29.0,
-        F1(): 29.0,  # 10 of 40 familiar ones flagged with all strangers; at 39 a third is missed
+        F1(): 29.0,  # 10 of 40 ID flagged with all OOD; at 39 a third is missed
         F1(prevalence=0.01): 39.0,
         Cost(miss=1, alarm=1, prevalence=0.5): 29.0,
         Cost(miss=1, alarm=100, prevalence=0.5): 39.0,
@@ -359,5 +360,5 @@ def test_nothing_to_look_at_is_one_sentence():
         keep_id([1.0, math.nan], 0.9)
     with pytest.raises(GscError, match="set of them"):
         catch_ood({}, 0.9)
-    with pytest.raises(GscError, match="no pictures"):
+    with pytest.raises(GscError, match="no images"):
         passed(0.0, [])

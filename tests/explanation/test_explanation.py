@@ -400,7 +400,7 @@ def test_usual_ranges_of_tokens() -> None:
     np.testing.assert_allclose(normals.activation, np.transpose(truth))
 
 
-# --- pictures ------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
 def test_the_crop_as_a_picture() -> None:
@@ -420,7 +420,7 @@ def test_the_heat_as_a_layer() -> None:
     cells = np.array([[alpha[15 + 30 * y, 15 + 30 * x] for x in range(4)] for y in range(3)])
     assert cells[0, 0] == 0 and cells[1, 3] == cells.max() > 170
     assert cells[2, 2] == pytest.approx(cells[1, 3] / 2, abs=4)
-    assert cells.max() < 255, "the picture shines through"
+    assert cells.max() < 255, "the image shines through"
 
 
 def test_hotter_is_brighter() -> None:

@@ -234,14 +234,14 @@ def test_an_empty_folder_may_be_given(place):
 
 def test_an_archive_without_pictures_names_what_it_holds(place):
     zip_path = write_zip(place / "x.zip", [("a.txt", b"x"), ("b.txt", b"y"), ("c.docx", b"z")])
-    with pytest.raises(ImageError, match=r"no picture in x\.zip, only 2 × \.txt, 1 × \.docx"):
+    with pytest.raises(ImageError, match=r"no image in x\.zip, only 2 × \.txt, 1 × \.docx"):
         read_archive(zip_path, "mine", place / "into")
     assert not (place / "into").exists()
 
 
 def test_an_archive_of_broken_pictures_leaves_nothing(place):
     zip_path = write_zip(place / "x.zip", [("a.png", b"x")])
-    with pytest.raises(ImageError, match=r"None of the 1 pictures .* a\.png is not a picture"):
+    with pytest.raises(ImageError, match=r"None of the 1 images .* a\.png is not an image"):
         read_images(zip_path, "mine", place / "into")
     assert {path.name for path in place.iterdir()} == {"x.zip"}
 

@@ -1,4 +1,4 @@
-"""Pictures of every kind, written with known pixels, and what must not be taken for one."""
+"""Images of every kind, written with known pixels, and what must not be taken for one."""
 
 import io
 import os
@@ -19,7 +19,7 @@ PHOTOS = DATA
 
 
 def picture(height=40, width=64):
-    """A smooth colour picture without symmetry, so that a turn or a swapped channel shows."""
+    """A smooth colour image without symmetry, so that a turn or a swapped channel shows."""
     y, x = np.mgrid[0:height, 0:width]
     channels = (255 * x / (width - 1), 255 * y / (height - 1), 255 * x * y / (width * height))
     return np.stack(channels, axis=2).astype(np.uint8)
@@ -264,11 +264,11 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(kind):
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"hello, I am text", "not a picture"),
-        (b"<!doctype html><html></html>", "not a picture"),
-        (b"P6 20 20 255 " + bytes(1200), "not a picture"),  # PPM: a format outside the allow-list
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n", "not a picture"),
-        (b"\xff\xd8\xff\xe0", "damaged|not a picture"),
+        (b"hello, I am text", "not an image"),
+        (b"<!doctype html><html></html>", "not an image"),
+        (b"P6 20 20 255 " + bytes(1200), "not an image"),  # PPM: a format outside the allow-list
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n", "not an image"),
+        (b"\xff\xd8\xff\xe0", "damaged|not an image"),
     ],
 )
 def test_what_is_no_picture(data, reason):

@@ -68,7 +68,7 @@ def test_what_is_passed_over_and_what_is_broken(tmp_path):
     assert [image.name for image in images.images] == ["fine.png"]
     reasons = {broken.name: broken.reason for broken in images.broken}
     assert set(reasons) == {"text.jpg", "empty.png", "drawing.svg"}
-    assert reasons["text.jpg"].startswith("is not a picture")
+    assert reasons["text.jpg"].startswith("is not an image")
     assert reasons["empty.png"].startswith("is empty")
 
 
@@ -100,7 +100,7 @@ def test_a_folder_without_pictures_says_what_it_holds(tmp_path):
     with pytest.raises(ImageError, match=r"2 × \.txt, 1 × \.mp4, 1 × without an ending"):
         read_folder(tmp_path, "mine")
     write(tmp_path, {"e.png": b"broken"})
-    with pytest.raises(ImageError, match=r"None of the 1 pictures in mine .* e\.png is not a pict"):
+    with pytest.raises(ImageError, match=r"None of the 1 images in mine .* e\.png is not a pict"):
         read_folder(tmp_path, "mine")
     with pytest.raises(ImageError, match="not a folder"):
         read_folder(tmp_path / "nowhere", "mine")
@@ -139,7 +139,7 @@ def test_files_from_several_folders_keep_different_names(tmp_path):
     assert [image.label for image in images.images] == ["x", "y"]
     single = read_files([tmp_path / "y/1.png"], "mine").images[0]
     assert (single.name, single.label) == ("1.png", None)
-    with pytest.raises(ImageError, match="no picture"):
+    with pytest.raises(ImageError, match="no image"):
         read_files([], "mine")
 
 
@@ -216,6 +216,6 @@ def test_seeds_matter_and_wrong_shares_are_refused():
 
 
 def test_no_label_is_favoured_when_there_are_too_few_places():
-    """One of two single pictures goes to each half; over seeds either may be the one."""
+    """One of two single images goes to each half; over seeds either may be the one."""
     whole = labelled(["a", "b"])
     assert {whole.split(0.5, seed)[0].images[0].label for seed in range(20)} == {"a", "b"}

@@ -126,7 +126,7 @@ NAMES = ["Stop sign", "give-way", "No_Entry", "crane", "crane"]
     [
         (["give-way", "Stop sign"], NAMES, 5, (1, 0), "class names."),
         (["stop_sign", "GIVE WAY", "no-entry"], NAMES, 5, (0, 1, 2), "class names."),
-        (["Stop sign", "zebra", None], NAMES, 5, (0, -1, -1), "names; 2 of 3 pictures"),
+        (["Stop sign", "zebra", None], NAMES, 5, (0, -1, -1), "names; 2 of 3 images"),
         (["crane", "Stop sign"], NAMES, 5, (-1, 0), "1 of 2"),
         (["a b", "a-b", "ab", "A B"], ["a-b", "a b"], 2, (1, 0, -1, -1), "2 of 4"),
         (["1", "0"], ["1", "0"], 2, (0, 1), "class names"),

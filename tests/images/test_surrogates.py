@@ -42,7 +42,7 @@ def colours(image):
 
 @pytest.fixture
 def images(tmp_path):
-    """Six pictures of different sizes, and one that is cut off, which only decoding notices."""
+    """Six images of different sizes, and one that is cut off, which only decoding notices."""
     root = tmp_path / "images"
     root.mkdir()
     for at in range(6):
@@ -82,7 +82,7 @@ def test_jigsaw_keeps_every_pixel_and_moves_some(height, width, seed):
 
 
 def test_jigsaw_moves_whole_patches():
-    """On a picture that numbers its pixels, neighbours inside a patch stay neighbours."""
+    """On an image that numbers its pixels, neighbours inside a patch stay neighbours."""
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     image[0], image[1] = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     row, column, _ = jigsaw(image, image, seeded(3)).int()
@@ -110,7 +110,7 @@ def test_phase_keeps_the_amplitude_spectrum_and_the_mean(height, width, seed):
 
 
 def test_zoom_shows_a_small_part():
-    """On a picture whose red runs 0..250 from left to right, the crop spans 15 to 30 % of that."""
+    """On an image whose red runs 0..250 from left to right, the crop spans 15 to 30 % of that."""
     image = torch.linspace(0, 250, 100).round().to(torch.uint8).expand(3, 80, 100)
     spans = []
     for seed in range(40):
@@ -177,7 +177,7 @@ def test_too_few_pictures_leave_nothing_behind(images, tmp_path):
         write_surrogates(one, tmp_path / "into")
     assert len(list(surrogates_of(one, SURROGATES[:3]))) == 3
     cut = images.without(f"{at}.png" for at in range(6))
-    with pytest.raises(ImageError, match="No picture of mine"):
+    with pytest.raises(ImageError, match="No image of mine"):
         write_surrogates(cut, tmp_path / "into")
     assert {path.name for path in tmp_path.iterdir()} == {"images"}
 
@@ -188,7 +188,7 @@ def test_jigsaw_of_a_tiny_picture_is_refused():
 
 
 def test_each_picture_is_cut_in_its_own_way(tmp_path):
-    """Two pictures that differ in one corner differ everywhere once their patches are shuffled."""
+    """Two images that differ in one corner differ everywhere once their patches are shuffled."""
     pixels = noise(48, 48).permute(1, 2, 0).numpy()
     for name, corner in (("a", 0), ("b", 255)):
         pixels[0, 0] = corner

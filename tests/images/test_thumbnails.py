@@ -104,7 +104,7 @@ def test_it_is_small(tmp_path):
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"hello", "not a picture"),
+        (b"hello", "not an image"),
         (png_announcing(50_000, 50_000), "pixels"),
         (KINDS["photo.jpg"](scene(200, 300))[:900], "damaged"),
         (KINDS["photo.png"](scene(200, 300))[:900], "damaged"),

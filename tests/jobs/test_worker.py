@@ -100,7 +100,7 @@ def go_on(job: Job, on_progress: Step) -> None:
 
 
 def fail(job: Job, on_progress: Step) -> None:
-    raise GscError("The file holds no picture: choose another.")
+    raise GscError("The file holds no image: choose another.")
 
 
 def stumble(job: Job, on_progress: Step) -> None:
@@ -139,7 +139,7 @@ def die(job: Job, on_progress: Step) -> None:
 @pytest.mark.parametrize(
     ("do", "sentence"),
     [
-        ("fail", "The file holds no picture: choose another."),
+        ("fail", "The file holds no image: choose another."),
         ("stumble", "did not foresee; the log says what (logs/JOB.txt)"),
         ("fill_the_disk", "The disk is full"),
         ("miss_a_file", "/nowhere/at/all cannot be used (No such file or directory)"),
@@ -176,7 +176,7 @@ def test_an_audits_log_lies_with_its_run() -> None:
     assert ended(started(Lane.AUDIT)) == 0
     first, *_, last = log_file(job).read_text().splitlines()
     assert time.strftime("%Y-%m-%dT%H:", time.gmtime()) in first
-    assert last.endswith("failed: The file holds no picture: choose another.")
+    assert last.endswith("failed: The file holds no image: choose another.")
 
 
 def test_cancel_stops_a_running_job_after_the_batch_at_hand() -> None:
@@ -289,7 +289,7 @@ def test_progress_counts_pictures_that_pass_the_network_and_how_fast() -> None:
         return now(job)
 
     assert step(0, "opening the model", 0, 1).phase == "opening the model"
-    assert step(1, "reading the pictures", 900, 1000).images_done == 0
+    assert step(1, "reading the images", 900, 1000).images_done == 0
     assert step(2, "calibrating", 10, 100).images_done == 10
     assert step(2.1, "calibrating", 12, 100).images_done == 10, "not at every batch"
     assert step(4, "calibrating", 50, 100).rate == pytest.approx(20)
@@ -306,7 +306,7 @@ def test_progress_counts_pictures_that_pass_the_network_and_how_fast() -> None:
 def test_without_a_known_total_the_phase_at_hand_is_counted() -> None:
     job = submit("go_on")
     queue.claim(Lane.PREPARE, 1)
-    Reporter(job, lambda: False)(Progress("reading the pictures", 3, 9))
+    Reporter(job, lambda: False)(Progress("reading the images", 3, 9))
     assert (now(job).done, now(job).total, now(job).images_done) == (3, 9, 3)
 
 
@@ -315,7 +315,7 @@ def test_an_index_that_cannot_be_written_does_not_stop_the_work() -> None:
     queue.claim(Lane.PREPARE, 1)
     told = Reporter(job, lambda: False)
     (home() / "workspace.db").write_bytes(b"nothing of use" * 100)
-    told(Progress("reading the pictures", 1, 9))
+    told(Progress("reading the images", 1, 9))
 
 
 def test_a_locked_index_is_waited_for() -> None:
@@ -495,7 +495,7 @@ def test_without_a_workspace_nothing_is_started_or_made() -> None:
 
 
 def test_what_a_worker_prints_does_not_fill_the_disk() -> None:
-    """While it still appends to it, as one that prints a warning for each picture does."""
+    """While it still appends to it, as one that prints a warning for each image does."""
     log = home() / "logs" / "worker-prepare.txt"
     log.parent.mkdir(parents=True)
     submit("go_on")

@@ -29,7 +29,8 @@ HOSTILE = "<b>x</b> [a](http://b) *c* :red[d] $e$"
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a real small audit with its ablation, whose set of strangers is named badly."""
+    """The folder of a real small audit with its ablation, whose set of unfamiliar images is named
+    badly."""
     stage = write_stage(tmp_path_factory.mktemp("stage"))
     spec = AuditSpec(
         model=ModelSpec(
@@ -77,7 +78,7 @@ def test_before_it_is_started_it_explains_itself_and_how_long_it_takes(before: P
     app = opened("ablation", run="done")
     assert not app.exception
     assert "What does each part of GSC bring" in words(app)
-    assert "230 of the audit's pictures" in words(app), "60 + 80 + 40 + 50"
+    assert "230 of the audit's images" in words(app), "60 + 80 + 40 + 50"
     low, high = ablations.estimate(Run.load(before))
     assert 0 < low < high
     assert [button.key for button in app.button] == ["ablation_start"]
@@ -134,7 +135,10 @@ def test_done_the_answer_comes_first_and_its_counts_are_the_tables(after: Path) 
     assert found is not None
     bare = [found.row(base="reference", detector=d)["fpr95"] for d in ("energy", "maxlogit", "msp")]
     counts = [round(1000 * share) for share in (found.base("better")["fpr95"], min(bare))]
-    assert f"{counts[0]} of 1,000 strangers pass with it, {counts[1]} of 1,000" in words(app)
+    assert (
+        f"{counts[0]} of 1,000 unfamiliar images are accepted with it, {counts[1]} of 1,000"
+        in words(app)
+    )
     assert app.header[0].value.startswith("The short")
     for part in ("Beside the paper", "Do gradients keep their direction", "What this rests on"):
         assert part in words(app)

@@ -135,7 +135,7 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     said = words(app)
     assert familiar_sentence(found) in said
     assert strangers_sentence(found) in said
-    assert "Its alarm: keep 95 % of familiar pictures." in said
+    assert "Its alarm: keep 95 % of familiar images." in said
     command, watch = (each.value for each in app.code)
     assert command.startswith(f"gsc export {RUN} --detector {decision.detector} ")
     assert "gsc watch --detector detector.pt2" in watch
@@ -144,7 +144,7 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     stored = decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     assert app.selectbox(key="deploy_detector").value == "gsc"
-    assert f"keep 80 % of familiar pictures. It flags what scores above {stored.value:.4g}" in (
+    assert f"keep 80 % of familiar images. It flags what scores above {stored.value:.4g}" in (
         words(app).replace("**", "")
     )
 
@@ -202,7 +202,7 @@ def test_too_few_calibration_pictures_make_no_detector(run: Run) -> None:
     )
     few.to_parquet(run.path / "scores.parquet", index=False)
     app = page()
-    assert "takes 19 calibration pictures and this run has 10" in words(app)
+    assert "takes 19 calibration images and this run has 10" in words(app)
     assert app.button(key="deploy_start").disabled
 
 
@@ -218,7 +218,7 @@ def test_a_threshold_that_flags_all_or_nothing_makes_no_detector(run: Run) -> No
     app = page()
     assert not app.button(key="deploy_start").disabled
     app.selectbox(key="deploy_detector").select("energy").run()
-    assert "would flag every picture" in words(app)
+    assert "would flag every image" in words(app)
     assert "scores above" not in words(app)
     assert app.button(key="deploy_start").disabled
 
@@ -282,8 +282,8 @@ def test_made_it_is_offered_with_its_figures_and_its_example(made: exports.Store
     run = Run.load(runs.run_folder(RUN))
     scores = run.calibration_scores(card.detector)
     flagged = int((scores > decisions.default(run).value).sum())
-    assert f"{flagged} of its {len(scores)} calibration pictures" in said
-    assert f"On {card.agreement.pictures} test pictures its scores are " in said
+    assert f"{flagged} of its {len(scores)} calibration images" in said
+    assert f"On {card.agreement.pictures} test images its scores are " in said
     assert app.code[1].value == card.example.strip()
     assert "audited again" not in said
 
@@ -291,7 +291,7 @@ def test_made_it_is_offered_with_its_figures_and_its_example(made: exports.Store
 @pytest.mark.parametrize(
     ("found", "words_of_it"),
     [
-        ({"largest_difference": 0.0}, "On 48 test pictures its scores are exactly the audit's."),
+        ({"largest_difference": 0.0}, "On 48 test images its scores are exactly the audit's."),
         (
             {"decided_otherwise": 1},
             "to within 0.000002; 1 at the very threshold is judged otherwise",

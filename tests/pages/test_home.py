@@ -46,8 +46,8 @@ def test_a_newcomer_reads_three_sentences_and_finds_the_demo(home):
     assert app.button(key="home_demo").proto.type == "primary"
     assert [link.split(":")[0] for link in links(app)] == [
         "A model",
-        "Familiar pictures",
-        "Strangers",
+        "Familiar images",
+        "Unfamiliar images",
     ]
 
 
@@ -114,7 +114,7 @@ def test_what_the_demo_brought_is_not_ones_own(home):
     app = opened("home")
     assert ":material/check_circle:" not in words(app)
     assert buttons(app)["home_add"] == "Add a model"
-    assert "Or try it with the model and pictures of the demo" in links(app)
+    assert "Or try it with the model and images of the demo" in links(app)
 
 
 def test_recent_audits_are_the_last_few_with_state_and_answer(home):

@@ -1,4 +1,4 @@
-"""The image sets page in every state, and the grid of pictures it shows."""
+"""The image sets page in every state, and the grid of images it shows."""
 
 import io
 import re
@@ -47,9 +47,13 @@ def labels(app: AppTest) -> str:
 def test_empty_it_says_what_to_do():
     app = opened("image_sets")
     assert not app.exception
-    assert "No pictures yet: start with a ZIP" in words(app)
+    assert "No images yet: start with a ZIP" in words(app)
     assert "GSC_IMAGE_ROOT" in words(app)
-    assert app.radio(key="set_role").options == ["Familiar pictures", "Strangers", "Calibration"]
+    assert app.radio(key="set_role").options == [
+        "Familiar images",
+        "Unfamiliar images",
+        "Calibration",
+    ]
 
 
 def test_a_zip_is_added_read_and_shown():
@@ -67,12 +71,12 @@ def test_a_zip_is_added_read_and_shown():
     app.run()
     assert not app.exception
     assert "night shift" in words(app)
-    assert "3 pictures" in words(app)
+    assert "3 images" in words(app)
     app.button(key="set_all").click().run()
     assert app.get("file_uploader")[0].value in ([], None)
     assert "night shift" in labels(app)
-    assert "3 pictures, 2 classes, 2 left out" in words(app)
-    assert "Still missing: familiar pictures" in words(app)
+    assert "3 images, 2 classes, 2 left out" in words(app)
+    assert "Still missing: familiar images" in words(app)
 
 
 def test_one_set_with_labels_what_was_left_out_and_its_pictures():
@@ -80,12 +84,12 @@ def test_one_set_with_labels_what_was_left_out_and_its_pictures():
     app = opened("image_sets", set=stored.id)
     assert not app.exception
     shown = labels(app)
-    assert "3 pictures, 2 classes, 2 left out" in words(app)
+    assert "3 images, 2 classes, 2 left out" in words(app)
     assert "24–40 pixels wide, 16–90 high" in words(app)
-    assert "2 classes with 1 to 2 pictures each" in shown
+    assert "2 classes with 1 to 2 images each" in shown
     assert "Left out: 1 broken file and 1 copy" in shown
     tables = [table.value for table in app.dataframe]
-    assert dict(zip(tables[0]["Class"], tables[0]["Pictures"], strict=True)) == {"cat": 2, "dog": 1}
+    assert dict(zip(tables[0]["Class"], tables[0]["Images"], strict=True)) == {"cat": 2, "dog": 1}
     assert list(tables[1]["File"]) == ["all/dog/broken.jpg", "all/dog/copy.png"]
     assert alts(app)[1] == "all/cat/2.png, 40 × 90 pixels"
     assert len(alts(app)) == 3
@@ -120,7 +124,7 @@ def test_many_pictures_are_paged():
     ("file", "sentence"),
     [
         (("x.zip", b"junk", "application/zip"), "x.zip is not a ZIP archive"),
-        (("x.zip", packed({"a.txt": b"x"}).getvalue(), "application/zip"), "There is no picture"),
+        (("x.zip", packed({"a.txt": b"x"}).getvalue(), "application/zip"), "There is no image"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(file, sentence):
@@ -184,7 +188,7 @@ def test_deleting_says_which_runs_lose_their_pictures(home):
     assert "june" not in words(opened("image_sets", set=added(name="other").id))
     app = opened("image_sets", set=stored.id)
     assert "Used by june" in words(app)
-    assert "their pictures are lost" in words(app)
+    assert "their images are lost" in words(app)
 
 
 def test_stand_ins_with_one_click():
@@ -245,7 +249,7 @@ def test_an_unknown_set_and_a_lost_table(home):
     assert "read again" in words(app)
     app.button(key="set_read_again").click().run()
     work()
-    assert "3 pictures" in words(opened("image_sets", set=stored.id))
+    assert "3 images" in words(opened("image_sets", set=stored.id))
 
 
 def test_a_cancelled_and_a_lost_job_can_be_taken_up_again():

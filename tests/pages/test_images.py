@@ -1,4 +1,4 @@
-"""The Images page: the gallery, one picture explained, and a picture that a person tries."""
+"""The Images page: the gallery, one image explained, and an image that a person tries."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
-    """A stage of real pictures and a real audit of them."""
+    """A stage of real images and a real audit of them."""
     stage = write_stage(tmp_path_factory.mktemp("stage"))
     spec = AuditSpec(
         model=ModelSpec(
@@ -105,7 +105,7 @@ def test_the_strangest_tested_pictures_come_first_48_at_a_time(home):
     tested = table(run).query("role != 'calibration'")
     best = run.best().detector
     assert shown(app) == in_order(tested, best)[:48]
-    assert "560 pictures, 1 to 48 shown" in words(app)
+    assert "560 images, 1 to 48 shown" in words(app)
     app.pagination(key="images_page").set_value(2).run()
     assert shown(app) == in_order(tested, best)[48:96]
     app.pagination(key="images_page").set_value(12).run()
@@ -157,7 +157,7 @@ def test_empty_choices_in_the_address_are_the_usual_ones(home, query):
     junk = dict.fromkeys(("images_view", "images_order", "images_side", "images_set"), "")
     app = opened("images", **junk, **query)
     assert not app.exception
-    assert "The pictures of this audit" in words(app) or query
+    assert "The images of this audit" in words(app) or query
 
 
 def test_a_set_aside_calibration_can_be_looked_at(home):
@@ -167,7 +167,7 @@ def test_a_set_aside_calibration_can_be_looked_at(home):
     assert sorted(shown(app)) == list(table(run).query("role == 'calibration'").index)[:50][
         :48
     ] or (len(shown(app)) == 48)
-    assert "50 pictures" in words(app)
+    assert "50 images" in words(app)
 
 
 def test_choices_that_leave_nothing_say_so(home):
@@ -176,7 +176,7 @@ def test_choices_that_leave_nothing_say_so(home):
     app = opened("images")
     app.selectbox(key="images_detector").select("gsc").run()
     app.segmented_control(key="images_side").set_value("flagged").run()
-    assert "No picture fits" in words(app)
+    assert "No image fits" in words(app)
 
 
 def decide(home, detector, value):
@@ -203,7 +203,7 @@ def test_a_class_is_offered_when_some_picture_was_taken_for_it(home):
     assert placement.predicted_classes(run) == tuple(np.unique(table(run)["predicted"]))
 
 
-# --- one picture -----------------------------------------------------------------------------
+# --- one image -----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -216,9 +216,9 @@ def test_a_picture_is_explained_by_the_worker_and_found_again(run):
     assert "Looking inside the network" in words(app)
     percent = {d: 100 * np.mean(scores.query("role == 'id'")[d] <= scores[d][row]) for d in MORE}
     places = next(frame.value for frame in app.dataframe if "Verdict" in frame.value)
-    assert dict(zip(places["Detector"], places["Stranger than"], strict=True)) == pytest.approx(
-        percent
-    )
+    assert dict(
+        zip(places["Detector"], places["Unfamiliar image than"], strict=True)
+    ) == pytest.approx(percent)
     assert places["Detector"][0] == decisions.current(run).detector
 
     work(app)
@@ -256,8 +256,8 @@ def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
     scores = table(run)
     decision = decisions.current(run)
     for role, kind, inside, outside in (
-        ("id", "A familiar picture", "let through", "flagged: a false alarm"),
-        ("ood", "A stranger from", "let through: missed", "flagged"),
+        ("id", "A familiar image", "let through", "flagged: a false alarm"),
+        ("ood", "An unfamiliar image from", "let through: missed", "flagged"),
     ):
         of_role = scores[scores["role"] == role]
         for side, verdict in ((False, inside), (True, outside)):
@@ -286,7 +286,7 @@ def test_one_steps_through_the_gallery_and_back(run):
     assert shown(app) == noise
     outside = int(scores.query("set == 'faint'").index[0])
     app = opened("images", image=str(outside), **query)
-    assert "Not among the pictures" in words(app)
+    assert "Not among the images" in words(app)
     assert app.button(key="images_next").disabled
 
 
@@ -389,7 +389,7 @@ def test_hostile_names_stay_text(home):
             assert not re.search(r"[<>*`$\[\]()]", re.sub(r"\\[^\w\s]", "", link.proto.label))
 
 
-# --- a picture of one's own ------------------------------------------------------------------
+# --- an image of one's own ------------------------------------------------------------------
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -416,7 +416,7 @@ def test_a_dropped_picture_is_inside_or_outside_with_the_reason(run, audited):
         said = words(app)
         assert ("Outside" in said) is outside
         assert ("Inside" in said) is not outside
-        assert f"{tried.verdict.percentile:.0f} % of the familiar pictures" in said
+        assert f"{tried.verdict.percentile:.0f} % of the familiar images" in said
         assert len(app.get("plotly_chart")) == 3
         verdicts_seen.add(outside)
         again = opened("images", run="x", images_view="Try one image", **{"try": tried_id(app)})
@@ -450,7 +450,7 @@ def test_what_is_no_picture_is_a_sentence(run, content):
     assert len(app.error) == 1
     assert "x.png" in words(app)
     assert "Looking at it" not in words(app)
-    assert "Drop another picture" in words(app)
+    assert "Drop another image" in words(app)
     assert not [button for button in app.button if button.key == "try_job_retry"]
 
 
@@ -512,4 +512,4 @@ def test_a_half_transparent_picture_is_laid_over_another():
 def test_sets_of_the_stored_run_are_offered(home):
     write_run(home / "runs/demo")
     options = opened("images").selectbox(key="images_set").options
-    assert options == ["all tested pictures", "Familiar pictures", *SETS, "Calibration pictures"]
+    assert options == ["all tested images", "Familiar images", *SETS, "Calibration images"]

@@ -70,7 +70,7 @@ def test_at_work_tells_phase_pace_and_time_left() -> None:
     assert bar(app) == (0, "Starting")
     queue.report(job.id, Status("scoring id", 100, 400, 250, 12.5))
     app = shown(job.id)
-    assert bar(app) == (25, "Judging the familiar pictures: 100 of 400")
+    assert bar(app) == (25, "Judging the familiar images: 100 of 400")
     assert "12 images a second · about 1 min left" in words(app)
     queue.report(job.id, Status(f"scoring {HOSTILE}", 3, 400, 10_000, 0.5))
     value, text = bar(shown(job.id))
@@ -106,7 +106,7 @@ def test_cancel_is_asked_for_once() -> None:
 def test_what_ended_badly_can_be_tried_again(state: State) -> None:
     job = submit()
     queue.claim(Lane.AUDIT, 1)
-    queue.end(job.id, state, f"{HOSTILE} is no picture." if state is State.FAILED else None)
+    queue.end(job.id, state, f"{HOSTILE} is no image." if state is State.FAILED else None)
     app = shown(job.id)
     assert (HOSTILE if state is State.FAILED else "Cancelled") in words(app)
     app.button(key="it_retry").click().run()
@@ -145,11 +145,11 @@ def test_what_a_cancelled_job_keeps_is_said_as_it_is(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("phase", "said"),
     [
-        ("scoring Night-Fog", "Judging the strangers of Night-Fog: 1 of 9"),
-        ("scoring A at B", "Judging the strangers of A at B: 1 of 9"),
+        ("scoring Night-Fog", "Judging the unfamiliar images of Night-Fog: 1 of 9"),
+        ("scoring A at B", "Judging the unfamiliar images of A at B: 1 of 9"),
         (
             "calibrating at layer4.1",
-            "Learning what familiar pictures look like, at layer layer4.1: 1 of 9",
+            "Learning what familiar images look like, at layer layer4.1: 1 of 9",
         ),
         ("measuring layer4", "Measuring each setting at layer layer4: 1 of 9"),
         ("measuring its speed", "Measuring its speed: 1 of 9"),

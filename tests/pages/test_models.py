@@ -99,7 +99,7 @@ def test_an_upload_becomes_progress_and_then_facts(program):
     assert "assumed because the file does not say" in words(app)
     assert "The usual choice is **block**" in words(app)
     assert app.dataframe[0].value["Usual choice"].tolist().count("✓") == 1
-    assert "Next: add pictures" in labels(app)
+    assert "Next: add images" in labels(app)
     with session() as db:
         db.add(StoredSet(name="s", role="id", folder=""))
     assert "Next: audit this model" in labels(app.run())
@@ -154,7 +154,7 @@ def test_own_preprocessing_and_a_refusal_that_is_mended(program):
     assert facts.preprocessing.resize is None
     assert facts.preprocessing.crop == (12, 12)
     assert facts.preprocessing.mean == (0.5, 0.5, 0.5)
-    assert "The picture is not resized" in words(app)
+    assert "The image is not resized" in words(app)
     assert "assumed because" not in words(app)
 
 

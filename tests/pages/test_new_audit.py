@@ -82,8 +82,8 @@ def test_without_anything_it_says_what_is_missing(empty):
     links = [link.proto.label for link in app.get("page_link")]
     assert [link.split("**")[1] for link in links[:3]] == [
         "A model",
-        "Familiar pictures",
-        "Strangers",
+        "Familiar images",
+        "Unfamiliar images",
     ]
 
 
@@ -99,8 +99,8 @@ def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
 def test_a_press_on_start_asks_for_what_is_shown(home):
     app = opened("new_audit")
     assert not app.exception
-    assert "130 pictures and 7 detectors" in words(app)
-    assert "40 familiar pictures teach" in words(app)
+    assert "130 images and 7 detectors" in words(app)
+    assert "40 familiar images teach" in words(app)
     app.button(key="audit_start").click().run()
     assert not app.exception
     assert app.query_params["run"] == submitted().subject
@@ -145,7 +145,7 @@ def test_junk_in_the_address_is_no_error(home, junk):
 def test_every_choice_reaches_the_job(home):
     app = opened("new_audit")
     app.multiselect(key="audit_ood_sets").set_value([s.id for s in imagesets.list_sets("ood")])
-    app.selectbox(key="audit_calibration").select("more photos, 60 pictures")
+    app.selectbox(key="audit_calibration").select("more photos, 60 images")
     app.text_input(key="audit_title").set_value("Try **this**")
     app.selectbox(key="audit_device").select("cpu")
     app.selectbox(key="audit_precision").select("bf16: fastest, scores differ")
@@ -160,7 +160,7 @@ def test_every_choice_reaches_the_job(home):
     app.run()
     assert not app.exception
     assert "audit_share" not in keys_of(app)
-    assert "60 familiar pictures teach" in words(app)
+    assert "60 familiar images teach" in words(app)
     app.button(key="audit_start").click().run()
     spec = asked()
     assert set(spec.ood) == {"noise", "faint"}
@@ -221,7 +221,7 @@ def test_a_partner_brings_those_who_could_be_it(home):
     app.button(key="audit_best").click().run()
     assert tuple(app.multiselect(key="audit_detectors").value) == BEST
     beside = {part.name for part in PANEL} | set(BEST)
-    assert f"130 pictures and {len(beside)} detectors" in words(app)
+    assert f"130 images and {len(beside)} detectors" in words(app)
     assert f"The {len(PANEL)} detectors that could be the partner" in words(app)
 
 
@@ -284,9 +284,9 @@ def test_pictures_without_labels_are_said_to_have_none(home):
     assert "no labels" not in words(opened("new_audit"))
     add_set("unnamed", "id", Path("/elsewhere"))
     app = opened("new_audit")
-    app.selectbox(key="audit_id_set").select("unnamed, 40 pictures").run()
+    app.selectbox(key="audit_id_set").select("unnamed, 40 images").run()
     assert "no labels" in words(app)
-    assert "20 pictures to calibrate are few" in words(app)
+    assert "20 images to calibrate are few" in words(app)
 
 
 def test_another_model_has_other_layers(home):
@@ -310,7 +310,7 @@ def test_the_address_keeps_the_choices(home):
     )
     assert app.slider(key="audit_share").value == 20
     assert app.multiselect(key="audit_detectors").value == ["energy"]
-    assert "16 familiar pictures teach" in words(app)
+    assert "16 familiar images teach" in words(app)
 
 
 def test_the_queue_before_it_is_told(home):
@@ -324,7 +324,7 @@ def test_hostile_names_stay_what_they_are(home):
     add_set(name, "ood", Path("/elsewhere"))
     app = opened("new_audit")
     assert not app.exception
-    assert f"{name}, 40 pictures" in app.multiselect(key="audit_ood_sets").options
+    assert f"{name}, 40 images" in app.multiselect(key="audit_ood_sets").options
 
 
 def test_a_damaged_index_is_one_sentence(empty):

@@ -58,10 +58,10 @@ def test_it_follows_the_decision_and_the_switch(home):
     assert "alarm here is &lt;b&gt;Max softmax (msp)" not in first
     assert "alarm here is &lt;b&gt;Max softmax (msp)" in preview(app)
     assert "msp at" in words(app)
-    assert "Pictures that tell most" in preview(app)
+    assert "Images that tell most" in preview(app)
     app.toggle(key="report_images").set_value(False).run()
     assert not app.exception
-    assert "Pictures were left out" in preview(app)
+    assert "Images were left out" in preview(app)
     assert ".png" not in preview(app)
 
 
@@ -123,7 +123,7 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
 
 
 def test_a_job_that_failed_says_why_and_is_tried_again(home):
-    """Of an audit of which only scores and pictures are left."""
+    """Of an audit of which only scores and images are left."""
     folder = write_run(home / "demo", n=10, m=10, sets={"x": 1.0})
     run = Run.load(folder)
     for picture in gallery.pictures(run, run.rows_of(["id", "x"])):

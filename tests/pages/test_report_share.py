@@ -210,7 +210,7 @@ def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
             visit = Visit(browser, viewport={"width": width, "height": height})
             visit.page.goto(address)
             heading = report_in(visit.page).get_by_role("heading").first
-            expect(heading).to_contain_text("familiar pictures")
+            expect(heading).to_contain_text("familiar images")
             has_no_way_on(visit.page)
             box = visit.page.locator("iframe").bounding_box()
             assert box is not None
@@ -218,7 +218,7 @@ def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
             assert scrolls(visit.page) == [False, False]  # the report alone does
             with visit.page.expect_download() as download:
                 visit.page.get_by_role("button", name="Download").click()
-            assert "familiar pictures" in download.value.path().read_text(encoding="utf-8")
+            assert "familiar images" in download.value.path().read_text(encoding="utf-8")
             assert visit.tells_nobody(match[2])
 
         own.get_by_role("button", name="Revoke").click()

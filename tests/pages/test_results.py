@@ -1,4 +1,4 @@
-"""The results page: what it says of each detector, and the pictures on which two of them differ."""
+"""The results page: what it says of each detector, and the images on which two of them differ."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def with_pictures(folder: Path, **extra) -> Path:
-    """A run whose sets lie beside it, with a picture for each row."""
+    """A run whose sets lie beside it, with an image for each row."""
     roots = {name: str(folder / "sets" / name) for name in ("id", "calibration", *SETS)}
     ood = {name: roots[name] for name in SETS}
     settings = {"id": roots["id"], "calibration": roots["calibration"], "ood": ood}
@@ -65,9 +65,9 @@ def test_three_curves_of_the_same_scores(home):
         assert len(drawn["data"]) == len(SETS)
         titles.add(drawn["layout"]["xaxis"]["title"]["text"])
     assert titles == {
-        "Share of strangers let through (FPR)",
-        "Share of strangers flagged (recall)",
-        "Share of familiar pictures let through (recall)",
+        "Share of unfamiliar images let through (FPR)",
+        "Share of unfamiliar images flagged (recall)",
+        "Share of familiar images let through (recall)",
     }
 
 
@@ -92,10 +92,12 @@ def test_who_wins_where_is_told_for_each_set(home):
     folder = write_run(home / "demo")
     app = opened("results")
     found = next(table.value for table in app.dataframe if "Best" in table.value.columns)
-    assert list(found["Strangers"]) == ["mean of the sets", *SETS]
+    assert list(found["Unfamiliar images"]) == ["mean of the sets", *SETS]
     rows = json.loads((folder / "metrics.json").read_text())["results"]
     for _, line in found.iterrows():
-        ood_set = "mean" if line["Strangers"] == "mean of the sets" else line["Strangers"]
+        ood_set = (
+            "mean" if line["Unfamiliar images"] == "mean of the sets" else line["Unfamiliar images"]
+        )
         honest = [r for r in rows if r["ood_set"] == ood_set and r["detector"] != "gsc-published"]
         assert (
             line["Best"] == min(honest, key=lambda row: (row["fpr95"], row["detector"]))["detector"]
@@ -127,7 +129,7 @@ def test_each_group_shows_its_own_pictures(home):
         app.radio(key="results_group").set_value(i).run()
         assert not app.exception
         assert len(app.get("image")) == len(group.rows)
-        assert ("There is no such picture" in words(app)) is not bool(group.count)
+        assert ("There is no such image" in words(app)) is not bool(group.count)
 
 
 def test_lost_pictures_and_lost_scores_are_sentences(home):
@@ -150,7 +152,7 @@ def test_detectors_that_agree_and_a_detector_alone(home):
     table["energy"] = 2 * table["gsc"]
     table.to_parquet(home / "demo/scores.parquet", index=False)
     app = opened("results", **OPEN)
-    assert "They agree on every picture" in words(app)
+    assert "They agree on every image" in words(app)
     write_run(home / "alone", detectors={"gsc": 1.0})
     app = opened("results", **OPEN, run="alone")
     assert not app.exception
@@ -203,9 +205,9 @@ def test_how_detectors_set_themselves_is_told_with_what_they_tried(home):
     assert not app.exception
     text = words(app)
     assert "gsc-auto chose: 5 % of the channels at layer4 by attribution, set to zero" in text
-    assert "of 100 stand-ins for strangers 24 pass, without the short-circuit 33" in text
+    assert "of 100 surrogate images 24 pass, without the short-circuit 33" in text
     assert "auto-ensemble took vra as its partner: of 2 detectors" in text
-    assert "Of 200 of the familiar calibration pictures 200 stand-ins were made" in text
+    assert "Of 200 of the familiar calibration images 200 surrogate images were made" in text
     assert "best of 32 ways" in text
     assert "96 fell behind" in text
     (table,) = (
@@ -251,7 +253,7 @@ def test_choices_that_are_damaged_are_a_sentence_and_hostile_names_stay_names(ho
 def test_what_it_rests_on_gives_accuracy_before_and_after(home):
     write_run(home / "demo")
     app = opened("results", **OPEN)
-    assert "Of 1,000 familiar pictures the classifier names 953 right" in words(app)
+    assert "Of 1,000 familiar images the classifier names 953 right" in words(app)
     assert "948 after gsc" in words(app)
     counts = next(table.value for table in app.dataframe if "scored" in table.value.columns)
     assert counts.loc["id", "scored"] == 200

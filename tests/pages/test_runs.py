@@ -137,7 +137,7 @@ def test_a_damaged_result_is_named_and_the_others_shown(home, written):
     app = opened("runs")
     assert not app.exception
     assert "damaged" in words(app)
-    assert "strangers would pass" in words(app)
+    assert "unfamiliar images would be accepted" in words(app)
 
 
 def test_delete_asks_first_and_then_forgets(home, written):

@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def counts(app: AppTest) -> tuple[int, int]:
-    """The two large numbers: familiar pictures and strangers that pass, of 1,000."""
+    """The two large numbers: familiar images and unfamiliar images that are accepted, of 1,000."""
     known, strange = (int(one.value.split()[0].replace(",", "")) for one in app.metric)
     return known, strange
 
@@ -69,7 +69,7 @@ def test_it_opens_at_the_default_with_true_counts(home):
     assert counts(app) == (round(1000 * known), round(1000 * strange))
     assert app.slider(key="threshold_value").value == pytest.approx(threshold)
     assert "Nobody has chosen" in words(app)
-    assert "50 calibration pictures promise" in words(app)
+    assert "50 calibration images promise" in words(app)
     assert KeepId.meaning in words(app)
 
 
@@ -86,7 +86,7 @@ def test_share_rule_and_slider_move_everything(home):
 
     app.button_group(key="threshold_rule").set_value("catch_ood").run()
     assert counts(app) == told("demo", "energy", CatchOod(share=0.7))
-    assert "one half of the strangers" in words(app)
+    assert "one half of the unfamiliar images" in words(app)
     assert CatchOod.meaning in words(app)
     assert KeepId.meaning not in words(app)
     app.button_group(key="threshold_rule").set_value("youden").run()
@@ -112,7 +112,7 @@ def test_what_strangers_cost_sets_the_threshold(home):
     assert not app.exception
     rule = Cost(miss=50, alarm=1, prevalence=0.03)
     assert counts(app) == told("demo", "energy", rule)
-    assert "Of 1,000 pictures with 30 strangers among them" in words(app)
+    assert "Of 1,000 images with 30 unfamiliar images among them" in words(app)
     assert "flagging nothing would cost 1,500, flagging everything 970." in words(app)
     app.button_group(key="threshold_rule").set_value("f1").run()
     assert counts(app) == told("demo", "energy", F1(prevalence=0.03))
@@ -146,9 +146,9 @@ def test_costs_that_no_threshold_serves_are_a_warning(home):
 @pytest.mark.slow
 def test_a_threshold_that_few_pictures_set_is_a_warning(home):
     write_run(home / "demo")
-    asked = {"threshold_rule": "Catch strangers", "threshold_share": "99.5"}
+    asked = {"threshold_rule": "Catch unfamiliar images", "threshold_share": "99.5"}
     app = opened("thresholds", run="demo", threshold_detector="energy", **asked)
-    assert "199 strangers of each set" in app.warning[0].value.replace("\\", "")
+    assert "199 unfamiliar images of each set" in app.warning[0].value.replace("\\", "")
     assert not app.button(key="threshold_save").disabled
 
 
@@ -156,7 +156,7 @@ def test_too_few_strangers_leave_the_other_rules(home):
     write_run(home / "demo", m=3)
     app = opened("thresholds", run="demo", threshold_rule="Widest gap")
     assert not app.exception
-    assert "too few pictures" in app.error[0].value
+    assert "too few images" in app.error[0].value
     app.button_group(key="threshold_rule").set_value("keep_id").run()
     assert not app.error
     assert counts(app)[0] > 0
@@ -172,14 +172,18 @@ def test_each_class_has_its_row_once_that_is_opened(home):
     table = app.dataframe[1].value
     found = decisions.effect_by_class(run, decisions.default(run))
     assert list(table["Seen as"]) == [one.name for one in found]
-    assert list(table["Strangers that pass"]) == [1000 * one.strangers.share for one in found]
+    assert list(table["Unfamiliar images that are accepted"]) == [
+        1000 * one.strangers.share for one in found
+    ]
     assert list(table["Familiar: tested"]) == [one.familiar.total for one in found]
 
 
 def test_refusing_says_what_it_gains(home):
     write_run(home / "demo")
     app = opened("thresholds", run="demo")
-    assert re.search(r"Of 1,000 familiar pictures that pass, \d+ are named rightly", words(app))
+    assert re.search(
+        r"Of 1,000 familiar images that are accepted, \d+ are classified correctly", words(app)
+    )
     curve = json.loads(drawn(app)[2])["data"]
     assert [line["name"] for line in curve][-1] == "This threshold"
 
@@ -191,7 +195,7 @@ def test_without_labels_there_is_nothing_to_gain_from_refusing(home):
     table.to_parquet(folder / "scores.parquet", index=False)
     app = opened("thresholds", run="demo")
     assert not app.exception
-    assert "takes familiar pictures with labels" in words(app)
+    assert "takes familiar images with labels" in words(app)
     assert len(drawn(app)) == 2
 
 
@@ -246,7 +250,7 @@ def test_too_few_calibration_pictures_is_a_warning(home):
     app = opened("thresholds", run="demo")
     app.slider(key="threshold_share").set_value(99.9).run()
     assert not app.exception
-    assert "999 calibration pictures and this run has 50" in words(app)
+    assert "999 calibration images and this run has 50" in words(app)
     assert app.button(key="threshold_save").disabled
     assert counts(app) == (1000, 1000)
 

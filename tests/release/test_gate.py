@@ -160,7 +160,7 @@ def test_a_paired_interval_at_the_ends():
     ("shares", "most"), [((0.02, 0.01), 0.999), ((0.2, 0.05), 0.965), ((0.4, 0.3), 0.965)]
 )
 def test_the_paired_interval_holds_what_it_promises(shares, most):
-    """Its exact coverage: every outcome of 60 pictures, weighed by its chance. Rare: held more."""
+    """Its exact coverage: every outcome of 60 images, weighed by its chance. Rare: held more."""
     n, (worse, better) = 60, shares
     outcomes = [(i, j) for i in range(n + 1) for j in range(n + 1 - i)]
     chance = multinomial(n, [worse, better, 1 - worse - better])
@@ -197,7 +197,8 @@ def test_a_perfect_auroc_is_not_certain(known, strangers, pairs):
 
 
 def test_the_bound_of_a_perfect_auroc_is_exact():
-    """The hardest case: familiar pictures alike, and strangers above them by the AUROC's chance."""
+    """The hardest case: familiar images alike, and unfamiliar images above them by the AUROC's
+    chance."""
     rng, k, draws = np.random.default_rng(1), 12, 20_000
     bound = intervals.not_surer_than_pairs(Interval(1.0, 1.0, 1.0), k, [k]).low
     parted = int((rng.random((draws, k)) < bound).all(axis=1).sum())
@@ -241,8 +242,8 @@ def test_every_figure_is_the_run_s_own(home):
     assert all(r.interval.low <= r.interval.value <= r.interval.high for r in verdict.rules)
     assert [r.rule for r in verdict.rules] == list(range(1, len(wanted) + 1))
     found = {r.title: r.outcome for r in verdict.rules}
-    assert found["Calibration pictures"] is Outcome.KEPT
-    assert found["Familiar pictures tested"] is Outcome.BROKEN
+    assert found["Calibration images"] is Outcome.KEPT
+    assert found["Familiar images tested"] is Outcome.BROKEN
     assert found["The detector points the wrong way · gsc-published"] is Outcome.BROKEN
 
 
@@ -353,7 +354,7 @@ def test_a_run_without_strangers_passes_nothing(home):
     found = judged(folder, text + rule("stranger_pictures", at_least=0)).rules
     assert {r.outcome for r in found} == {Outcome.UNSURE}
     assert len(found) == 5
-    assert all("no strangers" in r.because for r in found)
+    assert all("no unfamiliar images" in r.because for r in found)
 
 
 @given(st.integers(0, 200), st.integers(0, 1000))
@@ -409,8 +410,8 @@ def test_the_example_and_the_documentation_are_right(home):
         (rule("auroc", at_most=0.1), "auroc is good when high: give at_least"),
         (rule("fpr95", at_most=30), "at_most = 30, but fpr95 is a share from 0 to 1"),
         (rule("id_accuracy", at_least=-0.1), "a share from 0 to 1: write 0.3 for 30 %"),
-        (rule("familiar_pictures", at_least=0.5), "give a whole number of pictures"),
-        (rule("familiar_pictures", at_least=-5), "give a whole number of pictures"),
+        (rule("familiar_pictures", at_least=0.5), "give a whole number of images"),
+        (rule("familiar_pictures", at_least=-5), "give a whole number of images"),
         (rule("inverted", at_most=1), "give at_most = 0"),
         (rule("fpr95", atmost=1), 'unknown key "atmost": the keys are metric, detector, set,'),
         (rule("fpr95", at_most="0.3"), "has a wrong at_most: give a number"),
@@ -557,7 +558,7 @@ POLICY = (
 
 @pytest.fixture(scope="module")
 def audits(tmp_path_factory) -> Path:
-    """Two audits of the same pictures: of the trained classifier, and of one that never learned."""
+    """Two audits of the same images: of the trained classifier, and of one that never learned."""
     stage = write_stage(tmp_path_factory.mktemp("stage"))
     torch.manual_seed(3)
     untrained = Small().eval()
@@ -584,13 +585,14 @@ def test_the_good_model_passes_and_the_bad_one_fails(audits):
     bad = gsc("gate", audits / "bad", "--policy", policy)
     assert bad.code == 3, bad.out
     assert "This model breaks" in bad.out
-    assert "Familiar pictures named rightly" in bad.out
+    assert "Familiar images classified correctly" in bad.out
     assert not good.told
     assert not bad.told
 
 
 def test_too_few_pictures_are_neither(audits):
-    """80 pictures cannot show that 99 % are named rightly; a set that is not there, nothing."""
+    """80 images cannot show that 99 % are classified correctly; a set that is not there,
+    nothing."""
     for text in (rule("id_accuracy", at_least=0.99), rule("fpr95", at_most=1, set="faint")):
         (audits / "more.toml").write_text(text)
         ran = gsc("gate", audits / "good", "--policy", audits / "more.toml")

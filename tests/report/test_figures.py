@@ -133,7 +133,7 @@ def test_ends_of_the_scale_are_the_inner_edges_of_the_end_bars():
 def test_the_roc_is_drawn_to_scale_with_a_point_on_each_curve():
     """Sets of `decision` and `roc` are matched by name, whatever their order."""
     curves = {"b": 0.25, "a": 0.5}
-    familiar, passed = counted("Familiar pictures", 90), {"a": 81, "b": 66}
+    familiar, passed = counted("Familiar images", 90), {"a": 81, "b": 66}
     report = written_report(sets=("a", "b"), roc=tuple(roc_line(n, p) for n, p in curves.items()))
     report = report.model_copy(
         update={

@@ -70,7 +70,9 @@ def test_detectors_that_point_the_wrong_way_stand_last_whatever_they_measure(hom
     )
     found = report_of(run, decisions.default(run)).detectors
     assert [row.name for row in found] == ["msp", "energy"] == run.ranked()
-    assert found[0].fpr95.value > found[1].fpr95.value  # it does best, by these strangers alone
+    assert (
+        found[0].fpr95.value > found[1].fpr95.value
+    )  # it does best, by these unfamiliar images alone
 
 
 def test_the_end_labels_of_the_histogram_are_the_inner_edges_of_the_end_bars(home):
@@ -90,7 +92,7 @@ def test_the_end_labels_of_the_histogram_are_the_inner_edges_of_the_end_bars(hom
 
 
 def test_the_threshold_that_is_printed_judges_as_the_one_that_was_found(home):
-    """1.224 for 1.22396 would let another picture pass: the printed one is the very score."""
+    """1.224 for 1.22396 would let another image pass: the printed one is the very score."""
     run = Run.load(write_run(home / "demo", n=20_000))
     decision = decisions.decide(run, "energy", KeepId(share=0.9))
     said = re.search(r"threshold, <b>(.+?)</b>", to_html(report_of(run, decision, images=False)))
@@ -122,7 +124,9 @@ def test_it_says_what_the_run_says(home):
     assert report.decision.familiar.passed == np.sum(known <= decision.value)
     for one in report.decision.strangers:
         assert one.passed == np.sum(scores[one.name] <= decision.value)
-    said = re.search(r"Of 1,000 strangers, (\d+) would .* while (\d+) of 1,000", report.verdict)
+    said = re.search(
+        r"Of 1,000 unfamiliar images, (\d+) would .* while (\d+) of 1,000", report.verdict
+    )
     assert said is not None
     assert int(said[1]) == round(1000 * report.decision.strangers_share)
     assert int(said[2]) == round(1000 * np.mean(known <= decision.value))
@@ -154,10 +158,10 @@ def first_page(page: str) -> str:
 
 
 ORDER = (
-    "would pass unnoticed", "The limits of this audit", "What was tested",
+    "would be accepted unnoticed", "The limits of this audit", "What was tested",
     "The decision, in counts", "The release limits, one by one",
     "How far apart they are seen", "What every threshold would",
-    "What is gained by refusing", "Pictures that tell most", "Set by set, class by class",
+    "What is gained by refusing", "Images that tell most", "Set by set, class by class",
     "Every detector that was tried", "How it was done", "The words", "Where it comes from",
 )  # fmt: skip
 
@@ -219,7 +223,7 @@ def test_the_first_page_has_no_bare_acronym(home, rule, policy):
 
 def test_what_the_pattern_takes_for_an_acronym():
     assert ACRONYM.findall("an AUROC of 1, FPR95, OOD.") == ["AUROC", "FPR95", "OOD"]
-    assert not ACRONYM.findall("told apart (AUROC), ImageNet, A picture, I")
+    assert not ACRONYM.findall("told apart (AUROC), ImageNet, An image, I")
 
 
 @pytest.mark.parametrize(("at_most", "said"), [(1.0, "pass"), (0.0, "fail")])
@@ -239,7 +243,7 @@ def test_the_release_policy_speaks_first(home, at_most, said):
 
 
 def test_classes_and_refusing_are_counted_from_the_scores(home):
-    """Against a loop over the table, with a threshold that has no part in the test pictures."""
+    """Against a loop over the table, with a threshold that has no part in the test images."""
     folder = write_run(home / "demo")
     run, table = Run.load(folder), pd.read_parquet(folder / "scores.parquet")
     decision = decisions.decide(run, "energy", KeepId(share=0.8))
@@ -274,7 +278,7 @@ def test_a_threshold_set_with_strangers_is_counted_on_the_others(home):
         assert report.decision.halved == decision.halved
         drawn = [bars.shares for bars in report.histogram.strangers]
         drawn += [[x for x, _ in line.points] for line in report.roc]
-        for shares in drawn:  # parts of so many pictures, but for their rounding
+        for shares in drawn:  # parts of so many images, but for their rounding
             counts = np.multiply(shares, tested)
             np.testing.assert_allclose(counts, np.round(counts), atol=0.01)
         assert ("no part in setting it" in to_html(report)) == decision.halved
@@ -284,8 +288,8 @@ def test_what_a_costly_miss_leads_to_is_said(home):
     run = Run.load(write_run(home / "demo"))
     decision = decisions.decide(run, "energy", Cost(miss=2, alarm=1, prevalence=0.5))
     text = words_of(to_html(report_of(run, decision, images=False)))
-    assert "Of 1,000 pictures with 500 strangers among them, expect" in text
-    assert "a stranger that passes costs 2" in text
+    assert "Of 1,000 images with 500 unfamiliar images among them, expect" in text
+    assert "an unfamiliar image that is accepted costs 2" in text
     rare = decisions.decide(run, "energy", Cost(miss=2, alarm=1, prevalence=0.001))
     assert "this run has 50" in report_of(run, rare, images=False).decision.warning
 
@@ -319,7 +323,7 @@ def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):
     report = report_of(run, decisions.current(run), images=False)
     page = to_html(report)
     text = " ".join(Elements(page).text.split())
-    assert "no stranger was seen for it" in text
+    assert "no unfamiliar image was seen for it" in text
     assert f"5 % of the channels at {SET} by attribution" in text
     assert "24 pass, without the short-circuit 33" in text
     assert "auto-ensemble took vra" in text
@@ -340,7 +344,7 @@ def test_json_reads_back_as_the_same_report(home):
     document = json.loads(endless.model_dump_json(), parse_constant=pytest.fail)
     assert document["decision"]["value"] == "Infinity"
     assert Report.model_validate(document).decision.value == math.inf
-    assert "999 calibration pictures" in to_html(endless)
+    assert "999 calibration images" in to_html(endless)
 
 
 @pytest.mark.parametrize("images", [True, False])
@@ -356,7 +360,7 @@ def test_pictures_are_small_and_can_be_left_out(home, images):
     else:
         assert not urls
         assert not re.search(r"\d+/?&lt;img", page)  # no file names either
-        assert "Pictures were left out" in page
+        assert "Images were left out" in page
 
 
 def test_lost_pictures_and_no_folders_of_this_machine(home):
@@ -387,8 +391,8 @@ def test_limits_name_what_is_wrong(home):
     backwards = decisions.decide(run, "gsc-published", Youden())
     limits = " ".join(report_of(run, backwards).limits)
     assert "points the wrong way" in limits
-    assert "Only 1 kind of strangers" in limits
-    assert "smallest set (x) 20 pictures were tested" in limits  # half set the threshold
+    assert "Only 1 kind of unfamiliar images" in limits
+    assert "smallest set (x) 20 images were tested" in limits  # half set the threshold
     assert "left out: 2 that could not be read and 4 that were there twice" in limits
     assert "no labels" in limits
     assert "did best" not in limits

@@ -126,7 +126,7 @@ def test_one_half_of_the_strangers_sets_a_threshold_and_the_other_tests_it(home,
 
 
 def test_the_testing_half_never_moves_the_threshold(home):
-    """Whatever those pictures score, the threshold is the same; so is it in another row order."""
+    """Whatever those images score, the threshold is the same; so is it in another row order."""
     run = stored_run(home)
     path = run.path / "scores.parquet"
     table = pd.read_parquet(path)
@@ -145,7 +145,7 @@ def test_the_testing_half_never_moves_the_threshold(home):
 
 
 def test_a_picture_that_is_in_two_sets_never_sets_and_tests(home):
-    """One set is a part of another: its pictures lie in other halves of the larger one."""
+    """One set is a part of another: its images lie in other halves of the larger one."""
     run = stored_run(home, sets={"all": 1.0, "part": 1.0})
     path = run.path / "scores.parquet"
     table = pd.read_parquet(path)
@@ -168,7 +168,7 @@ def test_a_picture_that_is_in_two_sets_never_sets_and_tests(home):
 
 def test_too_few_strangers_to_part_is_one_sentence(home):
     run = stored_run(home, m=3)
-    with pytest.raises(GscError, match=r"too few pictures of its own \(3\).*keep a share of fam"):
+    with pytest.raises(GscError, match=r"too few images of its own \(3\).*keep a share of fam"):
         decisions.decide(run, "energy", Youden())
     assert decisions.decide(run, "energy", KeepId(share=0.9)).value < math.inf
 
@@ -200,9 +200,9 @@ def test_a_decision_of_before_the_halves_is_read_and_told_of_all_strangers(home)
     found = decisions.effect_of(run, stored)
     assert {one.total for one in found.strangers.values()} == {120}
     assert found.strangers["noise"].passed == np.sum(scores["noise"] <= 0.5)
-    assert "very strangers" in words.basis_sentence(run, stored, found)
+    assert "very unfamiliar images" in words.basis_sentence(run, stored, found)
     said = words.basis_sentence(run, decisions.decide(run, "energy", Youden()), found)
-    assert "one half of the strangers (180 pictures)" in said
+    assert "one half of the unfamiliar images (180 images)" in said
     assert "the other half (180)" in said
 
 
@@ -275,13 +275,15 @@ def test_refusing_in_words():
     right = np.arange(1000) >= 60
     scores = np.where(np.arange(1000) < 40, 1.0, 0.0)  # 40 of the 60 wrong ones are flagged
     said = outcomes.refusing_sentence(selective(right, scores, 0.5))
-    assert "pass, 979 are named rightly (95 % interval 968 to 987), instead of 940" in said
+    assert "pass, 979 are classified correctly (95 % interval 968 to 987), instead of 940" in said
     assert "40 of 1,000 are flagged" in said
     nothing = outcomes.refusing_sentence(selective(right, scores, 1.0))
-    assert "940 are named rightly" in nothing
+    assert "940 are classified correctly" in nothing
     assert "as many as when none is flagged; 0 of 1,000" in nothing
     random = outcomes.area_sentence(selective(right, np.zeros(1000), 0))
-    assert "60 of 1,000 that pass named wrongly; flagging at random leaves 60." in random
+    assert (
+        "60 of 1,000 that are accepted classified wrongly; flagging at random leaves 60." in random
+    )
     few = selective(np.ones(80), np.arange(80) >= 49, 0.5)  # 612.5 and 387.5 of 1,000
     assert "388 of 1,000 are flagged" in outcomes.refusing_sentence(few)
     assert "388 are flagged" in words.familiar_sentence(effect_of((49, 80)))
@@ -291,15 +293,17 @@ def test_what_a_rule_with_prevalence_leads_to():
     found = effect_of((950, 1000), a=(200, 1000), b=(400, 1000))
     (alarms,) = F1(prevalence=0.1).outcomes(found)
     assert alarms == (
-        "Of 1,000 pictures with 100 strangers among them, expect 70 strangers and 45 familiar "
-        "pictures to be flagged, and 30 strangers to pass."
+        "Of 1,000 images with 100 unfamiliar images among them, expect 70 unfamiliar images and "
+        "45 familiar "
+        "images to be flagged, and 30 unfamiliar images to be accepted."
     )
     rare = Cost(miss=10, alarm=2, prevalence=0.0001)
     alarms, costs = rare.outcomes(found)
-    assert alarms.startswith("Of 100,000 pictures with 10 strangers among them, expect 7 ")
+    assert alarms.startswith("Of 100,000 images with 10 unfamiliar images among them, expect 7 ")
     # 3 missed at 10 and 5 % of 99,990 at 2
     assert costs == (
-        "That costs 10,029, where a stranger that passes costs 10 and a familiar picture flagged "
+        "That costs 10,029, where an unfamiliar image that is accepted costs 10 and a familiar "
+        "image flagged "
         "2; flagging nothing would cost 100, flagging everything 199,980."
     )
     assert KeepId(share=0.9).outcomes(found) == ()
@@ -308,11 +312,11 @@ def test_what_a_rule_with_prevalence_leads_to():
 @pytest.mark.parametrize(
     ("prevalence", "said"),
     [
-        (0.5, "Of 1,000 pictures with 500 strangers"),
-        (0.01, "Of 1,000 pictures with 10 strangers"),
-        (0.0015, "Of 10,000 pictures with 15 strangers"),
-        (0.001, "Of 10,000 pictures with 10 strangers"),
-        (0.0001, "Of 100,000 pictures with 10 strangers"),
+        (0.5, "Of 1,000 images with 500 unfamiliar images"),
+        (0.01, "Of 1,000 images with 10 unfamiliar images"),
+        (0.0015, "Of 10,000 images with 15 unfamiliar images"),
+        (0.001, "Of 10,000 images with 10 unfamiliar images"),
+        (0.0001, "Of 100,000 images with 10 unfamiliar images"),
     ],
 )
 def test_a_stream_is_long_enough_to_count_its_strangers(prevalence, said):
@@ -325,35 +329,40 @@ def test_one_stranger_is_one_and_half_a_stranger_is_not_none():
         found = effect_of((999, 1000), a=(passed, of))
         return F1(prevalence=0.01).outcomes(found)[0]
 
-    assert "expect 9 strangers and 1 familiar picture to be flagged" in alarms(1, 10)
-    assert alarms(1, 10).endswith("and 1 stranger to pass.")
-    assert alarms(1, 20).endswith("and fewer than 1 stranger to pass.")  # 0.5
-    assert alarms(0, 20).endswith("and 0 strangers to pass.")
+    assert "expect 9 unfamiliar images and 1 familiar image to be flagged" in alarms(1, 10)
+    assert alarms(1, 10).endswith("and 1 unfamiliar image to be accepted.")
+    assert alarms(1, 20).endswith("and fewer than 1 unfamiliar image to be accepted.")  # 0.5
+    assert alarms(0, 20).endswith("and 0 unfamiliar images to be accepted.")
 
 
 def test_no_price_or_share_is_said_with_an_exponent_or_rounded_to_all():
     cheap = Cost(miss=1e-6, alarm=1, prevalence=0.01)
     text = cheap.outcomes(effect_of((10, 10), a=(1, 2)))[1]
-    assert text.startswith("That costs 0.000005, where a stranger that passes costs 0.000001 and a")
+    assert text.startswith(
+        "That costs 0.000005, where an unfamiliar image that is accepted costs 0.000001 and a"
+    )
     assert (
-        "a stranger that passes being 1,000,000 times as bad as"
+        "an unfamiliar image that is accepted being 1,000,000 times as bad as"
         in Cost(miss=1e6, alarm=1, prevalence=0.01).words()
     )
-    assert "a familiar picture flagged being 1,000,000 times as bad as a stranger that passes" in (
-        cheap.words()
+    assert (
+        "a familiar image flagged being 1,000,000 times as bad as an unfamiliar image that is "
+        "accepted" in (cheap.words())
     )
-    assert KeepId(share=0.99999).words() == "keep 99.999 % of familiar pictures"
+    assert KeepId(share=0.99999).words() == "keep 99.999 % of familiar images"
 
 
 def test_every_rule_has_its_words():
     said = {
-        "keep 95 % of familiar pictures": KeepId(share=0.95),
-        "catch 99.9 % of strangers": CatchOod(share=0.999),
-        "widest gap between familiar pictures and strangers": Youden(),
-        "best balance of strangers caught and alarms that are right (F1), expecting 1 stranger in "
-        "1,000 pictures": F1(prevalence=0.001),
-        "least cost, a stranger that passes being 2.5 times as bad as a familiar picture flagged, "
-        "expecting 10 strangers in 1,000 pictures": Cost(miss=5, alarm=2, prevalence=0.01),
+        "keep 95 % of familiar images": KeepId(share=0.95),
+        "catch 99.9 % of unfamiliar images": CatchOod(share=0.999),
+        "widest gap between familiar images and unfamiliar images": Youden(),
+        "best balance of unfamiliar images caught and alarms that are right (F1), expecting 1 "
+        "unfamiliar image in "
+        "1,000 images": F1(prevalence=0.001),
+        "least cost, an unfamiliar image that is accepted being 2.5 times as bad as a familiar "
+        "image flagged, "
+        "expecting 10 unfamiliar images in 1,000 images": Cost(miss=5, alarm=2, prevalence=0.01),
         "set by hand": Typed(value=1),
     }
     for text, rule in said.items():
@@ -368,7 +377,7 @@ def test_no_threshold_serves_some_costs(home):
     dear = Cost(miss=1e9, alarm=1e-9, prevalence=0.999)
     for detector, rule, value, said in (
         ("gsc-published", cheap, math.inf, "nothing"),
-        ("gsc-published", dear, -math.inf, "every picture"),
+        ("gsc-published", dear, -math.inf, "every image"),
     ):
         made = decisions.decide(run, detector, rule)
         assert made.value == value
@@ -381,7 +390,7 @@ def test_no_threshold_serves_some_costs(home):
 
 
 def test_a_threshold_on_too_few_pictures_is_doubted(home):
-    run = stored_run(home)  # 50 to calibrate, 60 strangers of each set to set it with
+    run = stored_run(home)  # 50 to calibrate, 60 unfamiliar images of each set to set it with
 
     def doubt(rule):
         return doubts.rough(run, decisions.decide(run, "energy", rule))
@@ -389,16 +398,16 @@ def test_a_threshold_on_too_few_pictures_is_doubted(home):
     assert doubt(KeepId(share=0.9)) is None
     assert doubt(Youden()) is None
     assert doubt(CatchOod(share=0.98)) is None  # 49 are enough
-    assert "takes 99 strangers of each set" in doubt(CatchOod(share=0.99))
-    assert doubt(F1(prevalence=0.02)) is None  # 49 familiar ones for each stranger
-    assert "takes 99 calibration pictures, and this run has 50" in doubt(F1(prevalence=0.01))
+    assert "takes 99 unfamiliar images of each set" in doubt(CatchOod(share=0.99))
+    assert doubt(F1(prevalence=0.02)) is None  # 49 familiar ones for each unfamiliar image
+    assert "takes 99 calibration images, and this run has 50" in doubt(F1(prevalence=0.01))
     assert doubt(Cost(miss=10, alarm=1, prevalence=0.01)) is None
-    assert "90 strangers of each set" in doubt(Cost(miss=10, alarm=1, prevalence=0.9))
+    assert "90 unfamiliar images of each set" in doubt(Cost(miss=10, alarm=1, prevalence=0.9))
     assert doubt(Typed(value=0)) is None
-    assert "None of the 50 calibration pictures" in doubt(Typed(value=99))
+    assert "None of the 50 calibration images" in doubt(Typed(value=99))
     few = stored_run(home, "few", m=20)
     said = doubts.rough(few, decisions.decide(few, "energy", Youden()))
-    assert "20 strangers of each set to set it with, and unseen-signs has 10" in said
+    assert "20 unfamiliar images of each set to set it with, and unseen-signs has 10" in said
 
 
 def test_a_detector_that_the_run_has_not_is_one_sentence(home):
@@ -453,15 +462,18 @@ def effect_of(known: tuple[int, int], **strangers: tuple[int, int]) -> Effect:
 def test_counts_are_said_of_1000():
     found = effect_of((951, 1000), textures=(312, 1000))
     assert words.familiar_sentence(found) == (
-        "Of 1,000 familiar pictures 951 pass (95 % interval 900 to 970) and 49 are flagged."
+        "Of 1,000 familiar images 951 pass (95 % interval 900 to 970) and 49 are flagged."
     )
-    assert "1,000 strangers from textures 312 would pass" in words.strangers_sentence(found)
+    assert (
+        "1,000 unfamiliar images from textures 312 would be accepted"
+        in words.strangers_sentence(found)
+    )
     found = effect_of((951, 1000), a=(1, 10), b=(5, 10), c=(3, 10))
     said = words.strangers_sentence(found)
-    assert "300 would pass, the mean of 3 sets" in said
+    assert "300 would be accepted, the mean of 3 sets" in said
     assert "fewest from a (100), most from b (500)" in said
     said = words.strangers_sentence(effect_of((951, 1000), a=(0, 10), b=(0, 20)))
-    assert said == "Of 1,000 strangers 0 would pass, the same from each of 2 sets."
+    assert said == "Of 1,000 unfamiliar images 0 would be accepted, the same from each of 2 sets."
 
 
 @pytest.mark.parametrize(
@@ -511,13 +523,13 @@ def basis(run: Run, known: tuple[int, int], detector="msp", rule=KEEP_90) -> str
 def test_what_was_promised_stands_beside_what_was_shown(home):
     run = stored_run(home)
     said = basis(run, (903, 1000))
-    assert "The 50 calibration pictures" in said
+    assert "The 50 calibration images" in said
     assert "at least 900 of 1,000" in said  # nothing of MSP is learned: exact
     assert "showed 903: the promise holds" in said
     assert "showed 700, fewer than that" in basis(run, (700, 1000))
     assert "Either chance was unusual" in basis(run, (700, 1000))
     assert "more than that" in basis(run, (1000, 1000))
-    assert "very strangers" in basis(run, (900, 1000), rule=Youden())
+    assert "very unfamiliar images" in basis(run, (900, 1000), rule=Youden())
     assert "by hand" in basis(run, (900, 1000), rule=Typed(value=1.0))
 
 
@@ -545,7 +557,7 @@ def test_the_band_and_the_verdict_never_contradict_each_other_when_rounded(home)
 def test_too_few_calibration_pictures_are_told():
     warned = words.shortage(KeepId(share=0.999), 200)
     assert warned is not None
-    assert "999 calibration pictures" in warned
+    assert "999 calibration images" in warned
     assert "has 200" in warned
     assert words.shortage(KeepId(share=0.95), 19) is None
     assert words.shortage(KeepId(share=0.95), 18) is not None

@@ -1,4 +1,4 @@
-"""A run's rows as pictures: their order, their files, and nothing outside their folders."""
+"""A run's rows as images: their order, their files, and nothing outside their folders."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def run(tmp_path_factory) -> Run:
 
 @pytest.fixture
 def placed(tmp_path) -> Run:
-    """A run whose sets came from a folder, a ZIP and a single picture."""
+    """A run whose sets came from a folder, a ZIP and a single image."""
     for folder in ("id/stop", "run/unpacked/" + "böse/../x".encode().hex(), "run/unpacked/id"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "id/stop/a.png").write_bytes(b"a")
@@ -258,7 +258,7 @@ def test_the_demo_settings_name_every_role(tmp_path):
     [(0, "0 %"), (0.2, "less than 1 %"), (87.6, "88 %"), (99.8, "more than 99 %"), (100, "100 %")],
 )
 def test_a_place_is_not_rounded_to_all_or_none(percentile, said):
-    """One of 480 familiar pictures scores higher: that is not 100 %."""
+    """One of 480 familiar images scores higher: that is not 100 %."""
     assert Place(detector="x", score=0, percentile=percentile, threshold=None).share_below == said
 
 

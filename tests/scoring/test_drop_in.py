@@ -1,4 +1,4 @@
-"""Our detectors in pytorch-ood's loops, against the audit's own scorer on the same pictures.
+"""Our detectors in pytorch-ood's loops, against the audit's own scorer on the same images.
 
 The classifier is `small_classifier`'s; a tensor value v is the pixel (v + 0.5) / 3.
 """
@@ -50,7 +50,7 @@ def pixels_of(images: Tensor) -> Tensor:
 
 
 def seen(images: Tensor) -> Tensor:
-    """What the network sees of these images once they were 8-bit pictures."""
+    """What the network sees of these images once they were 8-bit images."""
     return PREPROCESSING.normalise(pixels_of(images))
 
 
@@ -67,7 +67,7 @@ class Sets:
 
 @pytest.fixture(scope="module")
 def sets() -> Sets:
-    """Images to fit on, with strangers among them that must be left out."""
+    """Images to fit on, with unfamiliar images among them that must be left out."""
     images, labels = pictures(240, seed=2)
     order = torch.randperm(270, generator=torch.Generator().manual_seed(1))
     mixed = seen(torch.cat([images, strangers(30, seed=8)]))[order]
@@ -84,7 +84,7 @@ def ours(name: str = "gsc", **knobs: object) -> PytorchOodDetector:
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory, sets: Sets) -> tuple[Scorer, Scores]:
-    """The audit's scorer, calibrated on files with the pictures of `sets.fit`, and its scores."""
+    """The audit's scorer, calibrated on files with the images of `sets.fit`, and its scores."""
     folder: Path = tmp_path_factory.mktemp("calibration")
     images, labels = pictures(240, seed=2)
     for at, picture in enumerate(pixels_of(images).permute(0, 2, 3, 1).numpy()):
@@ -156,7 +156,7 @@ def test_what_learns_nothing_scores_unfitted_as_fitted(name: str, sets: Sets) ->
 
 
 class InMemory(Benchmark):
-    """Two sets of strangers against the familiar images."""
+    """Two sets of unfamiliar images against the familiar images."""
 
     def __init__(self, sets: Sets) -> None:
         self.ood_names = ["noise", "dark"]
@@ -411,7 +411,8 @@ def patterns(n: int, seed: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(
     ("knobs", "turned"),
     [
-        # nothing is left of the predicted logit: it drops by itself, and falls to strangers' level
+        # nothing is left of the predicted logit: it drops by itself, and falls to unfamiliar
+        # images' level
         ({"share": 1.0, "reading": "drop", "confidence": "logit"}, True),
         ({"share": 0.0, "reading": "residual_logit"}, False),
     ],
@@ -437,7 +438,7 @@ def test_without_preprocessing_the_direction_and_scores_are_the_same(sets: Sets)
 
 
 def test_colours_are_the_pictures_again() -> None:
-    """Any 8-bit picture comes back whole, with the preprocessing and without."""
+    """Any 8-bit image comes back whole, with the preprocessing and without."""
     pixels = torch.randint(256, (5, 3, 9, 9), dtype=torch.uint8)
     pixels[0, :, 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)  # both ends in each channel
     for preprocessing in (Preprocessing(), PREPROCESSING):
@@ -470,7 +471,7 @@ def test_surrogates_of_tensors_are_made_by_the_same_kinds() -> None:
         share = ((mixed - b) * (a - b)).sum() / (a - b).square().sum()
         assert 0.39 < share < 0.61
         torch.testing.assert_close(mixed, b + share * (a - b), rtol=0, atol=1)
-    with pytest.raises(ImageError, match="two pictures"):
+    with pytest.raises(ImageError, match="two images"):
         surrogates_of_tensor(pixels[:1])
     assert len(surrogates_of_tensor(pixels[:1], SURROGATES[:3])) == 3
 

@@ -213,7 +213,7 @@ def test_an_audit_ends_without_those_that_fail(
     assert log.count("Traceback") == len(FAULTY) - 1
     assert 'raise ValueError("a line' in log and "in _fails_on_a_part" in log
     phases = ("scoring id, 0 of 541", "scoring noise", "fitting the detectors", "measuring")
-    for phase in ("opening the model", "reading the pictures", *phases):
+    for phase in ("opening the model", "reading the images", *phases):
         assert log.count(f"Z {phase}") == 1
 
     print_result(document, out)
@@ -459,7 +459,7 @@ def test_a_reopened_audit_goes_on_without_who_fails_now(
         assert audit.score(picture) == {"knn": right["knn"]}
         with pytest.raises(SpecError, match=r"^gsc failed: RuntimeError: never, our fault.*\.$"):
             audit.explain(picture)
-    assert audit.score(picture) == right, "a failure is that of one picture"
+    assert audit.score(picture) == right, "a failure is that of one image"
     assert "RuntimeError: nor now" in log_of(folder)
 
 

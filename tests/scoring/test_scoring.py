@@ -50,7 +50,7 @@ WITH_THIS_FILE = os.pathsep.join([IMPORTABLE, str(Path(__file__).parent)])
 
 
 class Counting(Preprocessing):
-    """The real preprocessing, that counts the pictures decoded for it, by how they look."""
+    """The real preprocessing, that counts the images decoded for it, by how they look."""
 
     _made: list[int] = PrivateAttr(default_factory=list)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -84,7 +84,7 @@ def write(folder: Path, images: Tensor) -> ImageSet:
 
 
 def pixels_of(images: Sequence[ImageFile]) -> Tensor:
-    """What the network sees, read with Pillow alone: 12×12 pictures are neither resized nor cut."""
+    """What the network sees, read with Pillow alone: 12×12 images are neither resized nor cut."""
     arrays = [np.asarray(Image.open(image.path).convert("RGB")) for image in images]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
@@ -140,7 +140,7 @@ def test_batches_keep_the_order_and_the_pixels(
 
 
 def broken_among(some: Sequence[ImageFile], folder: Path, at: Sequence[int]) -> list[ImageFile]:
-    """The pictures, some of them cut off in the middle of their pixels."""
+    """The images, some of them cut off in the middle of their pixels."""
     folder.mkdir()
     files = list(some)
     for i in at:
@@ -343,13 +343,13 @@ def test_no_room_for_a_single_image_is_an_error(small: World, some: Sequence[Ima
 
 @dataclass(eq=False)
 class Moody(Detector):
-    """Its score is no number on the pictures whose first logit is beyond `limit`."""
+    """Its score is no number on the images whose first logit is beyond `limit`."""
 
     limit: float = 0.0
 
     name: ClassVar[str] = "moody"
     title: ClassVar[str] = "Moody"
-    about: ClassVar[str] = "Fails on some pictures."
+    about: ClassVar[str] = "Fails on some images."
 
     def score(self, batch: Representation) -> Tensor:
         first = batch.logits[:, 0]

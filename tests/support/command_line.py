@@ -12,7 +12,7 @@ from small_audit import PREPROCESS
 from gsc_core.cli.app import main
 
 PROGRESS = re.compile(
-    r"(opening the model|reading the pictures|fitting the detectors|measuring|drawing road signs|"
+    r"(opening the model|reading the images|fitting the detectors|measuring|drawing road signs|"
     r"choosing the short-circuit|calibrating|scoring .+)( \d+/\d+)?"
 )
 

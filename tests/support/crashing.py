@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def _number(path: Path) -> Tensor:
-    """A stand-in for pixels, `[3,4,4]`: the number an image is named by."""
+    """A surrogate image for pixels, `[3,4,4]`: the number an image is named by."""
     return torch.full((3, 4, 4), int(path.stem), dtype=torch.uint8)
 
 

@@ -1,4 +1,4 @@
-"""A workspace with the small classifier and its pictures, added as the app adds them."""
+"""A workspace with the small classifier and its images, added as the app adds them."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The small classifier and its pictures as files, for tests of whole audits and of the program."""
+"""The small classifier and its images as files, for tests of whole audits and of the program."""
 
 from pathlib import Path
 
@@ -38,17 +38,17 @@ def write_pictures(folder: Path, images: Tensor, labels: Tensor | None = None) -
 
 
 def known(folder: Path, n: int, seed: int) -> Path:
-    """`n` pictures the classifier knows, a folder for each class."""
+    """`n` images the classifier knows, a folder for each class."""
     return write_pictures(folder, *pictures(n, seed))
 
 
 def strange(folder: Path, n: int, seed: int) -> Path:
-    """`n` pictures of dark noise."""
+    """`n` images of dark noise."""
     return write_pictures(folder, strangers(n, seed))
 
 
 def faint(folder: Path, n: int, seed: int) -> Path:
-    """`n` known pictures too faint to be sure of: harder than noise."""
+    """`n` known images too faint to be sure of: harder than noise."""
     images, _ = pictures(n, seed)
     return write_pictures(folder, 0.45 * images + 0.55 * strangers(n, seed + 1))
 
@@ -65,6 +65,6 @@ def write_stage(folder: Path) -> Path:
 
 
 def read_with_pillow(path: Path) -> Tensor:
-    """One picture as the classifier wants it, `[1,3,12,12]`, read with Pillow alone."""
+    """One image as the classifier wants it, `[1,3,12,12]`, read with Pillow alone."""
     pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255
     return torch.from_numpy((pixels - MEAN) / STD).float().permute(2, 0, 1)[None]

@@ -1,4 +1,4 @@
-"""A real, small classifier with pictures it knows and pictures it does not, for detector tests."""
+"""A real, small classifier with images it knows and images it does not, for detector tests."""
 
 import math
 from copy import copy
@@ -48,7 +48,7 @@ class Convolutional(nn.Module):
 
 
 class Flat(nn.Module):
-    """One linear map of the pixels: the pooled feature is the picture, and no layer can be cut."""
+    """One linear map of the pixels: the pooled feature is the image, and no layer can be cut."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Flat(nn.Module):
 
 
 def pictures(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """`n` pictures `[n,3,12,12]` of a coloured patch in one of four corners; its corner."""
+    """`n` images `[n,3,12,12]` of a coloured patch in one of four corners; its corner."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % CLASSES
     images = 0.15 * torch.randn(n, 3, 12, 12, generator=generator)
@@ -73,7 +73,7 @@ def pictures(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def strangers(n: int, seed: int) -> Tensor:
-    """Pictures `[n,3,12,12]` of nothing that the classifier knows: dark noise."""
+    """Images `[n,3,12,12]` of nothing that the classifier knows: dark noise."""
     generator = torch.Generator().manual_seed(seed)
     tint = 0.05 * torch.rand(n, 3, 1, 1, generator=generator)
     return tint + 0.15 * torch.randn(n, 3, 12, 12, generator=generator)
@@ -107,7 +107,8 @@ def flat(weight: Tensor, bias: Tensor, ours: Tensor, theirs: Tensor) -> Calibrat
 def planted(n: int = 256, seed: int = 0) -> Calibration:
     """A world in which one short-circuit of all tells surrogate outliers, and all others fail.
 
-    Five heavy weights pretend: they lift the strangers' logit to where the familiar images' is by
+    Five heavy weights pretend: they lift the unfamiliar images' logit to where the familiar
+    images' is by
     four honest weights. The five must go and the four must stay: 1 % of 432 by the gradient, set
     to zero. A few familiar images have the five as well, so truncation leaves them. The other
     features are strong and count for nothing, which misleads a ranking by activation.

@@ -63,7 +63,7 @@ def write_run(
 
 
 def tried(layer, fpr95, auroc, *, capped=True, share=0.05) -> dict:
-    """What `metrics.json` has of one way to cut that was tried on stand-ins."""
+    """What `metrics.json` has of one way to cut that was tried on surrogate images."""
     cut = {"layer": layer, "granularity": "element", "ranking": "gradient", "share": 0.0}
     if layer == "split":
         cut |= {"granularity": "channel", "ranking": "attribution", "share": share}

@@ -21,7 +21,7 @@ CHANNELS = tuple(
 
 
 def data_url(size: tuple[int, int] = (40, 30), colour: str = "teal", kind: str = "jpeg") -> str:
-    """A small picture."""
+    """A small image."""
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, kind.upper())
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -95,9 +95,9 @@ def picture(
 
 def groups(pictures: int = 4, **about: object) -> tuple[model.PictureGroup, ...]:
     titles = (
-        "Strangers that look most familiar",
-        "Familiar pictures that look strangest",
-        "Strangers that stand out most",
+        "Unfamiliar images that look most familiar",
+        "Familiar images that look strangest",
+        "Unfamiliar images that stand out most",
     )
     row = tuple(picture(**about) for _ in range(pictures))
     return tuple(model.PictureGroup(title=title, pictures=row) for title in titles)
@@ -108,7 +108,7 @@ GATE = model.Gate(
     sentence="This model may not be released: 1 of 2 agreed limits is broken.",
     rules=(
         model.GateRule(
-            title="Strangers of noise that pass",
+            title="Unfamiliar images of noise that are accepted",
             limit="at most 100 of 1,000",
             figure="310 of 1,000 (260 to 360)",
             outcome="fail",
@@ -139,18 +139,18 @@ def written_report(
         detector=detectors[0],
         title="Energy",
         about="It adds up how loudly all classes answer.",
-        rule="keep 95 % of familiar pictures",
+        rule="keep 95 % of familiar images",
         value=0.47,
         chosen=None,
         halved=False,
         calibration=500,
-        familiar=counted("Familiar pictures", 95),
+        familiar=counted("Familiar images", 95),
         strangers=tuple(counted(name, 30 + i % 40) for i, name in enumerate(sets)),
         strangers_share=0.305,
         sentences=(
-            "Of 1,000 familiar pictures 950 pass (95 % interval 900 to 1,000) and 50 are flagged.",
-            "Of 1,000 strangers 305 would pass.",
-            "The 500 calibration pictures promise that at least 950 of 1,000 pass.",
+            "Of 1,000 familiar images 950 pass (95 % interval 900 to 1,000) and 50 are flagged.",
+            "Of 1,000 unfamiliar images 305 would be accepted.",
+            "The 500 calibration images promise that at least 950 of 1,000 pass.",
         ),
         warning=None,
     )
@@ -159,8 +159,8 @@ def written_report(
         title="Road signs",
         subject="Road signs: a network with 12 classes",
         made=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        verdict="305 of 1,000 strangers would pass unnoticed.",
-        limits=("Only 2 kinds of strangers were tried.", "The smallest set has 40 pictures."),
+        verdict="305 of 1,000 unfamiliar images would be accepted unnoticed.",
+        limits=("Only 2 kinds of unfamiliar images were tried.", "The smallest set has 40 images."),
         gate=GATE,
         decision=decision,
         by_set=tuple(
@@ -188,7 +188,7 @@ def written_report(
         histogram=model.Histogram(
             low=-1.0,
             high=2.0,
-            familiar=bars("Familiar pictures", 0.35),
+            familiar=bars("Familiar images", 0.35),
             strangers=tuple(bars(name, 0.6) for name in drawn),
         ),
         roc=tuple(roc_line(name, 0.2) for name in drawn),
@@ -202,6 +202,6 @@ def written_report(
         ),
         settings={"seed": 0, "class_names": list(classes)},
         provenance={"model_sha256": "ab" * 32, "finished": "2026-01-02", "seconds": 75.0},
-        glossary=(model.Term(word="Stranger (OOD)", meaning="A picture of another kind."),),
+        glossary=(model.Term(word="Stranger (OOD)", meaning="An image of another kind."),),
     )  # fmt: skip
     return report.model_copy(update=changed)

@@ -113,9 +113,9 @@ def test_a_specification_from_records():
 @pytest.mark.parametrize(
     ("strangers", "changes", "sentence"),
     [
-        (["a", "b", "a"], {}, r'Two of the chosen sets of strangers are named "a": rename'),
+        (["a", "b", "a"], {}, r'Two of the chosen sets of unfamiliar images are named "a": rename'),
         (["mean"], {}, "cannot be named 'mean'.*rename the set"),
-        ([], {}, "at least one set of strangers"),
+        ([], {}, "at least one set of unfamiliar images"),
         (["a"], {"detectors": ()}, "at least one detector"),
         (["a"], {"detectors": [DetectorSpec(name="gsc", settings={"share": 2})]}, "at most 1"),
         (["a"], {"calibration": 1.5}, "calibration cannot be 1.5"),
@@ -137,7 +137,7 @@ def test_what_cannot_be_audited_is_one_sentence(strangers, changes, sentence):
 def test_pictures_are_counted_once_whether_they_calibrate_or_are_judged():
     share = Workload.of(500, [300, 200], 0.5)
     assert (share.calibration, share.test, share.ood_sets) == (250, 750, 2)
-    assert share.total == 1000 + 250  # as many stand-ins as there are calibration pictures
+    assert share.total == 1000 + 250  # as many surrogate images as there are calibration images
     other = Workload.of(500, [300], 4000)
     assert (other.calibration, other.test) == (4000, 800)
     assert other.total == 4800 + 256  # at most so many
@@ -386,6 +386,6 @@ def test_the_demo_runs_from_nothing_with_an_answer(home):
     (entry,) = history()
     said = verdict(entry)
     assert said is not None
-    assert "of 1,000 strangers would pass" in (said.answer or "")
+    assert "of 1,000 unfamiliar images would be accepted" in (said.answer or "")
     spec = json.loads((home / "runs" / "demo" / "spec.json").read_text())
     assert {each.folder for each in imagesets.list_sets("ood")} == set(spec["ood"].values())

@@ -1,4 +1,4 @@
-"""Explanations and tried pictures as the app asks for them: jobs, files, and what is read back."""
+"""Explanations and tried images as the app asks for them: jobs, files, and what is read back."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def a_row(table: pd.DataFrame, set_name: str, n: int = 3) -> int:
     return int(table.index[table["set"] == set_name][n])
 
 
-# --- a picture of the run ----------------------------------------------------------------------
+# --- an image of the run ----------------------------------------------------------------------
 
 
 def test_an_explanation_is_asked_for_once_and_found_again(
@@ -104,7 +104,7 @@ def test_its_pictures(folder: Path, table: pd.DataFrame) -> None:
 
 
 def test_places_by_counting(table: pd.DataFrame, folder: Path) -> None:
-    """Percentiles among the tested familiar pictures; thresholds from the calibration ones."""
+    """Percentiles among the tested familiar images; thresholds from the calibration ones."""
     row = a_row(table, "noise")
     found = explained(row)
     assert [place.detector for place in found.places] == list(NAMES)
@@ -129,7 +129,7 @@ def test_near_pictures_are_rows_of_the_calibration(table: pd.DataFrame, folder: 
     for near in found.nearest:
         assert table.loc[near.row, "role"] == "calibration"
         assert table.loc[near.row, "file"] == near.file
-    # of the same class as the picture, nearly all
+    # of the same class as the image, nearly all
     label = table.loc[a_row(table, "id"), "label"]
     assert np.mean([table.loc[near.row, "label"] == label for near in found.nearest]) > 0.7
 
@@ -190,7 +190,7 @@ def test_a_job_that_is_stopped_leaves_nothing(table: pd.DataFrame, folder: Path)
     assert job is not None
 
     def stop(progress: Progress) -> None:
-        if progress.phase == "looking at the picture":
+        if progress.phase == "looking at the image":
             raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -234,7 +234,7 @@ def test_what_is_not_there_is_one_sentence(table: pd.DataFrame, folder: Path) ->
     for row in (-1, len(table)):
         with pytest.raises(GscError, match="choose one from the gallery"):
             explanations.ask(RUN, row, "gsc")
-    with pytest.raises(GscError, match="energy explains no picture here: choose gsc"):
+    with pytest.raises(GscError, match="energy explains no image here: choose gsc"):
         explanations.ask(RUN, 0, "energy")
     with pytest.raises(GscError, match="no result for the run"):
         explanations.ask("another", 0, "gsc")
@@ -285,7 +285,7 @@ def test_a_network_that_cannot_be_cut_is_judged_and_not_explained(folder: Path, 
     assert [place.detector for place in found.places] == ["energy"]
 
 
-# --- a picture that a person tries ---------------------------------------------------------------
+# --- an image that a person tries ---------------------------------------------------------------
 
 
 def tried(picture: bytes, name: str = "mine.png") -> explanations.Tried:
@@ -351,7 +351,7 @@ def test_too_few_to_keep_so_many_flags_nothing(folder: Path, made: Path) -> None
     ("data", "sentence"),
     [
         (b"", "is empty"),
-        (b"not a picture at all", "is not a picture"),
+        (b"not a picture at all", "is not an image"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "mine.png"),
     ],
 )
@@ -378,7 +378,7 @@ def test_a_name_names_no_file(folder: Path, made: Path) -> None:
 
 @pytest.mark.parametrize("try_id", ["..", "../../x", "0123456789AB", "0" * 13, ""])
 def test_an_id_of_a_try_leads_nowhere_else(folder: Path, try_id: str) -> None:
-    with pytest.raises(GscError, match="no such tried picture"):
+    with pytest.raises(GscError, match="no such tried image"):
         explanations.tried(RUN, try_id)
 
 

@@ -177,7 +177,7 @@ def test_a_run_that_cannot_be_opened_again_says_so_before_the_work(
     [
         (Decision(detector="nosuch", rule=KeepId(share=0.9), value=1), "no detector nosuch"),
         (Decision(detector="gsc", rule=KeepId(share=0.999), value=float("inf")), "nothing at all"),
-        (Decision(detector="gsc", rule=KeepId(share=0.5), value=-float("inf")), "every picture"),
+        (Decision(detector="gsc", rule=KeepId(share=0.5), value=-float("inf")), "every image"),
     ],
 )
 def test_a_decision_that_makes_no_detector_is_refused(

@@ -52,7 +52,7 @@ def test_a_zip_is_read_counted_and_listed(home):
     assert [each.name for each in members(stored, 0, 9, "dog")] == ["all/dog/1.png"]
     reasons = {row["name"]: row["why"] for row in left_out(stored)}
     assert reasons["all/dog/copy.png"] == "is a copy of all/cat/1.png"
-    assert "not a picture" in reasons["all/dog/broken.jpg"]
+    assert "not an image" in reasons["all/dog/broken.jpg"]
     assert not list(home.rglob("*.zip")), "the archive is not kept twice"
     assert set_tables.images_of(stored).sha256 == stored.sha256
 
@@ -94,7 +94,7 @@ def test_pictures_and_a_table_of_labels():
         ({"a.zip": b"", "b.zip": b""}, "one ZIP at a time"),
         ({"a.zip": b"", "b.png": b""}, "one ZIP at a time"),
         ({"notes.txt": b"x"}, 'ending in ".txt"'),
-        ({"program": b"x"}, "no picture"),
+        ({"program": b"x"}, "no image"),
     ],
 )
 def test_what_is_no_upload_is_said_at_once(files, sentence, home):
@@ -109,7 +109,7 @@ def test_what_is_no_upload_is_said_at_once(files, sentence, home):
     ("data", "sentence"),
     [
         (b"I am no archive", "not a ZIP"),
-        (packed({"a.txt": b"x", "b.csv": b"y"}).getvalue(), "no picture"),
+        (packed({"a.txt": b"x", "b.csv": b"y"}).getvalue(), "no image"),
         (packed({"a.png": b"broken"}).getvalue(), "can be read"),
         (packed({"../a.png": png(1)}).getvalue(), "outside its folder"),
         (packed({f"{i}.png": png(i) for i in range(9)}).getvalue()[:-40], "ZIP"),
@@ -168,7 +168,7 @@ def test_progress_is_told_and_can_stop_it(home):
     with pytest.raises(Cancelled):
         work(stop)
     assert [p.done for p in seen] == list(range(1, 11))
-    assert {(p.phase, p.total) for p in seen} == {("reading the pictures", 30)}
+    assert {(p.phase, p.total) for p in seen} == {("reading the images", 30)}
     assert image_set(stored.id).readiness is Readiness.WAITING
     (home / "imagesets" / stored.id / ".part-left").mkdir()  # as a kill while unpacking leaves it
     work()
@@ -284,7 +284,7 @@ def test_stand_ins_that_cannot_be_made():
     (made,) = imagesets.submit_surrogates(source.id, ["mix"])
     work()
     assert image_set(made.id).readiness is Readiness.REFUSED
-    assert "needs two pictures" in (image_set(made.id).sentence or "")
+    assert "needs two images" in (image_set(made.id).sentence or "")
     waiting = add_upload([("a.zip", packed(MIXED))], name="new", role="id")
     with pytest.raises(GscError, match="not read yet"):
         imagesets.submit_surrogates(waiting.id, ["zoom"])

@@ -1,4 +1,5 @@
-"""Stored models: what a stranger uploads, what the worker finds, what is left after deleting."""
+"""Stored models: what an unfamiliar image uploads, what the worker finds, what is left after
+deleting."""
 
 import hashlib
 import io
@@ -305,8 +306,8 @@ def test_a_model_in_use_is_not_deleted(home, program):
 
     (home / "runs/run1").mkdir(parents=True)
     (home / "runs/run1/spec.json").write_text(json.dumps(spec))
-    explain = queue.submit(Kind.EXPLAIN, "A picture", "run1", {"row": 3})
-    with pytest.raises(GscError, match="A picture"):
+    explain = queue.submit(Kind.EXPLAIN, "An image", "run1", {"row": 3})
+    with pytest.raises(GscError, match="An image"):
         models.delete_model(stored.id)
     queue.cancel(explain.id)
 

@@ -1,4 +1,4 @@
-"""The twelve most telling pictures: which they are, and the one job that explains them."""
+"""The twelve most telling images: which they are, and the one job that explains them."""
 
 import base64
 import io
@@ -53,7 +53,7 @@ def picture_of(run: Run, row: int) -> Path:
 
 
 def without(run: Run, tmp_path: Path, set_name: str) -> Path:
-    """The pictures of a stranger set, as a copy that may be spoilt."""
+    """The images of an unfamiliar image set, as a copy that may be spoilt."""
     copy = tmp_path / set_name
     shutil.copytree(run.settings.ood[set_name], copy)
     stored = json.loads((run.path / "metrics.json").read_text())
@@ -154,7 +154,7 @@ def test_pictures_that_are_gone_are_not_waited_for(
     assert report_images.missing(run, decision) == ()
     note = report_of(run, decision).channels_note
     assert (
-        note == f"The short-circuited channels of {len(gone)} of these pictures were not looked up."
+        note == f"The short-circuited channels of {len(gone)} of these images were not looked up."
     )
 
 
@@ -164,14 +164,14 @@ def test_one_bad_picture_does_not_cost_the_others(
     copies = without(run, tmp_path, "faint")
     run = Run.load(run.path)
     bad = next(row for row in rows_of(run, decision) if copies in picture_of(run, row).parents)
-    picture_of(run, bad).write_text("no picture")
+    picture_of(run, bad).write_text("no image")
     with pytest.raises(GscError, match=re.escape(picture_of(run, bad).name)):
         report_images.explain(run, decision, lambda _: None)
     assert report_images.missing(run, decision) == (bad,)
 
 
 def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is kept of it but scores and pictures."""
+    """Nothing is kept of it but scores and images."""
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     folder = write_run(tmp_path / "runs" / "old", n=20, m=20)
     old = Run.load(folder)
@@ -190,7 +190,7 @@ def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
     before = report_of(run, decision)
     assert not [one for group in before.pictures for one in group.pictures if one.explained]
     assert (
-        before.channels_note == "The short-circuited channels of these pictures were not looked up."
+        before.channels_note == "The short-circuited channels of these images were not looked up."
     )
     report_images.explain(run, decision, lambda _: None)
     after = report_of(run, decision)

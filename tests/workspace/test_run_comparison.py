@@ -41,7 +41,8 @@ def test_the_winner_is_the_best_honest_detector_with_all_that_its_interval_holds
 
 
 def test_a_detector_that_points_the_wrong_way_is_never_as_good(stored):
-    """By stand-ins alone: on the strangers at hand it does just what the best one does."""
+    """By surrogate images alone: on the unfamiliar images at hand it does just what the best one
+    does."""
     run = stored("a", detectors={"one": 1.2, "two": 1.2}, inverted=["two"])
     for winner in winners(run, "fpr95"):
         assert (winner.best.detector, winner.level, winner.of) == ("one", (), 2)
@@ -55,8 +56,8 @@ def test_runs_side_by_side_hold_what_each_run_says(stored):
     assert found.overview.loc["a", "Model"] == "m.pt2"
     assert found.overview.loc["b", "Best detector"] == second.best().detector
     assert found.overview.loc["b", "FPR95"] == second.best().metrics["fpr95"]
-    assert found.overview.loc["a", "Familiar pictures"] == 200
-    assert found.overview.loc["a", "Strangers"] == 360
+    assert found.overview.loc["a", "Familiar images"] == 200
+    assert found.overview.loc["a", "Unfamiliar images"] == 360
     assert {detector for detector, _ in found.pairs} == {"gsc", "energy"}
     table = found.table("auroc")
     for detector, ood_set in found.pairs:

@@ -77,15 +77,17 @@ class ThresholdRule(BaseModel):
 
     @abstractmethod
     def threshold(self, evidence: Evidence) -> float:
-        """The outlier score up to which images pass; infinite where there is none to keep."""
+        """The outlier score up to which images are accepted; infinite where there is none to
+        keep."""
 
     @abstractmethod
     def words(self) -> str:
-        """The rule as one would order it: `keep 95 % of familiar pictures`."""
+        """The rule as one would order it: `keep 95 % of familiar images`."""
 
     @property
     def promised(self) -> float | None:
-        """The share of ID images that calibration promises will pass; None promises nothing."""
+        """The share of ID images that calibration promises will be accepted; None promises
+        nothing."""
         return None
 
     def fewest(self) -> tuple[int, int]:
@@ -93,7 +95,7 @@ class ThresholdRule(BaseModel):
         return FEW, FEW
 
     def outcomes(self, effect: Effect) -> tuple[str, ...]:
-        """What comes of the threshold beyond the shares that pass, in sentences."""
+        """What comes of the threshold beyond the shares that are accepted, in sentences."""
         return ()
 
     @classmethod

@@ -15,9 +15,10 @@ class CatchOod(ThresholdRule):
     name: Literal["catch_ood"] = "catch_ood"
     share: Share
 
-    title: ClassVar[str] = "Catch strangers"
+    title: ClassVar[str] = "Catch unfamiliar images"
     meaning: ClassVar[str] = (
-        "The share of strangers you choose is flagged, whatever that costs of familiar pictures."
+        "The share of unfamiliar images you choose is flagged, whatever that costs of familiar "
+        "images."
     )
     example: ClassVar[str] = "catch-ood:0.9"
     controls: ClassVar[tuple[Control, ...]] = (share_control("Share to catch"),)
@@ -28,8 +29,8 @@ class CatchOod(ThresholdRule):
         return catch_ood(evidence.ood, self.share)
 
     def words(self) -> str:
-        """`catch 90 % of strangers`."""
-        return f"catch {percent(self.share)} of strangers"
+        """`catch 90 % of unfamiliar images`."""
+        return f"catch {percent(self.share)} of unfamiliar images"
 
     def fewest(self) -> tuple[int, int]:
         """As many OOD images as it takes to tell the share from all."""

@@ -15,18 +15,18 @@ _MOST = 1e6  # times that one mistake can be asked to be worse than the other
 _RATIO = Control(
     field="miss",
     key="ratio",
-    label="How bad is a stranger that passes, compared to a familiar picture flagged?",
+    label="How bad is an unfamiliar image that is accepted, compared to a familiar image flagged?",
     low=1 / _MOST,
     high=_MOST,
     step=1.0,
     start=10.0,
-    help="10: one stranger that passes unnoticed is as bad as ten false alarms.",
+    help="10: one unfamiliar image that is accepted unnoticed is as bad as ten false alarms.",
 )
 Price = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Cost(ThresholdRule):
-    """The least expected cost: of an OOD image that passes, and of an ID image flagged."""
+    """The least expected cost: of an OOD image that is accepted, and of an ID image flagged."""
 
     name: Literal["cost"] = "cost"
     miss: Price
@@ -79,15 +79,16 @@ class Cost(ThresholdRule):
             for id_share, ood_share in passing
         )
         return (
-            f"That costs {here}, where a stranger that passes costs {_amount(self.miss)} and a "
-            f"familiar picture flagged {_amount(self.alarm)}; flagging nothing "
+            f"That costs {here}, where an unfamiliar image that is accepted costs "
+            f"{_amount(self.miss)} and a "
+            f"familiar image flagged {_amount(self.alarm)}; flagging nothing "
             f"would cost {nothing}, flagging everything {everything}."
         )
 
 
 def _compared(miss: float, alarm: float) -> str:
     """Which of the two mistakes is worse, and how many times."""
-    worse, other = "a stranger that passes", "a familiar picture flagged"
+    worse, other = "an unfamiliar image that is accepted", "a familiar image flagged"
     if miss < alarm:
         worse, other = other, worse
     ratio = max(miss, alarm) / min(miss, alarm)

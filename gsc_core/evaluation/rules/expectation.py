@@ -10,21 +10,22 @@ _LEAST = 0.1  # OOD images in 1,000 that can be asked for
 CONTROL = Control(
     field="prevalence",
     key="strangers",
-    label="Of 1,000 pictures, how many are strangers?",
+    label="Of 1,000 images, how many are unfamiliar images?",
     scale=1000,
     low=_LEAST,
     high=1000 - _LEAST,
     step=1.0,
     start=10.0,
-    help="What you expect where the classifier will work (prevalence). The rarer strangers are, "
+    help="What you expect where the classifier will work (prevalence). The rarer unfamiliar "
+    "images are, "
     "the more of all alarms are false ones.",
 )
 
 
 def words(prevalence: float) -> str:
-    """What one expects: `10 strangers in 1,000 pictures`."""
+    """What one expects: `10 unfamiliar images in 1,000 images`."""
     number = f"{1000 * prevalence:.6g}"
-    return f"{number} {'stranger' if number == '1' else 'strangers'} in 1,000 pictures"
+    return f"{number} {'stranger' if number == '1' else 'strangers'} in 1,000 images"
 
 
 def fewest(id_weight: float) -> tuple[int, int]:
@@ -49,9 +50,9 @@ def alarms(prevalence: float, effect: Effect) -> str:
     missed = ood * effect.strangers_share
     false = (images - ood) * (1 - effect.known.share)
     return (
-        f"Of {images:,} pictures with {_many(ood, 'stranger')} among them, expect "
+        f"Of {images:,} images with {_many(ood, 'stranger')} among them, expect "
         f"{_many(ood - missed, 'stranger')} and {_many(false, 'familiar picture')} to be "
-        f"flagged, and {_many(missed, 'stranger')} to pass."
+        f"flagged, and {_many(missed, 'stranger')} to be accepted."
     )
 
 

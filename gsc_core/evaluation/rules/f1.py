@@ -16,7 +16,8 @@ class F1(ThresholdRule):
 
     title: ClassVar[str] = "Best balance"
     meaning: ClassVar[str] = (
-        "Many strangers are caught, and of all that is flagged much is strange: the best of both "
+        "Many unfamiliar images are caught, and of all that is flagged much is strange: the best "
+        "of both "
         "together."
     )
     method: ClassVar[str] = "F1"
@@ -30,7 +31,7 @@ class F1(ThresholdRule):
     def words(self) -> str:
         """What it balances, and what is expected."""
         return (
-            "best balance of strangers caught and alarms that are right (F1), expecting "
+            "best balance of unfamiliar images caught and alarms that are right (F1), expecting "
             f"{expectation.words(self.prevalence)}"
         )
 

@@ -29,9 +29,9 @@ class KeepId(ThresholdRule):
     name: Literal["keep_id"] = "keep_id"
     share: Share
 
-    title: ClassVar[str] = "Keep familiar pictures"
+    title: ClassVar[str] = "Keep familiar images"
     meaning: ClassVar[str] = (
-        "The share of familiar pictures you choose passes; only calibration pictures set this "
+        "The share of familiar images you choose passes; only calibration images set this "
         "threshold."
     )
     method: ClassVar[str] = "the conformal quantile of the calibration scores"
@@ -45,8 +45,8 @@ class KeepId(ThresholdRule):
         return keep_id(evidence.calibration, self.share)
 
     def words(self) -> str:
-        """`keep 95 % of familiar pictures`."""
-        return f"keep {percent(self.share)} of familiar pictures"
+        """`keep 95 % of familiar images`."""
+        return f"keep {percent(self.share)} of familiar images"
 
     @property
     def promised(self) -> float:

@@ -1,4 +1,4 @@
-"""The widest gap between the share of ID that passes and the share of OOD that does."""
+"""The widest gap between the share of ID that is accepted and the share of OOD that does."""
 
 from typing import ClassVar, Literal
 
@@ -13,7 +13,8 @@ class Youden(ThresholdRule):
 
     title: ClassVar[str] = "Widest gap"
     meaning: ClassVar[str] = (
-        "The share of familiar pictures that pass lies as far as it can above that of strangers."
+        "The share of familiar images that are accepted lies as far as it can above that of "
+        "unfamiliar images."
     )
     method: ClassVar[str] = "Youden's index"
     example: ClassVar[str] = "youden"
@@ -24,4 +25,4 @@ class Youden(ThresholdRule):
 
     def words(self) -> str:
         """What it looks for."""
-        return "widest gap between familiar pictures and strangers"
+        return "widest gap between familiar images and unfamiliar images"

@@ -15,12 +15,12 @@ from gsc_core.charts import ablation as ablation_charts
 from gsc_core.evaluation.counts import percent
 from pages.parts.shared.text import plain
 
-METRICS = {"fpr95": "Strangers that pass", "auroc": "Told apart"}
+METRICS = {"fpr95": "Unfamiliar images that are accepted", "auroc": "Told apart"}
 PAPER = "https://arxiv.org/abs/2507.01417"
 _BASES = {"better": "The better setting", "published": "The published setting"}
 _ABOUT = {base.name: base.about for base in BASES}
 _CONFIG = {"displayModeBar": False}
-_WHERE = {"feature": "At the layer", "picture": "In the picture"}
+_WHERE = {"feature": "At the layer", "picture": "In the image"}
 
 
 @st.fragment
@@ -35,8 +35,9 @@ def factors(run_id: str, found: Ablation) -> None:
             required=True,
             format_func=METRICS.__getitem__,
             key="ablation_metric",
-            help="Strangers that pass: FPR95, the share let through while 95 % of the familiar "
-            "pictures are; lower is better. Told apart: AUROC; higher is better.",
+            help="Unfamiliar images that are accepted: FPR95, the share let through while 95 % of "
+            "the familiar "
+            "images are; lower is better. Told apart: AUROC; higher is better.",
         )
         base = st.segmented_control(
             "Around",
@@ -48,7 +49,7 @@ def factors(run_id: str, found: Ablation) -> None:
             help=f"Better: {_ABOUT['better']}. Published: {_ABOUT['published']}.",
         )
         ood_set = st.selectbox(
-            "Strangers",
+            "Unfamiliar images",
             ["mean", *found.ood_sets],
             format_func=lambda name: "mean of the sets" if name == "mean" else name,
             key="ablation_set",
@@ -67,7 +68,7 @@ def factors(run_id: str, found: Ablation) -> None:
         if not found.outdated:
             st.caption(
                 "A filled dot differs from the setting itself beyond doubt, a hollow one does not: "
-                "both judge the same pictures, so this is surer than whether their lines overlap. "
+                "both judge the same images, so this is surer than whether their lines overlap. "
                 "Point at a dot to read by how much."
             )
     with right:
@@ -127,28 +128,33 @@ def paper(found: Ablation) -> None:
         shown.fillna("not measured"),
         hide_index=True,
         key="ablation_paper",
-        alt="The rows of the paper's ablation with the share of strangers that pass here.",
+        alt="The rows of the paper's ablation with the share of unfamiliar images that are "
+        "accepted here.",
         column_config={
             "Points better": st.column_config.TextColumn(
-                help=_points_help("the full method, in the share of strangers that pass")
+                help=_points_help(
+                    "the full method, in the share of unfamiliar images that are accepted"
+                )
             ),
             "Learned": st.column_config.TextColumn(
-                help="Strangers that pass when the direction is learned on stand-ins for them."
+                help="Unfamiliar images that are accepted when the direction is learned on "
+                "surrogate images."
             ),
             "Direction": st.column_config.TextColumn(
-                help="Backwards: stand-ins for strangers lose less confidence than familiar "
-                "pictures, the other way round than published."
+                help="Backwards: surrogate images lose less confidence than familiar "
+                "images, the other way round than published."
             ),
         },
     )
     st.caption(
-        f"Share of strangers that pass (FPR95), mean of the sets. The paper's own figures are not "
+        "Share of unfamiliar images that are accepted (FPR95), mean of the sets. The paper's own "
+        "figures are not "
         f"at hand here, and none are made up; see [the paper]({PAPER})."
     )
 
 
 def gradients(found: Ablation) -> None:
-    """The paper's premise, checked: do the gradients of strangers turn more?"""
+    """The paper's premise, checked: do the gradients of unfamiliar images turn more?"""
     st.subheader("Do gradients keep their direction?", anchor=False)
     finding = premise(found)
     if finding is None:
@@ -163,27 +169,28 @@ def gradients(found: Ablation) -> None:
             config=_CONFIG,
             alt=f"{title}: mean cosine of the gradients of each set. {told and told.sentence}",
         )
-        noise = "noise on the feature" if where == "feature" else "noise on the picture"
+        noise = "noise on the feature" if where == "feature" else "noise on the image"
         column.caption(f"{title}: a little {noise}.")
     st.caption(
         plain(
             "How far the gradient of the answer keeps its direction when a little noise is added "
             f"(mean cosine; 1 = not turned), at {found.facts.consistency_layer}. GSC was "
-            "published on the observation that strangers' gradients turn more."
+            "published on the observation that unfamiliar images' gradients turn more."
         )
     )
 
 
 def surrogates(found: Ablation) -> None:
-    """How far stand-ins foretell what happens with real strangers."""
+    """How far surrogate images foretell what happens with real unfamiliar images."""
     correlation = found.facts.surrogate_correlation
     if correlation is None:
         return
     told = "well" if correlation >= 0.8 else "in part" if correlation >= 0.4 else "badly"
     st.markdown(
         plain(
-            f"Stand-ins made from familiar pictures foretell {told} which setting does best on "
-            f"the real strangers (rank correlation {correlation:.2f})."
+            f"Surrogate images made from familiar images foretell {told} which setting does best "
+            "on "
+            f"the real unfamiliar images (rank correlation {correlation:.2f})."
         )
     )
 
@@ -222,5 +229,5 @@ def _points(gains: Iterable[Gain | None]) -> list[str]:
 def _points_help(than: str) -> str:
     return (
         f"Percentage points by which the row is better than {than}; below 0 it is worse. With the "
-        "95 % interval, both judged on the same pictures: they surely differ where it leaves out 0."
+        "95 % interval, both judged on the same images: they surely differ where it leaves out 0."
     )

@@ -15,7 +15,7 @@ _LABELS = {PROGRAM_FILE: "Detector", CARD_FILE: "Card", ONNX_FILE: "ONNX"}
 _HELP = {
     PROGRAM_FILE: "The program, for PyTorch.",
     CARD_FILE: "What it is, in figures: keep it beside the program.",
-    ONNX_FILE: "The same, for ONNX Runtime, from pictures resized and cropped already.",
+    ONNX_FILE: "The same, for ONNX Runtime, from images resized and cropped already.",
 }
 _TYPES = {CARD_FILE: "application/json"}
 _REFUSED = "deploy_not_deleted"
@@ -40,7 +40,7 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
     st.caption(
         plain(
             f"Made {card.made:%d %B %Y, %H:%M} UTC. Flags what scores above {card.threshold:.4g}: "
-            f"{card.calibration_flagged:,} of its {card.calibration:,} calibration pictures. "
+            f"{card.calibration_flagged:,} of its {card.calibration:,} calibration images. "
             f"{_agreement(card.agreement)}"
         )
     )
@@ -72,13 +72,11 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
 
 
 def _agreement(found: Agreement) -> str:
-    """How equal it is to the audit, and on which pictures that was seen."""
+    """How equal it is to the audit, and on which images that was seen."""
     difference = found.largest_difference
     same = f"the audit's to within {_tiny(difference)}" if difference else "exactly the audit's"
     if found.against == "reopened audit":
-        return (
-            f"The test pictures are gone: on {found.pictures} made-up ones its scores are {same}."
-        )
+        return f"The test images are gone: on {found.pictures} made-up ones its scores are {same}."
     pictures = "picture" if found.pictures == 1 else "pictures"
     text = f"On {found.pictures:,} test {pictures} its scores are {same}"
     if not (otherwise := found.decided_otherwise):
@@ -108,11 +106,11 @@ def example(stored: StoredExport) -> None:
 
 
 def watch() -> None:
-    """The command that looks at new pictures with it."""
+    """The command that looks at new images with it."""
     st.subheader("Watch what it sees", anchor=False)
     st.markdown(
-        "Familiar pictures may change: another camera, a new season, another customer. Let it look "
+        "Familiar images may change: another camera, a new season, another customer. Let it look "
         "at new ones from time to time. It says whether more of them are flagged than calibration "
         "promised. Ask it as often as you like: at most 5 of 100 such watches raise a false alarm."
     )
-    st.code("gsc watch --detector detector.pt2 --images new-pictures", language="bash")
+    st.code("gsc watch --detector detector.pt2 --images new-images", language="bash")

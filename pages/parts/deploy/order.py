@@ -39,7 +39,7 @@ def order(run: Run) -> None:
         key=ONNX,
         disabled=without_onnx is not None,
         help=without_onnx
-        or "For ONNX Runtime, TensorRT and the like, without PyTorch. It starts from pictures "
+        or "For ONNX Runtime, TensorRT and the like, without PyTorch. It starts from images "
         "that are resized and cropped already, because libraries do that differently. A few "
         "detectors have no ONNX form: then you are told so.",
     )
@@ -73,8 +73,9 @@ def _threshold(run: Run, own: Decision, decision: Decision) -> None:
         st.markdown(f"**Its alarm: {rule}.**{above}")
         if decision.detector in run.inverted:
             st.warning(
-                "This detector points the wrong way: strangers, or stand-ins for them, score lower "
-                "than familiar pictures. Its alarm catches the wrong ones."
+                "This detector points the wrong way: unfamiliar images, or surrogate images, "
+                "score lower "
+                "than familiar images. Its alarm catches the wrong ones."
             )
         if warning := learned(decision, run):
             st.warning(plain(warning))

@@ -29,7 +29,7 @@ def entered() -> bool:
         return True
     if not st.user.get("is_logged_in", False):  # absent counts as outside
         st.header("GSC Audit", anchor=False)
-        st.markdown("Please log in to see models, pictures and results.")
+        st.markdown("Please log in to see models, images and results.")
         st.button("Log in", key="login", type="primary", on_click=st.login)
         return False
     email = str(st.user.get("email") or "")

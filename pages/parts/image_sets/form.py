@@ -1,4 +1,4 @@
-"""How a set of pictures is added: uploaded, or a folder of the server."""
+"""How a set of images is added: uploaded, or a folder of the server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +20,11 @@ _TYPES = ["zip", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "hei
 
 
 def add_form() -> None:
-    """Ask for pictures, a name and a role; once added, the address leads to the new set."""
+    """Ask for images, a name and a role; once added, the address leads to the new set."""
     with st.container(border=True, key="set_form"):
         st.subheader("Add a set", anchor=False)
         role = st.radio(
-            "What are these pictures?",
+            "What are these images?",
             list(ROLE_NAMES),
             format_func=ROLE_NAMES.__getitem__,
             captions=list(ROLE_MEANINGS.values()),
@@ -46,18 +46,18 @@ def _source() -> str:
 
 def _upload(role: str) -> None:
     files = st.file_uploader(
-        "A ZIP of pictures, or picture files",
+        "A ZIP of images, or image files",
         type=_TYPES,
         accept_multiple_files=True,
         key="set_files",
-        help="A ZIP is best for more than some 50 pictures, and keeps class folders. Pictures: "
+        help="A ZIP is best for more than some 50 images, and keeps class folders. Images: "
         "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC.",
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, file) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
     if st.button("Add set", key="set_add", type="primary"):
         if not files:
-            st.error("There are no pictures yet: choose some, or wait until they are uploaded.")
+            st.error("There are no images yet: choose some, or wait until they are uploaded.")
         else:
             _add(lambda: imagesets.add_upload(streams, name=name, role=role), uploaded(*files))
     if image_root() is None:
@@ -101,7 +101,7 @@ def _name(suggested: str) -> str:
 
 def _add(add: Callable[[], StoredSet], of: str) -> None:
     try:
-        with st.spinner("Storing the pictures…"):
+        with st.spinner("Storing the images…"):
             set_id = once("set_add", lambda: add().id, of=of)
     except GscError as error:
         st.error(plain(str(error)))
@@ -112,11 +112,11 @@ def _add(add: Callable[[], StoredSet], of: str) -> None:
 
 
 def _how_to_label() -> None:
-    with st.expander("How do I say what is on a picture?", key="set_labels_how"):
+    with st.expander("How do I say what is on an image?", key="set_labels_how"):
         st.markdown(
             "With labels, the audit also knows how often the model is right. Either\n"
             "- a **folder for each class** in the ZIP: `cat/1.jpg`, `dog/7.jpg`; or\n"
-            "- a **table** `labels.csv` beside the pictures, with columns `file` and `label`; or\n"
+            "- a **table** `labels.csv` beside the images, with columns `file` and `label`; or\n"
             "- **ImageNet's names**: files that begin with `n01440764_`.\n\n"
-            "Labels are the model's class names, or numbers from 0. Strangers need none."
+            "Labels are the model's class names, or numbers from 0. Unfamiliar images need none."
         )

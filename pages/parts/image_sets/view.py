@@ -1,4 +1,4 @@
-"""One image set: its pictures, labels, what was left out, and what can be done with it."""
+"""One image set: its images, labels, what was left out, and what can be done with it."""
 
 from collections.abc import Callable
 
@@ -43,7 +43,7 @@ def badges(stored: StoredSet) -> None:
 
 
 def next_step(stored: list[StoredSet]) -> None:
-    """Say which kind of pictures is missing, or where to go on."""
+    """Say which kind of images is missing, or where to go on."""
     there = {each.role for each in stored if each.readiness is not Readiness.REFUSED}
     if missing := [role for role in ("id", "ood") if role not in there]:
         wanted = ROLE_NAMES[missing[0]].lower()
@@ -61,7 +61,7 @@ def next_step(stored: list[StoredSet]) -> None:
 
 
 def _add(role: str) -> None:
-    """Leave this set for the form, which then asks for pictures of that role."""
+    """Leave this set for the form, which then asks for images of that role."""
     st.query_params.pop("set", None)
     st.session_state["set_role"] = role
 
@@ -110,14 +110,14 @@ def _range(ends: tuple[int, int]) -> str:
 def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
     if counts:
         few, many = min(counts.values()), max(counts.values())
-        each = counted(few, "picture") if few == many else f"{few:,} to {many:,} pictures"
+        each = counted(few, "picture") if few == many else f"{few:,} to {many:,} images"
         unlabelled = stored.images - sum(counts.values())
         rest = f" {counted(unlabelled, 'picture')} without." if unlabelled else ""
         text = f"{counted(len(counts), 'class', 'classes')} with {each} each.{rest}"
         with st.expander(plain(text), key="set_classes"):
-            table = pd.DataFrame({"Class": list(counts), "Pictures": list(counts.values())})
+            table = pd.DataFrame({"Class": list(counts), "Images": list(counts.values())})
             st.dataframe(
-                table, hide_index=True, key="set_classes_table", alt="Pictures of each class"
+                table, hide_index=True, key="set_classes_table", alt="Images of each class"
             )
     elif stored.role != "ood":
         st.info(
@@ -129,7 +129,7 @@ def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
 
 
 def _pictures(stored: StoredSet, counts: dict[str, int]) -> None:
-    st.subheader("Pictures", anchor=False)
+    st.subheader("Images", anchor=False)
     label = None
     if len(counts) > 1:
         label = st.selectbox(
@@ -180,10 +180,12 @@ def _left_out(stored: StoredSet) -> None:
 def _stand_ins(stored: StoredSet) -> None:
     if stored.role == "ood":
         return
-    with st.expander("No strangers at hand? Make stand-ins from these", key="set_stand_ins"):
+    with st.expander(
+        "No unfamiliar images at hand? Make surrogate images from these", key="set_stand_ins"
+    ):
         st.markdown(
-            "Each keeps something of the picture and breaks the rest. They are a first test; real "
-            "strangers are a better one. Made of 1,000 pictures at most."
+            "Each keeps something of the image and breaks the rest. They are a first test; real "
+            "unfamiliar images are a better one. Made of 1,000 images at most."
         )
         kinds = st.pills(
             "Kinds",
@@ -193,7 +195,7 @@ def _stand_ins(stored: StoredSet) -> None:
             key="set_surrogates_kinds",
         )
         st.caption("; ".join(f"{each.name}: {each.description}" for each in SURROGATES))
-        if st.button("Make stand-ins", key="set_surrogates", disabled=not kinds):
+        if st.button("Make surrogate images", key="set_surrogates", disabled=not kinds):
             _done(lambda: imagesets.submit_surrogates(stored.id, kinds), leave=True)
 
 
@@ -202,7 +204,7 @@ def _about(stored: StoredSet) -> None:
         lines = [f"From {stored.origin}"] if stored.origin else []
         if not stored.kept:
             lines.append("Read where it lies; deleting the set here leaves its files alone")
-        lines += [f"SHA-256 over its pictures: {stored.sha256}"]
+        lines += [f"SHA-256 over its images: {stored.sha256}"]
         st.markdown("  \n".join(plain(line) for line in lines))
         if not stored.kept:
             _read_again(stored)
@@ -222,7 +224,7 @@ def _manage(stored: StoredSet) -> None:
             _done(lambda: imagesets.rename_set(stored.id, name or ""))
     with st.popover("Change role", key="set_change_role"):
         role = st.radio(
-            "These pictures are",
+            "These images are",
             list(ROLE_NAMES),
             index=list(ROLE_NAMES).index(stored.role),
             format_func=ROLE_NAMES.__getitem__,
@@ -237,7 +239,7 @@ def _manage(stored: StoredSet) -> None:
 
 def _delete(stored: StoredSet) -> None:
     st.markdown(
-        "Its pictures are removed from this workspace."
+        "Its images are removed from this workspace."
         if stored.kept
         else "It is taken off this list; its files stay where they are."
     )
@@ -245,7 +247,7 @@ def _delete(stored: StoredSet) -> None:
     if used and stored.kept:
         titles = ", ".join(runs.title(run_id) for run_id in used[:3])
         more = f" and {len(used) - 3} more" if len(used) > 3 else ""
-        text = f"Used by {titles}{more}: their figures stay, their pictures are lost."
+        text = f"Used by {titles}{more}: their figures stay, their images are lost."
         st.warning(plain(text))
     if st.button("Delete the set", key="set_delete_yes", type="primary"):
         _done(lambda: imagesets.delete_set(stored.id), leave=True)

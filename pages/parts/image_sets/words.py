@@ -6,14 +6,14 @@ from gsc_core.jobs.database import Readiness, StoredSet
 from pages.parts.shared.text import size
 
 ROLE_NAMES = {
-    "id": "Familiar pictures",
-    "ood": "Strangers",
+    "id": "Familiar images",
+    "ood": "Unfamiliar images",
     "calibration": "Calibration",
 }
 ROLE_MEANINGS = {
     "id": "What your model was made for (in-distribution, ID).",
     "ood": "What it was never meant to see (out-of-distribution, OOD).",
-    "calibration": "More familiar pictures, to set thresholds by. Optional: an audit can set "
+    "calibration": "More familiar images, to set thresholds by. Optional: an audit can set "
     "some of the familiar ones apart instead.",
 }
 Colour = Literal["blue", "red"]
@@ -24,7 +24,7 @@ BADGES: dict[Readiness, tuple[str, str, Colour]] = {
 
 
 def summary(stored: StoredSet) -> str:
-    """A line about a set that was read: `1,000 pictures, 12 classes, 45 MB`."""
+    """A line about a set that was read: `1,000 images, 12 classes, 45 MB`."""
     parts = [counted(stored.images, "picture")]
     if stored.labels:
         parts.append(counted(stored.labels, "class", "classes"))
@@ -37,5 +37,5 @@ def summary(stored: StoredSet) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number and its noun: `1 picture`, `1,200 pictures`."""
+    """A number and its noun: `1 image`, `1,200 images`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""What a look into the network found, for a picture of the run or one that a person tried."""
+"""What a look into the network found, for an image of the run or one that a person tried."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ LEADING = 3  # classes before and after
 
 
 def picture_seen(found: Judged) -> None:
-    """The picture as the model saw it, and where the short-circuited channels look."""
+    """The image as the model saw it, and where the short-circuited channels look."""
     heat = None
     if found.heat is not None:
         show = st.toggle(
@@ -35,7 +35,7 @@ def picture_seen(found: Judged) -> None:
         data = found.crop.read_bytes()
         data = data if heat is None else overlaid(data, heat.read_bytes())
     except OSError:
-        st.caption("The picture as the model saw it is gone: have it explained again.")
+        st.caption("The image as the model saw it is gone: have it explained again.")
         return
     alt = f"{found.name} as the model saw it"
     st.image(data, alt=alt if heat is None else f"{alt}, with a heat map", width="stretch")
@@ -60,12 +60,12 @@ def why(run: Run, found: Judged, label: int | None) -> None:
     if told.same_for_class:
         st.caption(
             "After the cut this network is linear, so the same channels are switched off for every "
-            "picture of this class."
+            "image of this class."
         )
 
 
 def channels(found: Judged) -> None:
-    """What the leading channels do, beside what they usually do on familiar pictures."""
+    """What the leading channels do, beside what they usually do on familiar images."""
     told = found.explanation
     if told is None:
         return
@@ -81,7 +81,7 @@ def channels(found: Judged) -> None:
     st.caption(
         f"The {count} leading of {told.channel_count:,} channels at layer {plain(told.split)}, by "
         f"number. Orange: switched off, whole or in part{left_alone}. "
-        "Grey brackets: the middle 90 % of familiar pictures; a bar beyond its bracket is unusual."
+        "Grey brackets: the middle 90 % of familiar images; a bar beyond its bracket is unusual."
     )
     for column, reading in zip(st.columns(len(TITLES)), TITLES, strict=True):
         column.plotly_chart(
@@ -93,37 +93,37 @@ def channels(found: Judged) -> None:
 
 
 def places_table(places: Sequence[Place]) -> None:
-    """Where each detector's score lies among familiar pictures."""
+    """Where each detector's score lies among familiar images."""
     st.subheader("What each detector says", anchor=False)
     frame = pd.DataFrame(
         {
             "Detector": [each.detector for each in places],
             "Verdict": [_verdict(each) for each in places],
-            "Stranger than": [each.percentile for each in places],
+            "Unfamiliar image than": [each.percentile for each in places],
             "Score": [each.score for each in places],
             "Threshold": [each.threshold for each in places],
         }
     )
     percentile = st.column_config.ProgressColumn(
-        "Stranger than … of familiar pictures", min_value=0, max_value=100, format="%.0f %%"
+        "Unfamiliar image than … of familiar images", min_value=0, max_value=100, format="%.0f %%"
     )
     st.dataframe(
         frame,
         hide_index=True,
         key="images_places",
-        column_config={"Stranger than": percentile},
+        column_config={"Unfamiliar image than": percentile},
         placeholder="–",
         height="content" if len(places) <= 30 else 720,
-        alt="For each detector: its verdict, and the share of familiar pictures that score lower",
+        alt="For each detector: its verdict, and the share of familiar images that score lower",
     )
-    st.caption("Thresholds let 95 % of the calibration pictures through, or are the run's own.")
+    st.caption("Thresholds let 95 % of the calibration images through, or are the run's own.")
 
 
 def neighbours(run: Run, found: Judged) -> None:
-    """The calibration pictures most like this one, to the model's eye."""
+    """The calibration images most like this one, to the model's eye."""
     if not found.nearest:
         return
-    st.subheader("The familiar pictures nearest to it", anchor=False)
+    st.subheader("The familiar images nearest to it", anchor=False)
     st.caption("Of those it was calibrated with, by the cosine of the features: 1 is the same.")
     tiles = []
     near = gallery.pictures(run, [each.row for each in found.nearest])

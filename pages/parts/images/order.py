@@ -1,4 +1,4 @@
-"""Which pictures of a run are shown, and in what order: the choices, kept in the address."""
+"""Which images of a run are shown, and in what order: the choices, kept in the address."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from gsc_core.run.stored import Run
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
 SETS = {
-    EVERY_SET: "all tested pictures",
-    "id": "Familiar pictures",
-    "calibration": "Calibration pictures",
+    EVERY_SET: "all tested images",
+    "id": "Familiar images",
+    "calibration": "Calibration images",
 }
 SIDES: dict[str, Side | None] = {"all": None, "flagged": "outside", "let through": "inside"}
 SIDE_NAMES = {"all": "Both sides", "flagged": "Flagged", "let through": "Let through"}
@@ -42,7 +42,7 @@ def order(run: Run) -> Order:
         format_func=lambda name: f"{name} (backwards)" if name in run.inverted else name,
         key="images_detector",
         bind="query-params",
-        help="The detector whose outlier score sorts the pictures: higher is stranger.",
+        help="The detector whose outlier score sorts the images: higher is unfamiliar image.",
     )
     of_set = columns[1].selectbox(
         "From",
@@ -50,7 +50,7 @@ def order(run: Run) -> Order:
         format_func=set_name,
         key="images_set",
         bind="query-params",
-        help="Calibration pictures taught the detectors what is familiar; they are not tested.",
+        help="Calibration images taught the detectors what is familiar; they are not tested.",
     )
     predicted = columns[2].selectbox(
         "Called",
@@ -58,7 +58,7 @@ def order(run: Run) -> Order:
         format_func=lambda c: "anything" if c == EVERY_CLASS else gallery.class_name(run, c),
         key="images_class",
         bind="query-params",
-        help="What the model says the picture shows.",
+        help="What the model says the image shows.",
     )
     with st.container(horizontal=True, gap="medium"):
         direction = _segments("Order", ORDERS, "images_order")

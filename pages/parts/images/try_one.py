@@ -1,4 +1,4 @@
-"""Drop a picture, and learn whether it is inside or outside what the model knows, and why."""
+"""Drop an image, and learn whether it is inside or outside what the model knows, and why."""
 
 import streamlit as st
 
@@ -24,10 +24,10 @@ _REFUSED = "try_refused"
 
 
 def try_one(run: Run) -> None:
-    """Ask for a picture, and show what was found of the one that the address names."""
-    st.header("Try a picture of your own", anchor=False)
+    """Ask for an image, and show what was found of the one that the address names."""
+    st.header("Try an image of your own", anchor=False)
     st.file_uploader(
-        "A picture",
+        "An image",
         type=sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES),
         key="try_file",
         on_change=_dropped,
@@ -39,24 +39,24 @@ def try_one(run: Run) -> None:
         return
     asked = st.query_params.get("try")
     if asked is None:
-        st.caption("The answer takes some ten seconds for the first picture, then about one.")
+        st.caption("The answer takes some ten seconds for the first image, then about one.")
         return
     found = explanations.tried(run.id, asked)
     if found is not None:
         _answer(run, found)
     elif (job := _job(run, asked)) is not None and job.state is State.FAILED:
         st.error(plain(job.error or "It failed."))
-        st.caption("Drop another picture, or the same one once it is mended.")
+        st.caption("Drop another image, or the same one once it is mended.")
     elif job is not None:
         if job.state in queue.WAITING:
-            st.caption("Looking at it; the first picture takes some ten seconds.")
+            st.caption("Looking at it; the first image takes some ten seconds.")
         job_progress(job.id, "try_job")
     else:
-        st.info("That picture is not kept any more: drop it again.")
+        st.info("That image is not kept any more: drop it again.")
 
 
 def _dropped(run_id: str) -> None:
-    """Hand the picture to a worker, and put its id in the address: a refresh finds it again."""
+    """Hand the image to a worker, and put its id in the address: a refresh finds it again."""
     file = st.session_state.get("try_file")
     st.query_params.pop("try", None)
     if file is None:
@@ -95,7 +95,7 @@ def _verdict(found: Tried) -> None:
     score, threshold = told_apart(place.score, place.threshold)
     reason = (
         f"{place.detector} scores it {score}, as high as or higher than "
-        f"{place.share_below} of the familiar pictures; the alarm is set at "
+        f"{place.share_below} of the familiar images; the alarm is set at "
         f"{threshold}."
     )
     if place.outside:

@@ -1,4 +1,4 @@
-"""One picture of a run: what the model says, what the detectors say, and why."""
+"""One image of a run: what the model says, what the detectors say, and why."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from pages.parts.shared.job import job_progress
 from pages.parts.shared.pictures import MOST
 from pages.parts.shared.text import plain
 
-SIDE = 512  # pixels of the picture before a worker has looked at it
+SIDE = 512  # pixels of the image before a worker has looked at it
 
 
 def image_view(run: Run, asked: str) -> None:
@@ -67,7 +67,7 @@ def image_view(run: Run, asked: str) -> None:
 
 def _row(asked: str) -> int:
     if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
-        raise GscError("A picture is named by its number: choose one from the gallery.")
+        raise GscError("An image is named by its number: choose one from the gallery.")
     return int(asked)
 
 
@@ -96,14 +96,14 @@ def _ways(run: Run, row: int) -> None:
                 args=(int(rows[to]) if there and to is not None else row,),
             )
         if place is None:
-            st.caption("Not among the pictures that the filters leave.")
+            st.caption("Not among the images that the filters leave.")
         else:
             st.caption(f"{place + 1:,} of {len(rows):,}")
 
 
 def _to_all(place: int | None) -> None:
     st.button(
-        "All pictures",
+        "All images",
         key="images_all",
         icon=":material/grid_view:",
         on_click=_back,
@@ -121,8 +121,8 @@ def _back(place: int | None) -> None:
 
 
 def _headline(picture: RunPicture, place: Place) -> str:
-    kind = {"id": "A familiar picture", "calibration": "A calibration picture"}.get(
-        picture.role, f"A stranger from {picture.set}"
+    kind = {"id": "A familiar image", "calibration": "A calibration image"}.get(
+        picture.role, f"An unfamiliar image from {picture.set}"
     )
     verdict, right = ("flagged", "ood") if place.outside else ("let through", "id")
     mistake = {"id": ": a false alarm", "ood": ": missed"}.get(picture.role, "")
@@ -130,11 +130,11 @@ def _headline(picture: RunPicture, place: Place) -> str:
 
 
 def _reason(place: Place) -> str:
-    above = f"as high as or higher than {place.share_below} of the familiar pictures"
+    above = f"as high as or higher than {place.share_below} of the familiar images"
     if place.threshold is None:
         score = number(place.score)
         return (
-            f"{place.detector} scores it {score}, {above}; there are too few calibration pictures "
+            f"{place.detector} scores it {score}, {above}; there are too few calibration images "
             "to set an alarm."
         )
     score, threshold = told_apart(place.score, place.threshold)
@@ -150,7 +150,7 @@ def _picture(run: Run, picture: RunPicture) -> None:
     try:
         path = gallery.picture_path(run, picture.role, picture.set, picture.file)
         data = _large(str(path), path.stat().st_mtime_ns)
-        st.image(data, alt=f"The picture {picture.file}", width="stretch")
+        st.image(data, alt=f"The image {picture.file}", width="stretch")
     except (GscError, OSError) as error:
         st.warning(plain(str(error)))
 
@@ -184,12 +184,12 @@ def _progress(run: Run, picture: RunPicture, detector: str) -> None:
     job = explanations.asked(run.id, picture.row, detector)
     if job is None:
         again = mark in st.session_state
-        if again and not st.button("Explain this picture", key="images_explain"):
+        if again and not st.button("Explain this image", key="images_explain"):
             return
         explanations.ask(run.id, picture.row, detector)
         job = explanations.asked(run.id, picture.row, detector)
     st.session_state[mark] = True
     if job is not None:
         if job.state in queue.WAITING:
-            st.caption("Looking inside the network; the first picture takes some ten seconds.")
+            st.caption("Looking inside the network; the first image takes some ten seconds.")
         job_progress(job.id, "images_job")

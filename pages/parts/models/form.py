@@ -49,7 +49,7 @@ def add_form() -> None:
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
                 "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
-                "memory, run this with the size of its pictures:"
+                "memory, run this with the size of its images:"
             )
             st.code(EXPORT, language="python")
 

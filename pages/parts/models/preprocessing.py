@@ -1,4 +1,4 @@
-"""What is done to a picture before the classifier sees it: said by the file, or by a person."""
+"""What is done to an image before the classifier sees it: said by the file, or by a person."""
 
 import re
 from typing import cast
@@ -52,7 +52,7 @@ def in_words(preprocessing: Preprocessing) -> str:
     """The preprocessing as a person would say it."""
     height, width = preprocessing.crop
     resized = (
-        "The picture is not resized"
+        "The image is not resized"
         if preprocessing.resize is None
         else f"The shorter side becomes {preprocessing.resize} pixels ("
         f"{preprocessing.interpolation})"
@@ -84,13 +84,13 @@ def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
         min_value=0,
         max_value=4096,
         key=f"{prefix}_resize",
-        help="The picture is resized so that its shorter side has this many pixels. 0 leaves it.",
+        help="The image is resized so that its shorter side has this many pixels. 0 leaves it.",
     )
     interpolation = kept.selectbox(
         "Interpolation",
         INTERPOLATIONS,
         key=f"{prefix}_interpolation",
-        help="How pixels are resampled when the picture is resized.",
+        help="How pixels are resampled when the image is resized.",
     )
     height = size.number_input(
         "Crop height", min_value=1, max_value=4096, key=f"{prefix}_crop_height"

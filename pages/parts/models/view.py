@@ -80,7 +80,7 @@ def manage(stored: StoredModel) -> None:
         st.divider()
         st.markdown(
             "Deleting removes its file from this workspace. Finished audits keep their figures, "
-            "but their pictures can no longer be explained."
+            "but their images can no longer be explained."
         )
         if st.button("Delete the model", key=f"model_delete_{stored.id}"):
             _done(lambda: _delete(stored))
@@ -104,8 +104,8 @@ def _found(stored: StoredModel, facts: ModelFacts) -> None:
     height, width = facts.input_size
     with st.container(horizontal=True, gap="large", key="model_facts"):
         for label, value, meaning in (
-            ("Classes", f"{facts.num_classes:,}", "Kinds of pictures it can tell apart."),
-            ("Input", f"{height} × {width}", "Pixels the network sees of each picture."),
+            ("Classes", f"{facts.num_classes:,}", "Kinds of images it can tell apart."),
+            ("Input", f"{height} × {width}", "Pixels the network sees of each image."),
             ("Parameters", _count(facts.parameters), "Trained values in the network."),
             ("Speed", _pace(facts), f"One forward pass in batches of eight on {facts.device}."),
         ):
@@ -133,13 +133,13 @@ def _next(stored: StoredModel) -> None:
     else:
         st.page_link(
             links.to("image-sets"),
-            label="Next: add pictures",
+            label="Next: add images",
             icon=":material/add_photo_alternate:",
         )
 
 
 def _preprocessing(facts: ModelFacts) -> None:
-    st.subheader("What it does to a picture first", anchor=False)
+    st.subheader("What it does to an image first", anchor=False)
     st.markdown(plain(in_words(facts.preprocessing)))
     if facts.preprocessing.source == "assumed":
         st.warning(
@@ -152,19 +152,19 @@ def _preprocessing(facts: ModelFacts) -> None:
 
 
 def _predictions(facts: ModelFacts) -> None:
-    st.subheader("What it calls some pictures", anchor=False)
+    st.subheader("What it calls some images", anchor=False)
     if not facts.predictions:
         st.caption(
-            "Add a set of familiar pictures and check the model again to see what it calls them."
+            "Add a set of familiar images and check the model again to see what it calls them."
         )
         return
-    st.caption("From the newest set of familiar pictures. Nonsense here means wrong preprocessing.")
+    st.caption("From the newest set of familiar images. Nonsense here means wrong preprocessing.")
     picture_grid(
         [
             Tile(
                 Path(each.file),
                 f"{each.class_name}, {percent(each.confidence, 0)}",
-                f"A familiar picture that the model calls {each.class_name}",
+                f"A familiar image that the model calls {each.class_name}",
             )
             for each in facts.predictions
         ]
@@ -181,7 +181,7 @@ def _splits(facts: ModelFacts) -> None:
         return
     usual = next((split for split in facts.splits if split.default), facts.splits[-1])
     then = (
-        "All after it is linear, so the short-circuit is the same for all pictures of a class."
+        "All after it is linear, so the short-circuit is the same for all images of a class."
         if usual.linear
         else "It is the last block before the answer."
     )
@@ -224,4 +224,4 @@ def _count(number: int) -> str:
 
 def _pace(facts: ModelFacts) -> str:
     pace = 1 / facts.seconds_per_image
-    return f"{pace:,.0f} pictures/s" if pace >= 10 else f"{pace:.2g} pictures/s"
+    return f"{pace:,.0f} images/s" if pace >= 10 else f"{pace:.2g} images/s"

@@ -1,4 +1,4 @@
-"""Which model, pictures, layer and device an audit takes: the widgets, and what they say."""
+"""Which model, images, layer and device an audit takes: the widgets, and what they say."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ def one_of(label: str, key: str, records: Sequence[StoredModel | StoredSet], **m
 
 
 def calibration_of(sets: Sequence[StoredSet]) -> StoredSet | float:
-    """A set of calibration pictures, or the share of the familiar ones to set apart."""
-    apart = "Set apart some of the familiar pictures"
+    """A set of calibration images, or the share of the familiar ones to set apart."""
+    apart = "Set apart some of the familiar images"
     names = {"": apart} | labels(sets)
     chosen = st.selectbox(
-        "Pictures to calibrate with",
+        "Images to calibrate with",
         list(names),
         format_func=names.__getitem__,
         key="audit_calibration",
@@ -47,10 +47,10 @@ def calibration_of(sets: Sequence[StoredSet]) -> StoredSet | float:
 
 
 def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
-    """The sets of strangers; at least one is needed, and none is an answer too."""
+    """The sets of unfamiliar images; at least one is needed, and none is an answer too."""
     names, by_id = labels(sets), {each.id: each for each in sets}
     chosen = st.multiselect(
-        "Pictures it was never meant to see",
+        "Images it was never meant to see",
         list(by_id),
         default=[sets[0].id],
         format_func=names.__getitem__,
@@ -81,7 +81,7 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             bind="query-params",
             placeholder="This network cannot be cut: GSC will be left out",
             help="The usual one is the last convolutional block. Where all after the cut is "
-            "linear, the gradient is the same for every picture of a class.",
+            "linear, the gradient is the same for every image of a class.",
         )
         left, middle, right = st.columns(3)
         device = left.selectbox(
@@ -101,7 +101,7 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             format="%.0f",
             key="audit_seed",
             bind="query-params",
-            help="Of everything random, such as which pictures are set apart.",
+            help="Of everything random, such as which images are set apart.",
         )
         batch_size = right.number_input(
             "Batch size",

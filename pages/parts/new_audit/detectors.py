@@ -16,8 +16,8 @@ EVERY = tuple(detector.name for detector in CATALOGUE)
 USUAL = (AutoGSC.name, *QUICK)
 BEST = (AutoEnsemble.name, *USUAL)
 OURS = {
-    AutoGSC.name: "auto, and a share of 0, are left open: they are chosen on stand-ins for "
-    "strangers, made of your familiar pictures. What you set is taken as it is.",
+    AutoGSC.name: "auto, and a share of 0, are left open: they are chosen on surrogate images for "
+    "unfamiliar images, made of your familiar images. What you set is taken as it is.",
     GSC.name: "The defaults follow the paper. Change one at a time and compare the runs.",
 }
 """Detectors whose settings stand apart, with a word about them."""
@@ -42,7 +42,7 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
         key="audit_detectors",
         bind="query-params",
         wrap=True,
-        help="Each gives every picture an outlier score; one pass over the pictures serves all.",
+        help="Each gives every image an outlier score; one pass over the images serves all.",
     )
     if AutoEnsemble.name in chosen:
         st.caption(

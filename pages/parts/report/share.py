@@ -98,7 +98,7 @@ def _tell(link: str) -> None:
 
 
 def _entry(each: Share, *, is_new: bool) -> None:
-    pictures = "with pictures" if each.with_images else "without pictures"
+    pictures = "with images" if each.with_images else "without images"
     told = f"{each.made:{shares.WHEN}}, {pictures}; works until {each.expires:{shares.WHEN}}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(("**New:** " if is_new else "") + plain(told), width="stretch")

@@ -1,4 +1,4 @@
-"""Pictures that GSC and another detector judge differently."""
+"""Images that GSC and another detector judge differently."""
 
 import streamlit as st
 
@@ -21,7 +21,7 @@ def gallery(run: Run) -> None:
     """Choose two detectors and see where they differ; drawn when opened, redraws alone."""
     if len(run.detectors) < 2:
         return
-    title = "**Where two detectors disagree**: the pictures that one flags and the other lets pass"
+    title = "**Where two detectors disagree**: the images that one flags and the other lets pass"
     key = "results_disagreement"
     with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
         if section.open:
@@ -41,13 +41,13 @@ def _compare(run: Run) -> None:
         return
     differing = sum(group.count for group in found)
     if not differing:
-        st.info("They agree on every picture, when each lets 95 % of familiar pictures through.")
+        st.info("They agree on every image, when each lets 95 % of familiar images through.")
         return
     st.caption(
-        f"They differ on {differing:,} pictures, when each lets 95 % of familiar pictures through."
+        f"They differ on {differing:,} images, when each lets 95 % of familiar images through."
     )
     choice = st.radio(
-        "Pictures",
+        "Images",
         range(len(found)),
         index=next(i for i, group in enumerate(found) if group.count),
         format_func=lambda i: _in_words(found[i]),
@@ -71,7 +71,7 @@ def _pair(run: Run) -> tuple[list[str], list[str]]:
 
 
 def _in_words(group: Disagreement) -> str:
-    kind = "Strangers" if group.strangers else "Familiar pictures"
+    kind = "Unfamiliar images" if group.strangers else "Familiar images"
     verb = "caught" if group.strangers else "wrongly flagged"
     return plain(
         f"{kind} {verb} by {group.flagged_by} alone, let through by {group.passed_by}: "
@@ -81,14 +81,14 @@ def _in_words(group: Disagreement) -> str:
 
 def _show(run: Run, group: Disagreement) -> None:
     if not group.count:
-        st.caption("There is no such picture.")
+        st.caption("There is no such image.")
         return
     try:
         picture_grid([_tile(run, picture) for picture in pictures(run, group.rows)])
     except GscError as error:
         st.warning(plain(str(error)))
         return
-    text = "Under each picture: what the classifier takes it for, and how sure it is."
+    text = "Under each image: what the classifier takes it for, and how sure it is."
     if group.count > MOST:
         text = f"The {MOST} on which they are furthest apart. {text}"
     st.caption(text)

@@ -80,7 +80,7 @@ def _say(verdict: Verdict | None) -> None:
             _table(verdict)
             st.caption(
                 "The whole 95 % interval has to keep a limit. What lies across it is neither pass "
-                "nor fail: more pictures would tell."
+                "nor fail: more images would tell."
             )
             _change()
 

@@ -20,10 +20,11 @@ CURVES = {
     "id": "Precision: familiar",
 }
 READING = {
-    "roc": "Every point is a threshold. The higher the line on the left, the fewer strangers pass "
-    "while familiar pictures do.",
-    "ood": "Every point is a threshold: of the pictures it flags, how many are strangers.",
-    "id": "Every point is a threshold: of the pictures it lets through, how many are familiar.",
+    "roc": "Every point is a threshold. The higher the line on the left, the fewer unfamiliar "
+    "images are accepted "
+    "while familiar images do.",
+    "ood": "Every point is a threshold: of the images it flags, how many are unfamiliar images.",
+    "id": "Every point is a threshold: of the images it lets through, how many are familiar.",
 }
 
 
@@ -44,7 +45,7 @@ def scores(run: Run) -> None:
         format_func=CURVES.__getitem__,
         key="results_curve",
         wrap=True,
-        help="ROC: familiar pictures let through against strangers let through (TPR, FPR). "
+        help="ROC: familiar images let through against unfamiliar images let through (TPR, FPR). "
         "Precision: how much of what a threshold picks is right, over the share it picks "
         "(precision and recall).",
     )
@@ -52,12 +53,13 @@ def scores(run: Run) -> None:
     log_x = right.toggle(
         "Logarithmic scale",
         key="results_log",
-        help="Spreads the left end out, where only a few pictures are let through or flagged.",
+        help="Spreads the left end out, where only a few images are let through or flagged.",
     )
     if detector in run.inverted:
         st.warning(
-            "This detector points the wrong way: strangers, or stand-ins for them, score lower "
-            "than familiar pictures, not higher."
+            "This detector points the wrong way: unfamiliar images, or surrogate images, score "
+            "lower "
+            "than familiar images, not higher."
         )
     try:
         histogram, line = _figures(str(run.path), run.version, detector, kind, log_x)

@@ -1,4 +1,4 @@
-"""How detectors of a run set themselves: what they chose, over what, on stand-ins alone."""
+"""How detectors of a run set themselves: what they chose, over what, on surrogate images alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from pages.parts.shared.text import plain
 MEASURES: dict[Measure, str] = {"fpr95": "Let through (FPR95)", "auroc": "Told apart (AUROC)"}
 MISTAKES = (
     "What the choice is made by, in percent: the mean of FPR95 and 100 − AUROC, and of these the "
-    "geometric mean over the kinds of stand-ins. Lower is better."
+    "geometric mean over the kinds of surrogate images. Lower is better."
 )
 
 
@@ -45,20 +45,21 @@ def _show(run: Run) -> None:
 
 def _tried(name: str, selection: Selection, split: str | None) -> None:
     st.caption(
-        f"No stranger was seen for this. Of {selection.images:,} of the familiar calibration "
-        f"pictures {selection.surrogates:,} stand-ins were made, of {len(SURROGATES)} kinds: "
+        f"No unfamiliar image was seen for this. Of {selection.images:,} of the familiar "
+        "calibration "
+        f"images {selection.surrogates:,} surrogate images were made, of {len(SURROGATES)} kinds: "
         "enlarged bits, shuffled patches, scrambled spectra, blends of two."
     )
     measure = st.segmented_control(
-        "Figures on stand-ins",
+        "Figures on surrogate images",
         list(MEASURES),
         default="fpr95",
         required=True,
         format_func=MEASURES.__getitem__,
         key=f"selection_measure_{name}",
         wrap=True,
-        help="FPR95: of 100 stand-ins, how many pass while 95 % of the familiar pictures do. "
-        "AUROC: how often a stand-in scores higher than a familiar picture, in percent.",
+        help="FPR95: of 100 surrogate images, how many pass while 95 % of the familiar images do. "
+        "AUROC: how often a surrogate image scores higher than a familiar image, in percent.",
     )
     shown = table(selection, split, measure)
     st.dataframe(
@@ -67,18 +68,20 @@ def _tried(name: str, selection: Selection, split: str | None) -> None:
         key=f"selection_table_{name}",
         height="content",
         column_config=_columns(shown, measure),
-        alt=f"The best settings that {name} tried, with their figures on each kind of stand-in.",
+        alt=f"The best settings that {name} tried, with their figures on each kind of surrogate "
+        "image.",
     )
     compared = len({each.short_circuit for each in selection.tried})
     st.caption(
-        f"The best of {compared:,} ways to cut that were tried on all stand-ins, each with pooled "
+        f"The best of {compared:,} ways to cut that were tried on all surrogate images, each with "
+        "pooled "
         f"features capped and not; {selection.dropped:,} fell behind on a part of them before. "
         "Of those that can hardly be told apart the simplest is taken."
     )
 
 
 def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
-    """Headings and what they mean; the kinds of stand-ins explain themselves."""
+    """Headings and what they mean; the kinds of surrogate images explain themselves."""
     about = {kind.name: kind.description for kind in SURROGATES}
     word = "FPR95" if measure == "fpr95" else "AUROC"
     after = list(shown.columns[list(shown.columns).index(ALL) + 1 :])
@@ -87,7 +90,7 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
             kind,
             format="%.0f",
             width=52,
-            help=f"{word} on stand-ins of this kind: {about.get(kind, kind)}.",
+            help=f"{word} on surrogate images of this kind: {about.get(kind, kind)}.",
         )
         for kind in after
     }
@@ -104,14 +107,14 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
             "product (attribution)."
         ),
         "How": st.column_config.TextColumn(
-            help="Set to zero, or cut off where the familiar pictures rarely go beyond."
+            help="Set to zero, or cut off where the familiar images rarely go beyond."
         ),
         "Features": st.column_config.TextColumn(
             help="Capped: unusually strong pooled features are cut off before the score is read."
         ),
         "Mistakes": st.column_config.NumberColumn(format="%.1f", width=72, help=MISTAKES),
         ALL: st.column_config.NumberColumn(
-            word, format="%.0f", width=56, help=f"{word} on all stand-ins together, percent."
+            word, format="%.0f", width=56, help=f"{word} on all surrogate images together, percent."
         ),
         **percent,
     }
@@ -129,5 +132,6 @@ def _panel(name: str, losses: Mapping[str, float]) -> None:
                 "Mistakes together", format="%.1f", help=MISTAKES
             )
         },
-        alt=f"Each detector that {name} could take, with the mistakes both make on stand-ins.",
+        alt=f"Each detector that {name} could take, with the mistakes both make on surrogate "
+        "images.",
     )

@@ -1,4 +1,4 @@
-"""All detectors on all sets of strangers, and who wins where."""
+"""All detectors on all sets of unfamiliar images, and who wins where."""
 
 from typing import Literal
 
@@ -42,11 +42,12 @@ def table(run: Run) -> None:
     )
     if run.inverted:
         st.caption(
-            "Backwards: strangers, or stand-ins made from familiar pictures, score lower than "
-            "familiar pictures do."
+            "Backwards: unfamiliar images, or surrogate images made from familiar images, score "
+            "lower than "
+            "familiar images do."
         )
     if "turned" in run.directions.values():
-        st.caption("Direction turned: on stand-ins the published direction was backwards.")
+        st.caption("Direction turned: on surrogate images the published direction was backwards.")
     if run.excused:
         st.markdown("**Not run**")
         reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
@@ -59,7 +60,9 @@ def _who_wins(run: Run, metric: str) -> None:
     found = winners(run, metric)
     lines = pd.DataFrame(
         {
-            "Strangers": ["mean of the sets" if w.ood_set == MEAN else w.ood_set for w in found],
+            "Unfamiliar images": [
+                "mean of the sets" if w.ood_set == MEAN else w.ood_set for w in found
+            ],
             "Best": [w.best.detector for w in found],
             "Measured": [in_words(w.best.metrics[metric]) for w in found],
             "As good, within its interval": [_level(w) for w in found],
@@ -73,7 +76,7 @@ def _who_wins(run: Run, metric: str) -> None:
         column_config={
             "As good, within its interval": st.column_config.TextColumn(
                 help="Detectors whose value lies within the 95 % interval of the best one: these "
-                "pictures cannot tell them apart."
+                "images cannot tell them apart."
             )
         },
     )
@@ -81,7 +84,7 @@ def _who_wins(run: Run, metric: str) -> None:
     if len(sets) > 1 and len(set(sets)) > 1:
         st.caption(
             f"No detector is best everywhere: {len(set(sets))} different ones win on the "
-            f"{len(sets)} sets of strangers."
+            f"{len(sets)} sets of unfamiliar images."
         )
 
 

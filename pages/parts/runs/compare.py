@@ -64,10 +64,10 @@ def _show(found: Comparison, chosen: tuple[tuple[str, int], ...]) -> None:
         _overview(found),
         key="runs_compare_overview",
         placeholder="–",
-        alt="Each run: its model, best detector, FPR95 and AUROC, accuracy, numbers of pictures",
+        alt="Each run: its model, best detector, FPR95 and AUROC, accuracy, numbers of images",
     )
     if not found.pairs:
-        st.info("These runs share no detector on a set of strangers of the same name.")
+        st.info("These runs share no detector on a set of unfamiliar images of the same name.")
         return
     metric = st.selectbox(
         "Measure",
@@ -96,12 +96,12 @@ def _curves(found: Comparison, chosen: tuple[tuple[str, int], ...]) -> None:
         return
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     detector, ood_set = left.selectbox(
-        "Detector and strangers",
+        "Detector and unfamiliar images",
         single,
         format_func=lambda pair: _pair(*pair),
         key="runs_compare_pair",
     )
-    log_x = right.toggle("Logarithmic scale for strangers", key="runs_compare_log")
+    log_x = right.toggle("Logarithmic scale for unfamiliar images", key="runs_compare_log")
     st.plotly_chart(
         _figure(chosen, detector, ood_set, log_x),
         key="runs_compare_roc",

@@ -59,8 +59,13 @@ def steps(found: Parts) -> tuple[Step, ...]:
     """Show the three things an audit needs; those that are missing lead to where they are added."""
     every = (
         Step(bool(found.models), "A model", "your classifier, a file", "models"),
-        Step(bool(found.known), "Familiar pictures", "what it was made for", "image-sets"),
-        Step(bool(found.strangers), "Strangers", "what it was never meant to see", "image-sets"),
+        Step(bool(found.known), "Familiar images", "what it was made for", "image-sets"),
+        Step(
+            bool(found.strangers),
+            "Unfamiliar images",
+            "what it was never meant to see",
+            "image-sets",
+        ),
     )
     for step in every:
         text = f"**{step.title}**: {step.about}"
@@ -78,7 +83,7 @@ def labels(records: Sequence[StoredModel | StoredSet]) -> dict[str, str]:
     """A name for each id, no two alike: equal ones are numbered from the oldest on."""
     found: dict[str, str] = {}
     for each in reversed(records):
-        size = f", {each.images:,} pictures" if isinstance(each, StoredSet) else ""
+        size = f", {each.images:,} images" if isinstance(each, StoredSet) else ""
         numbered = (f"{each.name}{f' ({n})' if n > 1 else ''}{size}" for n in count(1))
         found[each.id] = next(name for name in numbered if name not in found.values())
     return {each.id: found[each.id] for each in records}

@@ -7,19 +7,19 @@ from gsc_core.evaluation.intervals import Interval
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER
 
 METRIC_NAMES = {
-    "fpr95": "FPR95: strangers let through",
-    "fpr95_ood_positive": "FPR95, OOD positive: familiar pictures flagged",
+    "fpr95": "FPR95: unfamiliar images let through",
+    "fpr95_ood_positive": "FPR95, OOD positive: familiar images flagged",
     "auroc": "AUROC: familiar and strange told apart",
-    "aupr_in": "AUPR-in: precision for familiar pictures",
-    "aupr_out": "AUPR-out: precision for strangers",
+    "aupr_in": "AUPR-in: precision for familiar images",
+    "aupr_out": "AUPR-out: precision for unfamiliar images",
     "detection_error": "Detection error: least mean of both mistakes",
 }
 MEANINGS = {
-    "fpr95": "The threshold lets 95 % of the familiar pictures through.",
-    "fpr95_ood_positive": "The threshold catches 95 % of the strangers, as in OpenOOD.",
-    "auroc": "How often a stranger scores higher than a familiar picture; 50 is a coin toss.",
-    "aupr_in": "Average share of familiar pictures among those let through.",
-    "aupr_out": "Average share of strangers among those flagged.",
+    "fpr95": "The threshold lets 95 % of the familiar images through.",
+    "fpr95_ood_positive": "The threshold catches 95 % of the unfamiliar images, as in OpenOOD.",
+    "auroc": "How often an unfamiliar image scores higher than a familiar one; 50 is a coin toss.",
+    "aupr_in": "Average share of familiar images among those let through.",
+    "aupr_out": "Average share of unfamiliar images among those flagged.",
     "detection_error": "At the threshold that makes the fewest mistakes.",
 }
 

@@ -13,11 +13,11 @@ from pages.parts.shared.text import duration, plain
 _PHASES = {
     "drawing road signs": "Drawing road signs",
     "opening the model": "Opening the model",
-    "reading the pictures": "Looking through the pictures",
-    "calibrating": "Learning what familiar pictures look like",
+    "reading the images": "Looking through the images",
+    "calibrating": "Learning what familiar images look like",
     "fitting the detectors": "Fitting the detectors",
-    "scoring surrogate outliers": "Trying it on stand-ins for strangers",
-    "scoring id": "Judging the familiar pictures",
+    "scoring surrogate outliers": "Trying it on surrogate images",
+    "scoring id": "Judging the familiar images",
     "measuring": "Measuring",
     "measuring its speed": "Measuring its speed",
 }
@@ -89,7 +89,7 @@ def _running(job: Job) -> str:
         return f"Ending after the batch at hand. {_kept(job)}"
     facts = [f"Running for {duration(time.time() - job.started)}"] if job.started else []
     if job.rate and job.total > 1 and job.kind is not Kind.EXPORT:  # a few steps, all unlike
-        if not job.phase.startswith(_MEASURING):  # counts settings, not pictures
+        if not job.phase.startswith(_MEASURING):  # counts settings, not images
             facts.append(f"{_figure(job.rate)} images a second")
         of = "" if job.images_total else " of this step"
         facts.append(f"about {duration(_left(job) / job.rate)} left{of}")
@@ -115,7 +115,7 @@ def _phase(phase: str) -> str:
     if what in _PHASES:
         return f"{_PHASES[what]}, at layer {layer}"
     if phase.startswith(_JUDGING):
-        return f"Judging the strangers of {phase.removeprefix(_JUDGING)}"
+        return f"Judging the unfamiliar images of {phase.removeprefix(_JUDGING)}"
     if phase.startswith(_MEASURING):
         return f"Measuring each setting at layer {phase.removeprefix(_MEASURING)}"
     return phase[0].upper() + phase[1:]

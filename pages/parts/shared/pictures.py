@@ -1,4 +1,4 @@
-"""A grid of small pictures with captions, each of which may lead to a page of its own."""
+"""A grid of small images with captions, each of which may lead to a page of its own."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _LETTERS = 21  # of a caption, which is to stay on one line
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture, what stands under it, what it shows for who cannot see it, where a click leads.
+    """An image, what stands under it, what it shows for who cannot see it, where a click leads.
 
     `link` is an address and its query, such as `("images", {"run": "demo", "image": "3"})`.
     """
@@ -32,7 +32,7 @@ class Tile:
 
 
 def picture_grid(tiles: Sequence[Tile]) -> None:
-    """Show the tiles side by side, as many as fit in a row; a lost picture is a sentence."""
+    """Show the tiles side by side, as many as fit in a row; a lost image is a sentence."""
     with st.container(horizontal=True, gap="small"):
         for tile in tiles[:MOST]:
             with st.container(width=SIDE, gap="xxsmall"):
@@ -71,7 +71,7 @@ def _version(path: Path) -> int:
 
 @st.cache_data(max_entries=4096, show_spinner=False)
 def _thumbnail(path: str, version: int) -> tuple[bytes, int]:
-    """The picture as JPEG, and the width at which it fits into a tile; enlarged when smaller."""
+    """The image as JPEG, and the width at which it fits into a tile; enlarged when smaller."""
     data = thumbnail(Path(path))
     with Image.open(io.BytesIO(data)) as image:
         return data, max(1, round(SIDE * image.width / max(image.size)))

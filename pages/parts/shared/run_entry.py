@@ -91,7 +91,7 @@ def _delete(entry: RunEntry, key: str) -> None:
     with st.popover("Delete", key=f"{key}_delete_{entry.id}"):
         st.markdown(
             "Its scores, figures, threshold and exported detectors are removed for good. The model "
-            "and the pictures stay."
+            "and the images stay."
         )
         if not st.button("Delete the run", key=f"{key}_delete_yes_{entry.id}", type="primary"):
             return

@@ -82,7 +82,7 @@ def _computed(path: str, version: int, detector: str, rule: ThresholdRule) -> De
 def _slider(drawn: ThresholdFigures, value: float) -> float:
     digits = max(0, -math.floor(math.log10(drawn.step)))
     return st.slider(
-        "Threshold: pictures pass up to this outlier score",
+        "Threshold: images are accepted up to this outlier score",
         min_value=drawn.low,
         max_value=drawn.high,
         value=_within(drawn, value),

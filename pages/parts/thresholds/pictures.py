@@ -1,4 +1,4 @@
-"""The pictures on either side of the threshold, nearest first."""
+"""The images on either side of the threshold, nearest first."""
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ MOST = 5  # on each side: a row at 1280 pixels
 
 
 def nearest(run: Run, decision: Decision) -> None:
-    """Two rows of pictures, each leading to its own page."""
+    """Two rows of images, each leading to its own page."""
     st.subheader("On either side of it", anchor=False)
     try:
         st.markdown("**Just let through**")
@@ -34,7 +34,7 @@ def _row(run: Run, decision: Decision, side: Side) -> None:
         descending=side == "inside",
     )[:MOST]
     if not len(rows):
-        st.caption("None: all pictures are on the other side.")
+        st.caption("None: all images are on the other side.")
         return
     scores = run.column(decision.detector)
     tiles = [

@@ -1,4 +1,4 @@
-"""What is gained when the classifier names only pictures that pass."""
+"""What is gained when the classifier names only images that are accepted."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from pages.parts.shared.text import plain
 
 
 def refusing(run: Run, decision: Decision) -> None:
-    """The accuracy among pictures that pass, and the risk-coverage curve."""
+    """The accuracy among images that are accepted, and the risk-coverage curve."""
     try:
         found = decisions.selective_of(run, decision)
     except GscError as error:
@@ -23,12 +23,12 @@ def refusing(run: Run, decision: Decision) -> None:
         "What flagging gains",
         anchor=False,
         help="Selective classification: what is flagged gets no name. The curve shows risk over "
-        f"coverage, with labelled familiar test pictures. {area}",
+        f"coverage, with labelled familiar test images. {area}",
     )
     if found is None:
         st.caption(
-            "It takes familiar pictures with labels, of which some pass, to say how many more of "
-            "them are named rightly."
+            "It takes familiar images with labels, of which some pass, to say how many more of "
+            "them are classified correctly."
         )
         return
     said = refusing_sentence(found)

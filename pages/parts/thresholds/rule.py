@@ -60,11 +60,12 @@ def _asked_kind(start: ThresholdRule) -> type[ThresholdRule]:
 
 
 def _help() -> str:
-    """What the rules are called in the field, and which of them look at strangers."""
+    """What the rules are called in the field, and which of them look at unfamiliar images."""
     methods = [f"{kind.title}: {kind.method}." for kind in thresholds.RULES if kind.method]
     *some, last = (kind.title for kind in thresholds.RULES if kind.needs_ood)
     return (
-        f"{' '.join(methods)} {', '.join(some)} and {last} look at one half of the strangers; what "
+        f"{' '.join(methods)} {', '.join(some)} and {last} look at one half of the unfamiliar "
+        "images; what "
         "they do is told of the other."
     )
 

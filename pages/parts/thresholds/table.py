@@ -20,9 +20,11 @@ _BAR: dict[str, Any] = {"format": "%.0f", "min_value": 0, "max_value": 1000}
 
 _CLASS_COLUMNS = {
     name: column
-    for kind in ("Strangers", "Familiar")
+    for kind in ("Unfamiliar images", "Familiar")
     for name, column in {
-        f"{kind} that pass": st.column_config.ProgressColumn(f"{kind} that pass", **_BAR),
+        f"{kind} that are accepted": st.column_config.ProgressColumn(
+            f"{kind} that are accepted", **_BAR
+        ),
         f"{kind}: interval": st.column_config.TextColumn("95 % interval"),
         f"{kind}: tested": st.column_config.NumberColumn("Tested"),
     }.items()
@@ -35,7 +37,7 @@ def sets_table(found: Effect) -> None:
     rows = sorted(found.strangers.items(), key=lambda item: -item[1].share)
     frame = pd.DataFrame(
         {
-            "Set of strangers": [name for name, _ in rows],
+            "Set of unfamiliar images": [name for name, _ in rows],
             "Would pass": [1000 * one.share for _, one in rows],
             "At least": [1000 * one.low for _, one in rows],
             "At most": [1000 * one.high for _, one in rows],
@@ -51,16 +53,16 @@ def sets_table(found: Effect) -> None:
             "At least": _IN_1000,
             "At most": _IN_1000,
         },
-        "Pictures of each set of strangers that pass at this threshold, of 1,000.",
+        "Images of each set of unfamiliar images that are accepted at this threshold, of 1,000.",
     )
     st.caption(
-        "Counts of 1,000 pictures of that kind; at least and at most are the ends of the exact "
-        "95 % interval. Tested and Passed are the pictures of this audit."
+        "Counts of 1,000 images of that kind; at least and at most are the ends of the exact "
+        "95 % interval. Tested and Passed are the images of this audit."
     )
 
 
 def classes_table(run: Run, decision: Decision) -> None:
-    """One row for each class that some test picture was taken for; computed once it is opened."""
+    """One row for each class that some test image was taken for; computed once it is opened."""
     opened = st.expander("Class by class", key="threshold_classes_open", on_change="rerun")
     if not opened.open:
         return
@@ -72,26 +74,27 @@ def classes_table(run: Run, decision: Decision) -> None:
             return
         frame = pd.DataFrame(
             {"Seen as": [row.name for row in rows]}
-            | _class_columns("Strangers", [row.strangers for row in rows])
+            | _class_columns("Unfamiliar images", [row.strangers for row in rows])
             | _class_columns("Familiar", [row.familiar for row in rows])
         )
         _table(
             frame,
             "threshold_classes",
             _CLASS_COLUMNS,
-            "What passes of the pictures seen as each class.",
+            "What passes of the images seen as each class.",
         )
         st.caption(
-            "Counts of 1,000 pictures by the class that the classifier takes them for, strangers "
+            "Counts of 1,000 images by the class that the classifier takes them for, unfamiliar "
+            "images "
             "of all sets together, with the exact 95 % interval and how many were tested. First "
-            "come the classes through which most strangers pass."
+            "come the classes through which most unfamiliar images are accepted."
         )
 
 
 def _class_columns(kind: str, found: Sequence[Passed | None]) -> dict[str, list[Any]]:
-    """The share of 1,000, its interval and the pictures tested; empty where there are none."""
+    """The share of 1,000, its interval and the images tested; empty where there are none."""
     return {
-        f"{kind} that pass": [1000 * one.share if one else None for one in found],
+        f"{kind} that are accepted": [1000 * one.share if one else None for one in found],
         f"{kind}: interval": [between(one) if one else "" for one in found],
         f"{kind}: tested": [one.total if one else 0 for one in found],
     }
