@@ -86,4 +86,7 @@ def _caution(rule: Rule, decision: Decision) -> str:
     seen = decision.rule.needs_ood and not decision.halved  # stored by an older version
     if rule.metric != "strangers_passing" or not seen:
         return ""
-    return " The threshold was set with these very unfamiliar images: others may be accepted more often."
+    return (
+        " The threshold was set with these very unfamiliar images: others may be accepted more "
+        "often."
+    )
