@@ -238,7 +238,7 @@ def test_our_figures_are_those_of_an_audit(
         repeats=10,
         device="cpu",
     )
-    audit = run_audit(spec, tmp_path / "audit").document
+    audit = run_audit(spec, tmp_path / "audit").document.model_dump(mode="json")
     rows = found.frame[(found.frame["split"] == 1) & (found.frame["whose"] == OURS)]
     ours = rows.set_index(["detector", "ood_set"])
     assert len(ours) == len(audit["results"]) == 5 * 3

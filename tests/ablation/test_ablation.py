@@ -98,7 +98,9 @@ def test_a_row_is_what_an_audit_of_that_setting_gives(
 ) -> None:
     split = dict(zip(("shallow", "deep"), LAYERS, strict=True))[depth]
     detectors = [DetectorSpec(name="gsc", settings=settings), DetectorSpec(name="gsc-published")]
-    document = run_audit(spec_of(stage, *detectors, split=split), tmp_path).document
+    document = run_audit(spec_of(stage, *detectors, split=split), tmp_path).document.model_dump(
+        mode="json"
+    )
     for audited in (row for row in document["results"] if row["detector"] == "gsc"):
         row = found.row(audited["ood_set"], base=base, depth=depth, factor=factor, level=level)
         assert row is not None and row["layer"] == split

@@ -136,7 +136,9 @@ def test_the_published_direction_is_found_backwards(result: Run) -> None:
 
 def test_every_detector_is_scored_or_excused(lite0: Path, tmp_path: Path) -> None:
     """Few photos, and the whole catalogue: with one photo a class some have too few."""
-    document = audited(lite0, tmp_path, 20, {d.name: {} for d in CATALOGUE}).document
+    document = audited(lite0, tmp_path, 20, {d.name: {} for d in CATALOGUE}).document.model_dump(
+        mode="json"
+    )
     scored = {row["detector"] for row in document["results"]}
     excused = document["excused"]
     assert scored | excused.keys() == {detector.name for detector in CATALOGUE}

@@ -314,7 +314,7 @@ def without_time(document: dict) -> dict:
 
 
 def test_the_same_seed_gives_the_same_document(stage: Path, tmp_path: Path, document: dict) -> None:
-    again = run_audit(spec_of(stage), tmp_path).document
+    again = run_audit(spec_of(stage), tmp_path).document.model_dump(mode="json")
     assert without_time(again) == without_time(document)
 
 
@@ -347,7 +347,7 @@ def test_batch_size_and_threads_do_not_change_the_scores(
 def test_the_document_in_hand_is_the_one_on_disk(stage: Path, tmp_path: Path) -> None:
     """What was chosen, and what from, is plain JSON too."""
     spec = spec_of(stage, detectors=("auto-ensemble",))
-    told = run_audit(spec, tmp_path / "out").document
+    told = run_audit(spec, tmp_path / "out").document.model_dump(mode="json")
     assert told == json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert told["chosen"].keys() == {"gsc-auto", "auto-ensemble"}
     assert told["selections"].keys() == {"gsc-auto"}
@@ -403,7 +403,7 @@ def test_who_cannot_is_excused_and_the_others_go_on(stage: Path, tmp_path: Path)
         stage, detectors=names, ood={"snow": tmp_path / "snow", "faint": stage / "faint"}
     )
     out = tmp_path / "out"
-    document = run_audit(spec, out).document
+    document = run_audit(spec, out).document.model_dump(mode="json")
     assert document["excused"]["unwilling"] == "does not like these images"
     assert "calibration images of each class" in document["excused"]["gmm"]
     assert "not a number" in document["excused"]["snow-blind"]
@@ -460,7 +460,7 @@ def run_twice(spec: AuditSpec, out: Path, between: Callable[[], object]) -> tupl
         if progress.phase == "scoring noise":
             seen.append(progress.done)
 
-    return run_audit(spec, out, note).document, seen
+    return run_audit(spec, out, note).document.model_dump(mode="json"), seen
 
 
 def long_spec(folder: Path, *names: str) -> AuditSpec:
@@ -475,7 +475,9 @@ CHOOSING = ("auto-ensemble", "gsc-auto+react")
 def at_once(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, pd.DataFrame]:
     """An audit of what chooses for itself, not stopped."""
     out = tmp_path_factory.mktemp("at once")
-    return run_audit(spec_of(stage, detectors=CHOOSING), out).document, rows_of(out)
+    return run_audit(spec_of(stage, detectors=CHOOSING), out).document.model_dump(
+        mode="json"
+    ), rows_of(out)
 
 
 @pytest.mark.slow
@@ -483,7 +485,7 @@ def test_an_audit_goes_on_where_it_stopped(long_stage: Path, tmp_path: Path) -> 
     spec = long_spec(long_stage, "energy", "gsc", "knn")
     document, seen = run_twice(spec, tmp_path / "out", lambda: None)
     assert seen[0] == 512
-    at_once = run_audit(spec, tmp_path / "at once").document
+    at_once = run_audit(spec, tmp_path / "at once").document.model_dump(mode="json")
     assert without_time(document) == without_time(at_once)
     assert not (tmp_path / "out" / "chunks").exists()
 
@@ -512,7 +514,9 @@ def test_a_choice_is_the_same_after_a_stop(
     with pytest.raises(Cancelled):
         run_audit(spec, out, stop)
     assert not (out / "metrics.json").exists()
-    assert without_time(run_audit(spec, out).document) == without_time(at_once[0])
+    assert without_time(run_audit(spec, out).document.model_dump(mode="json")) == without_time(
+        at_once[0]
+    )
     pd.testing.assert_frame_equal(rows_of(out), at_once[1])
 
 
@@ -528,7 +532,9 @@ def test_other_labels_are_not_mixed_with_old_chunks(long_stage: Path, tmp_path: 
     document, seen = run_twice(long_spec(long_stage, "energy"), tmp_path / "out", mend)
     assert seen[0] == 0
     assert document["id_accuracy"] < 0.1
-    at_once = run_audit(long_spec(long_stage, "energy"), tmp_path / "at once").document
+    at_once = run_audit(long_spec(long_stage, "energy"), tmp_path / "at once").document.model_dump(
+        mode="json"
+    )
     assert document["id_accuracy"] == at_once["id_accuracy"]
 
 

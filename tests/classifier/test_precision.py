@@ -165,9 +165,9 @@ def test_the_batch_that_memory_allowed_is_recorded(
 
     body = Network.body
     spec = spec_of(stage, names=("energy",)).model_copy(update={"batch_size": 8})
-    roomy = run_audit(spec, tmp_path / "roomy").document
+    roomy = run_audit(spec, tmp_path / "roomy").document.model_dump(mode="json")
     monkeypatch.setattr(Network, "body", tight)
-    document = run_audit(spec, tmp_path / "tight").document
+    document = run_audit(spec, tmp_path / "tight").document.model_dump(mode="json")
     assert (roomy["settings"]["batch_size"], document["settings"]["batch_size"]) == (8, 2)
     assert document["results"] == roomy["results"]
 

@@ -324,7 +324,9 @@ def test_few_calibration_pictures_are_named_of_the_ensemble_too(
 ) -> None:
     """Ten are enough for kNN and too few to leave some out; and too few to choose anything on."""
     asked = [DetectorSpec(name=name) for name in ("energy+knn", "energy+msp", "auto-ensemble")]
-    document = run_audit(spec_of(stage, *asked, calibration=0.125), tmp_path / "out").document
+    document = run_audit(
+        spec_of(stage, *asked, calibration=0.125), tmp_path / "out"
+    ).document.model_dump(mode="json")
     assert document["images"]["calibration"]["scored"] == 10
     assert {"knn", "energy+knn"} <= set(document["in_sample"])
     assert "energy+msp" not in document["in_sample"]

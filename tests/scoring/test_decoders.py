@@ -251,7 +251,7 @@ def audited(stage: Path, out: Path, decoders: int, on_progress: Callable[[Progre
         decoders=decoders,
         repeats=20,
     )
-    return run_audit(spec, out, on_progress).document
+    return run_audit(spec, out, on_progress).document.model_dump(mode="json")
 
 
 def test_an_audit_goes_on_when_its_decoders_are_killed(stage: Path, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_an_audit_ends_without_those_that_fail(
     stage: Path, without: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    document = run_audit(spec_of(stage, *FAULTY, *GOOD), out).document
+    document = run_audit(spec_of(stage, *FAULTY, *GOOD), out).document.model_dump(mode="json")
     assert_others_are_those_of(without, out)
     assert document["excused"].keys() == FAULTY.keys()
     for name, reason in document["excused"].items():
@@ -257,7 +257,7 @@ def test_a_resumed_run_tells_the_true_reason(stage: Path, without: Path, tmp_pat
         run_audit(spec, out, stop)
     assert not (out / "metrics.json").exists()
     assert log_of(out).count("raise ValueError(") == 1
-    document = run_audit(spec, out).document
+    document = run_audit(spec, out).document.model_dump(mode="json")
     assert_others_are_those_of(without, out)
     assert document["excused"].keys() == {"bad-fit", "bad-chunk", "nan"}
     assert document["excused"]["bad-chunk"] == f"failed: ValueError: a line, {OURS}"
@@ -276,7 +276,7 @@ def test_an_ensemble_goes_with_its_part_and_no_other(
     monkeypatch.setattr(unlearned, "learn", raising(OSError("no")), raising=False)
     monkeypatch.setattr(catalogue, "CATALOGUE", (*catalogue.CATALOGUE, broken, unlearned))
     names = ("energy+bad-chunk", "energy+bad-fit", "energy+knn", "broken", "unlearned")
-    document = run_audit(spec_of(stage, *names), tmp_path / "out").document
+    document = run_audit(spec_of(stage, *names), tmp_path / "out").document.model_dump(mode="json")
     excused = document["excused"]
     assert excused.keys() == {"bad-chunk", "bad-fit", *names} - {"energy+knn"}
     assert excused["energy+bad-chunk"] == "has a part that was left out, bad-chunk"
@@ -393,7 +393,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(
     run_audit(spec_of(stage, "energy"), out)
     (out / "log.txt").unlink()
     (out / "log.txt").mkdir()
-    document = run_audit(spec_of(stage, "bad-fit", "energy"), out).document
+    document = run_audit(spec_of(stage, "bad-fit", "energy"), out).document.model_dump(mode="json")
     assert document["excused"].keys() == {"bad-fit"}
     assert capfd.readouterr() == ("", "")
 

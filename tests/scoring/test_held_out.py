@@ -163,9 +163,11 @@ def test_an_audit_says_which_thresholds_rest_on_what_was_learned(tmp_path):
         detectors=(DetectorSpec(name="energy"), DetectorSpec(name="knn", settings={"k": 1})),
         repeats=20,
     )
-    many = run_audit(spec, tmp_path / "many").document
+    many = run_audit(spec, tmp_path / "many").document.model_dump(mode="json")
     assert many["in_sample"] == []
-    few = run_audit(spec.model_copy(update={"calibration": 0.125}), tmp_path / "few").document
+    few = run_audit(
+        spec.model_copy(update={"calibration": 0.125}), tmp_path / "few"
+    ).document.model_dump(mode="json")
     assert few["images"]["calibration"]["scored"] == 10
     assert few["in_sample"] == ["knn"]
     assert Run.load(tmp_path / "few").in_sample == {"knn"}

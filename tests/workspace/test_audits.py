@@ -170,7 +170,7 @@ def test_a_job_does_what_the_audit_core_does(home, stage, tmp_path):
     seen = []
     perform(job, seen.append)
     run = Run.load(home / "runs" / job.subject)
-    direct = run_audit(spec, tmp_path / "direct").document
+    direct = run_audit(spec, tmp_path / "direct").document.model_dump(mode="json")
     assert [[row.detector, row.ood_set] for row in run.rows] == [
         [row["detector"], row["ood_set"]] for row in direct["results"]
     ]
