@@ -34,7 +34,7 @@ def at_once(script: str, processes: int) -> list[str]:
     barrier = home().parent / "go"
     waiting = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
-        "from gsc_core.workspace import queue\n"
+        "from gsc_core.jobs import queue\n"
         "from gsc_core.jobs.database import *\n"
         "print('ready', flush=True)\n"
         f"while not Path({str(barrier)!r}).exists(): time.sleep(0.001)\n"

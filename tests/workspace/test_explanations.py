@@ -25,8 +25,9 @@ from gsc_core.evaluation.thresholds import Typed
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, State
 from gsc_core.progress import Progress
-from gsc_core.run import decisions
+from gsc_core.run import decisions, placement
 from gsc_core.run.decisions import Decision
+from gsc_core.run.placement import Place
 from gsc_core.run.stored import Run, version_of
 from gsc_core.workspace import explanations, image_results
 from gsc_core.workspace.tasks import TASKS
@@ -342,9 +343,9 @@ def test_the_verdict_on_a_try_follows_the_decision(folder: Path, made: Path) -> 
 
 def test_too_few_to_keep_so_many_flags_nothing(folder: Path, made: Path) -> None:
     """An infinite threshold is stored as none."""
-    place = image_results.Place(detector="x", score=9e9, percentile=100, threshold=None)
+    place = Place(detector="x", score=9e9, percentile=100, threshold=None)
     assert not place.outside
-    assert image_results._finite(math.inf) is None and image_results._finite(1.5) == 1.5
+    assert placement._finite(math.inf) is None and placement._finite(1.5) == 1.5
 
 
 @pytest.mark.parametrize(
