@@ -21,6 +21,7 @@ from gsc_core.deploy.export import export_detector
 from gsc_core.detectors import CATALOGUE
 from gsc_core.errors import SpecError
 from gsc_core.report.limits import rounded
+from gsc_core.run.document import Settings
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.trial import compile_where_faster, faster_of, largest_fast
 
@@ -248,8 +249,8 @@ def test_the_largest_batch_that_fits_and_is_not_slower() -> None:
 
 def test_bf16_is_said_and_not_exported(audits: dict[str, Path], tmp_path: Path) -> None:
     of = {name: json.loads((run / "metrics.json").read_text()) for name, run in audits.items()}
-    assert "computed in bf16" in rounded(of["bf16"]["settings"])
-    assert rounded(of["float32"]["settings"]) == rounded({}) == ""
+    assert "computed in bf16" in rounded(Settings.model_validate(of["bf16"]["settings"]))
+    assert rounded(Settings.model_validate(of["float32"]["settings"])) == rounded(Settings()) == ""
     with pytest.raises(SpecError, match="audit again with precision auto or float32"):
         export_detector(audits["bf16"], "energy", 0.0, "typed:0", tmp_path / "energy.pt2")
     assert not list(tmp_path.iterdir())

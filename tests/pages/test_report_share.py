@@ -35,7 +35,7 @@ def auditor(**secrets: object) -> AppTest:
     """What the report page shows below its downloads."""
     app = AppTest.from_string(
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from gsc_core.workspace.runs import load_run, run_folder\n"
+        "from gsc_core.run.stored import Run\nfrom gsc_core.workspace.runs import run_folder\n"
         "from pages.parts.report.share import share\n"
         f"share(Run.load(run_folder('demo')), {PAGE!r})",
         default_timeout=PATIENCE,
