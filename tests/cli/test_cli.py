@@ -357,7 +357,7 @@ def test_ctrl_c_and_the_same_command_again(
         rest = process.stderr.read()
     assert process.returncode == 130, rest
     told = [line for line in rest.splitlines() if not PROGRESS.fullmatch(line)]
-    assert told == ["Stopped. Finished chunks are kept: the same command goes on from there."]
+    assert told == ["Stopped. Finished chunks are saved: the same command continues from there."]
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert "metrics.json" not in left
     assert not [name for name in left if name.endswith(".part")]

@@ -135,7 +135,7 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     said = words(app)
     assert familiar_sentence(found) in said
     assert strangers_sentence(found) in said
-    assert "Its alarm: keep 95 % of familiar images." in said
+    assert "Its alarm: accept 95 % of familiar images." in said
     command, watch = (each.value for each in app.code)
     assert command.startswith(f"gsc export {RUN} --detector {decision.detector} ")
     assert "gsc watch --detector detector.pt2" in watch

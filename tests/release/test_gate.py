@@ -87,12 +87,12 @@ def test_the_gravest_outcome_is_the_verdict(kept, broken, unsure):
         assert "breaks" in verdict.headline
     elif unsure:
         assert verdict.outcome is Outcome.UNSURE
-        assert "cannot be told yet" in verdict.headline
+        assert "cannot be decided yet" in verdict.headline
     else:
         assert verdict.outcome is Outcome.KEPT
         assert verdict.sentence == verdict.headline
     assert ("the one limit" if total == 1 else str(total)) in verdict.headline
-    assert f"{unsure} more cannot be told yet." in verdict.sentence or not (broken and unsure)
+    assert f"{unsure} more cannot be decided yet." in verdict.sentence or not (broken and unsure)
 
 
 def test_the_sentence_names_what_stands_against_a_pass():
@@ -103,15 +103,15 @@ def test_the_sentence_names_what_stands_against_a_pass():
     ]
     unsure = Judged("Doubt", "at most 1 %", "no figure", Outcome.UNSURE, "The run has no set x.")
     assert Verdict((*broken, unsure)).sentence == (
-        "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, wanted at most 1 %."
-        " Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. "
-        "1 more cannot be told yet."
+        "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, wanted at most 1 "
+        "%. Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. 1 "
+        "more cannot be decided yet."
     )
     assert Verdict((*[replace(b, outcome=Outcome.KEPT) for b in broken], unsure)).headline == (
-        "This model breaks none of 6 limits of the release policy, but 1 cannot be told yet."
+        "This model breaks none of 6 limits of the release policy, but 1 cannot be decided yet."
     )
     assert Verdict((unsure,)).sentence == (
-        "Whether this model keeps the one limit of the release policy cannot be told yet. "
+        "Whether this model keeps the one limit of the release policy cannot be decided yet. "
         "Doubt: The run has no set x."
     )
 
@@ -597,7 +597,7 @@ def test_too_few_pictures_are_neither(audits):
         (audits / "more.toml").write_text(text)
         ran = gsc("gate", audits / "good", "--policy", audits / "more.toml")
         assert ran.code == 4, ran.out
-        assert "cannot be told yet" in ran.out
+        assert "cannot be decided yet" in ran.out
         assert "not enough data" in ran.out
 
 

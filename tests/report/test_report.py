@@ -289,7 +289,7 @@ def test_what_a_costly_miss_leads_to_is_said(home):
     decision = decisions.decide(run, "energy", Cost(miss=2, alarm=1, prevalence=0.5))
     text = words_of(to_html(report_of(run, decision, images=False)))
     assert "Of 1,000 images with 500 unfamiliar images among them, expect" in text
-    assert "an unfamiliar image that is accepted costs 2" in text
+    assert "accepting an unfamiliar image costs 2" in text
     rare = decisions.decide(run, "energy", Cost(miss=2, alarm=1, prevalence=0.001))
     assert "this run has 50" in report_of(run, rare, images=False).decision.warning
 

@@ -302,9 +302,8 @@ def test_what_a_rule_with_prevalence_leads_to():
     assert alarms.startswith("Of 100,000 images with 10 unfamiliar images among them, expect 7 ")
     # 3 missed at 10 and 5 % of 99,990 at 2
     assert costs == (
-        "That costs 10,029, where an unfamiliar image that is accepted costs 10 and a familiar "
-        "image flagged "
-        "2; flagging nothing would cost 100, flagging everything 199,980."
+        "That costs 10,029, where accepting an unfamiliar image costs 10 and flagging a familiar "
+        "image 2; flagging nothing would cost 100, flagging everything 199,980."
     )
     assert KeepId(share=0.9).outcomes(found) == ()
 
@@ -339,30 +338,30 @@ def test_no_price_or_share_is_said_with_an_exponent_or_rounded_to_all():
     cheap = Cost(miss=1e-6, alarm=1, prevalence=0.01)
     text = cheap.outcomes(effect_of((10, 10), a=(1, 2)))[1]
     assert text.startswith(
-        "That costs 0.000005, where an unfamiliar image that is accepted costs 0.000001 and a"
+        "That costs 0.000005, where accepting an unfamiliar image costs 0.000001 and a"
     )
     assert (
-        "an unfamiliar image that is accepted being 1,000,000 times as bad as"
+        "accepting an unfamiliar image being 1,000,000 times as bad as"
         in Cost(miss=1e6, alarm=1, prevalence=0.01).words()
     )
     assert (
-        "a familiar image flagged being 1,000,000 times as bad as an unfamiliar image that is "
-        "accepted" in (cheap.words())
+        "flagging a familiar image being 1,000,000 times as bad as accepting an unfamiliar image"
+        in (cheap.words())
     )
     assert KeepId(share=0.99999).words() == "keep 99.999 % of familiar images"
 
 
 def test_every_rule_has_its_words():
     said = {
-        "keep 95 % of familiar images": KeepId(share=0.95),
+        "accept 95 % of familiar images": KeepId(share=0.95),
         "catch 99.9 % of unfamiliar images": CatchOod(share=0.999),
-        "widest gap between familiar images and unfamiliar images": Youden(),
-        "best balance of unfamiliar images caught and alarms that are right (F1), expecting 1 "
-        "unfamiliar image in "
-        "1,000 images": F1(prevalence=0.001),
-        "least cost, an unfamiliar image that is accepted being 2.5 times as bad as a familiar "
-        "image flagged, "
-        "expecting 10 unfamiliar images in 1,000 images": Cost(miss=5, alarm=2, prevalence=0.01),
+        "widest gap between familiar and unfamiliar images": Youden(),
+        "best balance of unfamiliar images caught and correct alarms (F1), expecting 1 unfamiliar "
+        "image in 1,000 images": F1(prevalence=0.001),
+        "least cost, accepting an unfamiliar image being 2.5 times as bad as flagging a familiar "
+        "image, expecting 10 unfamiliar images in 1,000 images": Cost(
+            miss=5, alarm=2, prevalence=0.01
+        ),
         "set by hand": Typed(value=1),
     }
     for text, rule in said.items():

@@ -139,7 +139,7 @@ def written_report(
         detector=detectors[0],
         title="Energy",
         about="It adds up how loudly all classes answer.",
-        rule="keep 95 % of familiar images",
+        rule="accept 95 % of familiar images",
         value=0.47,
         chosen=None,
         halved=False,
@@ -202,6 +202,6 @@ def written_report(
         ),
         settings={"seed": 0, "class_names": list(classes)},
         provenance={"model_sha256": "ab" * 32, "finished": "2026-01-02", "seconds": 75.0},
-        glossary=(model.Term(word="Stranger (OOD)", meaning="An image of another kind."),),
+        glossary=(model.Term(word="Unfamiliar image (OOD)", meaning="An image of another kind."),),
     )  # fmt: skip
     return report.model_copy(update=changed)
