@@ -21,7 +21,7 @@ DASHES = {
 
 BARS = 60  # height of a histogram
 FLAT = 200  # height of the risk-coverage curve
-WORD = 62  # width that "flagged" takes beside the threshold
+WORD = 74  # width that "accepted" takes beside the threshold
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # round ones for an axis of shares
 
 

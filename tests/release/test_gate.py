@@ -292,7 +292,10 @@ def test_a_short_circuit_s_loss_is_counted_in_pairs(home):
         ({"metric": "stranger_pictures", "set": "x", "at_least": 0}, "no set x: it has"),
         ({"metric": "fpr95", "detector": "she", "at_most": 1}, "she could not run: It needs 10"),
         ({"metric": "inverted", "detector": "gsd", "at_most": 0}, "no detector gsd: it has energy"),
-        ({"metric": "accuracy_loss", "detector": "gsc", "at_most": 1}, "was not kept: audit again"),
+        (
+            {"metric": "accuracy_loss", "detector": "gsc", "at_most": 1},
+            "was not stored: run the audit again",
+        ),
     ],
 )
 def test_what_a_run_does_not_have_never_passes(home, keys, reason):
@@ -398,7 +401,7 @@ def test_the_example_and_the_documentation_are_right(home):
         ("", "The policy has no rules: begin each with [[rule]]."),
         ("rule = []", "no rules"),
         ("rule = 3", "no rules"),
-        ("rule = [1]", "Rule 1 of the policy is no table"),
+        ("rule = [1]", "Rule 1 of the policy is not a table"),
         ("rule = [", "The policy is not TOML: "),
         ("limits = 3\n" + rule("fpr95", at_most=1), 'unknown key "limits"'),
         (rule("fpr", at_most=1), 'Rule 1 of the policy has the metric "fpr": choose one of fpr95,'),

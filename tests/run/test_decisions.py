@@ -200,7 +200,7 @@ def test_a_decision_of_before_the_halves_is_read_and_told_of_all_strangers(home)
     found = decisions.effect_of(run, stored)
     assert {one.total for one in found.strangers.values()} == {120}
     assert found.strangers["noise"].passed == np.sum(scores["noise"] <= 0.5)
-    assert "very unfamiliar images" in words.basis_sentence(run, stored, found)
+    assert "same unfamiliar images" in words.basis_sentence(run, stored, found)
     said = words.basis_sentence(run, decisions.decide(run, "energy", Youden()), found)
     assert "one half of the unfamiliar images (180 images)" in said
     assert "the other half (180)" in said
@@ -348,7 +348,7 @@ def test_no_price_or_share_is_said_with_an_exponent_or_rounded_to_all():
         "flagging a familiar image being 1,000,000 times as bad as accepting an unfamiliar image"
         in (cheap.words())
     )
-    assert KeepId(share=0.99999).words() == "keep 99.999 % of familiar images"
+    assert KeepId(share=0.99999).words() == "accept 99.999 % of familiar images"
 
 
 def test_every_rule_has_its_words():
@@ -461,7 +461,7 @@ def effect_of(known: tuple[int, int], **strangers: tuple[int, int]) -> Effect:
 def test_counts_are_said_of_1000():
     found = effect_of((951, 1000), textures=(312, 1000))
     assert words.familiar_sentence(found) == (
-        "Of 1,000 familiar images 951 pass (95 % interval 900 to 970) and 49 are flagged."
+        "Of 1,000 familiar images, 951 are accepted (95 % interval 900 to 970) and 49 are flagged."
     )
     assert (
         "1,000 unfamiliar images from textures 312 would be accepted"
@@ -500,7 +500,7 @@ def test_what_passes_and_what_is_flagged_make_a_thousand():
                 assert int(passing) + int(flagged) == 1000
                 assert abs(int(passing) - 1000 * k / n) <= 0.5 + 1e-9
     said = words.familiar_sentence(effect_of((49, 80)))
-    assert "612 pass" in said
+    assert "612 are accepted" in said
     assert "388 are flagged" in said
 
 
@@ -528,7 +528,7 @@ def test_what_was_promised_stands_beside_what_was_shown(home):
     assert "showed 700, fewer than that" in basis(run, (700, 1000))
     assert "Either chance was unusual" in basis(run, (700, 1000))
     assert "more than that" in basis(run, (1000, 1000))
-    assert "very unfamiliar images" in basis(run, (900, 1000), rule=Youden())
+    assert "same unfamiliar images" in basis(run, (900, 1000), rule=Youden())
     assert "by hand" in basis(run, (900, 1000), rule=Typed(value=1.0))
 
 

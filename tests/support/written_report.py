@@ -148,9 +148,10 @@ def written_report(
         strangers=tuple(counted(name, 30 + i % 40) for i, name in enumerate(sets)),
         strangers_share=0.305,
         sentences=(
-            "Of 1,000 familiar images 950 pass (95 % interval 900 to 1,000) and 50 are flagged.",
-            "Of 1,000 unfamiliar images 305 would be accepted.",
-            "The 500 calibration images promise that at least 950 of 1,000 pass.",
+            "Of 1,000 familiar images, 950 are accepted (95 % interval 900 to 1,000) "
+            "and 50 are flagged.",
+            "Of 1,000 unfamiliar images, 305 would be accepted.",
+            "The 500 calibration images promise that at least 950 of 1,000 are accepted.",
         ),
         warning=None,
     )
