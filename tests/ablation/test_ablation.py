@@ -496,7 +496,7 @@ def test_the_premise_is_judged_by_how_much_more_strangers_turn(
 def test_the_premise_cannot_be_seen_where_all_is_linear(found: Ablation) -> None:
     layers = tuple(each.model_copy(update={"linear": True}) for each in found.facts.layers)
     facts = found.facts.model_copy(update={"layers": layers})
-    assert "no gradient ever turns" in premise(replace(found, facts=facts)).sentence
+    assert "no gradient ever changes its direction" in premise(replace(found, facts=facts)).sentence
     assert found.facts.consistency_layer == "first", "the deepest that is not linear"
 
 

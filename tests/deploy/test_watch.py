@@ -117,8 +117,8 @@ def test_a_rise_is_told_when_it_is_clear_and_stays(program, folder, state):
     assert later.risen_at == watched.risen_at
     assert later.log_evidence == watched.log_evidence
     assert later.sentence.startswith(
-        f"The share of flagged images had risen after {watched.risen_at} images, which stands until "
-        "a new watch is started. By now, of 240 new images 20 are flagged, 83 of 1,000;"
+        f"The share of flagged images had risen after {watched.risen_at} images, which stands "
+        "until a new watch is started. By now, of 240 new images 20 are flagged, 83 of 1,000;"
     )
 
 
@@ -168,7 +168,7 @@ def test_a_score_that_is_no_number_is_not_counted(folder, state):
         return score, score, score, score > 0
 
     write(folder, 2, 60, seed=0)
-    with pytest.raises(ImageError, match=r"No image could be scored; the first: 00000\.png has"):
+    with pytest.raises(ImageError, match=r"No image could be scored. The first: 00000\.png has"):
         look(program, Card(), folder, state)
     assert not state.exists()
 
@@ -195,7 +195,7 @@ def test_another_detectors_state_is_refused(program, folder, state):
     before = state.read_bytes()
     with pytest.raises(SpecError, match="counted with another detector"):
         look(program, Card(program_sha256="b" * 64), folder, state)
-    with pytest.raises(SpecError, match=r"begun with --alpha 0\.05"):
+    with pytest.raises(SpecError, match=r"started with --alpha 0\.05"):
         look(program, Card(), folder, state, alpha=0.01)
     assert state.read_bytes() == before
 
@@ -242,7 +242,7 @@ def test_two_watches_at_once_lose_no_counts(program, folder, state):
     write(folder, 3, 60, seed=0)
 
     def during(_):
-        with pytest.raises(SpecError, match="Another watch is counting"):
+        with pytest.raises(SpecError, match="Another watch is writing"):
             look(program, Card(), folder, state)
         told.append(1)
 
@@ -256,7 +256,7 @@ def test_the_lock_of_another_process_counts_too(program, folder, state):
     write(folder, 1, 60, seed=0)
     with state.with_name(f".{state.name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SpecError, match="Another watch is counting"):
+        with pytest.raises(SpecError, match="Another watch is writing"):
             look(program, Card(), folder, state)
     assert look(program, Card(), folder, state).seen == 1
 

@@ -55,7 +55,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(thresholds, "RULES", (*RULES, AboveMean))
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     stored = Run.load(write_run(tmp_path / "runs" / "demo"))
-    decisions.choose("demo", decisions.decide(stored, "energy", AboveMean(deviations=1.5)))
+    decisions.store(stored, decisions.decide(stored, "energy", AboveMean(deviations=1.5)))
     return stored
 
 

@@ -631,7 +631,7 @@ def test_what_a_user_can_mend_is_told_and_ends_with_2(audits, tmp_path, home):
     policy, good = audits / "policy.toml", audits / "good"
     (tmp_path / "bad.toml").write_text(rule("fpr", at_most=1))
     for arguments, said in (
-        ((good,), "No limits were given: name them by --policy"),
+        ((good,), "No limits were given: name a file with --policy"),
         ((good, "--policy", tmp_path / "none.toml"), "none.toml cannot be used"),
         ((good, "--policy", tmp_path / "bad.toml"), 'Rule 1 of the policy has the metric "fpr"'),
         (("nothing", "--policy", policy), 'no result for the run "nothing"'),

@@ -22,9 +22,9 @@ CONTROL = Control(
 
 
 def words(prevalence: float) -> str:
-    """What one expects: `10 unfamiliar images in 1,000 images`."""
+    """What one expects: `10 unfamiliar images in 1,000`."""
     number = f"{1000 * prevalence:.6g}"
-    return f"{number} unfamiliar in 1,000 images"
+    return f"{number} unfamiliar {'image' if number == '1' else 'images'} in 1,000"
 
 
 def fewest(id_weight: float) -> tuple[int, int]:
