@@ -35,7 +35,7 @@ NOTES = """\
   divides the ID images at random into halves, one to fit on and one to test on; the OOD images
   are the same in all. So the interval tells how much the division matters, not how much other
   images would, and the splits share images: it is a narrow one.
-- Every image is decoded and passes the network once; all detectors read that are accepted. Extra
+- Every image is decoded and passes the network once; all detectors read that pass. Extra
 passes
   are forward-pass equivalents beyond it.
 - Rows of pytorch-ood use that library's defaults, through its own methods: on the shared logits

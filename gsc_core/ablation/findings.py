@@ -41,12 +41,11 @@ def answer(ablation: Ablation) -> str:
     told = {
         Verdict.HELPS: "helps on this model",
         Verdict.HURTS: "hurts on this model",
-        Verdict.SAME: "makes no sure difference on this model",
+        Verdict.SAME: "makes no clear difference on this model",
     }[cutting.verdict]
     return (
         f"The short-circuit {told}: {passing(cut)} unfamiliar images are accepted with it, "
-        f"{passing(bare)} at best "
-        f"without, {cutting.fewer()}."
+        f"{passing(bare)} at best without, {cutting.fewer()}."
     )
 
 
@@ -73,7 +72,7 @@ def findings(ablation: Ablation) -> list[Finding]:
 
 
 def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
-    """Whether unfamiliar images' gradients turn more than familiar ones', as the paper presumes."""
+    """Whether OOD images' gradients change direction more than ID images', as the paper assumes."""
     rows = [row for row in ablation.facts.consistency if row.where == where]
     strangers = [row for row in rows if row.set != "id"]
     if not strangers:
@@ -81,8 +80,8 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     if all(row.linear for row in ablation.facts.layers):
         return Finding(
             Verdict.SAME,
-            "All after the layer is linear, so no gradient ever turns: the paper's premise cannot "
-            "be seen on this model.",
+            "Everything after the layer is linear, so no gradient ever changes its direction: the "
+            "paper's premise cannot be seen on this model.",
         )
     sure = [row for row in strangers if row.difference_low > 0 or row.difference_high < 0]
     as_published = [row.set for row in sure if row.difference >= LEAST_DIFFERENCE]
@@ -99,10 +98,10 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     if len(as_published) == n:
         told, verdict = "holds on this model", Verdict.HELPS
     elif len(reverse) == n:
-        told, verdict = "is the other way round on this model", Verdict.HURTS
+        told, verdict = "is reversed on this model", Verdict.HURTS
     elif as_published or reverse:
         told = f"holds for {len(as_published)} of {n} sets"
-        told += f" and is the other way round for {len(reverse)}" if reverse else ""
+        told += f" and is reversed for {len(reverse)}" if reverse else ""
         verdict = Verdict.SAME
     else:
         told, verdict = "is not seen on this model", Verdict.SAME
@@ -128,7 +127,7 @@ def document(ablation: Ablation) -> dict[str, Any]:
 
 
 def passing(row: pd.Series) -> str:
-    """How many of 1,000 unfamiliar images a row lets through."""
+    """How many of 1,000 unfamiliar images a row accepts."""
     return f"{in_1000(float(row['fpr95']))} of 1,000"
 
 
@@ -165,11 +164,9 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
         f"{passing(published)} unfamiliar images are accepted; flipped, {passing(learned)}, "
         f"{turning.fewer()}"
     )
-    text = "Keeping the published direction is backwards here"
+    text = "The published direction points the wrong way here"
     if turning.verdict is not Verdict.HELPS:
-        text = (
-            "Surrogate images for unfamiliar images say that the published direction is backwards"
-        )
+        text = "Surrogate images say that the published direction points the wrong way"
     yield Finding(turning.verdict, f"{text}: {told}.")
 
 
@@ -185,9 +182,9 @@ def _share(ablation: Ablation) -> Iterator[Finding]:
     best, worst = ordered.iloc[0], ordered.iloc[-1]
     yield Finding(
         cutting.verdict,
-        f"How much to cut: best with {best['level']} of the channels cut ({passing(best)} pass), "
-        f"worst with {worst['level']} ({passing(worst)} pass). "
-        f"Against no cut, {percent(BETTER.settings['share'])}: {cutting.fewer()}.",
+        f"How much to cut: best with {best['level']} of the channels cut ({passing(best)} "
+        f"accepted), worst with {worst['level']} ({passing(worst)} accepted). Against no cut, "
+        f"{percent(BETTER.settings['share'])}: {cutting.fewer()}.",
     )
 
 
@@ -200,12 +197,12 @@ def _layer(ablation: Ablation) -> Iterator[Finding]:
     told = {
         Verdict.HELPS: "The deep layer is the better one",
         Verdict.HURTS: "The shallow layer is the better one",
-        Verdict.SAME: "Deep or shallow layer: no sure difference",
+        Verdict.SAME: "Deep or shallow layer makes no clear difference",
     }
     yield _judged(
         found.turned(),
         told,
-        f"{passing(deep)} pass at {deep['layer']}, {passing(shallow)} at {shallow['layer']}",
+        f"{passing(deep)} accepted at {deep['layer']}, {passing(shallow)} at {shallow['layer']}",
     )
 
 
@@ -218,12 +215,12 @@ def _update(ablation: Ablation) -> Iterator[Finding]:
     if quick is None or exact is None or found is None:
         return
     if layers[quick["layer"]].linear:
-        text = "The first-order estimate is exact: all after the deep layer is linear."
+        text = "The first-order estimate is exact: everything after the deep layer is linear."
         yield Finding(Verdict.SAME, text)
         return
     told = {
-        Verdict.HELPS: "lets fewer unfamiliar images through than",
-        Verdict.HURTS: "costs something against",
+        Verdict.HELPS: "accepts fewer unfamiliar images than",
+        Verdict.HURTS: "does worse than",
         Verdict.SAME: "does as well as",
     }
     yield _judged(
@@ -232,7 +229,7 @@ def _update(ablation: Ablation) -> Iterator[Finding]:
             key: f"The first-order estimate {t} computing the logits again"
             for key, t in told.items()
         },
-        f"{passing(quick)} pass, {passing(exact)} computed again",
+        f"{passing(quick)} accepted, {passing(exact)} computed again",
     )
 
 
@@ -244,11 +241,11 @@ def _ranking(ablation: Ablation) -> Iterator[Finding]:
     if best is None or control is None or found is None:
         return
     told = {
-        Verdict.HELPS: "Choosing the channels by what the prediction leans on matters",
-        Verdict.HURTS: "Channels taken at random do better than the chosen ones",
-        Verdict.SAME: "Channels taken at random do as well as the chosen ones",
+        Verdict.HELPS: "Choosing the channels by what the prediction relies on matters",
+        Verdict.HURTS: "Random channels do better than the chosen ones",
+        Verdict.SAME: "Random channels do as well as the chosen ones",
     }
-    counts = f"{passing(best)} pass by attribution, {passing(control)} at random"
+    counts = f"{passing(best)} accepted by attribution, {passing(control)} at random"
     yield _judged(found.turned(), told, counts)
 
 
@@ -265,6 +262,6 @@ def _accuracy(ablation: Ablation) -> Iterator[Finding]:
     counts = [round(1000 * float(row["id_accuracy_after"])) for row in (better, published)]
     yield Finding(
         Verdict.SAME,
-        f"Of 1,000 familiar images {round(1000 * whole):,} are named right; after the "
+        f"Of 1,000 familiar images {round(1000 * whole):,} are classified correctly; after the "
         f"short-circuit {counts[0]:,} with the better setting, {counts[1]:,} with the published.",
     )

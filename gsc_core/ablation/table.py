@@ -80,7 +80,7 @@ class Ablation:
 
     @property
     def outdated(self) -> bool:
-        """Whether it was kept by a version that did not measure differences."""
+        """Whether it was stored by a version that did not measure differences."""
         return "fpr95_difference" not in self.table
 
     @property

@@ -130,7 +130,7 @@ def _log_beside(out: Path) -> Path:
 
 def _selection(detector: AutoGSC) -> Selection:
     if detector.selection_ is None:
-        raise SpecError("This network has nothing to short-circuit, so nothing is to be chosen.")
+        raise SpecError("This network has nothing to short-circuit, so there is nothing to choose.")
     return detector.selection_
 
 
@@ -151,7 +151,7 @@ def _runners_up(
 def _check_file(out: Path) -> None:
     """Raise SpecError unless `out` is free, or holds an earlier choice."""
     if out.exists() and (not out.is_file() or content_of(out) is None):
-        raise SpecError(f"{out} is there and no choice of gsc tune: name another file.")
+        raise SpecError(f"{out} already exists and is not a file of gsc tune: name another file.")
 
 
 @contextmanager

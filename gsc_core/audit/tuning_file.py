@@ -70,7 +70,7 @@ def with_tuned(spec: AuditSpec, file: Path) -> AuditSpec:
     """
     tuned = read_tuned(file)
     if _sha256(spec.model) != tuned.model_sha256:
-        raise SpecError(f"{file} was made for another model: tune this one by gsc tune.")
+        raise SpecError(f"{file} was made for another model: tune this one with gsc tune.")
     if spec.split not in (None, tuned.split):
         raise SpecError(
             f"{file} was made for the layer {tuned.split}, not {spec.split}: leave --split out, or "
@@ -81,7 +81,7 @@ def with_tuned(spec: AuditSpec, file: Path) -> AuditSpec:
         each.name == AutoGSC.name and each.build().settings() != usual for each in spec.detectors
     ):
         raise SpecError(
-            f"{AutoGSC.name} is set by {file} and by --detectors: name it there without settings."
+            f"{AutoGSC.name} is set by both {file} and --detectors: name it there without settings."
         )
     chosen = DetectorSpec(name=AutoGSC.name, settings=tuned.settings)
     named = {each.name: each for each in spec.detectors}
@@ -93,14 +93,14 @@ def read_tuned(file: Path) -> Tuned:
     """A choice that `tune` wrote; raises SpecError when it cannot be read."""
     content = content_of(file)
     if content is None:
-        raise SpecError(f"{file} is no choice of gsc tune: name a file that it wrote.")
+        raise SpecError(f"{file} is not a file of gsc tune: name one that it wrote.")
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
         raise SpecError(f"{file} is of a newer version: update this program, or tune again.")
     try:
         return Tuned.model_validate(content)
     except (ValidationError, SpecError) as error:
-        raise SpecError(f"{file} is damaged: write it again by gsc tune.") from error
+        raise SpecError(f"{file} is damaged: write it again with gsc tune.") from error
 
 
 def content_of(file: Path) -> dict[str, Any] | None:

@@ -20,8 +20,8 @@ from gsc_core.classifier.state_dict import unwrap
 from gsc_core.errors import CheckpointError
 
 _CONVERT = (
-    "where you trust it, load it and save the weights alone with "
-    "torch.save(model.state_dict(), 'weights.pt')"
+    "if you trust it, load it and save only the weights with torch.save(model.state_dict(), "
+    "'weights.pt')"
 )
 _PICKLE = b"\x80"
 _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's number, before version 1.6
@@ -131,8 +131,8 @@ def _load_weights(path: Path) -> dict[str, Tensor]:
 
 def _not_only_weights(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} holds Python objects and not only weights, so that opening it could run "
-        f"code: {_CONVERT}."
+        f"{path.name} holds Python objects and not only weights, so opening it could run code: "
+        f"{_CONVERT}."
     )
 
 

@@ -124,8 +124,8 @@ def classifier_from_module(
 def _from_library(spec: ModelSpec) -> Classifier:
     if spec.architecture is None or spec.checkpoint is not None or spec.options:
         raise SpecError(
-            "Pretrained weights come with an architecture alone: name one, without a checkpoint "
-            "or options."
+            "Pretrained weights come only with an architecture: name one, without a checkpoint or "
+            "options."
         )
     name = architectures.resolve(spec.architecture)
     module, preprocessing, names = architectures.pretrained(name)
@@ -159,7 +159,7 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
     said = Metadata.read(checkpoint.metadata, source)
     if (architecture := spec.architecture or said.architecture) is None:
         raise SpecError(
-            f"{source} holds weights alone: name the architecture, such as torchvision/resnet18."
+            f"{source} holds only weights: name the architecture, such as torchvision/resnet18."
         )
     architecture = architectures.resolve(architecture)
     options = spec.options or (said.options if spec.architecture is None else {})

@@ -44,7 +44,7 @@ class Metadata(BaseModel):
         except ValidationError as error:
             key = error.errors()[0]["loc"][0]
             raise CheckpointError(
-                f"The metadata {key!r} in {name} cannot be understood: write it again or remove it."
+                f"The metadata {key!r} in {name} cannot be read: write it again or remove it."
             ) from error
 
 
@@ -62,7 +62,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         raise SpecError(f"The class names in {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise SpecError(
-            f"The class names in {path.name} are not UTF-8 text: save it so."
+            f"The class names in {path.name} are not UTF-8 text: save it as that."
         ) from error
     names = _from_json(text, path) if path.suffix == ".json" else text.strip().splitlines()
     names = [name.strip() if isinstance(name, str) else name for name in names]
@@ -75,7 +75,7 @@ def _from_json(text: str, path: Path) -> list[Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"{path.name} is not valid JSON: mend it, or use a text file.") from error
+        raise SpecError(f"{path.name} is not valid JSON: fix it, or use a text file.") from error
     if isinstance(content, dict):
         indices = [str(index) for index in range(len(content))]
         if set(content) != set(indices):

@@ -117,8 +117,8 @@ class Preprocessing(BaseModel):
         ):
             raise SpecError(
                 f"timm evaluates this model with crop mode {config.get('crop_mode')!r} and "
-                f"{config['interpolation']!r} interpolation, which is not offered here: say the "
-                f"preprocessing yourself."
+                f"{config['interpolation']!r} interpolation, which is not offered here: give the "
+                "preprocessing yourself."
             )
         return cls(
             resize=math.floor(min(crop) / config["crop_pct"]),

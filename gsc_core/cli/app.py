@@ -95,8 +95,7 @@ def audit(
     profile: Profile = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score images the model knows and unfamiliar images, and tell how well each detector parts
-    them."""
+    """Score familiar and unfamiliar images, and say how well each detector separates them."""
     watch = context.find_object(Stopwatch) or Stopwatch()
     watch.exact = profile
     with watch.phase(_IMPORTING):
@@ -143,7 +142,7 @@ def tune(
     calibration: Calibration = "0.5",
     split: SplitName = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layers with commas, of which the best is taken.")
+        str | None, typer.Option(help="Layers, separated by commas; the best one is taken.")
     ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
@@ -203,15 +202,18 @@ def demo(
 def ablate(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     images: Annotated[
-        int, typer.Option(min=20, help="Images of each set at most; of more, a random part.")
+        int, typer.Option(min=20, help="At most so many images of each set, chosen at random.")
     ] = 400,
     layers: Annotated[
         str | None,
-        typer.Option(help="Layers from shallow to deep, with commas; else the audit's and one."),
+        typer.Option(
+            help="Layers from shallow to deep, separated by commas; else the audit's and one "
+            "before it."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each part of GSC brings on an audited model, one change at a time."""
+    """Show what each part of GSC contributes on an audited model, one change at a time."""
     from gsc_core.ablation import ablate as measure
     from gsc_core.ablation.findings import document, sentences
     from gsc_core.cli.output import print_ablation
@@ -274,7 +276,7 @@ def list_splits(
 def worker(
     lane: Annotated[
         Literal["audit", "prepare", "explain"] | None,
-        typer.Option(help="The jobs to do; else all, each lane in a process of its own."),
+        typer.Option(help="The kind of jobs to run; else all, each lane in its own process."),
     ] = None,
     idle: Annotated[
         float | None,
@@ -282,7 +284,7 @@ def worker(
     ] = None,
     lock: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Do the jobs that the web app queues. The app starts workers itself when none is there."""
+    """Run the jobs that the web app queues. The app starts workers itself when there are none."""
     require("sqlmodel")
     if lane is None:
         from gsc_core.jobs.supervisor import serve
@@ -330,7 +332,7 @@ def main() -> None:
         _fail(f"{error.filename} cannot be used ({error.strerror}): check the path.")
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
-            kept = "Finished chunks are kept: the same command goes on from there."
+            kept = "Finished chunks are saved: the same command continues from there."
             anew = _NOTHING_KEPT.intersection(sys.argv[1:2])
             sys.stderr.write(f"Stopped. {'Nothing was written.' if anew else kept}\n")
         raise

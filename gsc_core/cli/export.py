@@ -51,7 +51,7 @@ def export(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a detector with its network and threshold as one file that needs torch alone."""
+    """Write a detector with its network and threshold as one file that needs only torch."""
     from gsc_core.deploy.export import export_detector
     from gsc_core.evaluation.thresholds import format_rule
     from gsc_core.run import decisions
@@ -107,12 +107,12 @@ def _print(written: Exported) -> None:
     on = (
         "test images"
         if found.against == "stored scores"
-        else "made-up images, as the audit's are gone"
+        else "random images, as the audit's are gone"
     )
     show(
         Text(
             f"Read again and compared with the audit ({on}: {found.pictures}). Scores differ by at "
-            f"most {found.largest_difference:.2g}; decided otherwise: {found.decided_otherwise}."
+            f"most {found.largest_difference:.2g}; different decisions: {found.decided_otherwise}."
         )
     )
     show(Text("With torch alone:\n"))

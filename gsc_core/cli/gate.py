@@ -39,7 +39,7 @@ def gate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a run keeps the limits of a release policy: exit 0 pass, 3 fail, 4 cannot say."""
+    """Say whether a run keeps a release policy's limits: exit 0 pass, 3 fail, 4 too little data."""
     from gsc_core.files import written_aside
     from gsc_core.release.judge import judge
     from gsc_core.release.junit import junit_xml
@@ -76,7 +76,7 @@ def _policy(path: Path | None) -> Policy:
 
     kept = release_policy.current()
     if kept is None:
-        raise SpecError("No limits were given: name them by --policy policy.toml.")
+        raise SpecError("No limits were given: name a file with --policy policy.toml.")
     return kept
 
 

@@ -17,10 +17,12 @@ Checkpoint = Annotated[
     Path | None, typer.Option("--model", help="A .pt2, .safetensors, .pt or .pth file.")
 ]
 Architecture = Annotated[
-    str | None, typer.Option("--arch", help="For weights: torchvision/NAME or timm/NAME.")
+    str | None,
+    typer.Option("--arch", help="For a file of weights: torchvision/NAME or timm/NAME."),
 ]
 Pretrained = Annotated[
-    bool, typer.Option("--pretrained", help="Take the architecture's own weights from its library.")
+    bool,
+    typer.Option("--pretrained", help="Use the architecture's own weights from its library."),
 ]
 Preprocess = Annotated[
     str | None,
@@ -31,19 +33,23 @@ Preprocess = Annotated[
     ),
 ]
 Names = Annotated[
-    Path | None, typer.Option("--class-names", help="A .txt (a line each) or .json file.")
+    Path | None,
+    typer.Option("--class-names", help="Class names: a .txt (one a line) or .json file."),
 ]
 
 IdSet = Annotated[
-    Path, typer.Option("--id", help="Images the model was made for: a folder or ZIP.")
+    Path,
+    typer.Option(
+        "--id", help="Familiar images (ID), of the kind the model was made for: a folder or ZIP."
+    ),
 ]
 Calibration = Annotated[
     str,
-    typer.Option(help="A folder of further ID images, or the share of --id to set apart."),
+    typer.Option(help="A folder of further familiar images, or the share of --id to set aside."),
 ]
 OodSets = Annotated[
     list[str],
-    typer.Option("--ood", help="NAME=DIR of unfamiliar images; may be given several times."),
+    typer.Option("--ood", help="Unfamiliar images (OOD) as NAME=DIR; may be given several times."),
 ]
 Labels = Annotated[
     Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")
@@ -56,7 +62,8 @@ DetectorNames = Annotated[
     ),
 ]
 GscConfig = Annotated[
-    Path | None, typer.Option(help="A file of `gsc tune`, which sets gsc-auto and --split.")
+    Path | None,
+    typer.Option(help="A file written by `gsc tune`, which sets gsc-auto and --split."),
 ]
 SplitName = Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -68,21 +75,23 @@ PrecisionName = Annotated[
     ),
 ]
 Compiled = Annotated[
-    bool, typer.Option("--compile", help="On CUDA: compile the network, kept where it is faster.")
+    bool,
+    typer.Option("--compile", help="On CUDA: compile the network; used where that is faster."),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Images at a time; else 8 on a CPU, and by trial on CUDA.")
+    int | None,
+    typer.Option(help="Images in a batch; else 8 on a CPU, and found by trial on CUDA."),
 ]
 Threads = Annotated[int, typer.Option(help="Threads that decode images.")]
 DecoderProcesses = Annotated[
     int | None,
     typer.Option(
         "--decoders",
-        help="At most so many processes that decode images, 0 for --threads alone; "
-        "else as the images, the cores and the network ask for.",
+        help="At most so many processes that decode images, 0 for --threads alone; else what suits "
+        "the images, the cores and the network.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(help="The seed of everything random.")]
 Profile = Annotated[
     bool, typer.Option("--profile", help="Print where the time went, on standard error.")
 ]

@@ -75,14 +75,14 @@ def print_result(run: Run) -> None:
 
     sets = run.ood_sets
     mean = "mean of the OOD sets" if len(sets) > 1 else sets[0]
-    table = Table("detector", "unfamiliar images let through (FPR95)", "AUROC", "AUPR-out", "note")
+    table = Table("detector", "unfamiliar images accepted (FPR95)", "AUROC", "AUPR-out", "note")
     for name in run.ranked():
         row = run.row(name)
         assert row is not None  # it was ranked by it
         figures = (_with_interval(row.metric(each)) for each in ("fpr95", "auroc", "aupr_out"))
         table.add_row(*map(Text, (name, *figures, _note(run, row))))
     show = console().print
-    show(Text(f"Letting 95 % of familiar images through; {mean}."))
+    show(Text(f"At a threshold that accepts 95 % of familiar images; {mean}."))
     show(table)
     for sentence in choice_sentences(run):
         show(Text(sentence))
@@ -92,7 +92,7 @@ def print_result(run: Run) -> None:
         after = "".join(
             f"; after {name}: {percent(share, 1)}" for name, share in run.id_accuracy_after.items()
         )
-        show(Text(f"Correct on familiar images: {percent(run.id_accuracy, 1)}{after}"))
+        show(Text(f"Familiar images classified correctly: {percent(run.id_accuracy, 1)}{after}"))
     else:
         show(Text(f"Accuracy is not known. {run.settings.labels}"))
     for name, counts in run.images.items():
@@ -105,18 +105,20 @@ def print_result(run: Run) -> None:
     if rounding := rounded(run.settings):
         show(Text(rounding))
     if run.settings.preprocessing.source == "assumed":
-        show(Text("Preprocessing was assumed, as for ImageNet: say what is right by --preprocess."))
+        show(Text("Preprocessing was assumed, as for ImageNet: correct it with --preprocess."))
     show(Text(f"Result: {run.path}"))
 
 
 def _note(run: Run, row: Result) -> str:
     notes = []
     if run.directions.get(row.detector) == "turned":
-        notes.append("direction: turned")
+        notes.append("direction flipped")
     if row.detector in run.inverted:
         auroc = row.value("auroc")
         wrong = auroc is not None and auroc < 0.5
-        notes.append("inverted" if wrong else "inverted on surrogates")
+        notes.append(
+            "points the wrong way" if wrong else "points the wrong way on surrogate images"
+        )
     return ", ".join(notes)
 
 
@@ -144,7 +146,7 @@ def print_profile(watch: Stopwatch) -> None:
         for part, of_part in watch.parts(name).items():
             if of_part.wall_s > _SHOWN * whole.wall_s:
                 row(f"  {part}", of_part)
-    row("in all", whole)
+    row("total", whole)
     Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
 
 
@@ -153,9 +155,7 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     show = console().print
     for sentence in sentences:
         show(Text(sentence))
-    table = Table(
-        "layer", "around", "changed", "to", "unfamiliar images let through (FPR95)", "AUROC"
-    )
+    table = Table("layer", "around", "changed", "to", "unfamiliar images accepted (FPR95)", "AUROC")
     rows = ablation.rows()
     for _, row in rows[rows["factor"] != "curve"].iterrows():
         about = (row["layer"], row["base"], row["factor"], row["level"])
@@ -178,12 +178,13 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
 
     show = console().print
     show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
-    table = Table("next best", "surrogate images let through (FPR95)", "AUROC")
+    table = Table("next best", "surrogate images accepted (FPR95)", "AUROC")
     for each in tuned.runners_up:
         figures = (percent(share, 1) for share in (each.tried.fpr95, each.tried.auroc))
         table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
     show(table)
-    show(Text(f"Chosen on {tuned.images} familiar images and {tuned.surrogates} made of them."))
+    made = f"{tuned.surrogates} surrogate images made from them"
+    show(Text(f"Chosen on {tuned.images} familiar images and {made}."))
     show(Text(f"Result: {out}, for gsc audit --gsc-config {out}"))
 
 

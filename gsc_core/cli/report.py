@@ -30,15 +30,19 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The file to write, such as report.html.")],
     as_format: Annotated[
         Format | None,
-        typer.Option("--format", help="What to write; else what the name of the file says."),
+        typer.Option("--format", help="The format; else what the file's ending says."),
     ] = None,
     without_images: Annotated[
         bool,
-        typer.Option("--without-images", help="No image and no file name: for confidential data."),
+        typer.Option(
+            "--without-images", help="Leave out images and file names: for confidential data."
+        ),
     ] = False,
     without_channels: Annotated[
         bool,
-        typer.Option("--without-channels", help="Do not look into the network for new channels."),
+        typer.Option(
+            "--without-channels", help="Do not compute short-circuited channels that are missing."
+        ),
     ] = False,
 ) -> None:
     """Write a run's report as HTML, PDF or JSON, or all its scores as CSV."""
@@ -65,7 +69,8 @@ def _format_of(out: Path) -> Format:
         return _SUFFIXES[out.suffix.lower()]
     except KeyError as error:
         raise SpecError(
-            f"--out {out} says no format: end it in .html, .pdf, .json or .csv, or give --format."
+            f"--out {out} does not say the format: end it in .html, .pdf, .json or .csv, or give "
+            "--format."
         ) from error
 
 

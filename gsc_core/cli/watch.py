@@ -23,7 +23,9 @@ _BROKEN_NAMED = 10
 
 
 def watch(
-    detector: Annotated[Path, typer.Option(help="A file of `gsc export`, such as detector.pt2.")],
+    detector: Annotated[
+        Path, typer.Option(help="A file written by `gsc export`, such as detector.pt2.")
+    ],
     images: Annotated[Path, typer.Option(help="New images: a folder or ZIP.")],
     state: Annotated[
         Path | None,
@@ -35,7 +37,7 @@ def watch(
     ] = 0.05,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether more new images are outside than calibration promised: exit 0 no, 3 risen."""
+    """Say whether more new images are flagged than calibration promised: exit 0 no, 3 risen."""
     from gsc_core.deploy.loading import load_detector
     from gsc_core.deploy.watch import look
 
@@ -56,24 +58,27 @@ def _print(watched: Watched, state: Path) -> None:
     show(Text(watched.sentence, style="bold red" if watched.risen_at else "green"))
     others = (
         (today.already, "counted before"),
-        (today.copies, "copies of another"),
+        (today.copies, "duplicates"),
         (len(today.broken), "cannot be read"),
     )
     left_out = "".join(f"; {count:,} {why}" for count, why in others if count)
-    show(Text(f"This look: {today.seen:,} new, {today.flagged:,} of them outside{left_out}."))
+    show(Text(f"This look: {today.seen:,} new, {today.flagged:,} of them flagged{left_out}."))
     sure = f"{percent(1 - watched.alpha)} sure at every look"
     show(
         Text(
-            f"The share outside now is {between(watched.low, watched.high)} of 1,000 ({sure}, "
-            "if it has not changed since the watch began)."
+            f"The share of flagged images is now {between(watched.low, watched.high)} of 1,000 "
+            f"({sure}, if it has not changed since the watch began)."
         )
     )
     if today.strangest:
         table = Table(
-            "strangest of this look", "outlier score", "of calibration at most so strange", ""
+            "highest scores of this look",
+            "outlier score",
+            "calibration images that score at most as high",
+            "",
         )
         for one in today.strangest:
-            flag = "outside" if one.flagged else ""
+            flag = "flagged" if one.flagged else ""
             cells = (visible(one.name), f"{one.score:.4g}", f"{one.percentile:.1f} %", flag)
             table.add_row(*map(Text, cells))
         show(table)

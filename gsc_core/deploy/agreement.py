@@ -103,7 +103,7 @@ def check(
         raise GscError(
             f"The exported {detector} does not give the audit's scores (it is off by up to "
             f"{found.largest_difference:.3g}), so nothing was written. The program or machine has "
-            "changed since this audit: run it again and export that."
+            "changed since this audit: run it again and export the new run."
         )
     return found
 

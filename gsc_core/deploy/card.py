@@ -97,5 +97,5 @@ def read_card(path: Path) -> DetectorCard:
         ) from error
     except ValidationError as error:
         raise SpecError(
-            f"{path.name} is not the card of a detector, or damaged: export the detector again."
+            f"{path.name} is damaged or not a detector's card: export the detector again."
         ) from error

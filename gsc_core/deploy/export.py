@@ -75,7 +75,7 @@ def export_detector(
     'energy'
     """
     if out.suffix != ".pt2":
-        raise SpecError(f"{out.name} must end in .pt2: name it so.")
+        raise SpecError(f"{out.name} must end in .pt2: rename it.")
     if not math.isfinite(threshold):
         raise SpecError("This threshold flags all images or none at all: choose another.")
     _ensure_free(out)
@@ -86,7 +86,7 @@ def export_detector(
     if audit.spec.precision == "bf16":
         raise SpecError(
             "This audit was computed in bf16, and an exported detector computes in float32, where "
-            "this threshold is another: audit again with precision auto or float32."
+            "this threshold would differ: audit again with precision auto or float32."
         )
     stored = stored_scores(folder, detector)
     on_progress(Progress("writing the detector as one program", 0, 1))
@@ -115,7 +115,7 @@ def _ensure_free(out: Path) -> None:
         read_card(out.with_suffix(".json"))
     except SpecError as error:
         raise SpecError(
-            f"{taken[0]} is there already and of no exported detector: choose another name."
+            f"{taken[0]} already exists and is no exported detector: choose another name."
         ) from error
 
 
@@ -158,10 +158,10 @@ def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
         for name, each in audit.detectors.items()
         if name != detector and not each.extra_passes and each.needs | _PLAIN == _PLAIN
     ]
-    instead = f"take {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
+    instead = f"use {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")
     return CheckpointError(
-        f"{detector} on this network is no graph that torch can save ({said}): {instead}."
+        f"torch cannot save {detector} on this network as a graph ({said}): {instead}."
     )
 
 

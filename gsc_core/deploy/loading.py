@@ -40,7 +40,7 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     (1, 16)
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} is no file: give the path of an exported detector.")
+        raise CheckpointError(f"{path} is not a file: give the path of an exported detector.")
     card = read_card(path.with_suffix(".json"))
     try:
         digest = sha256_of(path)

@@ -51,8 +51,8 @@ def _convert(alarm: Alarm, audit: Reopened, detector: str, path: Path) -> None:
             )
     except Exception as error:  # the exporter raises anything where it knows no way
         raise CheckpointError(
-            f"{detector} on this network holds an operator that has no ONNX form: take the .pt2 "
-            "alone, or another detector."
+            f"{detector} on this network has an operator without an ONNX form: use the .pt2 alone, "
+            "or another detector."
         ) from error
     assert program is not None
     for node in program.model.graph.all_nodes():  # where our code lies is nobody's business
@@ -83,5 +83,5 @@ def _compare(session: Any, alarm: Alarm, audit: Reopened, detector: str, stored:
         if not abs(found - right) <= tolerance:
             raise GscError(
                 f"The ONNX form of {detector} gives other scores (by {abs(found - right):.3g}), so "
-                "nothing was written: take the .pt2 alone."
+                "nothing was written: use the .pt2 alone."
             )

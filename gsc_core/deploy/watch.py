@@ -72,7 +72,7 @@ class Today:
 class Watched:
     """What a watch knows after a look: this look's counts, all counts, and what they mean.
 
-    promised: calibration's upper bound of the share outside, with a chance of 1 − alpha/2.
+    promised: calibration's upper bound of the share flagged, with a chance of 1 − alpha/2.
     low, high: of the new images' share, at all times at once with a chance of 1 − alpha.
     log_evidence: the most so far; the share has risen when it reached log(1/alpha), after
     `risen_at` images.
@@ -94,19 +94,19 @@ class Watched:
         """The answer in plain words."""
         sure = f"{percent(1 - self.alpha / 2)} sure"
         counts = (
-            f"of {self.seen:,} new {'picture' if self.seen == 1 else 'pictures'} "
-            f"{self.flagged:,} {'is' if self.flagged == 1 else 'are'} outside, "
-            f"{in_1000(self.flagged / self.seen)} of 1,000; calibration promised at most "
+            f"of {self.seen:,} new {'image' if self.seen == 1 else 'images'} {self.flagged:,} "
+            f"{'is' if self.flagged == 1 else 'are'} flagged, {in_1000(self.flagged / self.seen)} "
+            "of 1,000; calibration promised at most "
             f"{in_1000(math.ceil(1000 * self.promised) / 1000)} of 1,000 ({sure})."
         )
         if self.risen_at is None:
             return f"No sign of a rise so far: {counts}"
         if self.flagged / self.seen > self.promised:
             since = f"It was clear after {self.risen_at:,} images."
-            return f"The share outside has risen: {counts} {since}"
+            return f"The share of flagged images has risen: {counts} {since}"
         return (
-            f"The share outside had risen after {self.risen_at:,} images, which stays said until "
-            f"a new watch begins. By now, {counts}"
+            f"The share of flagged images had risen after {self.risen_at:,} images, which stands "
+            f"until a new watch is started. By now, {counts}"
         )
 
 
@@ -136,7 +136,7 @@ def look(
     calibrated = calibrated_by(card)
     if calibrated.most(alpha) >= 1:
         raise SpecError(
-            "At this threshold calibration leaves room for every familiar image to be outside, "
+            "At this threshold, calibration leaves room for every familiar image to be flagged, "
             "so no rise can be seen: export the detector with a higher threshold."
         )
     with held(state), tempfile.TemporaryDirectory() as scratch:
@@ -195,7 +195,7 @@ def _counted(
             keep_state(path, state)
     if not state.seen:
         first = today.broken[0]
-        raise ImageError(f"No image could be scored; the first: {first.name} {first.reason}")
+        raise ImageError(f"No image could be scored. The first: {first.name} {first.reason}")
     return today
 
 
@@ -231,7 +231,7 @@ def _score(program: Detect, name: str, pixels: Tensor) -> Scored | Broken:
         height, width = pixels.shape[1:]
         return Broken(name, f"cannot be scored by this detector: it has {width} × {height} pixels.")
     if not math.isfinite(float(score)):
-        return Broken(name, "has a score that is no finite number.")
+        return Broken(name, "has a score that is not a finite number.")
     return Scored(name, float(score), float(percentile), bool(flagged))
 
 

@@ -64,18 +64,18 @@ def read_state(path: Path, program_sha256: str, alpha: float) -> WatchState:
         state = WatchState.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise SpecError(
-            f"{path} is damaged or no state of a watch: take back a copy, or begin anew with "
-            "another --state."
+            f"{path} is damaged or not the state of a watch: restore a copy, or start a new watch "
+            "with another --state."
         ) from error
     if state.program_sha256 != program_sha256:
         raise SpecError(
-            f"{path} was counted with another detector: begin anew for this one with another "
-            "--state."
+            f"{path} was counted with another detector: start a new watch for this one with "
+            "another --state."
         )
     if state.alpha != alpha:
         raise SpecError(
-            f"{path} was begun with --alpha {state.alpha:g}, and an error rate is chosen once: "
-            "keep it, or begin anew with another --state."
+            f"{path} was started with --alpha {state.alpha:g}, and an error rate is chosen only "
+            "once: keep it, or start a new watch with another --state."
         )
     return state
 
@@ -98,6 +98,6 @@ def held(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SpecError(
-                f"Another watch is counting into {path}: wait until it has ended."
+                f"Another watch is writing to {path}: wait until it has ended."
             ) from error
         yield

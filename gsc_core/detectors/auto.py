@@ -56,18 +56,18 @@ class AutoGSC(Detector):
     )
     intervention: str = knob(
         AUTO,
-        "set the chosen to zero, or cut them at a usual value",
+        "set the chosen coordinates to zero, or cap them at a usual value",
         choices=(AUTO, "zero", "truncate"),
     )
     cap: str = knob(
-        AUTO, "cut off unusually strong pooled features before reading", choices=(AUTO, "yes", "no")
+        AUTO, "cap unusually strong pooled features before reading", choices=(AUTO, "yes", "no")
     )
 
     name: ClassVar[str] = "gsc-auto"
-    title: ClassVar[str] = "Gradient Short-Circuit that sets itself"
+    title: ClassVar[str] = "Gradient Short-Circuit that tunes itself"
     about: ClassVar[str] = (
-        "Chooses where and how much to short-circuit on surrogate images, made from "
-        "your own familiar ones; recommended."
+        "Chooses where and how much to short-circuit on surrogate images made from your own "
+        "familiar images; recommended."
     )
     paper: ClassVar[Paper | None] = GSC.paper
     explains: ClassVar[bool] = True

@@ -26,7 +26,7 @@ class DICE(Detector):
 
     name = "dice"
     title = "DICE"
-    about = "Asks only the weights that matter for the familiar classes, and takes the energy."
+    about = "Uses only the weights that matter for the familiar classes, and takes the energy."
     paper = published(ood.DICE)
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES

@@ -110,16 +110,15 @@ class AutoEnsemble(Ensemble):
 
     partner: str = knob(
         AUTO,
-        "who is beside gsc-auto; auto: the best on surrogate outliers",
+        "gsc-auto's partner; auto: the best on surrogate images",
         choices=(AUTO, *(part.name for part in PANEL)),
     )
 
     name: ClassVar[str] = "auto-ensemble"
     title: ClassVar[str] = "Gradient Short-Circuit with a partner"
     about: ClassVar[str] = (
-        "Mean rank of gsc-auto and the established detector beside which it tells surrogate "
-        "images for "
-        "unfamiliar images best; those to choose from are scored as well."
+        "Mean rank of gsc-auto and the established detector with which it best separates "
+        "surrogate images from familiar images; the candidates are scored as well."
     )
     parts: ClassVar[tuple[type[Detector], ...]] = (AutoGSC, *PANEL)
     needs: ClassVar[Need]
@@ -147,7 +146,7 @@ class AutoEnsemble(Ensemble):
         """Choose the partner where that is open, and learn the ranks."""
         if self.partner == AUTO:
             if strangers is None:
-                raise Excused("needs surrogate outliers to choose a partner on")
+                raise Excused("needs surrogate images to choose a partner on")
             super().learn(known, strangers)
             self.losses_ = {
                 part.name: self._loss(part.name, known, strangers)

@@ -94,7 +94,9 @@ class GSC(Detector):
         choices=("gradient", "attribution", "activation", "random"),
     )
     intervention: str = knob(
-        "zero", "set the chosen to zero, or cut them at a usual value", choices=("zero", "truncate")
+        "zero",
+        "set the chosen coordinates to zero, or cap them at a usual value",
+        choices=("zero", "truncate"),
     )
     percentile: float = knob(
         0.95, "truncate: the share of calibration values left as they are", low=0.0, high=1.0
@@ -110,20 +112,22 @@ class GSC(Detector):
         choices=("drop", "relative_drop", "residual_logit", "energy", "softmax"),
     )
     confidence: str = knob(
-        "softmax", "drop: of which confidence", choices=("softmax", "energy", "logit")
+        "softmax",
+        "for a drop: the drop of which confidence",
+        choices=("softmax", "energy", "logit"),
     )
     direction: str = knob(
         "learned",
-        "whether a larger drop means unfamiliar image, or surrogate outliers decide",
+        "whether a larger drop means unfamiliar, or surrogate images decide",
         choices=("learned", "published"),
     )
-    seed: int = knob(0, "of the random ranking", low=0)
+    seed: int = knob(0, "seed of the random ranking", low=0)
 
     name: ClassVar[str] = "gsc"
     title: ClassVar[str] = "Gradient Short-Circuit"
     about: ClassVar[str] = (
-        "Removes the part of the feature the prediction leans on most and reads how the confidence "
-        "changes; the direction is learned on surrogate outliers."
+        "Removes the part of the feature that the prediction relies on most and reads how the "
+        "confidence changes; the direction is learned on surrogate images."
     )
     paper: ClassVar[Paper | None] = Paper(
         "Gradient Short-Circuit: Efficient Out-of-Distribution Detection via Feature Intervention",

@@ -15,13 +15,14 @@ class PublishedGSC(GSC):
 
     direction: str = knob(
         "published",
-        "whether a larger drop means unfamiliar image, or surrogate outliers decide",
+        "whether a larger drop means unfamiliar, or surrogate images decide",
         choices=("learned", "published"),
     )
 
     name: ClassVar[str] = "gsc-published"
     title: ClassVar[str] = "Gradient Short-Circuit, as published"
     about: ClassVar[str] = (
-        "The published method with its published direction, which can be backwards on a real model."
+        "The published method with its published direction, which can point the wrong way on a "
+        "real model."
     )
     fitted_with: ClassVar[Fit] = Fit.IMAGES

@@ -68,7 +68,7 @@ class Mahalanobis(Detector):
 
     name = "mahalanobis"
     title = "Mahalanobis"
-    about = "How far the feature is from the nearest class, in the spread that classes have."
+    about = "How far the feature is from the nearest class, measured in the spread of the classes."
     paper = published(ood.Mahalanobis)
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES | Fit.LABELS

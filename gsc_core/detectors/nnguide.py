@@ -20,7 +20,7 @@ class NNGuide(OnFeatures):
 
     name = "nnguide"
     title = "NNGuide"
-    about = "The energy, believed only as far as familiar images with high energy are near."
+    about = "The energy, trusted only as far as familiar images with high energy are near."
     paper = published(ood.NNGuide)
 
     def bind(self, calibration: Calibration) -> Any:

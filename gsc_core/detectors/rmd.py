@@ -21,7 +21,9 @@ class RMD(Mahalanobis):
 
     name = "rmd"
     title = "Relative Mahalanobis"
-    about = "The Mahalanobis distance, less what makes a feature far from everything."
+    about = (
+        "The Mahalanobis distance to the nearest class, minus that to all familiar images together."
+    )
     paper = published(ood.RMD)
 
     background_: Gaussians | None = field(default=None, init=False, repr=False)

@@ -23,7 +23,7 @@ class SCALE(Shaping):
 
     name = "scale"
     title = "SCALE"
-    about = "Amplifies an image by how little its strongest features stand out of the rest."
+    about = "Amplifies an image by how little its strongest features stand out from the rest."
     paper = published(ood.SCALE)
 
     def bind(self, head: Head) -> Any:

@@ -18,7 +18,7 @@ class SHE(OnFeatures):
 
     name = "she"
     title = "SHE"
-    about = "How well the feature agrees with the stored pattern of the predicted class."
+    about = "How well the feature matches the stored pattern of the predicted class."
     paper = published(ood.SHE)
     fitted_with = Fit.IMAGES | Fit.LABELS
 

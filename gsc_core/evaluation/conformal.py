@@ -63,7 +63,7 @@ def promise(calibration: int, share: float, on: int) -> Promise:
 def check_share(share: float) -> None:
     """Raises GscError for a share outside 0..1."""
     if not 0 < share < 1:
-        raise GscError("A share to keep or to catch lies between 0 and 100 %, both excluded.")
+        raise GscError("A share to accept or to catch lies between 0 and 100 %, both excluded.")
 
 
 def _rank(images: int, share: float) -> int:

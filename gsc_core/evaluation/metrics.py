@@ -108,7 +108,7 @@ def checked(scores: ArrayLike, whose: str) -> Floats:
     if not np.isfinite(array).all():
         raise GscError(
             f"{np.count_nonzero(~np.isfinite(array)):,} of the {array.size:,} {whose} scores are "
-            "not finite numbers: leave this detector out or mend its settings."
+            "not finite numbers: leave this detector out or change its settings."
         )
     return array
 

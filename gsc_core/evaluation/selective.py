@@ -51,7 +51,7 @@ def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Select
     passes = values <= threshold
     if not passes.any():
         raise GscError(
-            "No labelled familiar image is accepted this threshold: choose a higher one."
+            "No labelled familiar image is accepted at this threshold: choose a higher one."
         )
     named = counted(int(right[passes].sum()), int(passes.sum()))
     accepted, wrong = _along(right, values)

@@ -114,6 +114,6 @@ def parse_rule(text: str) -> ThresholdRule:
                 pass
     *first, last = examples()
     raise SpecError(
-        f'"{text}" is no rule for a threshold: write {", ".join(first)} or {last} (shares lie '
-        "between 0 and 1)."
+        f'"{text}" is not a threshold rule: write {", ".join(first)} or {last} (shares lie between '
+        "0 and 1)."
     )

@@ -17,7 +17,7 @@ MOST_CHANNELS = 32  # shown of an image
 MOST_CLASSES = 5
 
 _NO_PLACE = "the prediction reads the class token alone here, which has no place in the image"
-_NOTHING_TAKEN = "nothing that spoke for the prediction was taken away"
+_NOTHING_TAKEN = "nothing that spoke for the prediction was removed"
 
 
 class _Frozen(BaseModel):

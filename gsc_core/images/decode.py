@@ -121,7 +121,7 @@ def opened(data: bytes, name: str) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image: its content is not {READABLE}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} announces far too many pixels: save it smaller.") from error
+        raise ImageError(f"{name} declares far too many pixels: save it smaller.") from error
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is: save it smaller.") from error
     except Exception as error:  # hostile bytes make Pillow's parsers raise nearly anything
@@ -135,7 +135,7 @@ def _said(error: Exception) -> str:
 def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(
-            f"{name} announces {width} × {height} pixels, more than 80 million: save it smaller."
+            f"{name} declares {width} × {height} pixels, more than 80 million: save it smaller."
         )
     if min(width, height) < MIN_SIDE:
         raise ImageError(

@@ -77,8 +77,8 @@ def _because(rule: Rule, found: Interval, came: Outcome) -> str:
     point = Interval(*[found.value] * 3)
     alone = Outcome.of(point, rule.limit, at_most=rule.at_most is not None)
     return (
-        f"The figure {kept[alone]} the limit, but its interval reaches across: more images would "
-        "make it narrower."
+        f"The figure {kept[alone]} the limit, but its interval crosses it: more images would make "
+        "it narrower."
     )
 
 
@@ -87,6 +87,5 @@ def _caution(rule: Rule, decision: Decision) -> str:
     if rule.metric != "strangers_passing" or not seen:
         return ""
     return (
-        " The threshold was set with these very unfamiliar images: others may be accepted more "
-        "often."
+        " The threshold was set on these same unfamiliar images: others may be accepted more often."
     )

@@ -12,8 +12,10 @@ def summary(verdict: Verdict, run: str) -> str:
     """A heading, the verdict in a sentence, and a table of every limit; ends in a line break."""
     rows = "".join(_row(judged) for judged in verdict.rules)
     return (
-        f"### {SIGNS[verdict.outcome]} Release gate: {verdict.outcome} ({cell(run)})\n\n"
-        f"{cell(verdict.sentence)}\n\n"
+        f"### {SIGNS[verdict.outcome]} Release gate: {verdict.outcome} ({cell(run)})\n"
+        "\n"
+        f"{cell(verdict.sentence)}\n"
+        "\n"
         "| Limit | | Measured, with 95 % interval | Outcome | Why |\n"
         "|---|---|---|---|---|\n"
         f"{rows}\n"

@@ -86,7 +86,7 @@ class Metric:
 
 
 def _audited(name: str) -> Callable[[Asked], Interval]:
-    """A figure that the audit has kept with its bootstrap interval."""
+    """A figure that the audit has stored with its bootstrap interval."""
 
     def measure(asked: Asked) -> Interval:
         row = asked.run.row(asked.detector, asked.ood_set)
@@ -131,7 +131,9 @@ def _accuracy_loss(asked: Asked) -> Interval:
     if detector in run.id_accuracy_after:
         return intervals.lost(before, _right(run, PREDICTED_AFTER + detector))
     if detector in run.directions:  # a short-circuit, so answers may have changed
-        raise AbsentError(f"What {detector} does to the answers was not kept: audit again.")
+        raise AbsentError(
+            f"What {detector} does to the answers was not stored: run the audit again."
+        )
     return _certain(0)  # it leaves the answers as they are
 
 
@@ -139,7 +141,7 @@ def _accuracy_passing(asked: Asked) -> Interval:
     _right(asked.run, "predicted")  # there are labels
     found = decisions.selective_of(asked.run, asked.case.decision)
     if found is None:
-        raise AbsentError("No familiar image with a label passes: choose a higher threshold.")
+        raise AbsentError("No labelled familiar image is accepted: choose a higher threshold.")
     return Interval(found.passing, found.low, found.high)
 
 
@@ -148,7 +150,7 @@ def _right(run: Run, column: str) -> NDArray[np.bool_]:
     known = run.rows_of(["id"])
     labelled = known[run.column("label")[known] >= 0]
     if not len(labelled):
-        raise AbsentError("The familiar images have no labels: audit with labels.")
+        raise AbsentError("The familiar images have no labels: run the audit with labels.")
     return np.asarray(run.column(column)[labelled] == run.column("label")[labelled])
 
 
@@ -173,21 +175,21 @@ def _certain(number: float) -> Interval:
 METRICS = (
     Metric(
         "fpr95",
-        "Unfamiliar images let through, 95 % of familiar kept (FPR95)",
+        "Unfamiliar images accepted when 95 % of familiar images are (FPR95)",
         _audited("fpr95"),
         of=Of.DETECTOR,
         sets=Sets.MEAN,
     ),
     Metric(
         "fpr95_ood_positive",
-        "Familiar flagged, 95 % of unfamiliar images caught (FPR95 the other way round)",
+        "Familiar images flagged when 95 % of unfamiliar images are (FPR95, OOD positive)",
         _audited("fpr95_ood_positive"),
         of=Of.DETECTOR,
         sets=Sets.MEAN,
     ),
     Metric(
         "auroc",
-        "Familiar and strange told apart (AUROC)",
+        "How well familiar and unfamiliar images are separated (AUROC)",
         _auroc,
         low_is_good=False,
         of=Of.DETECTOR,
@@ -210,14 +212,14 @@ METRICS = (
     Metric("id_accuracy", "Familiar images classified correctly", _id_accuracy, low_is_good=False),
     Metric(
         "accuracy_passing",
-        "Named rightly of the familiar images that are accepted",
+        "Accepted familiar images classified correctly",
         _accuracy_passing,
         low_is_good=False,
         of=Of.THRESHOLD,
     ),
     Metric(
         "accuracy_loss",
-        "Right names lost by the short-circuit",
+        "Correct classifications lost by the short-circuit",
         _accuracy_loss,
         of=Of.DETECTOR,
     ),

@@ -132,7 +132,7 @@ def _sentence(error: ValidationError) -> str:
             keys = "metric, detector, set, at_most and at_least"
             return f"{subject} has the unknown key {_quoted(key)}: the keys are {keys}."
         case "model_type":
-            return f"{subject} is no table: begin each rule with [[rule]]."
+            return f"{subject} is not a table: begin each rule with [[rule]]."
         case _:
             wanted = "a number" if key in ("at_most", "at_least") else "a name in quotes"
             return f"{subject} has a wrong {key}: give {wanted}."
@@ -140,7 +140,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _about_policy(kind: str, place: tuple[Any, ...]) -> str:
     if kind == "extra_forbidden":
-        return f"The policy has the unknown key {_quoted(place[0])}: it holds [[rule]] alone."
+        return f"The policy has the unknown key {_quoted(place[0])}: it holds only [[rule]] tables."
     if kind == "too_long":
         return f"The policy has more than {MOST_RULES} rules: leave some out."
     return "The policy has no rules: begin each with [[rule]]."

@@ -81,25 +81,25 @@ class Verdict:
         if unsure and total > 1:
             return (
                 f"This model breaks none of {total} limits of the release policy, but {unsure} "
-                "cannot be told yet."
+                "cannot be decided yet."
             )
         if unsure:
-            return f"Whether this model keeps {_of(unsure, total)} cannot be told yet."
+            return f"Whether this model keeps {_of(unsure, total)} cannot be decided yet."
         return f"This model keeps {_of(total, total)}."
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What stands against a pass, the broken limits first; at most a few, and how many more."""
+        """What prevents a pass, the broken limits first; at most a few, and how many more."""
         broken, unsure = self.having(Outcome.BROKEN), self.having(Outcome.UNSURE)
         grave = broken or unsure
         named = tuple(rule.reason for rule in grave[:MOST_NAMED])
         more, untold = len(grave) - MOST_NAMED, len(unsure) if broken else 0
-        rest = {f"And {more} more.": more, f"{untold} more cannot be told yet.": untold}
+        rest = {f"And {more} more.": more, f"{untold} more cannot be decided yet.": untold}
         return named + tuple(sentence for sentence, number in rest.items() if number > 0)
 
     @property
     def sentence(self) -> str:
-        """The verdict and what stands against a pass, for a reader who sees nothing else."""
+        """The verdict and what prevents a pass, for a reader who sees nothing else."""
         return " ".join((self.headline, *self.reasons))
 
 

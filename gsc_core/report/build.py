@@ -83,7 +83,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
 
 
 def _title(run: Run) -> str:
-    """What a person called it; an audit's folder outside the workspace has its own name alone."""
+    """The title a person gave it; an audit's folder outside the workspace has only its name."""
     return runs.title(run.id) if runs.is_kept(run) else run.id
 
 
@@ -95,8 +95,7 @@ def _settings(run: Run) -> dict[str, Any]:
 def _verdict(found: Effect) -> str:
     return (
         f"Of 1,000 unfamiliar images, {in_1000(found.strangers_share)} would be accepted "
-        "unnoticed, while "
-        f"{in_1000(found.known.share)} of 1,000 familiar images are let through."
+        f"unnoticed, while {in_1000(found.known.share)} of 1,000 familiar images are accepted."
     )
 
 
@@ -160,7 +159,7 @@ def _class_row(one: ClassEffect) -> model.ClassRow:
 
 
 def _refusing(run: Run, decision: Decision) -> model.Refusing | None:
-    """What is gained by refusing; None without labels."""
+    """What refusing flagged images gains; None without labels."""
     found = decisions.selective_of(run, decision)
     if found is None:
         return None
@@ -193,9 +192,9 @@ def _detectors(run: Run) -> Iterable[model.DetectorRow]:
     """The mean rows, the best first, those that point the wrong way last."""
     means = (run.row(name) for name in run.ranked())
     for row in (row for row in means if row is not None):
-        notes = ["backwards: points the wrong way"] if row.detector in run.inverted else []
+        notes = ["points the wrong way"] if row.detector in run.inverted else []
         if run.directions.get(row.detector) == "turned":
-            notes.append("read the other way round than published")
+            notes.append("direction flipped")
         yield model.DetectorRow(
             name=row.detector,
             title=title_of(run, row.detector),
@@ -213,13 +212,12 @@ def _names(run: Run, decision: Decision) -> dict[str, str]:
 
 
 def _own_choices(run: Run) -> Iterable[str]:
-    """How detectors set themselves, and what that was not done on."""
+    """How detectors tuned themselves, and that no unfamiliar image was seen."""
     chosen = choice_sentences(run)
     if chosen:
         yield (
-            "Some detectors set themselves, on familiar calibration images and on surrogate "
-            "images for "
-            "unfamiliar images that are made of these; no unfamiliar image was seen for it."
+            "Some detectors tune themselves, on familiar calibration images and on surrogate "
+            "images made from them; no unfamiliar image was seen for this."
         )
         yield from chosen
 
@@ -255,7 +253,7 @@ def _roc(known: Floats, name: str, strange: Floats) -> model.RocLine:
 def _sets(run: Run) -> Iterable[model.SetTested]:
     ours = {
         "id": ("Familiar images", "the test"),
-        "calibration": ("Calibration images", "setting up detectors and threshold"),
+        "calibration": ("Calibration images", "fitting the detectors, setting the threshold"),
     }
     for name, images in run.images.items():
         words, use = ours.get(name, (name, "the test, as unfamiliar images"))

@@ -21,7 +21,7 @@ DASHES = {
 
 BARS = 60  # height of a histogram
 FLAT = 200  # height of the risk-coverage curve
-WORD = 62  # width that "flagged" takes beside the threshold
+WORD = 74  # width that "accepted" takes beside the threshold
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # round ones for an axis of shares
 
 
@@ -56,12 +56,11 @@ def roc_svg(report: Report) -> str:
     """A ROC curve for each OOD set, ID as positive, with a point at the report's threshold."""
     colours = _colours(report)
     about = (
-        "ROC curves: share of familiar images that are accepted against share of unfamiliar images "
-        "that are accepted"
+        "ROC curves: share of familiar images accepted against share of unfamiliar images accepted"
     )
     axes = Axes.of(about, tall=WIDE, top=1)
     axes.grid(QUARTERS)
-    axes.titles("Unfamiliar images that are accepted", "Familiar images that are accepted")
+    axes.titles("Unfamiliar images accepted", "Familiar images accepted")
     for one in report.roc:
         axes.curve(one.points, colours.colour(one.name), **DASHES[colours.dash(one.name)])
     passed = {one.name: one.share for one in report.decision.strangers}
@@ -71,18 +70,20 @@ def roc_svg(report: Report) -> str:
 
 
 def refusing_svg(report: Report) -> str:
-    """The risk-coverage curve: of the images kept, how many are classified wrongly.
+    """The risk-coverage curve: of the images accepted, how many are classified wrongly.
 
     Raises ValueError when the report has none.
     """
     found = report.refusing
     if found is None:
-        raise ValueError("without labels nothing is known of right and wrong")
+        raise ValueError("without labels it is not known which images are classified correctly")
     ticks = _ticks(found)
-    about = "Risk-coverage curve: share classified wrongly against share of familiar images kept"
+    about = (
+        "Risk-coverage curve: share classified wrongly against share of familiar images accepted"
+    )
     axes = Axes.of(about, tall=FLAT, top=ticks[-1])
     axes.grid(ticks)
-    axes.titles("Familiar images kept", "Of these classified wrongly")
+    axes.titles("Familiar images accepted", "Classified wrongly, of these")
     axes.curve(found.points, INK)
     low, high = (axes.at(found.kept, min(1 - end, ticks[-1])) for end in (found.high, found.low))
     line(axes.svg, low, high, MARK, **{"stroke-width": "2"})
@@ -108,7 +109,7 @@ def _threshold(plot: Element, at: float, width: float) -> None:
     """The threshold's line; what becomes of either side stands above it, where there is room."""
     line(plot, (at, -4), (at, BARS), MARK, **{"stroke-width": "2"})
     if at >= WORD:
-        text(plot, "← passes", (at - 6, -6), "end", fill=MARK)
+        text(plot, "← accepted", (at - 6, -6), "end", fill=MARK)
     if at <= width - WORD:
         text(plot, "flagged →", (at + 6, -6), fill=MARK)
 

@@ -7,7 +7,7 @@ GLOSSARY = tuple(
     for word, meaning in (
         ("Familiar image (ID)", "An image of the kind the classifier was made for."),
         (
-            "Stranger (OOD)",
+            "Unfamiliar image (OOD)",
             "An image of another kind, which the classifier cannot classify correctly.",
         ),
         (
@@ -15,12 +15,23 @@ GLOSSARY = tuple(
             "A detector's number for an image; the higher, the less familiar it looks.",
         ),
         ("Detector", "A rule that computes the outlier score from what the network does."),
-        ("Threshold", "The outlier score up to which an image is accepted; above it is flagged."),
-        ("Calibration images", "Familiar images kept apart to set detectors and threshold."),
+        (
+            "Threshold",
+            "The outlier score up to which an image is accepted; an image above it is flagged.",
+        ),
+        (
+            "Calibration images",
+            "Familiar images set aside to fit the detectors and set the threshold.",
+        ),
+        (
+            "Surrogate image",
+            "A calibration image enlarged, shuffled, scrambled or blended with another, to stand "
+            "for an unfamiliar image while detectors are fitted.",
+        ),
         (
             "FPR95",
-            "Share of unfamiliar images that are accepted when 95 % of the familiar images are "
-            "accepted; 0 is best.",
+            "Share of unfamiliar images that are accepted when 95 % of the familiar images are; 0 "
+            "is best.",
         ),
         (
             "AUROC",
@@ -29,13 +40,12 @@ GLOSSARY = tuple(
         ),
         (
             "ROC curve",
-            "What every possible threshold would do: familiar images that are accepted against "
-            "unfamiliar images "
-            "that are accepted.",
+            "What every possible threshold would do: the share of familiar images accepted "
+            "against the share of unfamiliar images accepted.",
         ),
         (
             "95 % interval",
-            "A range made so that 95 of 100 such ranges hold the true value, for images of the "
+            "A range made so that 95 of 100 such ranges contain the true value, for images of the "
             "same kinds.",
         ),
         (
@@ -49,9 +59,9 @@ GLOSSARY = tuple(
         ),
         (
             "Short-circuit",
-            "Cutting the channels that an answer hangs on, to see what is left of it.",
+            "Cutting the channels that an answer relies on, to see what is left of it.",
         ),
-        ("GSC", "Gradient short-circuit: how the answer changes when its main channels are cut."),
+        ("GSC", "Gradient Short-Circuit: how the answer changes when its main channels are cut."),
         ("SHA-256", "A fingerprint of a file's content: the same fingerprint, the same file."),
     )
 )

@@ -97,7 +97,7 @@ def _seen(value: object) -> object:
 def _exact(value: float) -> str:
     """The shortest text that is the same float32, as scores are: to judge other images by."""
     if math.isinf(value):
-        return f"infinite ({'everything passes' if value > 0 else 'everything is flagged'})"
+        return f"infinite ({'every image is accepted' if value > 0 else 'every image is flagged'})"
     return str(np.float32(value)).replace("-", "−")
 
 
@@ -111,7 +111,7 @@ def _cut(told: Explained) -> str:
 
 
 def _points(value: float) -> str:
-    """Points of an answer, as many digits as tell something: `14.7`, `1.6`, `0.03`, `0`."""
+    """Points of an answer, as many digits as matter: `14.7`, `1.6`, `0.03`, `0`."""
     if abs(value) < 0.005:
         return "0"
     return f"{value:.{1 if abs(value) >= 1 else 2}f}".replace("-", "−")
@@ -119,7 +119,7 @@ def _points(value: float) -> str:
 
 def _left_out(one: SetTested) -> str:
     """How many images of a set were not scored, and why."""
-    counted = ((one.broken, "unreadable"), (one.duplicates, "there twice"))
+    counted = ((one.broken, "unreadable"), (one.duplicates, "duplicates"))
     return ", ".join(f"{count:,} {why}" for count, why in counted if count) or "none"
 
 

@@ -1,4 +1,4 @@
-"""What an audit does not say: the sentences that stand second in every report."""
+"""What an audit does not say: the sentences that come second in every report."""
 
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.decisions import Decision
@@ -39,9 +39,8 @@ def _backwards(run: Run, decision: Decision) -> str:
         return ""
     return (
         f"The detector {called(run, decision.detector)} points the wrong way: unfamiliar images, "
-        "or "
-        "surrogate images, score lower than familiar images, so its threshold may catch the "
-        "wrong ones."
+        "or surrogate images, score lower than familiar images, so its threshold may flag the "
+        "wrong images."
     )
 
 
@@ -67,8 +66,8 @@ def _few(found: Effect) -> str:
     if smallest.total >= FEW:
         return ""
     return (
-        f"Of the smallest set ({name}) {smallest.total} images were tested, which leaves its "
-        f"share anywhere from {between(smallest)} of 1,000."
+        f"Of the smallest set ({name}) {smallest.total} images were tested, so its share may lie "
+        f"anywhere from {between(smallest)} of 1,000."
     )
 
 
@@ -77,7 +76,7 @@ def _favourite(run: Run, decision: Decision) -> str:
         return ""
     return (
         f"{called(run, decision.detector)} did best of {len(run.detectors)} detectors on these "
-        "same images: on new ones expect it to do a little worse."
+        "same images: on new ones, expect it to do a little worse."
     )
 
 
@@ -86,15 +85,13 @@ def _left_out(run: Run) -> str:
     doubled = sum(images.duplicates for images in run.images.values())
     if not broken + doubled:
         return ""
-    return (
-        f"Images left out: {broken:,} that could not be read and {doubled:,} that were there twice."
-    )
+    return f"Images left out: {broken:,} that could not be read and {doubled:,} duplicates."
 
 
 def _unlabelled(run: Run) -> str:
     if run.id_accuracy is not None:
         return ""
     return (
-        "The familiar images have no labels, so how often the classifier names them rightly was "
-        "not measured."
+        "The familiar images have no labels, so how many of them are classified correctly was not "
+        "measured."
     )

@@ -28,7 +28,7 @@ class Counted(_Part):
 
 
 class Decided(_Part):
-    """The threshold, how it was found, what it does. `chosen` is None for the default.
+    """The threshold, how it was set, what it does. `chosen` is None for the default.
 
     title and about: what the detector is called, and what it does, in words. halved: the threshold
     was set with half of the unfamiliar images, and the counts are of the other half.
@@ -92,8 +92,7 @@ class Histogram(_Part):
 
 
 class RocLine(_Part):
-    """Points (share of unfamiliar images, share of familiar images that are accepted) of one OOD
-    set."""
+    """Points (share of OOD images accepted, share of ID images accepted) of one OOD set."""
 
     name: str
     auroc: float
@@ -104,7 +103,7 @@ class Channel(_Part):
     """A short-circuited channel of one image.
 
     `removed` is what cutting it took from the predicted class's logit; `usual` are the bounds
-    (5 % and 95 % of calibration images) of its contribution, None where none were kept.
+    (5 % and 95 % of calibration images) of its contribution, None where none were stored.
     """
 
     index: int
@@ -152,7 +151,7 @@ class Picture(_Part):
 
 
 class PictureGroup(_Part):
-    """Images that tell the same thing."""
+    """Images that show the same thing."""
 
     title: str
     pictures: tuple[Picture, ...]
@@ -178,12 +177,11 @@ class ClassRow(_Part):
 
 
 class Refusing(_Part):
-    """Selective classification: what is gained by refusing what is flagged.
+    """Selective classification: what refusing flagged images gains.
 
-    accuracy: of all labelled familiar images; accuracy_passing: of those that are accepted, with
-    its
-    95 % interval. kept: share that is accepted. area: under the risk-coverage curve, low is good.
-    points: (share kept, share of these that is classified wrongly).
+    accuracy: of all labelled familiar images; accuracy_passing: of the accepted ones, with its 95 %
+    interval. kept: share accepted. area: under the risk-coverage curve, low is good.
+    points: (share accepted, share of these classified wrongly).
     """
 
     accuracy: float
@@ -224,7 +222,7 @@ class Report(_Part):
     """Everything a report says about one run.
 
     classes: those the threshold matters most to, and `classes_more` is how many are not listed.
-    names: what detectors are called in words. own_choices: how they set themselves.
+    names: what detectors are called in words. own_choices: how they tune themselves.
     channels_note: why images have no channels.
     """
 

@@ -67,5 +67,5 @@ def _set(folder: Path, made: datetime) -> bytes:
         return compiled([])
     except typst.TypstError as error:
         raise GscError(
-            f"The PDF could not be set ({error.message}): take the HTML report and print it."
+            f"The PDF could not be typeset ({error.message}): print the HTML report instead."
         ) from error

@@ -1,4 +1,4 @@
-"""The most telling images of a report: small, with their short-circuited channels if known."""
+"""The images of a report that show most: small, with their short-circuited channels if computed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gsc_core.workspace import report_images
 from gsc_core.workspace.explanations import StoredExplanation
 
 THUMBNAIL = 176  # pixels
-CHANNELS = 3  # told of an image
+CHANNELS = 3  # named for an image
 
 
 def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
@@ -48,7 +48,7 @@ def channels_note(run: Run, decision: Decision) -> str | None:
     if not without:
         return None
     some = "" if without == len(found) else f" {without} of"
-    return f"The short-circuited channels of{some} these images were not looked up."
+    return f"The short-circuited channels of{some} these images were not computed."
 
 
 def _picture(

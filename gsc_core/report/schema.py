@@ -1,4 +1,4 @@
-"""The report as JSON, and the JSON Schema it keeps: for programs of other people."""
+"""The report as JSON, and the JSON Schema it follows: for other people's programs."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def report_schema() -> dict[str, Any]:
     Published as docs/report.schema.json.
     """
     found = Report.model_json_schema(mode="serialization")
-    # An infinite threshold lets everything pass, or nothing; JSON has no number for it.
+    # An infinite threshold accepts every image, or none; JSON has no number for it.
     value = found["$defs"]["Decided"]["properties"]["value"]
     infinite = {"enum": ["Infinity", "-Infinity"]}
     found["$defs"]["Decided"]["properties"]["value"] = {

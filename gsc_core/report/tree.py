@@ -1,6 +1,6 @@
 """The report's HTML page as a tree of elements, for another program to set.
 
-HTML and PDF cannot tell different things when the one is read from the other. Names stay text: the
+HTML and PDF cannot differ when the one is read from the other. Names stay text: the
 parser turns what was escaped into characters of a string, and nobody reads those as markup again.
 """
 

@@ -113,8 +113,7 @@ def ensure_finite(decision: Decision) -> None:
     if not math.isfinite(decision.value):
         raise GscError(
             "This threshold would flag every image: expect fewer unfamiliar images, change the "
-            "costs, or "
-            "take another detector."
+            "costs, or take another detector."
         )
 
 

@@ -61,10 +61,9 @@ def _parted(folder: Path, version: int, sets: tuple[str, ...]) -> Halves:
     for name, rows in setting.items():
         if len(rows) < FEWEST:
             raise GscError(
-                f'The set "{name}" has too few images of its own ({len(by_name[name])}) for a '
-                f"rule that looks at unfamiliar images, which takes {2 * FEWEST} of each set, one "
-                "half to "
-                "set the threshold and one to test it: keep a share of familiar images instead, "
-                "or type a value."
+                f'The set "{name}" has too few images of its own ({len(by_name[name])}) for a rule '
+                f"that looks at unfamiliar images, which takes {2 * FEWEST} of each set, one half "
+                "to set the threshold and one to test it: accept a share of familiar images "
+                "instead, or type a value."
             )
     return Halves(setting, testing)

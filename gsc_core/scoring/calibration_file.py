@@ -83,7 +83,7 @@ def load(path: Path, network: Network) -> Kept:
     """
     if not path.is_file():
         raise SpecError(
-            "This audit was made before its calibration was kept: run the audit again to look at "
+            "This audit was made before calibration was stored: run the audit again to look at "
             "single images."
         )
     try:
@@ -93,7 +93,7 @@ def load(path: Path, network: Network) -> Kept:
             held = {name: file.get_tensor(name).to(network.device) for name in names}
         if about["split"] != ("" if network.split is None else network.split.name):
             raise SpecError(
-                "The calibration was kept for another layer of the network: run the audit again."
+                "The calibration was stored for another layer of the network: run the audit again."
             )
         return _kept(held, int(about["sample"]), network)
     except (SafetensorError, OSError, KeyError, ValueError) as error:

@@ -21,7 +21,7 @@ SPELT_OUT = {
 
 
 def title_of(run: Run, detector: str) -> str:
-    """Its title in words, or those of its parts; the name itself of one that nobody knows."""
+    """Its title in words, or those of its parts; its name where the run does not describe it."""
     parts = [(part, run.record(part)) for part in detector.split("+")]
     titles = [SPELT_OUT.get(name) or (record.title if record else None) for name, record in parts]
     known = [title for title in titles if title is not None]
@@ -35,6 +35,6 @@ def called(run: Run, detector: str) -> str:
 
 
 def about(run: Run, detector: str) -> str:
-    """What it does, in a sentence; empty for one that the run tells nothing of."""
+    """What it does, in a sentence; empty for one that the run does not describe."""
     record = run.record(detector)
     return "" if record is None else record.about

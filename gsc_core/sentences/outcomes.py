@@ -9,8 +9,8 @@ def refusing_sentence(found: Selective) -> str:
     after, before = in_1000(found.passing), in_1000(found.accuracy)
     flagged = parted(found.kept)[1]
     text = (
-        f"Of 1,000 familiar images that are accepted, {after} are classified correctly "
-        f"(95 % interval {between(found.low, found.high)})"
+        f"Of 1,000 accepted familiar images, {after} are classified correctly (95 % interval "
+        f"{between(found.low, found.high)})"
     )
     if after == before:
         return f"{text}, as many as when none is flagged; {flagged} of 1,000 are flagged."
@@ -23,8 +23,7 @@ def refusing_sentence(found: Selective) -> str:
 def area_sentence(found: Selective) -> str:
     """The area under the risk-coverage curve, and what it would be by chance."""
     return (
-        "Flagging more and more images, the strangest first, leaves on average "
-        f"{in_1000(found.area)} of 1,000 that are accepted classified wrongly; flagging at random "
-        "leaves "
-        f"{parted(found.accuracy)[1]}."
+        "As more and more images are flagged, the highest scores first, on average "
+        f"{in_1000(found.area)} of 1,000 accepted images are classified wrongly; if images were "
+        f"flagged at random, {parted(found.accuracy)[1]} would be."
     )

@@ -7,7 +7,7 @@ from gsc_core.run.stored import Run
 
 
 def subject(run: Run) -> str:
-    """What was audited, as far as the run tells."""
+    """What was audited, as far as the run says."""
     settings = run.settings
     about = f"{settings.classifier}, {settings.classes} classes"
     about = about if settings.classifier else "a classifier"
@@ -25,8 +25,7 @@ def answer(run: Run) -> str:
         )
     return (
         f"With the best detector here, {best.detector}, {in_1000(fpr95)} of 1,000 unfamiliar "
-        "images would "
-        "pass while 950 of 1,000 familiar images are let through."
+        "images would be accepted at a threshold that accepts 950 of 1,000 familiar images."
     )
 
 
@@ -35,18 +34,18 @@ def rounded(settings: Settings) -> str:
     if settings.precision != "bf16":
         return ""
     return (
-        "The network computed in bf16, which rounds more than usual: in float32 single scores are "
-        "others by up to twice their standard deviation, and shares by several in 100."
+        "The network computed in bf16, which rounds more than usual: in float32, single scores "
+        "differ by up to twice their standard deviation, and shares by several in 100."
     )
 
 
 def assumption(run: Run) -> str | None:
-    """The warning when nobody said how the classifier wants its images; else None."""
+    """The warning when nobody said how images are preprocessed; else None."""
     if run.settings.preprocessing.source != "assumed":
         return None
     return (
-        "How this classifier wants its images prepared was assumed, as is usual for ImageNet: if "
-        "that is wrong, so are all figures here. Say what is right on the Models page."
+        "How images are preprocessed for this classifier was assumed, as is usual for ImageNet: "
+        "if that is wrong, so are all figures here. Correct it on the Models page."
     )
 
 
@@ -64,8 +63,8 @@ def doubt(run: Run) -> str:
         text += f", with {run.images['id'].scored:,} familiar and {strangers:,} unfamiliar images"
     if found := best.metric("fpr95"):
         text += (
-            "; for other images of the same kinds expect "
-            f"{between(found.low, found.high)} (95 % interval)"
+            f"; for other images of the same kinds, expect {between(found.low, found.high)} (95 % "
+            "interval)"
         )
     text += "."
     passed = {row.ood_set: share for row in sets if (share := row.value("fpr95")) is not None}

@@ -1,4 +1,4 @@
-"""How the detectors of an audit set themselves: what they chose and from what, in words and tables.
+"""How an audit's detectors tune themselves: what they chose and from what, in words and tables.
 
 All figures are on surrogate images made of calibration images; no unfamiliar image was seen.
 """
@@ -36,22 +36,22 @@ def sentence(name: str, chosen: Tried, nothing: Tried, split: str | None) -> str
     if chosen.short_circuit == NOTHING:
         return (
             f"{name} chose: {in_words(chosen, split)}; of 100 surrogate images "
-            f"{_of_100(chosen.fpr95)} pass, and no cut did clearly better."
+            f"{_of_100(chosen.fpr95)} are accepted, and no cut did clearly better."
         )
     return (
-        f"{name} chose: {in_words(chosen, split)}; of 100 surrogate images "
-        f"{_of_100(chosen.fpr95)} pass, without the short-circuit {_of_100(nothing.fpr95)}."
+        f"{name} chose: {in_words(chosen, split)}; of 100 surrogate images {_of_100(chosen.fpr95)} "
+        f"are accepted, without the short-circuit {_of_100(nothing.fpr95)}."
     )
 
 
 def partner_sentence(name: str, losses: Mapping[str, float]) -> str:
-    """Whom an ensemble took as its partner."""
+    """Which partner an ensemble took."""
     best = min(losses, key=losses.__getitem__)
     if len(losses) == 1:
         return f"{name} took {best} as its partner: no other could run here."
     return (
-        f"{name} took {best} as its partner: of {len(losses)} detectors it is the one beside which "
-        "gsc-auto tells the same surrogate images best."
+        f"{name} took {best} as its partner: of {len(losses)} detectors it is the one that, "
+        "together with gsc-auto, best separates the same surrogate images from familiar images."
     )
 
 
@@ -62,7 +62,7 @@ def in_words(tried: Tried, split: str | None) -> str:
         told = "no short-circuit"
     else:
         where = "the pooled feature" if cut.layer == "pooled" else split
-        how = "set to zero" if cut.intervention == "zero" else "cut at a usual value"
+        how = "set to zero" if cut.intervention == "zero" else "capped at a usual value"
         told = f"{percent(cut.share)} of the {_what(cut)} at {where} by {cut.ranking}, {how}"
     return f"{told}, strong features capped" if tried.capped else told
 
@@ -91,7 +91,7 @@ def table(selection: Selection, split: str | None, measure: Measure) -> pd.DataF
 
 
 def panel(losses: Mapping[str, float]) -> pd.DataFrame:
-    """Who could be the partner, the best first, with the mistakes of the two together, percent.
+    """The possible partners, the best first, with the mistakes of the two together, percent.
 
     Mistakes are the mean of FPR95 and 1 − AUROC, and of these the geometric mean over the kinds of
     surrogate images.

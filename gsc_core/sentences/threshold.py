@@ -20,27 +20,26 @@ def between(found: Passed) -> str:
 
 
 def familiar_sentence(found: Effect) -> str:
-    """What passes and what is flagged of familiar images."""
+    """How many familiar images are accepted and how many are flagged."""
     passing, flagged = counts.parted(found.known.share)
     return (
-        f"Of 1,000 familiar images {passing} pass (95 % interval {between(found.known)}) "
+        f"Of 1,000 familiar images, {passing} are accepted (95 % interval {between(found.known)}) "
         f"and {flagged} are flagged."
     )
 
 
 def strangers_sentence(found: Effect) -> str:
-    """What would pass of unfamiliar images: of the one set, or of all with the best and the
-    worst."""
+    """How many unfamiliar images would be accepted: of the one set, or on average with extremes."""
     sets = found.strangers
     if len(sets) == 1:
         ((name, one),) = sets.items()
         return (
-            f"Of 1,000 unfamiliar images from {name} {in_1000(one.share)} would be accepted "
-            f"(95 % interval {between(one)})."
+            f"Of 1,000 unfamiliar images from {name}, {in_1000(one.share)} would be accepted (95 % "
+            f"interval {between(one)})."
         )
     least = min(sets, key=lambda name: sets[name].share)
     most = max(sets, key=lambda name: sets[name].share)
-    mean = f"Of 1,000 unfamiliar images {in_1000(found.strangers_share)} would be accepted"
+    mean = f"Of 1,000 unfamiliar images, {in_1000(found.strangers_share)} would be accepted"
     if sets[least].share == sets[most].share:
         return f"{mean}, the same from each of {len(sets)} sets."
     return (
@@ -50,7 +49,7 @@ def strangers_sentence(found: Effect) -> str:
 
 
 def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
-    """What the threshold was set on, what that promises, and whether the test bears it out."""
+    """What the threshold was set on, what that promises, and whether the test confirms it."""
     rule = decision.rule
     if rule.needs_ood:
         return _shown_on(run, decision)
@@ -69,8 +68,7 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
     text = (
         f"The {calibration:,} calibration images promise that on average {average} "
         f"{in_1000(rule.promised)} of 1,000 familiar images are accepted; by chance alone, a test "
-        "of "
-        f"this size may show {counts.between(made.low, made.high)}. This test showed "
+        f"of this size may show {counts.between(made.low, made.high)}. This test showed "
         f"{in_1000(found.known.share)}"
     )
     shown = [round(1000 * share) for share in (made.low, found.known.share, made.high)]
@@ -78,32 +76,29 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
         return f"{text}: the promise holds."
     side = "fewer" if shown[1] < shown[0] else "more"
     return (
-        f"{text}, {side} than that. Either chance was unusual (it is in 1 of 20 tests), or the "
-        "familiar test images differ from the calibration images."
+        f"{text}, {side} than that. Either this is chance (as in 1 of 20 tests), or the familiar "
+        "test images differ from the calibration images."
     )
 
 
 def _shown_on(run: Run, decision: Decision) -> str:
-    """Which unfamiliar images set the threshold, and which show what it does."""
+    """Which unfamiliar images set the threshold, and which test it."""
     if not decision.halved:
         return (
-            "This threshold was set with the very unfamiliar images it is shown on: other "
-            "unfamiliar images "
-            "may be accepted more often."
+            "This threshold was set on the same unfamiliar images that test it: others may be "
+            "accepted more often."
         )
     parted = halves(run)
     setting, testing = (sum(map(len, half.values())) for half in (parted.setting, parted.testing))
     return (
-        f"This threshold was set with one half of the unfamiliar images ({setting:,} images) and "
-        "is "
-        f"shown on the other half ({testing:,}), which had no part in it: unfamiliar images of "
-        "other kinds "
-        "may be accepted more often."
+        f"This threshold was set on one half of the unfamiliar images ({setting:,} images) and "
+        f"tested on the other half ({testing:,}), which had no part in setting it: unfamiliar "
+        "images of other kinds may be accepted more often."
     )
 
 
 def _learns(run: Run, detector: str) -> bool:
-    """Whether a detector is fitted on calibration images; one that nobody knows may be."""
+    """Whether a detector is fitted on calibration images; if the run does not say, it may be."""
     record = run.record(detector)
     return record is None or "images" in record.fitted_with
 
@@ -116,8 +111,8 @@ def shortage(rule: ThresholdRule, calibration: int) -> str | None:
     if calibration >= needed:
         return None
     return (
-        f"To keep {percent(rule.promised)} of familiar images takes {needed:,} calibration "
-        f"images and this run has {calibration:,}: ask for a smaller share, or calibrate with "
+        f"Accepting {percent(rule.promised)} of familiar images takes {needed:,} calibration "
+        f"images, and this run has {calibration:,}: ask for a smaller share, or calibrate with "
         "more."
     )
 
@@ -137,8 +132,8 @@ def standing_sentence(stored: Decision | None) -> str:
     """Which threshold the run is judged by: a person's, or the default."""
     if stored is None:
         return (
-            "Nobody has chosen a threshold for this run yet: its pages judge by the best detector, "
-            "keeping 95 % of familiar images."
+            "No threshold has been chosen for this run yet: its pages use the best detector, "
+            "accepting 95 % of familiar images."
         )
     when = f", chosen {stored.chosen:%d %B %Y}" if stored.chosen else ""
     return (

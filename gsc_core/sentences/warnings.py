@@ -10,14 +10,14 @@ from gsc_core.run.stored import Run
 def extreme(decision: Decision) -> str | None:
     """The warning when what is wanted is best served without any threshold, else None.
 
-    What promises to keep familiar images has a warning of its own, `shortage`.
+    A rule that promises to accept a share of familiar images has a warning of its own, `shortage`.
     """
     if math.isfinite(decision.value) or decision.rule.promised is not None:
         return None
     what = "nothing" if decision.value > 0 else "every image"
     return (
-        f"What is asked for is best served by flagging {what}, so there is no threshold to keep: "
-        "change the costs or the expected number of unfamiliar images, or take another detector."
+        f"What is asked for is best served by flagging {what}, so there is no threshold to set: "
+        "change the costs or the expected number of unfamiliar images, or choose another detector."
     )
 
 
@@ -28,8 +28,8 @@ def rough(run: Run, decision: Decision) -> str | None:
         if decision.value < calibration.max():
             return None
         return (
-            f"None of the {len(calibration):,} calibration images scores above this value: how "
-            "rarely it flags a familiar image, they cannot tell."
+            f"None of the {len(calibration):,} calibration images scores above this value, so they "
+            "cannot say how rarely it flags a familiar image."
         )
     if not decision.halved:
         return None
@@ -41,12 +41,12 @@ def rough(run: Run, decision: Decision) -> str | None:
         lacking.append(f"{known:,} calibration images, and this run has {len(calibration):,}")
     if sizes[smallest] < strangers:
         lacking.append(
-            f"{strangers:,} unfamiliar images of each set to set it with, and {smallest} has "
+            f"{strangers:,} unfamiliar images of each set to set it on, and {smallest} has "
             f"{sizes[smallest]:,} in that half"
         )
     if not lacking:
         return None
     return (
-        f"To tell where this threshold belongs takes {'; and '.join(lacking)}: on new images it "
-        "may do much worse than it seems here."
+        f"Setting this threshold reliably takes {'; and '.join(lacking)}: on new images it may do "
+        "much worse than it seems here."
     )

@@ -411,7 +411,7 @@ def differing(value: float, low: float, high: float) -> dict[str, float]:
     [
         (0.9, 0.1, "helps on this model", "500 fewer (between 400 and 600)"),
         (0.1, 0.1, "hurts on this model", "300 more (between 200 and 400)"),
-        (0.41, 0.1, "makes no sure difference", "10 fewer (between 90 more and 110 fewer)"),
+        (0.41, 0.1, "makes no clear difference", "10 fewer (between 90 more and 110 fewer)"),
         (0.41, 0.005, "helps on this model", "10 fewer (between 5 and 15)"),
     ],
 )
@@ -441,7 +441,7 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
         low, {**where, "level": "published"},
         fpr95=0.98, fpr95_low=0.97, fpr95_high=0.99, backwards=True, **differing(0.68, 0.6, 0.7),
     )  # fmt: skip
-    (told,) = (each for each in findings(high) if "backwards here" in each.sentence)
+    (told,) = (each for each in findings(high) if "wrong way here" in each.sentence)
     assert told.verdict is Verdict.HELPS
     counts = (
         "980 of 1,000 unfamiliar images are accepted; flipped, 300 of 1,000, 680 fewer (between "
@@ -459,7 +459,7 @@ def test_every_part_is_spoken_of_once(found: Ablation) -> None:
         "layer",
         "first-order",
         "at random",
-        "named right",
+        "classified correctly",
     ):
         assert said.count(part) >= 1
     assert "The first-order estimate is exact" in said
@@ -483,8 +483,8 @@ def cosines(found: Ablation, *differences: float) -> Ablation:
     ("differences", "said", "verdict"),
     [
         ((0.2, 0.3), "holds on this model", Verdict.HELPS),
-        ((-0.2, -0.3), "other way round on this model", Verdict.HURTS),
-        ((0.2, -0.3), "holds for 1 of 2 sets and is the other way round for 1", Verdict.SAME),
+        ((-0.2, -0.3), "is reversed on this model", Verdict.HURTS),
+        ((0.2, -0.3), "holds for 1 of 2 sets and is reversed for 1", Verdict.SAME),
         ((0.008, 0.0), "is not seen", Verdict.SAME),
     ],
 )
@@ -498,7 +498,7 @@ def test_the_premise_is_judged_by_how_much_more_strangers_turn(
 def test_the_premise_cannot_be_seen_where_all_is_linear(found: Ablation) -> None:
     layers = tuple(each.model_copy(update={"linear": True}) for each in found.facts.layers)
     facts = found.facts.model_copy(update={"layers": layers})
-    assert "no gradient ever turns" in premise(replace(found, facts=facts)).sentence
+    assert "no gradient ever changes its direction" in premise(replace(found, facts=facts)).sentence
     assert found.facts.consistency_layer == "first", "the deepest that is not linear"
 
 

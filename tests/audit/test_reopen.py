@@ -436,7 +436,7 @@ def test_another_model_file_is_noticed(stage: Path, tmp_path: Path) -> None:
 
 def test_a_run_of_before_says_so(copied: Path) -> None:
     (copied / "calibration.safetensors").unlink()
-    with pytest.raises(SpecError, match="before its calibration was kept"):
+    with pytest.raises(SpecError, match="before calibration was stored"):
         reopen(copied)
 
 

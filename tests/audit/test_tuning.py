@@ -115,8 +115,8 @@ def test_it_prints_what_was_chosen_or_the_document(
     ran = gsc(*tune(stage, tuned))
     found = read_tuned(tuned)
     text = " ".join(ran.out.split())
-    assert f"of 100 surrogate images {100 * found.chosen.fpr95:.0f} pass" in text
-    assert "Chosen on 40 familiar images and 40 made of them" in text
+    assert f"of 100 surrogate images {100 * found.chosen.fpr95:.0f} are accepted" in text
+    assert "Chosen on 40 familiar images and 40 surrogate images made from them" in text
     assert [path.name for path in tuned.parent.iterdir()] == [tuned.name]
 
 
@@ -143,7 +143,7 @@ OPEN |= {"intervention": "zero", "cap": "yes"}
     ("fields", "said"),
     [
         ({"version": 2}, ("newer version",)),
-        ({"format": "another"}, ("no choice of gsc tune",)),
+        ({"format": "another"}, ("not a file of gsc tune",)),
         ({"model_sha256": "0" * 64}, ("another model",)),
         ({"settings": OPEN}, ("damaged",)),
         ({"settings": {"layer": "none"}}, ("damaged",)),
@@ -173,8 +173,8 @@ def test_a_file_of_another_kind_is_not_taken_and_not_written_over(
     file = tmp_path / "mine"
     file.write_bytes(content)
     ran = gsc(*audit(stage, tmp_path / "out", gsc_config=file))
-    refused(ran, tmp_path / "out", "no choice of gsc tune")
-    refused(gsc(*tune(stage, file)), None, "no choice of gsc tune", "another file")
+    refused(ran, tmp_path / "out", "not a file of gsc tune")
+    refused(gsc(*tune(stage, file)), None, "not a file of gsc tune", "another file")
     assert file.read_bytes() == content
     assert list(tmp_path.iterdir()) == [file]
 

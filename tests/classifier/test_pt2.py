@@ -347,7 +347,7 @@ def test_answers_that_are_none_are_one_sentence(
 
 @pytest.mark.parametrize("name", ["", "/", ".", "gone.pt2"])
 def test_what_is_no_file_is_no_detector(name: str) -> None:
-    with pytest.raises(CheckpointError, match="is no file"):
+    with pytest.raises(CheckpointError, match="is not a file"):
         load_detector(Path(name))
 
 

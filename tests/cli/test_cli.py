@@ -123,7 +123,7 @@ def test_a_profile_shows_where_the_time_went_and_leaves_json_clean(
     table = [line.split("│")[1:3] for line in done.stderr.splitlines() if line.startswith("│")]
     seconds = {name: float(value) for name, value in table if not name.startswith("   ")}
     seconds = {name.strip(): value for name, value in seconds.items()}
-    whole = seconds.pop("in all")
+    whole = seconds.pop("total")
     assert sum(seconds.values()) == pytest.approx(whole, abs=0.01 * len(seconds))
     assert 0 < whole < took
     stored = json.loads(done.stdout)["provenance"]["phases"]
@@ -145,7 +145,7 @@ def test_without_json_a_table_names_each_detector_and_what_was_left_out(
     energy = next(row for row in document["results"] if row["detector"] == "energy")
     assert any("energy" in line and f"{100 * energy['fpr95']:.1f} %" in line for line in lines)
     for name in document["inverted"]:
-        assert any(f" {name} " in line and "inverted" in line for line in lines)
+        assert any(f" {name} " in line and "points" in line for line in lines)
     assert "gsc-published" in document["inverted"]
     assert f"{100 * document['id_accuracy']:.1f} %" in ran.out
 
@@ -156,8 +156,12 @@ def test_what_detectors_chose_is_told_after_the_table(stage: Path, tmp_path: Pat
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     text = " ".join(ran.out.split())
     selection = document["selections"]["gsc-auto"]
-    passing = f"of 100 surrogate images {100 * selection['chosen']['fpr95']:.0f} pass"
-    assert text.index("gsc-auto chose: ") < text.index(passing) < text.index("Correct on familiar")
+    passing = f"of 100 surrogate images {100 * selection['chosen']['fpr95']:.0f} are accepted"
+    assert (
+        text.index("gsc-auto chose: ")
+        < text.index(passing)
+        < text.index("Familiar images classified")
+    )
     losses = document["partners"]["auto-ensemble"]
     assert f"auto-ensemble took {min(losses, key=losses.get)} as its partner" in text
     assert f"of {len(losses)} detectors" in text
@@ -357,7 +361,7 @@ def test_ctrl_c_and_the_same_command_again(
         rest = process.stderr.read()
     assert process.returncode == 130, rest
     told = [line for line in rest.splitlines() if not PROGRESS.fullmatch(line)]
-    assert told == ["Stopped. Finished chunks are kept: the same command goes on from there."]
+    assert told == ["Stopped. Finished chunks are saved: the same command continues from there."]
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert "metrics.json" not in left
     assert not [name for name in left if name.endswith(".part")]

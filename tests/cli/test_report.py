@@ -63,7 +63,7 @@ def test_the_format_may_be_given(folder: Path, tmp_path: Path) -> None:
 def test_without_channels_nothing_is_looked_up(folder: Path, tmp_path: Path) -> None:
     ran = gsc("report", RUN, "--out", tmp_path / "r.html", "--without-channels")
     assert (ran.code, ran.err) == (0, "")
-    assert "were not looked up" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "were not computed" in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert not (folder / "explanations").exists()
 
 
@@ -108,13 +108,13 @@ def test_a_model_that_is_gone_costs_the_channels_alone(
     ran = gsc("report", RUN, "--out", tmp_path / "r.html")
     assert ran.code == 0
     assert re.search(r"The short-circuited channels are left out: .*gone\.pt2", ran.err)
-    assert "were not looked up" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "were not computed" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("run", "out", "says"),
     [
-        (RUN, "report.docx", r"says no format: end it in \.html, \.pdf, \.json or \.csv"),
+        (RUN, "report.docx", r"does not say the format: end it in \.html, \.pdf, \.json or \.csv"),
         (RUN, "taken.html", "is a folder"),
         (RUN, "file/report.html", "file"),
         ("nothing-here", "r.html", 'no result for the run "nothing-here"'),

@@ -465,7 +465,7 @@ def test_a_file_that_is_no_earlier_export_is_never_lost(
 ) -> None:
     """A classifier, say, that lies where the detector is asked for."""
     (tmp_path / f"model{suffix}").write_bytes(b"{}")
-    with pytest.raises(SpecError, match=rf"model\{suffix} is there already and of no exported"):
+    with pytest.raises(SpecError, match=rf"model\{suffix} already exists and is no exported"):
         export_detector(stage / "run", "energy", 0.0, "typed:0.0", tmp_path / "model.pt2")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"{}"]
 

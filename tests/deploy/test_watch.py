@@ -95,7 +95,7 @@ def test_a_first_look_counts_what_is_there(program, folder, state):
     assert watched.risen_at is None
     assert watched.low < 2 / 32 < watched.high
     assert watched.sentence.startswith(
-        "No sign of a rise so far: of 32 new images 2 are outside, 62 of 1,000; "
+        "No sign of a rise so far: of 32 new images 2 are flagged, 62 of 1,000; "
         "calibration promised at most 84 of 1,000 (97.5 % sure)."
     )
     brightest = sorted(folder.iterdir(), key=lambda path: -decode(path).float().mean())[:5]
@@ -111,14 +111,14 @@ def test_a_rise_is_told_when_it_is_clear_and_stays(program, folder, state):
     evidence = log_evidence(Calibrated(9, 200), m, np.arange(1, 41), 0.05)
     assert watched.risen_at == 1 + int(np.argmax(evidence >= math.log(20)))
     assert watched.log_evidence == pytest.approx(evidence.max())
-    assert "The share outside has risen: of 40 new images 20" in watched.sentence
+    assert "The share of flagged images has risen: of 40 new images 20" in watched.sentence
     write(folder, 200, 60, seed=2, start=40)
     later = look(program, Card(), folder, state)
     assert later.risen_at == watched.risen_at
     assert later.log_evidence == watched.log_evidence
     assert later.sentence.startswith(
-        f"The share outside had risen after {watched.risen_at} images, which stays said until a "
-        "new watch begins. By now, of 240 new images 20 are outside, 83 of 1,000;"
+        f"The share of flagged images had risen after {watched.risen_at} images, which stands "
+        "until a new watch is started. By now, of 240 new images 20 are flagged, 83 of 1,000;"
     )
 
 
@@ -168,7 +168,7 @@ def test_a_score_that_is_no_number_is_not_counted(folder, state):
         return score, score, score, score > 0
 
     write(folder, 2, 60, seed=0)
-    with pytest.raises(ImageError, match=r"No image could be scored; the first: 00000\.png has"):
+    with pytest.raises(ImageError, match=r"No image could be scored. The first: 00000\.png has"):
         look(program, Card(), folder, state)
     assert not state.exists()
 
@@ -195,7 +195,7 @@ def test_another_detectors_state_is_refused(program, folder, state):
     before = state.read_bytes()
     with pytest.raises(SpecError, match="counted with another detector"):
         look(program, Card(program_sha256="b" * 64), folder, state)
-    with pytest.raises(SpecError, match=r"begun with --alpha 0\.05"):
+    with pytest.raises(SpecError, match=r"started with --alpha 0\.05"):
         look(program, Card(), folder, state, alpha=0.01)
     assert state.read_bytes() == before
 
@@ -224,7 +224,7 @@ def test_a_damaged_state_is_refused(program, folder, state, change):
     state.write_text(json.dumps(whole))
     assert look(program, Card(), folder, state).seen == 2
     state.write_text(json.dumps(whole | change))
-    with pytest.raises(SpecError, match="is damaged or no state of a watch"):
+    with pytest.raises(SpecError, match="is damaged or not the state of a watch"):
         look(program, Card(), folder, state)
 
 
@@ -232,7 +232,7 @@ def test_a_damaged_state_is_refused(program, folder, state, change):
 def test_a_file_that_is_no_state_is_refused(program, folder, state, content):
     write(folder, 1, 60, seed=0)
     state.write_bytes(content)
-    with pytest.raises(SpecError, match="is damaged or no state of a watch"):
+    with pytest.raises(SpecError, match="is damaged or not the state of a watch"):
         look(program, Card(), folder, state)
     assert state.read_bytes() == content
 
@@ -242,7 +242,7 @@ def test_two_watches_at_once_lose_no_counts(program, folder, state):
     write(folder, 3, 60, seed=0)
 
     def during(_):
-        with pytest.raises(SpecError, match="Another watch is counting"):
+        with pytest.raises(SpecError, match="Another watch is writing"):
             look(program, Card(), folder, state)
         told.append(1)
 
@@ -256,7 +256,7 @@ def test_the_lock_of_another_process_counts_too(program, folder, state):
     write(folder, 1, 60, seed=0)
     with state.with_name(f".{state.name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SpecError, match="Another watch is counting"):
+        with pytest.raises(SpecError, match="Another watch is writing"):
             look(program, Card(), folder, state)
     assert look(program, Card(), folder, state).seen == 1
 
@@ -348,7 +348,7 @@ def test_the_command_says_no_and_then_yes(detector, folder):
     write(folder, 20, 60, seed=0)
     calm = called("--detector", detector, "--images", folder)
     assert calm.exit_code == 0
-    assert "No sign of a rise so far: of 20 new images 0 are outside" in calm.stdout
+    assert "No sign of a rise so far: of 20 new images 0 are flagged" in calm.stdout
     assert detector.with_suffix(".watch.json").exists()
 
     write(folder, 20, 200, seed=1, start=20)
@@ -357,8 +357,11 @@ def test_the_command_says_no_and_then_yes(detector, folder):
     found = called("--detector", detector, "--images", folder)
     assert found.exit_code == 3
     words = " ".join(found.stdout.split())
-    assert "The share outside has risen: of 40 new images 20 are outside, 500 of 1,000" in words
-    assert "20 new, 20 of them outside; 20 counted before; 1 cannot be read" in words
+    assert (
+        "The share of flagged images has risen: of 40 new images 20 are flagged, 500 of 1,000"
+        in words
+    )
+    assert "20 new, 20 of them flagged; 20 counted before; 1 cannot be read" in words
     assert not {c for c in found.stdout if not c.isprintable()} - {"\n"}
 
     document = json.loads(called("--detector", detector, "--images", folder, "--json").stdout)
@@ -389,7 +392,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(detector, folder):
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert out == ""
-    assert "is damaged or no state of a watch" in err
+    assert "is damaged or not the state of a watch" in err
     assert "Traceback" not in err
 
 

@@ -337,7 +337,7 @@ def test_a_rule_of_the_command_line(text, rule):
     ],
 )  # fmt: skip
 def test_what_is_no_rule_is_one_sentence(text):
-    with pytest.raises(GscError, match="is no rule for a threshold: write keep-id") as caught:
+    with pytest.raises(GscError, match="is not a threshold rule: write keep-id") as caught:
         parse_rule(text)
     assert "\n" not in str(caught.value)
 

@@ -223,7 +223,7 @@ def test_a_tiny_file_cannot_ask_for_gigabytes(side):
     data = png_announcing(side, side)
     assert len(data) < 70
     for read in (header, decode_bytes):
-        with pytest.raises(ImageError, match=r"bomb\.png announces .*pixels"):
+        with pytest.raises(ImageError, match=r"bomb\.png declares .*pixels"):
             read(data, "bomb.png")
 
 

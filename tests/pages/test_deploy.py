@@ -135,7 +135,7 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     said = words(app)
     assert familiar_sentence(found) in said
     assert strangers_sentence(found) in said
-    assert "Its alarm: keep 95 % of familiar images." in said
+    assert "Its alarm: accept 95 % of familiar images." in said
     command, watch = (each.value for each in app.code)
     assert command.startswith(f"gsc export {RUN} --detector {decision.detector} ")
     assert "gsc watch --detector detector.pt2" in watch
@@ -144,7 +144,7 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     stored = decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     assert app.selectbox(key="deploy_detector").value == "gsc"
-    assert f"keep 80 % of familiar images. It flags what scores above {stored.value:.4g}" in (
+    assert f"accept 80 % of familiar images. It flags what scores above {stored.value:.4g}" in (
         words(app).replace("**", "")
     )
 

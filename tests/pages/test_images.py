@@ -328,7 +328,7 @@ def test_a_run_without_its_model_says_so(run):
     (run.path / "spec.json").write_text(json.dumps(spec))
     app = work(opened("images", run="x", image="70"))
     assert not app.exception
-    assert "There is no file" in words(app)
+    assert "There is not a file" in words(app)
     assert "Verdict" in app.dataframe[0].value
 
 

@@ -104,14 +104,14 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     run_audit(spec_of(write_stage(tmp_path / "stage")), tmp_path / "home" / "runs" / RUN)
     app = opened("report", run=RUN)
     assert "to 12 of the most telling" in words(app)
-    assert "were not looked up" in preview(app)
+    assert "were not computed" in preview(app)
     app.button(key="report_channels").click().run()
     assert not app.exception
     (job,) = queue.jobs(kinds=(Kind.TELLING,))
     again = opened("report", run=RUN)
     assert "report_channels" not in [button.key for button in again.button]
     assert "report_job_cancel" in [button.key for button in again.button]
-    assert "were not looked up" in preview(again), "the report is there all the while"
+    assert "were not computed" in preview(again), "the report is there all the while"
     again.toggle(key="report_images").set_value(False).run()
     assert "report_job_cancel" not in [button.key for button in again.button]
     work_off()

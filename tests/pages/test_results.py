@@ -205,7 +205,7 @@ def test_how_detectors_set_themselves_is_told_with_what_they_tried(home):
     assert not app.exception
     text = words(app)
     assert "gsc-auto chose: 5 % of the channels at layer4 by attribution, set to zero" in text
-    assert "of 100 surrogate images 24 pass, without the short-circuit 33" in text
+    assert "of 100 surrogate images 24 are accepted, without the short-circuit 33" in text
     assert "auto-ensemble took vra as its partner: of 2 detectors" in text
     assert "Of 200 of the familiar calibration images 200 surrogate images were made" in text
     assert "best of 32 ways" in text

@@ -63,7 +63,7 @@ def test_the_verdict_stands_under_the_answer_with_its_reasons(home):
     assert list(table["Limit"]) == ["at most 0 %", "at least 50 %"]
     release_policy.keep(rule("fpr95", at_most=1, set="not there"))
     app = opened("results")
-    assert "cannot be told yet" in app.warning[0].value
+    assert "cannot be decided yet" in app.warning[0].value
 
 
 def test_limits_are_given_replaced_and_taken_away(home):

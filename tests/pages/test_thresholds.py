@@ -172,7 +172,7 @@ def test_each_class_has_its_row_once_that_is_opened(home):
     table = app.dataframe[1].value
     found = decisions.effect_by_class(run, decisions.default(run))
     assert list(table["Seen as"]) == [one.name for one in found]
-    assert list(table["Unfamiliar images that are accepted"]) == [
+    assert list(table["Unfamiliar images accepted"]) == [
         1000 * one.strangers.share for one in found
     ]
     assert list(table["Familiar: tested"]) == [one.familiar.total for one in found]

@@ -87,12 +87,12 @@ def test_the_gravest_outcome_is_the_verdict(kept, broken, unsure):
         assert "breaks" in verdict.headline
     elif unsure:
         assert verdict.outcome is Outcome.UNSURE
-        assert "cannot be told yet" in verdict.headline
+        assert "cannot be decided yet" in verdict.headline
     else:
         assert verdict.outcome is Outcome.KEPT
         assert verdict.sentence == verdict.headline
     assert ("the one limit" if total == 1 else str(total)) in verdict.headline
-    assert f"{unsure} more cannot be told yet." in verdict.sentence or not (broken and unsure)
+    assert f"{unsure} more cannot be decided yet." in verdict.sentence or not (broken and unsure)
 
 
 def test_the_sentence_names_what_stands_against_a_pass():
@@ -103,15 +103,15 @@ def test_the_sentence_names_what_stands_against_a_pass():
     ]
     unsure = Judged("Doubt", "at most 1 %", "no figure", Outcome.UNSURE, "The run has no set x.")
     assert Verdict((*broken, unsure)).sentence == (
-        "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, wanted at most 1 %."
-        " Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. "
-        "1 more cannot be told yet."
+        "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, wanted at most 1 "
+        "%. Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. 1 "
+        "more cannot be decided yet."
     )
     assert Verdict((*[replace(b, outcome=Outcome.KEPT) for b in broken], unsure)).headline == (
-        "This model breaks none of 6 limits of the release policy, but 1 cannot be told yet."
+        "This model breaks none of 6 limits of the release policy, but 1 cannot be decided yet."
     )
     assert Verdict((unsure,)).sentence == (
-        "Whether this model keeps the one limit of the release policy cannot be told yet. "
+        "Whether this model keeps the one limit of the release policy cannot be decided yet. "
         "Doubt: The run has no set x."
     )
 
@@ -292,7 +292,10 @@ def test_a_short_circuit_s_loss_is_counted_in_pairs(home):
         ({"metric": "stranger_pictures", "set": "x", "at_least": 0}, "no set x: it has"),
         ({"metric": "fpr95", "detector": "she", "at_most": 1}, "she could not run: It needs 10"),
         ({"metric": "inverted", "detector": "gsd", "at_most": 0}, "no detector gsd: it has energy"),
-        ({"metric": "accuracy_loss", "detector": "gsc", "at_most": 1}, "was not kept: audit again"),
+        (
+            {"metric": "accuracy_loss", "detector": "gsc", "at_most": 1},
+            "was not stored: run the audit again",
+        ),
     ],
 )
 def test_what_a_run_does_not_have_never_passes(home, keys, reason):
@@ -398,7 +401,7 @@ def test_the_example_and_the_documentation_are_right(home):
         ("", "The policy has no rules: begin each with [[rule]]."),
         ("rule = []", "no rules"),
         ("rule = 3", "no rules"),
-        ("rule = [1]", "Rule 1 of the policy is no table"),
+        ("rule = [1]", "Rule 1 of the policy is not a table"),
         ("rule = [", "The policy is not TOML: "),
         ("limits = 3\n" + rule("fpr95", at_most=1), 'unknown key "limits"'),
         (rule("fpr", at_most=1), 'Rule 1 of the policy has the metric "fpr": choose one of fpr95,'),
@@ -597,7 +600,7 @@ def test_too_few_pictures_are_neither(audits):
         (audits / "more.toml").write_text(text)
         ran = gsc("gate", audits / "good", "--policy", audits / "more.toml")
         assert ran.code == 4, ran.out
-        assert "cannot be told yet" in ran.out
+        assert "cannot be decided yet" in ran.out
         assert "not enough data" in ran.out
 
 
@@ -628,7 +631,7 @@ def test_what_a_user_can_mend_is_told_and_ends_with_2(audits, tmp_path, home):
     policy, good = audits / "policy.toml", audits / "good"
     (tmp_path / "bad.toml").write_text(rule("fpr", at_most=1))
     for arguments, said in (
-        ((good,), "No limits were given: name them by --policy"),
+        ((good,), "No limits were given: name a file with --policy"),
         ((good, "--policy", tmp_path / "none.toml"), "none.toml cannot be used"),
         ((good, "--policy", tmp_path / "bad.toml"), 'Rule 1 of the policy has the metric "fpr"'),
         (("nothing", "--policy", policy), 'no result for the run "nothing"'),

@@ -109,7 +109,7 @@ def test_the_threshold_stands_at_its_score(value, share):
     x = float(re.match(r"M([\d.]+) ", marks[0])[1])
     assert x == pytest.approx(520 * share, abs=0.06)
     words = texts(svg)
-    assert ("← passes" in words) is (share > 0.2)
+    assert ("← accepted" in words) is (share > 0.2)
     assert ("flagged →" in words) is (share < 0.8)
 
 
@@ -117,7 +117,7 @@ def test_an_infinite_threshold_lets_everything_pass():
     report = written_report()
     decision = report.decision.model_copy(update={"value": float("inf")})
     words = texts(figures.histogram_svg(report.model_copy(update={"decision": decision}), 0))
-    assert "← passes" in words
+    assert "← accepted" in words
     assert "flagged →" not in words
 
 

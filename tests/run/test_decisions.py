@@ -168,7 +168,7 @@ def test_a_picture_that_is_in_two_sets_never_sets_and_tests(home):
 
 def test_too_few_strangers_to_part_is_one_sentence(home):
     run = stored_run(home, m=3)
-    with pytest.raises(GscError, match=r"too few images of its own \(3\).*keep a share of fam"):
+    with pytest.raises(GscError, match=r"too few images of its own \(3\).*accept a share of fam"):
         decisions.decide(run, "energy", Youden())
     assert decisions.decide(run, "energy", KeepId(share=0.9)).value < math.inf
 
@@ -200,7 +200,7 @@ def test_a_decision_of_before_the_halves_is_read_and_told_of_all_strangers(home)
     found = decisions.effect_of(run, stored)
     assert {one.total for one in found.strangers.values()} == {120}
     assert found.strangers["noise"].passed == np.sum(scores["noise"] <= 0.5)
-    assert "very unfamiliar images" in words.basis_sentence(run, stored, found)
+    assert "same unfamiliar images" in words.basis_sentence(run, stored, found)
     said = words.basis_sentence(run, decisions.decide(run, "energy", Youden()), found)
     assert "one half of the unfamiliar images (180 images)" in said
     assert "the other half (180)" in said
@@ -275,15 +275,15 @@ def test_refusing_in_words():
     right = np.arange(1000) >= 60
     scores = np.where(np.arange(1000) < 40, 1.0, 0.0)  # 40 of the 60 wrong ones are flagged
     said = outcomes.refusing_sentence(selective(right, scores, 0.5))
-    assert "pass, 979 are classified correctly (95 % interval 968 to 987), instead of 940" in said
+    assert "accepted familiar images, 979 are classified correctly (95 % interval 968 to" in said
+    assert "987), instead of 940" in said
     assert "40 of 1,000 are flagged" in said
     nothing = outcomes.refusing_sentence(selective(right, scores, 1.0))
     assert "940 are classified correctly" in nothing
     assert "as many as when none is flagged; 0 of 1,000" in nothing
     random = outcomes.area_sentence(selective(right, np.zeros(1000), 0))
-    assert (
-        "60 of 1,000 that are accepted classified wrongly; flagging at random leaves 60." in random
-    )
+    assert "60 of 1,000 accepted images are classified wrongly; if" in random
+    assert random.endswith("at random, 60 would be.")
     few = selective(np.ones(80), np.arange(80) >= 49, 0.5)  # 612.5 and 387.5 of 1,000
     assert "388 of 1,000 are flagged" in outcomes.refusing_sentence(few)
     assert "388 are flagged" in words.familiar_sentence(effect_of((49, 80)))
@@ -302,9 +302,8 @@ def test_what_a_rule_with_prevalence_leads_to():
     assert alarms.startswith("Of 100,000 images with 10 unfamiliar images among them, expect 7 ")
     # 3 missed at 10 and 5 % of 99,990 at 2
     assert costs == (
-        "That costs 10,029, where an unfamiliar image that is accepted costs 10 and a familiar "
-        "image flagged "
-        "2; flagging nothing would cost 100, flagging everything 199,980."
+        "That costs 10,029, where accepting an unfamiliar image costs 10 and flagging a familiar "
+        "image 2; flagging nothing would cost 100, flagging everything 199,980."
     )
     assert KeepId(share=0.9).outcomes(found) == ()
 
@@ -339,30 +338,28 @@ def test_no_price_or_share_is_said_with_an_exponent_or_rounded_to_all():
     cheap = Cost(miss=1e-6, alarm=1, prevalence=0.01)
     text = cheap.outcomes(effect_of((10, 10), a=(1, 2)))[1]
     assert text.startswith(
-        "That costs 0.000005, where an unfamiliar image that is accepted costs 0.000001 and a"
+        "That costs 0.000005, where accepting an unfamiliar image costs 0.000001 and f"
     )
     assert (
-        "an unfamiliar image that is accepted being 1,000,000 times as bad as"
+        "accepting an unfamiliar image being 1,000,000 times as bad as"
         in Cost(miss=1e6, alarm=1, prevalence=0.01).words()
     )
     assert (
-        "a familiar image flagged being 1,000,000 times as bad as an unfamiliar image that is "
-        "accepted" in (cheap.words())
+        "flagging a familiar image being 1,000,000 times as bad as accepting an unfamiliar image"
+        in (cheap.words())
     )
-    assert KeepId(share=0.99999).words() == "keep 99.999 % of familiar images"
+    assert KeepId(share=0.99999).words() == "accept 99.999 % of familiar images"
 
 
 def test_every_rule_has_its_words():
     said = {
-        "keep 95 % of familiar images": KeepId(share=0.95),
+        "accept 95 % of familiar images": KeepId(share=0.95),
         "catch 99.9 % of unfamiliar images": CatchOod(share=0.999),
-        "widest gap between familiar images and unfamiliar images": Youden(),
-        "best balance of unfamiliar images caught and alarms that are right (F1), expecting 1 "
-        "unfamiliar image in "
-        "1,000 images": F1(prevalence=0.001),
-        "least cost, an unfamiliar image that is accepted being 2.5 times as bad as a familiar "
-        "image flagged, "
-        "expecting 10 unfamiliar images in 1,000 images": Cost(miss=5, alarm=2, prevalence=0.01),
+        "widest gap between familiar and unfamiliar images": Youden(),
+        "best balance of unfamiliar images caught and correct alarms (F1), expecting 1 unfamiliar "
+        "image in 1,000": F1(prevalence=0.001),
+        "least cost, accepting an unfamiliar image being 2.5 times as bad as flagging a familiar "
+        "image, expecting 10 unfamiliar images in 1,000": Cost(miss=5, alarm=2, prevalence=0.01),
         "set by hand": Typed(value=1),
     }
     for text, rule in said.items():
@@ -407,7 +404,7 @@ def test_a_threshold_on_too_few_pictures_is_doubted(home):
     assert "None of the 50 calibration images" in doubt(Typed(value=99))
     few = stored_run(home, "few", m=20)
     said = doubts.rough(few, decisions.decide(few, "energy", Youden()))
-    assert "20 unfamiliar images of each set to set it with, and unseen-signs has 10" in said
+    assert "20 unfamiliar images of each set to set it on, and unseen-signs has 10" in said
 
 
 def test_a_detector_that_the_run_has_not_is_one_sentence(home):
@@ -462,10 +459,10 @@ def effect_of(known: tuple[int, int], **strangers: tuple[int, int]) -> Effect:
 def test_counts_are_said_of_1000():
     found = effect_of((951, 1000), textures=(312, 1000))
     assert words.familiar_sentence(found) == (
-        "Of 1,000 familiar images 951 pass (95 % interval 900 to 970) and 49 are flagged."
+        "Of 1,000 familiar images, 951 are accepted (95 % interval 900 to 970) and 49 are flagged."
     )
     assert (
-        "1,000 unfamiliar images from textures 312 would be accepted"
+        "1,000 unfamiliar images from textures, 312 would be accepted"
         in words.strangers_sentence(found)
     )
     found = effect_of((951, 1000), a=(1, 10), b=(5, 10), c=(3, 10))
@@ -473,7 +470,7 @@ def test_counts_are_said_of_1000():
     assert "300 would be accepted, the mean of 3 sets" in said
     assert "fewest from a (100), most from b (500)" in said
     said = words.strangers_sentence(effect_of((951, 1000), a=(0, 10), b=(0, 20)))
-    assert said == "Of 1,000 unfamiliar images 0 would be accepted, the same from each of 2 sets."
+    assert said == "Of 1,000 unfamiliar images, 0 would be accepted, the same from each of 2 sets."
 
 
 @pytest.mark.parametrize(
@@ -501,7 +498,7 @@ def test_what_passes_and_what_is_flagged_make_a_thousand():
                 assert int(passing) + int(flagged) == 1000
                 assert abs(int(passing) - 1000 * k / n) <= 0.5 + 1e-9
     said = words.familiar_sentence(effect_of((49, 80)))
-    assert "612 pass" in said
+    assert "612 are accepted" in said
     assert "388 are flagged" in said
 
 
@@ -527,9 +524,9 @@ def test_what_was_promised_stands_beside_what_was_shown(home):
     assert "at least 900 of 1,000" in said  # nothing of MSP is learned: exact
     assert "showed 903: the promise holds" in said
     assert "showed 700, fewer than that" in basis(run, (700, 1000))
-    assert "Either chance was unusual" in basis(run, (700, 1000))
+    assert "Either this is chance" in basis(run, (700, 1000))
     assert "more than that" in basis(run, (1000, 1000))
-    assert "very unfamiliar images" in basis(run, (900, 1000), rule=Youden())
+    assert "same unfamiliar images" in basis(run, (900, 1000), rule=Youden())
     assert "by hand" in basis(run, (900, 1000), rule=Typed(value=1.0))
 
 

@@ -139,7 +139,7 @@ def written_report(
         detector=detectors[0],
         title="Energy",
         about="It adds up how loudly all classes answer.",
-        rule="keep 95 % of familiar images",
+        rule="accept 95 % of familiar images",
         value=0.47,
         chosen=None,
         halved=False,
@@ -148,9 +148,10 @@ def written_report(
         strangers=tuple(counted(name, 30 + i % 40) for i, name in enumerate(sets)),
         strangers_share=0.305,
         sentences=(
-            "Of 1,000 familiar images 950 pass (95 % interval 900 to 1,000) and 50 are flagged.",
-            "Of 1,000 unfamiliar images 305 would be accepted.",
-            "The 500 calibration images promise that at least 950 of 1,000 pass.",
+            "Of 1,000 familiar images, 950 are accepted (95 % interval 900 to 1,000) "
+            "and 50 are flagged.",
+            "Of 1,000 unfamiliar images, 305 would be accepted.",
+            "The 500 calibration images promise that at least 950 of 1,000 are accepted.",
         ),
         warning=None,
     )
@@ -202,6 +203,6 @@ def written_report(
         ),
         settings={"seed": 0, "class_names": list(classes)},
         provenance={"model_sha256": "ab" * 32, "finished": "2026-01-02", "seconds": 75.0},
-        glossary=(model.Term(word="Stranger (OOD)", meaning="An image of another kind."),),
+        glossary=(model.Term(word="Unfamiliar image (OOD)", meaning="An image of another kind."),),
     )  # fmt: skip
     return report.model_copy(update=changed)

@@ -153,9 +153,7 @@ def test_pictures_that_are_gone_are_not_waited_for(
     do(report_images.ask(run, decision))
     assert report_images.missing(run, decision) == ()
     note = report_of(run, decision).channels_note
-    assert (
-        note == f"The short-circuited channels of {len(gone)} of these images were not looked up."
-    )
+    assert note == f"The short-circuited channels of {len(gone)} of these images were not computed."
 
 
 def test_one_bad_picture_does_not_cost_the_others(
@@ -189,9 +187,7 @@ def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
     before = report_of(run, decision)
     assert not [one for group in before.pictures for one in group.pictures if one.explained]
-    assert (
-        before.channels_note == "The short-circuited channels of these images were not looked up."
-    )
+    assert before.channels_note == "The short-circuited channels of these images were not computed."
     report_images.explain(run, decision, lambda _: None)
     after = report_of(run, decision)
     assert after.channels_note is None

@@ -17,8 +17,8 @@ class CatchOod(ThresholdRule):
 
     title: ClassVar[str] = "Catch unfamiliar images"
     meaning: ClassVar[str] = (
-        "The share of unfamiliar images you choose is flagged, whatever that costs of familiar "
-        "images."
+        "The share of unfamiliar images you choose is flagged, however many familiar images that "
+        "costs."
     )
     example: ClassVar[str] = "catch-ood:0.9"
     controls: ClassVar[tuple[Control, ...]] = (share_control("Share to catch"),)

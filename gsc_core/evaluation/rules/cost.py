@@ -15,12 +15,12 @@ _MOST = 1e6  # times that one mistake can be asked to be worse than the other
 _RATIO = Control(
     field="miss",
     key="ratio",
-    label="How bad is an unfamiliar image that is accepted, compared to a familiar image flagged?",
+    label="How bad is accepting an unfamiliar image, compared to flagging a familiar one?",
     low=1 / _MOST,
     high=_MOST,
     step=1.0,
     start=10.0,
-    help="10: one unfamiliar image that is accepted unnoticed is as bad as ten false alarms.",
+    help="10: accepting one unfamiliar image is as bad as ten false alarms.",
 )
 Price = Annotated[float, Field(gt=0, le=1e9)]
 
@@ -70,7 +70,7 @@ class Cost(ThresholdRule):
         return cls(miss=answers[_RATIO.key], alarm=1, prevalence=prevalence)
 
     def _costs(self, effect: Effect) -> str:
-        """What that costs, beside what it would cost to flag nothing and everything."""
+        """What that costs, and what it would cost to flag nothing or everything."""
         stream = expectation.stream(self.prevalence)
         prices = self.miss, self.alarm, self.prevalence
         passing = (effect.known.share, effect.strangers_share), (1, 1), (0, 0)
@@ -79,16 +79,15 @@ class Cost(ThresholdRule):
             for id_share, ood_share in passing
         )
         return (
-            f"That costs {here}, where an unfamiliar image that is accepted costs "
-            f"{_amount(self.miss)} and a "
-            f"familiar image flagged {_amount(self.alarm)}; flagging nothing "
-            f"would cost {nothing}, flagging everything {everything}."
+            f"That costs {here}, where accepting an unfamiliar image costs {_amount(self.miss)} "
+            f"and flagging a familiar image {_amount(self.alarm)}; flagging nothing would cost "
+            f"{nothing}, flagging everything {everything}."
         )
 
 
 def _compared(miss: float, alarm: float) -> str:
     """Which of the two mistakes is worse, and how many times."""
-    worse, other = "an unfamiliar image that is accepted", "a familiar image flagged"
+    worse, other = "accepting an unfamiliar image", "flagging a familiar image"
     if miss < alarm:
         worse, other = other, worse
     ratio = max(miss, alarm) / min(miss, alarm)

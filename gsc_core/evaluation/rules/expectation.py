@@ -10,22 +10,21 @@ _LEAST = 0.1  # OOD images in 1,000 that can be asked for
 CONTROL = Control(
     field="prevalence",
     key="strangers",
-    label="Of 1,000 images, how many are unfamiliar images?",
+    label="Of 1,000 images, how many are unfamiliar?",
     scale=1000,
     low=_LEAST,
     high=1000 - _LEAST,
     step=1.0,
     start=10.0,
-    help="What you expect where the classifier will work (prevalence). The rarer unfamiliar "
-    "images are, "
-    "the more of all alarms are false ones.",
+    help="What you expect where the classifier will be used (prevalence). The rarer unfamiliar "
+    "images are, the larger the share of false alarms.",
 )
 
 
 def words(prevalence: float) -> str:
-    """What one expects: `10 unfamiliar images in 1,000 images`."""
+    """What one expects: `10 unfamiliar images in 1,000`."""
     number = f"{1000 * prevalence:.6g}"
-    return f"{number} {'stranger' if number == '1' else 'strangers'} in 1,000 images"
+    return f"{number} unfamiliar {'image' if number == '1' else 'images'} in 1,000"
 
 
 def fewest(id_weight: float) -> tuple[int, int]:
@@ -39,20 +38,20 @@ def fewest(id_weight: float) -> tuple[int, int]:
 
 
 def stream(prevalence: float) -> int:
-    """Of how many images one speaks: 1,000, or as many more as it takes to have 10 OOD ones."""
+    """The number of images spoken of: 1,000, or as many more as it takes to have 10 OOD ones."""
     return int(10 ** max(3, math.ceil(1 - math.log10(prevalence) - 1e-9)))
 
 
 def alarms(prevalence: float, effect: Effect) -> str:
-    """What passes and what is flagged of a stream of images with so many OOD ones."""
+    """How many of a stream of images with so many OOD ones are accepted and flagged."""
     images = stream(prevalence)
     ood = images * prevalence
     missed = ood * effect.strangers_share
     false = (images - ood) * (1 - effect.known.share)
     return (
-        f"Of {images:,} images with {_many(ood, 'stranger')} among them, expect "
-        f"{_many(ood - missed, 'stranger')} and {_many(false, 'familiar picture')} to be "
-        f"flagged, and {_many(missed, 'stranger')} to be accepted."
+        f"Of {images:,} images with {_many(ood, 'unfamiliar image')} among them, expect "
+        f"{_many(ood - missed, 'unfamiliar image')} and {_many(false, 'familiar image')} to be "
+        f"flagged, and {_many(missed, 'unfamiliar image')} to be accepted."
     )
 
 

@@ -16,9 +16,8 @@ class F1(ThresholdRule):
 
     title: ClassVar[str] = "Best balance"
     meaning: ClassVar[str] = (
-        "Many unfamiliar images are caught, and of all that is flagged much is strange: the best "
-        "of both "
-        "together."
+        "Many unfamiliar images are caught, and many of the flagged images are unfamiliar: the "
+        "best of both together."
     )
     method: ClassVar[str] = "F1"
     example: ClassVar[str] = "f1:prevalence=0.1"
@@ -31,7 +30,7 @@ class F1(ThresholdRule):
     def words(self) -> str:
         """What it balances, and what is expected."""
         return (
-            "best balance of unfamiliar images caught and alarms that are right (F1), expecting "
+            "best balance of unfamiliar images caught and correct alarms (F1), expecting "
             f"{expectation.words(self.prevalence)}"
         )
 

@@ -29,14 +29,14 @@ class KeepId(ThresholdRule):
     name: Literal["keep_id"] = "keep_id"
     share: Share
 
-    title: ClassVar[str] = "Keep familiar images"
+    title: ClassVar[str] = "Accept familiar images"
     meaning: ClassVar[str] = (
-        "The share of familiar images you choose passes; only calibration images set this "
+        "The share of familiar images you choose is accepted; only calibration images set this "
         "threshold."
     )
     method: ClassVar[str] = "the conformal quantile of the calibration scores"
     example: ClassVar[str] = "keep-id:0.95"
-    controls: ClassVar[tuple[Control, ...]] = (share_control("Share to keep"),)
+    controls: ClassVar[tuple[Control, ...]] = (share_control("Share to accept"),)
     needs_ood: ClassVar[bool] = False
     searched: ClassVar[bool] = False  # a rank, fixed before any score is seen
 
@@ -46,7 +46,7 @@ class KeepId(ThresholdRule):
 
     def words(self) -> str:
         """`keep 95 % of familiar images`."""
-        return f"keep {percent(self.share)} of familiar images"
+        return f"accept {percent(self.share)} of familiar images"
 
     @property
     def promised(self) -> float:

@@ -13,8 +13,8 @@ class Youden(ThresholdRule):
 
     title: ClassVar[str] = "Widest gap"
     meaning: ClassVar[str] = (
-        "The share of familiar images that are accepted lies as far as it can above that of "
-        "unfamiliar images."
+        "The share of familiar images accepted lies as far as possible above that of unfamiliar "
+        "images."
     )
     method: ClassVar[str] = "Youden's index"
     example: ClassVar[str] = "youden"
@@ -25,4 +25,4 @@ class Youden(ThresholdRule):
 
     def words(self) -> str:
         """What it looks for."""
-        return "widest gap between familiar images and unfamiliar images"
+        return "widest gap between familiar and unfamiliar images"
