@@ -256,8 +256,8 @@ def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
     scores = table(run)
     decision = decisions.current(run)
     for role, kind, inside, outside in (
-        ("id", "A familiar image", "let through", "flagged: a false alarm"),
-        ("ood", "An unfamiliar image from", "let through: missed", "flagged"),
+        ("id", "A familiar image", "accepted", "flagged: a false alarm"),
+        ("ood", "An unfamiliar image from", "accepted: missed", "flagged"),
     ):
         of_role = scores[scores["role"] == role]
         for side, verdict in ((False, inside), (True, outside)):
@@ -399,7 +399,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_dropped_picture_is_inside_or_outside_with_the_reason(run, audited):
+def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
     verdicts_seen = set()
     for file in (
         *sorted((audited / "id").rglob("*.png"))[:2],
@@ -414,8 +414,8 @@ def test_a_dropped_picture_is_inside_or_outside_with_the_reason(run, audited):
         tried = explanations.tried("x", app.query_params["try"])
         outside = tried.verdict.score > decisions.current(run).value
         said = words(app)
-        assert ("Outside" in said) is outside
-        assert ("Inside" in said) is not outside
+        assert ("Flagged: unlike what" in said) is outside
+        assert ("Accepted: like what" in said) is not outside
         assert f"{tried.verdict.percentile:.0f} % of the familiar images" in said
         assert len(app.get("plotly_chart")) == 3
         verdicts_seen.add(outside)

@@ -72,7 +72,7 @@ def sees_nothing(app: AppTest) -> bool:
     assert not app.button
     assert not app.get("page_link")
     (warning,) = app.warning
-    return warning.value.startswith("This report is not shared any more")
+    return warning.value.startswith("This report is no longer shared")
 
 
 def test_published_opened_and_revoked(home):
@@ -225,7 +225,7 @@ def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
         expect(own.get_by_text("Nothing is shared of this run")).to_be_visible()
         late = Visit(browser).page
         late.goto(address)
-        expect(late.get_by_text("This report is not shared any more")).to_be_visible()
+        expect(late.get_by_text("This report is no longer shared")).to_be_visible()
         has_no_way_on(late)
         assert match[2] not in server.log.read_text()
 

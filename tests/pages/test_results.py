@@ -65,9 +65,9 @@ def test_three_curves_of_the_same_scores(home):
         assert len(drawn["data"]) == len(SETS)
         titles.add(drawn["layout"]["xaxis"]["title"]["text"])
     assert titles == {
-        "Share of unfamiliar images let through (FPR)",
+        "Share of unfamiliar images accepted (FPR)",
         "Share of unfamiliar images flagged (recall)",
-        "Share of familiar images let through (recall)",
+        "Share of familiar images accepted (recall)",
     }
 
 
@@ -253,7 +253,7 @@ def test_choices_that_are_damaged_are_a_sentence_and_hostile_names_stay_names(ho
 def test_what_it_rests_on_gives_accuracy_before_and_after(home):
     write_run(home / "demo")
     app = opened("results", **OPEN)
-    assert "Of 1,000 familiar images the classifier names 953 right" in words(app)
+    assert "Of 1,000 familiar images 953 are classified correctly" in words(app)
     assert "948 after gsc" in words(app)
     counts = next(table.value for table in app.dataframe if "scored" in table.value.columns)
     assert counts.loc["id", "scored"] == 200

@@ -298,7 +298,7 @@ def test_a_run_at_work_is_not_deleted(home, kind, state):
     folder = write_run(home / "runs" / "mine")
     queue.submit(kind, "mine", "mine", {})
     end("mine", state)
-    with pytest.raises(GscError, match="still at work: cancel it"):
+    with pytest.raises(GscError, match="is not finished: cancel it"):
         delete_run("mine")
     assert (folder / METRICS_FILE).is_file()
     assert job_of("mine").state is state

@@ -295,9 +295,9 @@ def test_deleting_takes_the_files_and_nothing_else(home):
     imagesets.delete_set(stored.id)
     assert [each.name for each in imagesets.list_sets()] == ["b"]
     assert [folder.name for folder in (home / "imagesets").iterdir()] == [other.id]
-    with pytest.raises(GscError, match="no such image set"):
+    with pytest.raises(GscError, match="no longer exists"):
         image_set(stored.id)
-    with pytest.raises(GscError, match="no such image set"):
+    with pytest.raises(GscError, match="no longer exists"):
         imagesets.delete_set(stored.id)
 
 
