@@ -95,7 +95,7 @@ class Policy(BaseModel):
 
 def example() -> str:
     """A policy to start from, with comments."""
-    return (files("gsc_core.gate") / "example.toml").read_text(encoding="utf-8")
+    return (files("gsc_core.release") / "example.toml").read_text(encoding="utf-8")
 
 
 def read_policy(text: str | bytes) -> Policy:

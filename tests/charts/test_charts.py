@@ -182,7 +182,7 @@ def test_axes_say_what_they_show():
         for axis in titles.values()
         if isinstance(axis, dict) and axis.get("title")
     ]
-    assert "Outlier score (higher = unfamiliar image)" in texts
+    assert "Outlier score (higher = less familiar)" in texts
     assert "Share of images" in texts
 
 
