@@ -72,8 +72,8 @@ def obstacle(run: Run) -> str | None:
         return str(error)
     if not (run.path / CALIBRATION_FILE).is_file():
         return (
-            "This audit was made by a version that did not save its calibration: run the audit "
-            "again to export its detector."
+            "This audit was made before calibration was stored: run the audit again to export its "
+            "detector."
         )
     if checkpoint is not None and not checkpoint.is_file():
         return f"The model file {checkpoint} is gone: put it back, or run the audit again."

@@ -144,7 +144,7 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     stored = decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     assert app.selectbox(key="deploy_detector").value == "gsc"
-    assert f"keep 80 % of familiar images. It flags what scores above {stored.value:.4g}" in (
+    assert f"keep 80 % of familiar images. It flags images that score above {stored.value:.4g}" in (
         words(app).replace("**", "")
     )
 

@@ -209,7 +209,7 @@ def test_how_detectors_set_themselves_is_told_with_what_they_tried(home):
     assert "auto-ensemble took vra as its partner: of 2 detectors" in text
     assert "From 200 calibration images, 200 surrogate images of" in text
     assert "best of 32 ways" in text
-    assert "96 fell behind" in text
+    assert "96 others did worse" in text
     (table,) = (
         each.value for each in app.dataframe if "Mistakes" in each.value and "mix" in each.value
     )

@@ -164,7 +164,7 @@ def test_a_run_that_cannot_be_opened_again_says_so_before_the_work(
     spec.write_text(json.dumps(told))
     assert "gone.pt2 is gone: put it back" in (exports.obstacle(bare) or "")
     (bare.path / "calibration.safetensors").unlink()
-    assert "before its calibration was kept" in (exports.obstacle(bare) or "")
+    assert "before calibration was stored" in (exports.obstacle(bare) or "")
     spec.unlink()
     assert "no spec.json" in (exports.obstacle(bare) or "")
     with pytest.raises(GscError, match=r"no spec\.json"):
