@@ -140,9 +140,13 @@ def test_done_the_answer_comes_first_and_its_counts_are_the_tables(after: Path) 
         in words(app)
     )
     assert app.header[0].value.startswith("The short")
-    for part in ("Beside the paper", "Do gradients keep their direction", "What this rests on"):
+    for part in (
+        "Compared with the paper",
+        "Do gradients keep their direction",
+        "What this rests on",
+    ):
         assert part in words(app)
-    assert "figures are not at hand" in words(app)
+    assert "figures are not available" in words(app)
     assert "calibration: 30 of 60" in words(app)
 
 

@@ -124,7 +124,7 @@ def test_what_ended_well_leaves_the_page_to_its_outcome() -> None:
 
 
 def test_a_lost_job_and_a_damaged_index_are_sentences() -> None:
-    assert "no longer there" in words(shown("gone"))
+    assert "no longer exists" in words(shown("gone"))
     (home() / "workspace.db").write_bytes(b"nothing of use" * 100)
     assert "damaged" in words(shown("gone"))
 

@@ -263,7 +263,7 @@ def test_many_sets_and_detectors_are_cut_with_a_word(home):
     write_run(home / "demo", sets=sets, n=30, m=20)
     app = opened("results")
     assert not app.exception
-    assert "The first 12 of 14 sets are shown" in words(app)
+    assert "The first 12 of 14 sets are drawn" in words(app)
     assert sum(len(chart.proto.spec) for chart in app.get("plotly_chart")) < 200_000
 
 

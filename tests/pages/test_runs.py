@@ -115,7 +115,7 @@ def test_a_failed_run_says_why_and_is_tried_again(home):
 def test_a_cancelled_run_can_go_on(home):
     stopped = job("half", State.CANCELLED)
     app = opened("runs")
-    assert "What was finished is kept" in words(app)
+    assert "Finished work is kept" in words(app)
     assert app.button(key="run_retry_half").label == "Resume"
     app.button(key="run_retry_half").click().run()
     assert queue.get(stopped.id).state is State.QUEUED

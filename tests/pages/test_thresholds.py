@@ -195,7 +195,7 @@ def test_without_labels_there_is_nothing_to_gain_from_refusing(home):
     table.to_parquet(folder / "scores.parquet", index=False)
     app = opened("thresholds", run="demo")
     assert not app.exception
-    assert "takes familiar images with labels" in words(app)
+    assert "takes labelled familiar images" in words(app)
     assert len(drawn(app)) == 2
 
 

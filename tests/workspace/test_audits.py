@@ -79,7 +79,7 @@ def test_an_audit_is_queued_with_all_it_needs(home, stage):
 
 @pytest.mark.parametrize("title", ["", "   ", "x" * 81, "bell\x07"])
 def test_a_title_is_some_words(home, stage, title):
-    with pytest.raises(SpecError, match="give it a title"):
+    with pytest.raises(SpecError, match="give the audit one"):
         submit_audit(small_spec(stage), title, 1)
     assert queue.jobs() == []
 

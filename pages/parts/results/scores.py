@@ -71,7 +71,7 @@ def scores(run: Run) -> None:
         st.plotly_chart(line, key="results_roc", config=options, alt=alt)
         st.caption(READING[kind])
     if len(run.ood_sets) > MOST_SETS:
-        st.caption(f"The first {MOST_SETS} of {len(run.ood_sets)} sets are shown.")
+        st.caption(f"The first {MOST_SETS} of {len(run.ood_sets)} sets are drawn.")
 
 
 @st.cache_data(max_entries=128, show_spinner="Reading the scores…")
