@@ -1,4 +1,4 @@
-"""What each part of GSC brings on this model: the answer first, then curves and the paper."""
+"""What each part of GSC contributes on this model: the answer first, then curves and the paper."""
 
 import streamlit as st
 
@@ -14,11 +14,11 @@ from pages.parts.ablation.charts import factors, gradients, paper, surrogates
 from pages.parts.shared import links
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.run import chosen_run
-from pages.parts.shared.text import duration, plain
+from pages.parts.shared.text import SURROGATE, UNFAMILIAR, duration, plain
 
 MARKS = {
-    Verdict.HELPS: ":green-badge[:material/trending_down: fewer pass]",
-    Verdict.HURTS: ":red-badge[:material/trending_up: more pass]",
+    Verdict.HELPS: ":green-badge[:material/trending_down: fewer accepted]",
+    Verdict.HURTS: ":red-badge[:material/trending_up: more accepted]",
 }
 
 
@@ -70,24 +70,25 @@ def _say(told: list[Finding]) -> None:
             "\n".join(f"- {MARKS[each.verdict]} {plain(each.sentence)}" for each in matters)
         )
     if rest:
-        st.markdown("**No sure difference, or nothing to choose**")
+        st.markdown("**No clear difference, or nothing to choose between**")
         st.markdown("\n".join(f"- {plain(each.sentence)}" for each in rest))
 
 
 def _not_yet(run: Run) -> None:
-    st.header("What does each part of GSC bring on this model?", anchor=False)
+    st.header("What does each part of GSC contribute on this model?", anchor=False)
     st.markdown(
-        "The method cuts away what a prediction leans on most and looks at what is left. An "
-        "ablation changes one part of it at a time (how much is cut, where, chosen how, read how) "
-        "and counts how many unfamiliar images then pass."
+        "GSC switches off what a prediction relies on most and looks at what remains. An ablation "
+        "changes one part of the method at a time (how much is cut, where, how it is chosen, how "
+        "the score is read) and counts how many unfamiliar images are then accepted.",
+        help=UNFAMILIAR,
     )
     if _at_work(run):
         return
     low, high = ablations.estimate(run)
     sizes = sum(ablations.images_used(run).values())
     st.caption(
-        f"It looks at {sizes:,} of the audit's images once for each of two layers: about "
-        f"{duration(low)} to {duration(high)}. You may close this page meanwhile."
+        f"It looks at {sizes:,} of the audit's images, once for each of two layers: about "
+        f"{duration(low)} to {duration(high)}. You can close this page meanwhile."
     )
     _start(run, "Start the ablation")
 
@@ -119,20 +120,21 @@ def _basis(run: Run, found: Ablation) -> None:
         f"{name}: {used.used:,} of {used.of:,}" if used.used < used.of else f"{name}: {used.used:,}"
         for name, used in facts.images.items()
     ]
-    text = f"Pictures: {', '.join(parts)}."
+    text = f"Images: {', '.join(parts)}."
     if any(used.used < used.of for used in facts.images.values()):
-        text += f" Of larger sets a random part was taken (seed {facts.seed})."
+        text += f" From larger sets a random sample was taken (seed {facts.seed})."
     layers = ", ".join(f"{layer.depth} {layer.name}" for layer in facts.layers)
     st.caption(
         plain(
-            f"{text} Layers: {layers}. Directions are learned on surrogate images made from "
-            "calibration "
-            f"images, unless a row says otherwise. Intervals are 95 %. Took "
-            f"{duration(facts.seconds)}."
-        )
+            f"{text} Layers: {layers}. Directions are learned on surrogate images, unless a row "
+            f"says otherwise. Intervals are 95 %. Took {duration(facts.seconds)}."
+        ),
+        help=SURROGATE,
     )
     if facts.excused:
-        with st.expander(f"{len(facts.excused)} settings could not run", key="ablation_excused"):
+        with st.expander(
+            f"Settings that could not run: {len(facts.excused)}", key="ablation_excused"
+        ):
             for name, reason in facts.excused.items():
                 st.markdown(plain(f"{name}: {reason}."))
     with st.container(horizontal=True):
@@ -152,7 +154,7 @@ def _basis(run: Run, found: Ablation) -> None:
         )
     if not _at_work(run):
         with st.expander("Run it again", expanded=found.outdated, key="ablation_again"):
-            st.caption("After the audit was repeated, or the product was updated.")
+            st.caption("Useful after the audit was repeated or the program was updated.")
             _start(run, "Start again")
 
 

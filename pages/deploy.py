@@ -7,16 +7,15 @@ from gsc_core.workspace import exports
 from pages.parts.deploy.made import example, shelf, watch
 from pages.parts.deploy.order import order
 from pages.parts.shared.run import chosen_run
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import UNFAMILIAR, plain
 
 WHAT = """\
 One file with everything in it: how an image is prepared, the classifier, the detector and its
-alarm. It needs PyTorch and nothing else, not even this program. For each image that goes in, it
-tells:
+alarm. It needs PyTorch and nothing else, not even this program. For each image it says:
 
 - **What it is**: the classifier's answer, unchanged.
-- **How strange it is**: its outlier score, and how many of 100 familiar images score no higher.
-- **Whether to trust that**: flagged, or let through, by the threshold you set.
+- **How unfamiliar it is**: its outlier score, and how many of 100 familiar images score no higher.
+- **Whether to trust that**: accepted or flagged, by the threshold you set.
 """
 
 
@@ -26,7 +25,7 @@ def render() -> None:
     if run is None:
         return
     st.header("Take the detector with you", anchor=False)
-    st.markdown(WHAT)
+    st.markdown(WHAT, help=UNFAMILIAR)
     try:
         order(run)
         made = exports.exports(run)

@@ -1,4 +1,4 @@
-"""What this is, the demo a click away, one's own audit in three steps, and what ran lately."""
+"""What this is, the demo one click away, an audit of your own in three steps, recent runs."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from pages.parts.shared import links
 from pages.parts.shared.audit_parts import Parts, parts, steps
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.run_entry import card
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import UNFAMILIAR, plain
 
 RECENT = 5
 ESTABLISHED = [d for d in CATALOGUE if not (d.explains or issubclass(d, Ensemble))]
@@ -24,12 +24,12 @@ def render() -> None:
     """Show the page."""
     st.header("What does your classifier do with images it was never meant to see?", anchor=False)
     st.markdown(
-        "A classifier gives a name to every image, even to one that shows nothing it knows. "
-        "GSC Audit shows it familiar images and unfamiliar images, and counts how many unfamiliar "
-        "images would "
-        f"pass, by Gradient Short-Circuit and {len(ESTABLISHED)} established detectors. "
-        "You get the answer in a sentence, the images behind it, and a threshold for the alarm.",
+        "A classifier names every image, even one unlike anything it was made for. GSC Audit "
+        "shows it familiar and unfamiliar images and counts how many unfamiliar ones would be "
+        f"accepted, by Gradient Short-Circuit (GSC) and {len(ESTABLISHED)} established detectors. "
+        "You get the answer in one sentence, the images behind it, and a threshold for the alarm.",
         width=860,
+        help=UNFAMILIAR,
     )
     try:
         entries, own = history(), parts(own=True)
@@ -68,7 +68,9 @@ def _demo(entry: RunEntry | None, *, first: bool) -> None:
 
 def _own(own: Parts) -> None:
     st.subheader("Audit your own model", anchor=False)
-    ready = "All it takes is there." if own.complete else "It takes three things, in any order."
+    ready = (
+        "Everything it needs is there." if own.complete else "It needs three things, in any order."
+    )
     st.markdown(ready)
     missing = next((step for step in steps(own) if not step.done), None)
     if missing is None:

@@ -1,4 +1,4 @@
-"""Sets of images: familiar ones, unfamiliar images, calibration. Add one, look into one."""
+"""Sets of images: familiar, unfamiliar, calibration. Add one, look into one."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from pages.parts.image_sets.form import add_form
 from pages.parts.image_sets.view import badges, next_step, progress, set_view
 from pages.parts.image_sets.words import summary
 from pages.parts.shared import links
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import UNFAMILIAR, plain
 
 ON_A_PAGE = 20
 
@@ -36,8 +36,9 @@ def _leave() -> None:
 def _all() -> None:
     st.header("Image sets", anchor=False)
     st.markdown(
-        "An audit needs two: **familiar images**, such as your model was made for, and "
-        "**unfamiliar images**, which it was never meant to see."
+        "An audit needs two kinds: **familiar images**, like those your model was made for, and "
+        "**unfamiliar images**, which it was never meant to see.",
+        help=UNFAMILIAR,
     )
     stored = imagesets.list_sets()
     if not stored:

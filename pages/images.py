@@ -11,7 +11,7 @@ from pages.parts.images.try_one import try_one
 from pages.parts.images.view import image_view
 from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.run import chosen_run
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import UNFAMILIAR, plain
 
 VIEWS = {"gallery": "Gallery", "try": "Try one image"}
 
@@ -51,7 +51,7 @@ def _gallery(run: Run) -> None:
     chosen = order(run)
     count = len(chosen.rows)
     if not count:
-        st.info("No image fits these choices: take one back.")
+        st.info("No image matches these filters: clear one.")
         return
     pages = -(-count // MOST)
     place = st.container()
@@ -63,9 +63,9 @@ def _gallery(run: Run) -> None:
     with place:
         st.caption(
             f"{count:,} images, {first + 1:,} to {first + len(rows):,} shown. An image is "
-            f"flagged when its score is above {chosen.threshold:.4g}. ● familiar, ○ unfamiliar "
-            "image. "
-            "Choose one to see why."
+            f"flagged when its score is above {chosen.threshold:.4g}. ● familiar, ○ unfamiliar. "
+            "Choose one to see why.",
+            help=UNFAMILIAR,
         )
         scores = run.column(chosen.detector)
         picture_grid(
@@ -78,7 +78,7 @@ def _gallery(run: Run) -> None:
 
 def _tile(run: Run, picture: RunPicture, score: float, chosen: Order) -> Tile:
     seen = gallery.class_name(run, picture.predicted)
-    verdict = "flagged" if score > chosen.threshold else "let through"
+    verdict = "flagged" if score > chosen.threshold else "accepted"
     whose = set_name(picture.set if picture.role == "ood" else picture.role)
     dot = "○" if picture.role == "ood" else "●"
     return Tile(

@@ -62,7 +62,9 @@ def render() -> None:
         if not found.complete:
             _missing(found)
             return
-        st.markdown("Choose what meets whom. The defaults are a good start: look, then start.")
+        st.markdown(
+            "Choose the model, the images and the detectors. The defaults are a good start."
+        )
         left, right = st.columns([5, 3], gap="large")
         with left:
             draft = _draft(found)
@@ -86,18 +88,18 @@ def _draft(found: Parts) -> Draft:
     facts = models.facts_of(model)
     st.subheader("2. Familiar images", anchor=False)
     known = one_of(
-        "Images such as the model was made for",
+        "Images like those the model was made for",
         "audit_id_set",
         found.known,
-        help="The in-distribution (ID) set. They should be fresh: not those it was trained on.",
+        help="The in-distribution (ID) set. Use fresh images, not those it was trained on.",
     )
     if not known.labels:
         st.caption(
-            "These images have no labels: how often the model names them rightly will not be "
-            "known, and detectors that learn from classes are left out."
+            "These images have no labels: the audit cannot say how often they are classified "
+            "correctly, and detectors that learn from classes are left out."
         )
     calibration = calibration_of(found.calibration)
-    st.subheader("3. Strangers", anchor=False)
+    st.subheader("3. Unfamiliar images", anchor=False)
     strangers = strangers_of(found.strangers)
     st.subheader("4. Detectors", anchor=False)
     detectors = chosen_detectors()
@@ -152,15 +154,16 @@ def _start(draft: Draft) -> None:
         f"{len(names)} detectors on this machine."
     )
     st.markdown(
-        f"- {work.calibration:,} familiar images teach the detectors what is usual.\n"
-        f"- {work.test:,} others, familiar and strange, are judged.\n"
-        "- It runs in the background: you may close this page."
+        f"- {work.calibration:,} familiar images teach the detectors what is usual "
+        "(calibration).\n"
+        f"- {work.test:,} others, familiar and unfamiliar, are scored (test).\n"
+        "- It runs in the background: you can close this page."
     )
     if work.calibration < FEW:
-        st.warning(f"{work.calibration:,} images to calibrate are few: take {FEW} or more.")
+        st.warning(f"{work.calibration:,} calibration images are few: use {FEW} or more.")
     before = len(queue.jobs(kinds=IN_TURN, states=queue.WAITING))
     if before:
-        st.caption(f"{before} before it in the queue.")
+        st.caption(f"{before} ahead of it in the queue.")
     if not draft.strangers:
         st.info("Choose at least one set of unfamiliar images.")
     if not names:

@@ -45,7 +45,7 @@ def render() -> None:
         return
     st.header("Report for a colleague", anchor=False)
     st.markdown(
-        "One file that opens anywhere and is safe to send on: the answer first, its limits second, "
+        "One file that opens anywhere and is safe to pass on: the answer first, its limits second, "
         "then images and figures."
     )
     _preview(run)
@@ -69,7 +69,8 @@ def _report_of(run: Run) -> None:
         value=True,
         key="report_images",
         bind="query-params",
-        help="Without them no download holds a thumbnail or a file name: for confidential data.",
+        help="Without images, no download contains a thumbnail or a file name: for "
+        "confidential data.",
     )
     lacking = len(report_images.missing(run, decision)) if images else 0
     if lacking:
@@ -92,13 +93,13 @@ def _channels(run: Run, decision: Decision, lacking: int) -> None:
         st.button(
             "Show where the model looked",
             key="report_channels",
-            help="The short-circuited channels of each image: what the prediction leaned on "
+            help="The short-circuited channels of each image: what the prediction relied on "
             "most, and where in the image that is.",
             on_click=_ask,
             args=(run, decision),
         )
         st.caption(
-            f"Adds that to {lacking} of the most telling images: takes some ten seconds.",
+            f"For {lacking} of the most telling images; takes about ten seconds.",
             width="content",
         )
 
@@ -132,7 +133,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
             key="report_pdf",
             on_click="ignore",
             disabled=without_pdf is not None,
-            help=without_pdf or "The same on paper.",
+            help=without_pdf or "The same report, to print.",
         )
         st.download_button(
             "Figures (JSON)",
@@ -141,7 +142,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
             mime="application/json",
             key="report_json",
             on_click="ignore",
-            help="The same content for a program.",
+            help="The same content as data, for a program.",
         )
         names = "the file names and " if asked.images else ""
         st.download_button(
@@ -151,7 +152,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
             mime="text/csv",
             key="report_csv",
             on_click="ignore",
-            help=f"One row an image, with {names}every detector's outlier score.",
+            help=f"One row per image, with {names}every detector's outlier score.",
         )
 
 
@@ -168,7 +169,7 @@ def _html(asked: Asked) -> str:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def as_pdf(asked: Asked) -> bytes:
-    """The report on paper; made when somebody asks for it."""
+    """The report to print; made when somebody asks for it."""
     return to_pdf(_report(asked))
 
 

@@ -34,25 +34,25 @@ def render() -> None:
 
 
 def _doubts(run: Run) -> None:
-    """What is not to be trusted, and the detectors that are missing, by name."""
+    """What not to trust, and the detectors that are missing, by name."""
     if assumed := assumption(run):
         st.warning(plain(assumed))
     if run.inverted:
         names = ", ".join(sorted(run.inverted))
         verb = "points" if len(run.inverted) == 1 else "point"
-        text = f"{names} {verb} the wrong way on this model: do not raise an alarm by it."
-        st.warning(plain(text.replace("by it", "by them") if len(run.inverted) > 1 else text))
+        text = f"{names} {verb} the wrong way on this model: do not base an alarm on it."
+        st.warning(plain(text.replace("on it.", "on them.") if len(run.inverted) > 1 else text))
     if run.excused:
         names = ", ".join(run.excused)
-        st.caption(plain(f"Not run: {names}. The reason stands under the table."))
+        st.caption(plain(f"Not run: {names}. The reason is below the table."))
 
 
 def _basis(run: Run) -> None:
     st.subheader("What this rests on", anchor=False)
     if run.id_accuracy is not None:
-        text = f"Of 1,000 familiar images the classifier names {1000 * run.id_accuracy:.0f} right"
+        text = f"Of 1,000 familiar images {1000 * run.id_accuracy:.0f} are classified correctly"
         after = [f"{1000 * s:.0f} after {name}" for name, s in run.id_accuracy_after.items()]
-        text += f"; with the short-circuit applied {', '.join(after)}." if after else "."
+        text += f"; with the short-circuit applied, {', '.join(after)}." if after else "."
         st.markdown(plain(text))
     _counts(run)
 
@@ -68,12 +68,12 @@ def _counts(run: Run) -> None:
         st.dataframe(
             pd.DataFrame.from_dict(counts, orient="index").rename_axis("Set"),
             key="results_counts",
-            alt="How many images of each set were scored, broken and doubled.",
+            alt="How many images of each set were scored, broken and duplicated.",
             column_config={
                 "scored": "Scored",
                 "broken": "Broken",
                 "duplicates": st.column_config.NumberColumn(
-                    "Doubled", help="Images with the very bytes of another: scored once."
+                    "Duplicates", help="Byte-for-byte copies of another image: scored once."
                 ),
             },
         )

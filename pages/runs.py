@@ -1,4 +1,4 @@
-"""All audits: at work, waiting, finished, failed; and finished ones side by side."""
+"""All audits: in progress, finished, failed; and finished ones side by side."""
 
 import streamlit as st
 
@@ -51,7 +51,7 @@ def _at_work(waiting: list[RunEntry]) -> None:
     """The running one first, then in the order of the queue."""
     if not waiting:
         return
-    st.subheader("At work", anchor=False)
+    st.subheader("In progress", anchor=False)
     for entry in sorted(waiting, key=lambda e: (e.outcome is not Outcome.RUNNING, e.created)):
         card(entry)
 

@@ -23,15 +23,15 @@ from gsc_core.sentences.threshold import (
 from gsc_core.sentences.warnings import extreme, rough
 from pages.parts.shared import links
 from pages.parts.shared.run import chosen_run, load
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import UNFAMILIAR, WRONG_WAY, plain
 from pages.parts.thresholds import controls
 from pages.parts.thresholds.controls import Start
 from pages.parts.thresholds.pictures import nearest
 from pages.parts.thresholds.refusing import refusing
 from pages.parts.thresholds.table import classes_table, sets_table
 
-ALL_SETS = "All sets, each weighing the same"
-REFUSED = "threshold_refused"  # why the last decision could not be kept
+ALL_SETS = "All sets, equally weighted"
+REFUSED = "threshold_refused"  # why the last decision could not be saved
 
 
 def render() -> None:
@@ -41,11 +41,10 @@ def render() -> None:
         return
     st.header("Where to set the alarm", anchor=False)
     st.markdown(
-        "An image is accepted when its outlier score is at most the threshold; what scores higher "
-        "is "
-        "flagged. A lower threshold catches more unfamiliar images, which are images the "
-        "classifier was "
-        "never meant to see, and flags more familiar ones."
+        "An image is accepted when its outlier score is at or below the threshold, and flagged "
+        "when it is above. A lower threshold flags more unfamiliar images, which the classifier "
+        "was never meant to see, and more familiar ones too.",
+        help=UNFAMILIAR,
     )
     _workbench(run)
 
@@ -60,7 +59,7 @@ def _workbench(run: Run) -> None:
         st.error(plain(str(error)))
         if decisions.version(run):
             st.button(
-                "Forget the threshold", key="threshold_forget", on_click=_store, args=(run, None)
+                "Discard the threshold", key="threshold_forget", on_click=_store, args=(run, None)
             )
         return
     controls.begin(start)
@@ -74,11 +73,7 @@ def _workbench(run: Run) -> None:
         st.error(plain(str(error)))
         return
     if detector in run.inverted:
-        st.warning(
-            "This detector points the wrong way: unfamiliar images, or surrogate images, score "
-            "lower "
-            "than familiar images. A threshold on it catches the wrong ones."
-        )
+        st.warning(f"{WRONG_WAY} A threshold on it flags the wrong ones.")
     if warning := learned(decision, run):
         st.warning(plain(warning))
     _counts(run, decision, found, calibration)
@@ -107,17 +102,17 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         st.metric(
-            "Familiar images that are accepted",
+            "Accepted familiar images",
             f"{in_1000(found.known.share)} of 1,000",
             help="True positive rate: the share of ID test images at or below the threshold.",
         )
         st.markdown(plain(familiar_sentence(found)))
     with right.container(border=True, height="stretch"):
         st.metric(
-            "Unfamiliar images that are accepted unnoticed",
+            "Accepted unfamiliar images",
             f"{in_1000(found.strangers_share)} of 1,000",
             help="False positive rate: the share of OOD images at or below the threshold, each "
-            "set weighing the same.",
+            "set with equal weight.",
         )
         st.markdown(plain(strangers_sentence(found)))
     for sentence in decision.rule.outcomes(found):
@@ -139,7 +134,7 @@ def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
             type="primary",
             key="threshold_save",
             disabled=same or not math.isfinite(decision.value),
-            help="Kept with the run: Images, Try one image and the report judge by it.",
+            help="Saved with the run: Images, Try one image and the report use it.",
             on_click=_store,
             args=(run, decision),
         )
@@ -154,7 +149,7 @@ def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
 
 
 def _store(run: Run, decision: Decision | None) -> None:
-    """Keep the decision, or take the stored one back; what went wrong is shown by the next draw."""
+    """Save the decision, or discard the stored one; what went wrong is shown by the next draw."""
     try:
         if decision is None:
             decisions.discard(run)
@@ -168,7 +163,7 @@ def _figures(run: Run, decision: Decision, found: Effect) -> None:
     shown = None
     if len(run.ood_sets) > 1:
         shown = st.selectbox(
-            "Draw",
+            "Sets shown",
             [None, *run.ood_sets],
             format_func=lambda name: ALL_SETS if name is None else name,
             key="threshold_set",

@@ -1,4 +1,4 @@
-"""What each part of GSC brings, as figures: curves over k, a dot for each level of each factor."""
+"""What each part of GSC contributes: curves over k, a dot for each level of each factor."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -14,8 +14,8 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
 
 METRICS: Mapping[str, str] = {
-    "fpr95": "Share of unfamiliar images that are accepted (FPR95)",
-    "auroc": "Chance to tell an unfamiliar image from a familiar image (AUROC)",
+    "fpr95": "Share of unfamiliar images accepted (FPR95)",
+    "auroc": "Separation of familiar and unfamiliar images (AUROC)",
 }
 FACTORS: Mapping[str, str] = {
     "share": "Share cut (k)",
@@ -36,7 +36,7 @@ _COLOURS = {
 }
 _SYMBOLS = {"gradient": "circle", "attribution": "diamond", "activation": "square", "random": "x"}
 _DASHES = {"element": "dash", "channel": "solid"}
-_ITSELF, _SURE, _UNSURE = "the setting itself", "differs from it", "no sure difference"
+_ITSELF, _SURE, _UNSURE = "the setting itself", "differs from it", "no clear difference"
 _CHANGED = "one thing changed"  # in an ablation that did not measure differences
 _KINDS: Mapping[str, Mapping[str, object]] = {
     _ITSELF: {"symbol": "diamond", "size": 10, "color": OOD_COLOURS[0]},
@@ -73,10 +73,10 @@ def curves(ablation: Ablation, base: str, metric: str, ood_set: str = "mean") ->
 def factors(
     ablation: Ablation, base: str, metric: str, depth: str = "deep", ood_set: str = "mean"
 ) -> go.Figure:
-    """A dot with its interval for each level of each factor, and how sure it differs.
+    """A dot with its interval for each level of each factor, and whether it clearly differs.
 
-    The base is a diamond. A row that differs from it on the same images beyond doubt is a filled
-    dot, another one a hollow dot.
+    The base is a diamond. A row that clearly differs from it on the same images is a filled dot,
+    another one a hollow dot.
     """
     ticks, points = _laid_out(_levels(ablation, base, depth, ood_set))
     own = ablation.base(base, depth, ood_set)
@@ -135,7 +135,7 @@ def steadiness(ablation: Ablation, where: str) -> go.Figure:
     figure.update_layout(height=120 + 32 * len(rows))
     lowest = min((row.low for row in rows), default=1.0)  # a hair's breadth must not look wide
     figure.update_xaxes(
-        title_text="Mean cosine (1 = the gradient does not turn)",
+        title_text="Mean cosine (1 = same direction)",
         range=[min(0.9, lowest - 0.02), 1.005],
     )
     figure.update_yaxes(

@@ -1,4 +1,4 @@
-"""One explained image as Plotly figures: what its leading channels do, beside what is usual."""
+"""One explained image as Plotly figures: what its top channels do, beside what is usual."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -29,7 +29,7 @@ def channel_bars(channels: Sequence[ChannelReading], reading: Reading) -> go.Fig
     figure = go.Figure()
     for cut, name, colour, hatch in (
         (True, "short-circuited", CUT_COLOUR, ""),
-        (False, "left alone", LEFT_COLOUR, "/"),
+        (False, "unchanged", LEFT_COLOUR, "/"),
     ):
         group = [each for each in channels if each.short_circuited is cut]
         if group:

@@ -84,26 +84,22 @@ def histogram(
     middle = (len(rows) + 1) // 2
     figure.update_yaxes(title_text="Share of images", row=middle, col=1)
     figure.update_xaxes(score_axis(edges))
-    figure.update_xaxes(
-        title_text="Outlier score (higher = unfamiliar image)", row=len(rows), col=1
-    )
+    figure.update_xaxes(title_text="Outlier score (higher = less familiar)", row=len(rows), col=1)
     return dressed(figure)
 
 
 def roc(curves: Mapping[str, Curve], *, colours: SetColours, log_x: bool = False) -> go.Figure:
-    """ROC curve of each OOD set, ID as positive: unfamiliar images against familiar images let
-    through.
+    """ROC curve of each OOD set, ID as positive: accepted OOD images against accepted ID images.
 
-    With `log_x` the points at zero unfamiliar images are drawn at the left edge, half an
-    unfamiliar image wide.
+    With `log_x` the points at zero OOD images are drawn at the left edge, at half an OOD image.
     """
     drawn = {name: (found.fpr, found.tpr) for name, found in _reduced(curves).items()}
     hover = "%{x:.2%} of unfamiliar images and %{y:.1%} of familiar images are accepted"
     figure = _lines(drawn, hover, colours, _floor(curves.values()), log_x)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title_text="Share of unfamiliar images let through (FPR)")
+    figure.update_xaxes(title_text="Share of unfamiliar images accepted (FPR)")
     figure.update_yaxes(
-        title_text="Share of familiar images let through (TPR)",
+        title_text="Share of familiar images accepted (TPR)",
         tickvals=[0, 0.2, 0.4, 0.6, 0.8, 0.95, 1],
     )
     return figure
@@ -116,12 +112,10 @@ def precision_recall(
     colours: SetColours,
     log_x: bool = False,
 ) -> go.Figure:
-    """Precision over recall for each OOD set, with unfamiliar images or familiar images as
-    positive.
+    """Precision over recall for each OOD set, with OOD or ID images as positive.
 
-    `"ood"`: of the flagged images, how many are unfamiliar images, over the share of unfamiliar
-    images flagged.
-    `"id"`: of those let through, how many are familiar, over the share of them let through.
+    `"ood"`: of the flagged images, how many are OOD, over the share of OOD images flagged.
+    `"id"`: of the accepted images, how many are ID, over the share of ID images accepted.
     """
     drawn = {
         name: (1 - found.fpr, found.precision_out)
@@ -129,13 +123,12 @@ def precision_recall(
         else (found.tpr, found.precision_in)
         for name, found in _reduced(curves).items()
     }
-    whose, done = ("strangers", "flagged") if positive == "ood" else ("familiar", "let through")
+    whose, done = ("unfamiliar", "flagged") if positive == "ood" else ("familiar", "accepted")
     least = min(float(x[x > 0].min()) for x, _ in drawn.values())
-    hover = f"%{{x:.2%}} of them {done}; %{{y:.1%}} of what is {done} is right"
+    hover = f"%{{x:.2%}} of {whose} images {done}; %{{y:.1%}} of the {done} ones are {whose}"
     figure = _lines(drawn, hover, colours, max(least / 2, 1e-4), log_x)
-    noun = "strangers" if positive == "ood" else "familiar images"
-    figure.update_xaxes(title_text=f"Share of {noun} {done} (recall)")
-    figure.update_yaxes(title_text=f"Share of {whose} among those {done} (precision)")
+    figure.update_xaxes(title_text=f"Share of {whose} images {done} (recall)")
+    figure.update_yaxes(title_text=f"Share of {done} images that are {whose} (precision)")
     return figure
 
 
@@ -199,7 +192,7 @@ def _lines(
 
 
 def _reduced(curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """The curves with as many points as so many lines may have together."""
+    """The curves with so few points that all lines together stay within `VALUES`."""
     points = max(VALUES // (2 * len(curves)), 3)
     return {name: _fewer(found, points) for name, found in curves.items()}
 
@@ -231,7 +224,7 @@ def _log_axis(floor: float) -> dict[str, object]:
 
 
 def _floor(curves: Iterable[Curve]) -> float:
-    """Left end of a log axis: half an unfamiliar image, but four decades at most."""
+    """Left end of a log axis: half an OOD image, but four decades at most."""
     return max(0.5 / max(curve.strangers for curve in curves), 1e-4)
 
 

@@ -56,13 +56,13 @@ def figures(
 
 
 def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure]:
-    """Copies of the figures with the line at a threshold and the point of what passes there."""
+    """Copies of the figures with the line and the point at a threshold."""
     histogram, roc = copy.deepcopy(drawn.histogram), copy.deepcopy(drawn.roc)
     first, last = histogram.layout.xaxis.range
     at = float(np.clip(found.threshold, first, last))
     histogram.add_vrect(x0=at, x1=last, fillcolor=MARK, opacity=0.1, line_width=0, layer="below")
     histogram.add_vline(x=at, line={"color": MARK, "width": 2})
-    for side, text, anchor in ((-8, "← pass", "right"), (8, "flagged →", "left")):
+    for side, text, anchor in ((-8, "← accepted", "right"), (8, "flagged →", "left")):
         histogram.add_annotation(
             x=at, y=1, yref="y domain", yanchor="bottom", text=text, showarrow=False,
             xanchor=anchor, xshift=side, font={"color": MARK},
@@ -74,7 +74,7 @@ def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure
 def refusing(found: Selective) -> go.Figure:
     """The risk-coverage curve with a point at the threshold and the line of flagging at random."""
     wrong = 1 - found.accuracy
-    said = "%{x:.1%} pass, and %{y:.1%} of these are classified wrongly"
+    said = "%{x:.1%} are accepted, and %{y:.1%} of these are classified wrongly"
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1],
@@ -88,14 +88,14 @@ def refusing(found: Selective) -> go.Figure:
         x=found.coverage.astype(np.float32),
         y=found.risk.astype(np.float32),
         mode="lines",
-        name="Flagging the strangest",
+        name="Flagging the least familiar",
         line={"color": OOD_COLOURS[1], "width": 2},
         hovertemplate=said,
     )
     figure.add_trace(_point(found.kept, 1 - found.passing, said))
     figure.update_layout(height=HEIGHT)
     figure.update_xaxes(
-        title_text="Share of familiar images that are accepted", tickformat=".0%", range=[0, 1.02]
+        title_text="Share of familiar images accepted", tickformat=".0%", range=[0, 1.02]
     )
     figure.update_yaxes(
         title_text="Share of these classified wrongly",
@@ -155,7 +155,7 @@ def _histogram(
     figure.update_layout(barmode="overlay", bargap=0, height=HEIGHT)
     figure.update_yaxes(tickformat=".0%", title_text="Share of images", nticks=5)
     figure.update_xaxes(score_axis(edges))
-    figure.update_xaxes(title_text="Outlier score (higher = unfamiliar image)")
+    figure.update_xaxes(title_text="Outlier score (higher = less familiar)")
     return _dressed(figure, right=64)  # "flagged" stands beside a line at the very end
 
 
@@ -174,8 +174,8 @@ def _roc(
     )
     figure.update_layout(height=HEIGHT)
     percent = {"tickformat": ".0%", "range": [-0.02, 1.02]}
-    figure.update_xaxes(title_text="Share of unfamiliar images that are accepted", **percent)
-    figure.update_yaxes(title_text="Share of familiar images that are accepted", **percent)
+    figure.update_xaxes(title_text="Share of unfamiliar images accepted", **percent)
+    figure.update_yaxes(title_text="Share of familiar images accepted", **percent)
     return _dressed(figure)
 
 
@@ -193,7 +193,7 @@ def _slider(known: Floats, strangers: Mapping[str, Floats]) -> tuple[float, floa
 
 
 def _dressed(figure: go.Figure, right: int = 16) -> go.Figure:
-    """The house's look, with room on top for what is passed and flagged: the legend goes below."""
+    """The house's look, with room on top for “accepted” and “flagged”: the legend goes below."""
     dressed(figure)
     return figure.update_layout(
         margin={"l": 64, "r": right, "t": 28, "b": 96},

@@ -201,7 +201,7 @@ def _begin(connection: Connection) -> None:
     if found > VERSION:
         raise GscError(
             f"{home() / DATABASE_FILE} was written by a newer version of this program: "
-            "install that one, or set GSC_HOME to another folder."
+            "install that version, or set GSC_HOME to another folder."
         )
     if found < VERSION:
         SQLModel.metadata.create_all(connection)

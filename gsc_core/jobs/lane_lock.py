@@ -1,6 +1,6 @@
 """Who works in a lane: the process that holds the lock on `worker-<lane>.lock`, and no other.
 
-The kernel lets go of the lock when its process ends, however it ends. It lies on the open file, so
+The kernel releases the lock when its process ends, however it ends. It lies on the open file, so
 the keeper takes it and hands it to the worker it starts: two keepers never start two.
 """
 
@@ -23,12 +23,12 @@ class LaneLock:
         self.file = file
 
     def name(self, pid: int) -> None:
-        """Write down which process holds it, for who must end that one."""
+        """Record which process holds it, for whoever must end that one."""
         os.ftruncate(self.file.fileno(), 0)
         os.pwrite(self.file.fileno(), str(pid).encode(), 0)
 
     def named(self) -> float:
-        """When a holder was written down last, in seconds since 1970; 0 when never."""
+        """When a holder was recorded last, in seconds since 1970; 0 when never."""
         found = os.fstat(self.file.fileno())
         return found.st_mtime if found.st_size else 0.0
 

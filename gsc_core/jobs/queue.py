@@ -14,7 +14,7 @@ WAITING = (State.QUEUED, State.RUNNING)
 MOST_ATTEMPTS = 3
 
 _THRICE = (
-    "It ended three times before its work was done, perhaps for want of memory: "
+    "It stopped three times before its work was done, perhaps for lack of memory: "
     "try fewer images or another device."
 )
 

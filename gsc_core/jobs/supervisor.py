@@ -1,4 +1,4 @@
-"""Sees to it that every lane with work has a worker, and that none hangs. Runs beside the app.
+"""Makes sure that every lane with work has a worker and that none hangs. Runs beside the app.
 
 A worker is a process of its own session: the app's end is not its end, and the keeper of the next
 app finds it at work. Many keepers may run: the locks of the lanes leave one worker to each.
@@ -88,7 +88,7 @@ def serve(idle_after: float | None) -> None:
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
     """What a worker may know of its starter's environment: a model file may turn against it.
 
-    Where its group has a quota, a worker computes in so many threads: libraries count the machine's
+    Where its group has a quota, a worker computes in as many threads: libraries count the machine's
     cores. Otherwise it uses all that there are, being behind the app on each of them: leaving one
     of two cores free made an audit longer and no page quicker (`benchmarks/answering.py`).
     """
@@ -184,7 +184,7 @@ def _verdict(job: Job, now: float) -> tuple[State | None, str | None]:
     limit = _LIMITS.get(job.kind)
     if limit is not None and job.started is not None and now - job.started > limit:
         return State.FAILED, (
-            f"It took longer than {round(limit / 60)} minutes, so it was ended: "
+            f"It took longer than {round(limit / 60)} minutes, so it was stopped: "
             "try again, or try something smaller."
         )
     return None, None

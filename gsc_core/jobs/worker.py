@@ -1,6 +1,6 @@
 """The worker of a lane: takes its jobs one after another, in a process of its own.
 
-A crash, a hostile file or want of memory ends this process and not the app; `keeper` starts the
+A crash, a hostile file or lack of memory ends this process and not the app; `keeper` starts the
 next one. Nothing is lost by that: a job's state is in the index, its finished chunks on disk.
 """
 
@@ -29,7 +29,7 @@ IDLE_AFTER = {Lane.AUDIT: 30.0, Lane.PREPARE: 30.0, Lane.EXPLAIN: 600.0}  # a mo
 _LOOK = 0.25  # seconds between two looks at an empty lane
 
 Task = Callable[[Job, Callable[[Progress], None]], None]
-"""Does a job. It tells its progress, by which it may be stopped (Cancelled), and is called again
+"""Does a job. It reports its progress, which may stop it (Cancelled), and is called again
 after its process was killed; a GscError is the sentence for the reader."""
 
 
@@ -121,7 +121,7 @@ class _Worker:
                 logger.info("%s%s", state, f": {error}" if error else "")
                 _keep_trying(lambda: queue.end(job.id, state, error), self.lock.holds)
         if state is State.DONE and job.lane is not Lane.AUDIT:
-            log_file(job).unlink(missing_ok=True)  # it tells nothing of use, and clicks are many
+            log_file(job).unlink(missing_ok=True)  # it says nothing of use, and clicks are many
 
     def _perform(self, job: Job, logger: Logger) -> tuple[State | None, str | None]:
         """How the job ended; no state when it should be done later."""
@@ -133,7 +133,7 @@ class _Worker:
             return State.FAILED, str(error)
         # A fault of ours or a library's ends the job, not the lane: whatever it is, it is logged.
         except Exception as error:
-            logger.exception("not foreseen")
+            logger.exception("unexpected error")
             self.spent = of_memory(error)
             return State.FAILED, _sentence(error, job)
         return State.DONE, None
@@ -147,7 +147,7 @@ def _sentence(error: Exception, job: Job) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}): check the path, then retry."
     where = log_file(job).relative_to(home())
-    return f"Something went wrong that we did not foresee; the log says what ({where})."
+    return f"Something unexpected went wrong; the log says what ({where})."
 
 
 def _keep_trying(write: Callable[[], None], worthwhile: Callable[[], bool]) -> None:

@@ -52,7 +52,7 @@ class Workload:
 
     @classmethod
     def of(cls, known: int, strangers: Sequence[int], calibration: float | int) -> "Workload":
-        """From the sizes of the sets; `calibration` is a share of the known ones or a number."""
+        """From the sizes of the sets; `calibration` is a share of the ID ones or a number."""
         if isinstance(calibration, float):
             apart = round(known * calibration)
             return cls(apart, known - apart + sum(strangers), len(strangers))
@@ -60,7 +60,7 @@ class Workload:
 
     @property
     def total(self) -> int:
-        """All that are accepted, with the surrogate images made from calibration images."""
+        """All that go through the network, with the surrogate images made of calibration images."""
         return self.calibration + self.test + min(self.calibration, _SURROGATES)
 
 
@@ -109,11 +109,13 @@ def specification(
 def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
     """Queue an audit and give the id of its run; `images_total` is `Workload.total`.
 
-    Raises SpecError when a path cannot be written down or the title is empty or too long.
+    Raises SpecError when a path cannot be saved or the title is empty or too long.
     """
     title = " ".join(title.split())
     if not 0 < len(title) <= LONGEST_TITLE or not title.isprintable():
-        raise SpecError(f"An audit is called by 1 to {LONGEST_TITLE} letters: give it a title.")
+        raise SpecError(
+            f"A title has 1 to {LONGEST_TITLE} printable characters: give the audit one."
+        )
     run_id = new_id()
     try:
         orders.submit(AuditOrder(spec=spec), title, run_id, images_total)

@@ -1,4 +1,4 @@
-"""What is of no more use and nobody else removes: a worker sees to it when it starts."""
+"""Removes stale files and records that nothing else removes; a worker calls it at its start."""
 
 import shutil
 import time
@@ -21,8 +21,8 @@ _LOGS = 30 * _DAY
 def tidy() -> None:
     """Remove what crashes left a day ago, logs of a month ago, expired shares, yesterday's clicks.
 
-    A looked-at image is one job, and its result lies in the run's folder: the record of the job
-    tells nothing more. Raises GscError when the index cannot be written.
+    A viewed image is one job, and its result lies in the run's folder: the record of the job says
+    nothing more. Raises GscError when the index cannot be written.
     """
     now = time.time()
     for kept in ("imagesets", "models", "runs"):

@@ -156,13 +156,13 @@ def try_id(job: Job) -> str | None:
 
 
 def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `TRY` job; see `tasks`. A file that is no image is told and thrown away."""
+    """The work of a `TRY` job; see `tasks`. A file that is not an image is reported and removed."""
     run = _run(job.subject)
     order = TryOrder.of(job)
     folder, name = _try_folder(run, order.try_id), order.file_name
     path = folder / _PICTURE
     if not path.is_file():
-        raise GscError(f"{name} is not kept any more: drop it again.")
+        raise GscError(f"{name} is no longer stored: drop it again.")
     audit = _opened(run, on_progress)
     try:
         seen = audit.look(path.read_bytes(), name)

@@ -1,7 +1,7 @@
 """Exports of a run's detector as the app asks for them: made by a worker, kept with the run.
 
 Each lies in a folder of its own, `runs/<id>/exports/<job id>/`: the program, its card, ONNX where
-that was asked for, and last the order itself, by which one knows that all is there.
+that was asked for, and last the order itself, which shows that all is there.
 """
 
 import re
@@ -29,7 +29,7 @@ from gsc_core.run.stored import Run
 from gsc_core.workspace import ablations, runs
 
 KEPT = 10
-"""So many exports of a run are kept, the newest."""
+"""How many exports of a run are kept, the newest."""
 
 PROGRAM_FILE, CARD_FILE, ONNX_FILE = "detector.pt2", "detector.json", "detector.onnx"
 _ORDER_FILE = "order.json"
@@ -65,15 +65,15 @@ class StoredExport:
 
 
 def obstacle(run: Run) -> str | None:
-    """Why this run cannot give its detector away, as far as its files tell at a glance."""
+    """Why no detector of this run can be exported, as far as its files show at a glance."""
     try:
         checkpoint = ablations.specification(run.path).model.checkpoint
     except GscError as error:
         return str(error)
     if not (run.path / CALIBRATION_FILE).is_file():
         return (
-            "This audit was made before its calibration was kept: run the audit again to take its "
-            "detector with you."
+            "This audit was made before calibration was stored: run the audit again to export its "
+            "detector."
         )
     if checkpoint is not None and not checkpoint.is_file():
         return f"The model file {checkpoint} is gone: put it back, or run the audit again."
@@ -151,7 +151,7 @@ def _make(run: Run, order: Order, folder: Path, on_progress: Callable[[Progress]
 
     if order.version != run.version:
         raise GscError(
-            "The run was audited again since this detector was asked for: ask for it anew."
+            "The audit was repeated since this detector was asked for: ask for it again."
         )
     decision = order.decision
     for left in (folder, *folder.parent.glob(".part-*")):  # by a process that was killed

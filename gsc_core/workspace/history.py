@@ -115,7 +115,7 @@ def delete_run(run_id: str) -> None:
     folder = runs.run_folder(run_id)
     with session() as db:  # held, so that nothing is asked of the run meanwhile
         if jobs := queue.jobs(states=queue.WAITING, subject=run_id, most=1):
-            raise GscError(f'"{jobs[0].title}" is still at work: cancel it, then delete the run.')
+            raise GscError(f'"{jobs[0].title}" is not finished: cancel it, then delete the run.')
         shares.revoke_all(run_id)
         try:
             if folder.exists():  # renamed first: what is only half removed is never listed

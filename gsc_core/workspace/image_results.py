@@ -33,7 +33,7 @@ class Near(BaseModel):
 
 
 class Found(BaseModel):
-    """What the worker writes down, for a `version` of the run (`runs.version`).
+    """What the worker saves, for a `version` of the run (`runs.version`).
 
     `explanation` is None, with the reason, where the network cannot be cut.
     """
@@ -100,7 +100,7 @@ def judge(
 
 
 def write(folder: Path, found: Found, seen: Seen) -> None:
-    """Write the images, and last the document, by which `read` knows that all is there."""
+    """Write the images, and last the document, which shows `read` that all is there."""
     pictures = {_CROP: crop_jpeg(seen.pixels)}
     if found.explanation is not None and found.explanation.heat is not None:
         height, width = seen.pixels.shape[-2:]

@@ -37,7 +37,7 @@ _UPLOAD, _PICTURES = "upload", "pictures"
 
 
 class SetOrder(JobOrder):
-    """The set's record tells all."""
+    """The set's record says everything."""
 
     kind: ClassVar[Kind] = Kind.SET
 
@@ -94,7 +94,7 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
     if not kinds or set(kinds) - known:
         raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(known))}.")
     if source.readiness is not Readiness.READY:
-        raise GscError("The set is not read yet: wait until it is ready.")
+        raise GscError("The set has not been read yet: wait until it is ready.")
     return [_submit_kind(source, kind, name or source.name) for kind in kinds]
 
 
@@ -110,12 +110,12 @@ def image_set(set_id: str) -> StoredSet:
     with session() as db:
         stored = db.get(StoredSet, set_id)
     if stored is None:
-        raise GscError("There is no such image set any more: choose one from the list.")
+        raise GscError("This image set no longer exists: choose one from the list.")
     return stored
 
 
 def rename_set(set_id: str, name: str) -> None:
-    """Call a set otherwise; raises GscError as when it is added."""
+    """Rename a set; raises GscError as when it is added."""
     _change(set_id, name=_checked(name, image_set(set_id).role, set_id))
 
 
@@ -126,7 +126,7 @@ def change_role(set_id: str, role: str) -> None:
 
 
 def look_again(set_id: str) -> None:
-    """Have a set read once more, after its folder changed or its job came to nothing."""
+    """Have a set read once more, after its folder changed or its job failed."""
     stored = image_set(set_id)
     with session():
         last = queue.latest(set_id, *_READING)
@@ -147,7 +147,9 @@ def delete_set(set_id: str) -> None:
     stored = image_set(set_id)
     with session() as db:  # held, so that nobody asks for work with it meanwhile
         if jobs := jobs_with_set(stored):
-            raise GscError(f'The set is used by "{jobs[0].title}": wait for its end, or cancel it.')
+            raise GscError(
+                f'The set is used by "{jobs[0].title}": wait until it ends, or cancel it.'
+            )
         db.delete(stored)
         db.exec(delete(Job).where(col(Job.subject) == set_id))
     folder = tables_folder(set_id)  # the images that are kept are in it
@@ -261,7 +263,7 @@ def _free(name: str, ending: str) -> str:
 
 
 def _cut(name: str, ending: int) -> str:
-    """So much of a name as leaves room for an ending of that many ASCII letters."""
+    """As much of a name as leaves room for an ending of that many ASCII characters."""
     letters = name[: MOST_LETTERS - ending].encode()
     return letters[: MOST_BYTES - ending].decode(errors="ignore")
 
@@ -282,12 +284,12 @@ def _checked(name: str, role: str, own_id: str | None = None) -> str:
     fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
     if not fits or not name.isprintable() or name in RESERVED:
         raise GscError(
-            f"A set needs a name of 1 to {MOST_LETTERS} printable letters, and not "
+            f"A set needs a name of 1 to {MOST_LETTERS} printable characters, and not "
             f"{' or '.join(RESERVED)}: choose another."
         )
     same = (each for each in list_sets(role) if each.name == name and each.id != own_id)
     if any(each.readiness is not Readiness.REFUSED for each in same):
-        raise GscError("There is a set of this name and role already: choose another name.")
+        raise GscError("There is already a set with this name and role: choose another name.")
     return name
 
 

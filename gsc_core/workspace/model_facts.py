@@ -91,7 +91,7 @@ def examine(
     network = Network(classifier.program, None, device, Precision.of("auto", device))
     on_progress(Progress("measuring its speed", 0, 1))
     seconds = _speed(network, classifier)
-    on_progress(Progress("naming some images", 0, 1))
+    on_progress(Progress("classifying some images", 0, 1))
     return ModelFacts(
         sha256=classifier.sha256,
         source=classifier.source,
@@ -145,7 +145,7 @@ def _named(network: Network, classifier: Classifier, pictures: Sequence[Path]) -
         try:
             pixels = classifier.preprocessing.resize_crop(decode(path))[None]
         except ImageError:
-            continue  # it is told where the set is shown
+            continue  # reported where the set is shown
         images = classifier.preprocessing.normalise(pixels.to(network.device))
         share, index = _logits(network, classifier, images).softmax(dim=1)[0].max(dim=0)
         names = classifier.class_names

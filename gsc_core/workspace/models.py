@@ -44,7 +44,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ModelOrder(JobOrder):
-    """The model's record tells all."""
+    """The model's record says everything."""
 
     kind: ClassVar[Kind] = Kind.MODEL
 
@@ -98,7 +98,7 @@ def model(model_id: str) -> StoredModel:
     with session() as db:
         stored = db.get(StoredModel, model_id)
     if stored is None:
-        raise GscError("There is no such model any more: choose one from the list.")
+        raise GscError("This model no longer exists: choose one from the list.")
     return stored
 
 
@@ -135,7 +135,7 @@ def delete_model(model_id: str) -> None:
     with session() as db:  # held, so that nobody asks for work with it meanwhile
         if jobs := jobs_with_model(stored):
             raise GscError(
-                f"{stored.name} is in use by “{jobs[0].title}”: wait for its end, or cancel it "
+                f"{stored.name} is in use by “{jobs[0].title}”: wait until it ends, or cancel it "
                 "first."
             )
         db.delete(stored)
@@ -164,7 +164,7 @@ def spec_of(stored: StoredModel) -> ModelSpec:
 def facts_of(stored: StoredModel) -> ModelFacts:
     """What was found in a model that is ready; raises GscError for one that is not."""
     if stored.readiness is not Readiness.READY:
-        raise GscError(f"{stored.name} is not ready: see what the Models page says of it.")
+        raise GscError(f"{stored.name} is not ready: the Models page says why.")
     try:
         return ModelFacts.model_validate(stored.facts)
     except ValidationError as error:
@@ -194,8 +194,7 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 
 def safe_name(file_name: str) -> str:
-    """The last part of an unfamiliar image's file name in harmless characters, at most 100
-    bytes."""
+    """The last part of an uploaded file's name, made harmless, at most 100 bytes."""
     base = re.split(r"[/\\]", file_name)[-1]
     harmless = re.sub(r"[^\w.-]", "_", base).lstrip(".")
     stem, dot, suffix = harmless.rpartition(".")
@@ -243,7 +242,7 @@ def _copied(file: BinaryIO, path: Path) -> str:
 
 
 def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
-    """Beside the model, under the digest of its content; JSON is told by the uploaded name."""
+    """Beside the model, under the digest of its content; JSON is known by the uploaded name."""
     said = str(getattr(file, "name", ""))
     content = file.read()
     suffix = ".json" if said.lower().endswith(".json") else ".txt"

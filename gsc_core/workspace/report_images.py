@@ -44,7 +44,7 @@ def telling(run: Run, decision: Decision) -> tuple[Group, ...]:
     strangers = list(run.ood_sets)
     groups = (
         ("Unfamiliar images that look most familiar", strangers, False),
-        ("Familiar images that look strangest", ["id"], True),
+        ("Familiar images that look least familiar", ["id"], True),
         ("Unfamiliar images that stand out most", strangers, True),
     )
     return tuple(

@@ -70,7 +70,7 @@ class Comparison:
 
 
 def winners(run: Run, metric: str) -> tuple[Winner, ...]:
-    """For the mean and each OOD set: who is best, and who cannot be told from the best.
+    """For the mean and each OOD set: which detector is best, and which are about as good.
 
     A detector that points the wrong way only wins, or is as good, where nothing else was measured.
     """

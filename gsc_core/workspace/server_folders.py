@@ -46,7 +46,7 @@ def folder_below(relative: str) -> Path:
     if not folder.is_relative_to(root):
         raise GscError("That folder is outside the allowed directory: choose one from the list.")
     if not folder.is_dir():
-        raise GscError("That folder is not there any more: choose another from the list.")
+        raise GscError("That folder no longer exists: choose another from the list.")
     return folder
 
 

@@ -1,8 +1,8 @@
 """Reports that are published under an address nobody can guess.
 
-A share is the report as it was when it was published, in one file: a line of JSON that tells about
-it, then the page. The file is named by the SHA-256 of the token in the address, and the token is
-kept nowhere: who reads the disk, or a copy of it, cannot open what is shared.
+A share is the report as it was when it was published, in one file: a line of JSON that
+describes it, then the page. The file is named by the SHA-256 of the token in the address, and the
+token is kept nowhere: whoever reads the disk, or a copy of it, cannot open what is shared.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from gsc_core.jobs.home import home
 from gsc_core.workspace import runs
 
 LONGEST = 90  # days
-WHEN = "%d %b %Y, %H:%M UTC"  # how its times are told
+WHEN = "%d %b %Y, %H:%M UTC"  # how its times are written
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
 _ID = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".share"
@@ -46,7 +46,7 @@ class Share(BaseModel):
 
 @dataclass(frozen=True)
 class Published:
-    """A new share and the token for its address, told this once."""
+    """A new share and the token for its address, given only this once."""
 
     token: str
     share: Share
@@ -66,7 +66,7 @@ def publish(run_id: str, page: str, *, days: int, now: datetime | None = None) -
     Raises GscError for another time, a run that is not there, or a disk that refuses.
     """
     if not 1 <= days <= LONGEST:
-        raise GscError(f"A report is shared for 1 to {LONGEST} days: choose a time between.")
+        raise GscError(f"A report is shared for 1 to {LONGEST} days: choose a time in that range.")
     if not _there(run_id):
         raise GscError("This run is gone, so its report cannot be shared: choose another run.")
     prune(now)
@@ -111,7 +111,7 @@ def shared(run_id: str, now: datetime | None = None) -> tuple[Share, ...]:
 
 
 def revoke(share_id: str) -> None:
-    """Let an address lead nowhere from now on; one that does already is left so.
+    """Let an address lead nowhere from now on; one that already does stays so.
 
     Raises GscError when the file cannot be removed.
     """

@@ -25,7 +25,7 @@ def is_archive(names: Sequence[str]) -> bool:
     for suffix in suffixes:
         if suffix not in PICTURE_SUFFIXES | {".csv"}:
             raise GscError(
-                f'A file ending in "{suffix[:12]}" is no image: give a ZIP, or image files.'
+                f'A file ending in "{suffix[:12]}" is not an image: give a ZIP, or image files.'
             )
     return False
 
@@ -44,7 +44,7 @@ def _free_name(file: str, taken: set[str]) -> str:
     suffix = PurePosixPath(last).suffix
     stem = last.removesuffix(suffix).strip(" .").encode()[:_NAME_BYTES].decode(errors="ignore")
     name, number = f"{stem or 'picture'}{suffix}", 1
-    while name.casefold() in taken:  # some file systems do not tell A from a
+    while name.casefold() in taken:  # some file systems do not distinguish A from a
         number += 1
         name = f"{stem or 'picture'}-{number}{suffix}"
     taken.add(name.casefold())

@@ -123,7 +123,7 @@ def test_settings_that_cannot_be_read_let_nobody_in(app, damaged, settings_file)
     app.query_params["run"] = "demo"
     app.run()
     assert not app.exception
-    assert "secrets.toml) cannot be read, so nobody comes in" in app.error[0].value
+    assert "secrets.toml) cannot be read, so nobody is let in" in app.error[0].value
     assert not app.header
     assert not app.button
     assert not sharing()

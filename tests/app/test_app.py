@@ -47,8 +47,8 @@ def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     app = opened("results")
     table, excused = app.dataframe[0].value, app.dataframe[1].value
     assert list(table.columns) == ["mean", *SETS]
-    assert {name.removesuffix(" (backwards)") for name in table.index} == set(DETECTORS)
-    assert "gsc-published (backwards)" in table.index
+    assert {name.removesuffix(" (points the wrong way)") for name in table.index} == set(DETECTORS)
+    assert "gsc-published (points the wrong way)" in table.index
     assert list(table["mean"]) == sorted(table["mean"])
     rows = json.loads((folder / "metrics.json").read_text())["results"]
     for row in rows:

@@ -163,7 +163,7 @@ def test_precision_on_a_logarithmic_axis_starts_above_zero():
     assert all(np.all(line.x > 0) for line in figure.data)
     assert figure.layout.xaxis.title.text == "Share of unfamiliar images flagged (recall)"
     title = precision_recall(curves(sets(2)), "id").layout.yaxis.title.text
-    assert title == "Share of familiar among those let through (precision)"
+    assert title == "Share of accepted images that are familiar (precision)"
 
 
 def test_a_perfect_detector_is_seen_on_a_logarithmic_axis():
@@ -174,7 +174,7 @@ def test_a_perfect_detector_is_seen_on_a_logarithmic_axis():
 def test_axes_say_what_they_show():
     scores = sets(2)
     figure = roc(curves(scores))
-    assert figure.layout.xaxis.title.text == "Share of unfamiliar images let through (FPR)"
+    assert figure.layout.xaxis.title.text == "Share of unfamiliar images accepted (FPR)"
     assert figure.layout.xaxis.tickformat == ".0%"
     titles = json.loads(histogram(scores).to_json())["layout"]
     texts = [
@@ -182,7 +182,7 @@ def test_axes_say_what_they_show():
         for axis in titles.values()
         if isinstance(axis, dict) and axis.get("title")
     ]
-    assert "Outlier score (higher = unfamiliar image)" in texts
+    assert "Outlier score (higher = less familiar)" in texts
     assert "Share of images" in texts
 
 

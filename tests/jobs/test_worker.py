@@ -140,7 +140,7 @@ def die(job: Job, on_progress: Step) -> None:
     ("do", "sentence"),
     [
         ("fail", "The file holds no image: choose another."),
-        ("stumble", "did not foresee; the log says what (logs/JOB.txt)"),
+        ("stumble", "Something unexpected went wrong; the log says what (logs/JOB.txt)"),
         ("fill_the_disk", "The disk is full"),
         ("miss_a_file", "/nowhere/at/all cannot be used (No such file or directory)"),
         ("ask_too_much", "Memory ran out"),
@@ -209,7 +209,7 @@ def test_three_deaths_are_enough() -> None:
         assert (now(job).state, now(job).attempts) == (State.RUNNING, attempt)
     assert ended(started()) == 0
     assert now(job).state is State.FAILED
-    assert "ended three times" in now(job).error
+    assert "stopped three times" in now(job).error
     assert now(after).state is State.DONE, "the lane is free again"
 
 

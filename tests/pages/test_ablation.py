@@ -77,7 +77,7 @@ def test_without_any_run_it_says_what_to_do(home: Path) -> None:
 def test_before_it_is_started_it_explains_itself_and_how_long_it_takes(before: Path) -> None:
     app = opened("ablation", run="done")
     assert not app.exception
-    assert "What does each part of GSC bring" in words(app)
+    assert "What does each part of GSC contribute" in words(app)
     assert "230 of the audit's images" in words(app), "60 + 80 + 40 + 50"
     low, high = ablations.estimate(Run.load(before))
     assert 0 < low < high
@@ -140,9 +140,13 @@ def test_done_the_answer_comes_first_and_its_counts_are_the_tables(after: Path) 
         in words(app)
     )
     assert app.header[0].value.startswith("The short")
-    for part in ("Beside the paper", "Do gradients keep their direction", "What this rests on"):
+    for part in (
+        "Compared with the paper",
+        "Do gradients keep their direction",
+        "What this rests on",
+    ):
         assert part in words(app)
-    assert "figures are not at hand" in words(app)
+    assert "figures are not available" in words(app)
     assert "calibration: 30 of 60" in words(app)
 
 
@@ -150,7 +154,7 @@ def test_the_papers_rows_stand_beside_what_was_measured(after: Path) -> None:
     tables = [each.value for each in opened("ablation", run="done").dataframe]
     (paper,) = (each for each in tables if "In the paper" in each.columns)
     assert len(paper) == 6
-    assert set(paper["In the paper"]) == {"not at hand"}, "no figure is made up"
+    assert set(paper["In the paper"]) == {"not available"}, "no figure is made up"
     found = read_ablation(after)
     full = found.row(base="published", factor="direction", level="published", depth="deep")
     assert paper.iloc[0]["Here, as published"] == f"{100 * full['fpr95']:.1f} %"

@@ -144,8 +144,9 @@ def test_it_starts_at_the_runs_own_decision_and_says_what_that_does(run: Run) ->
     stored = decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     assert app.selectbox(key="deploy_detector").value == "gsc"
-    assert f"accept 80 % of familiar images. It flags what scores above {stored.value:.4g}" in (
-        words(app).replace("**", "")
+    assert (
+        f"accept 80 % of familiar images. It flags images that score above {stored.value:.4g}"
+        in (words(app).replace("**", ""))
     )
 
 
@@ -283,21 +284,24 @@ def test_made_it_is_offered_with_its_figures_and_its_example(made: exports.Store
     scores = run.calibration_scores(card.detector)
     flagged = int((scores > decisions.default(run).value).sum())
     assert f"{flagged} of its {len(scores)} calibration images" in said
-    assert f"On {card.agreement.pictures} test images its scores are " in said
+    assert f"On {card.agreement.pictures} test images its scores match " in said
     assert app.code[1].value == card.example.strip()
-    assert "audited again" not in said
+    assert "The audit was repeated" not in said
 
 
 @pytest.mark.parametrize(
     ("found", "words_of_it"),
     [
-        ({"largest_difference": 0.0}, "On 48 test images its scores are exactly the audit's."),
+        ({"largest_difference": 0.0}, "On 48 test images its scores match the audit's exactly."),
         (
             {"decided_otherwise": 1},
-            "to within 0.000002; 1 at the very threshold is judged otherwise",
+            "to within 0.000002; 1 right at the threshold is decided differently",
         ),
-        ({"largest_difference": 1.21e-5}, "its scores are the audit's to within 0.00002."),
-        ({"against": "reopened audit"}, "on 48 made-up ones its scores are the audit's to within"),
+        ({"largest_difference": 1.21e-5}, "its scores match the audit's to within 0.00002."),
+        (
+            {"against": "reopened audit"},
+            "on 48 generated ones its scores match the audit's to within",
+        ),
     ],
 )
 def test_how_equal_it_is_to_the_audit(
@@ -313,7 +317,7 @@ def test_how_equal_it_is_to_the_audit(
 def test_one_of_an_earlier_audit_says_so(made: exports.StoredExport, home: Path) -> None:
     metrics = home / "runs" / RUN / "metrics.json"
     metrics.write_text(metrics.read_text() + "\n")
-    assert "The run was audited again since" in words(page())
+    assert "The audit was repeated since" in words(page())
 
 
 def test_onnx_is_offered_where_it_was_made(made: exports.StoredExport) -> None:

@@ -240,7 +240,7 @@ def test_hostile_names_stay_text():
 
 def test_an_unknown_set_and_a_lost_table(home):
     app = opened("image_sets", set="../x")
-    assert "no such image set" in words(app)
+    assert "no longer exists" in words(app)
     assert not app.exception
     stored = added()
     (home / "imagesets" / stored.id / "members.parquet").unlink()

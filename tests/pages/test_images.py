@@ -176,7 +176,7 @@ def test_choices_that_leave_nothing_say_so(home):
     app = opened("images")
     app.selectbox(key="images_detector").select("gsc").run()
     app.segmented_control(key="images_side").set_value("flagged").run()
-    assert "No image fits" in words(app)
+    assert "No image matches" in words(app)
 
 
 def decide(home, detector, value):
@@ -216,9 +216,9 @@ def test_a_picture_is_explained_by_the_worker_and_found_again(run):
     assert "Looking inside the network" in words(app)
     percent = {d: 100 * np.mean(scores.query("role == 'id'")[d] <= scores[d][row]) for d in MORE}
     places = next(frame.value for frame in app.dataframe if "Verdict" in frame.value)
-    assert dict(
-        zip(places["Detector"], places["Unfamiliar image than"], strict=True)
-    ) == pytest.approx(percent)
+    assert dict(zip(places["Detector"], places["At or below"], strict=True)) == pytest.approx(
+        percent
+    )
     assert places["Detector"][0] == decisions.current(run).detector
 
     work(app)
@@ -256,8 +256,8 @@ def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
     scores = table(run)
     decision = decisions.current(run)
     for role, kind, inside, outside in (
-        ("id", "A familiar image", "let through", "flagged: a false alarm"),
-        ("ood", "An unfamiliar image from", "let through: missed", "flagged"),
+        ("id", "A familiar image", "accepted", "flagged: a false alarm"),
+        ("ood", "An unfamiliar image from", "accepted: missed", "flagged"),
     ):
         of_role = scores[scores["role"] == role]
         for side, verdict in ((False, inside), (True, outside)):
@@ -286,7 +286,7 @@ def test_one_steps_through_the_gallery_and_back(run):
     assert shown(app) == noise
     outside = int(scores.query("set == 'faint'").index[0])
     app = opened("images", image=str(outside), **query)
-    assert "Not among the images" in words(app)
+    assert "Not among the filtered images" in words(app)
     assert app.button(key="images_next").disabled
 
 
@@ -399,7 +399,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_dropped_picture_is_inside_or_outside_with_the_reason(run, audited):
+def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
     verdicts_seen = set()
     for file in (
         *sorted((audited / "id").rglob("*.png"))[:2],
@@ -414,8 +414,8 @@ def test_a_dropped_picture_is_inside_or_outside_with_the_reason(run, audited):
         tried = explanations.tried("x", app.query_params["try"])
         outside = tried.verdict.score > decisions.current(run).value
         said = words(app)
-        assert ("Outside" in said) is outside
-        assert ("Inside" in said) is not outside
+        assert ("Flagged: unlike what" in said) is outside
+        assert ("Accepted: like what" in said) is not outside
         assert f"{tried.verdict.percentile:.0f} % of the familiar images" in said
         assert len(app.get("plotly_chart")) == 3
         verdicts_seen.add(outside)
@@ -512,4 +512,4 @@ def test_a_half_transparent_picture_is_laid_over_another():
 def test_sets_of_the_stored_run_are_offered(home):
     write_run(home / "runs/demo")
     options = opened("images").selectbox(key="images_set").options
-    assert options == ["all tested images", "Familiar images", *SETS, "Calibration images"]
+    assert options == ["All test images", "Familiar images", *SETS, "Calibration images"]

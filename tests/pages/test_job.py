@@ -46,8 +46,8 @@ def bar(app: AppTest) -> tuple[float, str]:
 def test_waiting_tells_how_many_come_first() -> None:
     jobs = [submit() for _ in range(3)]
     assert "Starts in a moment" in words(shown(jobs[0].id))
-    assert "Waits for 1 audit before it." in words(shown(jobs[1].id))
-    assert "Waits for 2 audits before it." in words(shown(jobs[2].id))
+    assert "Waiting for 1 audit ahead of it." in words(shown(jobs[1].id))
+    assert "Waiting for 2 audits ahead of it." in words(shown(jobs[2].id))
 
 
 def test_a_job_that_nobody_takes_says_so() -> None:
@@ -57,7 +57,7 @@ def test_a_job_that_nobody_takes_says_so() -> None:
         stored.created = time.time() - 120
         db.add(stored)
     app = shown(job.id)
-    assert "No worker has taken it yet" in words(app)
+    assert "No worker has picked it up yet" in words(app)
     app.button(key="it_cancel").click().run()
     assert queue.get(job.id).state is State.CANCELLED
     assert "Cancelled" in words(app)
@@ -70,7 +70,7 @@ def test_at_work_tells_phase_pace_and_time_left() -> None:
     assert bar(app) == (0, "Starting")
     queue.report(job.id, Status("scoring id", 100, 400, 250, 12.5))
     app = shown(job.id)
-    assert bar(app) == (25, "Judging the familiar images: 100 of 400")
+    assert bar(app) == (25, "Scoring the familiar images: 100 of 400")
     assert "12 images a second · about 1 min left" in words(app)
     queue.report(job.id, Status(f"scoring {HOSTILE}", 3, 400, 10_000, 0.5))
     value, text = bar(shown(job.id))
@@ -98,7 +98,7 @@ def test_cancel_is_asked_for_once() -> None:
     app = shown(job.id)
     app.button(key="it_cancel").click().run()
     assert queue.get(job.id).cancel
-    assert "Ending after the batch at hand" in words(app)
+    assert "Stopping after the current batch" in words(app)
     assert not [button for button in app.button if button.key == "it_cancel"]
 
 
@@ -124,7 +124,7 @@ def test_what_ended_well_leaves_the_page_to_its_outcome() -> None:
 
 
 def test_a_lost_job_and_a_damaged_index_are_sentences() -> None:
-    assert "no longer there" in words(shown("gone"))
+    assert "no longer exists" in words(shown("gone"))
     (home() / "workspace.db").write_bytes(b"nothing of use" * 100)
     assert "damaged" in words(shown("gone"))
 
@@ -138,15 +138,15 @@ def test_what_a_cancelled_job_keeps_is_said_as_it_is(kind: Kind) -> None:
     queue.end(job.id, State.CANCELLED)
     for said in (running, words(shown(job.id))):
         resumed = kind in (Kind.AUDIT, Kind.DEMO, Kind.TELLING)
-        assert ("goes on from there" in said) == resumed
-        assert ("start anew" in said) != resumed
+        assert ("can resume from there" in said) == resumed
+        assert ("start from scratch" in said) != resumed
 
 
 @pytest.mark.parametrize(
     ("phase", "said"),
     [
-        ("scoring Night-Fog", "Judging the unfamiliar images of Night-Fog: 1 of 9"),
-        ("scoring A at B", "Judging the unfamiliar images of A at B: 1 of 9"),
+        ("scoring Night-Fog", "Scoring the unfamiliar images of Night-Fog: 1 of 9"),
+        ("scoring A at B", "Scoring the unfamiliar images of A at B: 1 of 9"),
         (
             "calibrating at layer4.1",
             "Learning what familiar images look like, at layer layer4.1: 1 of 9",
@@ -161,5 +161,5 @@ def test_phases_are_plain_words_and_names_stay_as_they_are(phase: str, said: str
     queue.report(job.id, Status(phase, 1, 9, 1, 4.0))
     app = shown(job.id)
     assert bar(app)[1].replace("\N{WORD JOINER}", "") == said
-    assert "about 2 s left of this step" in words(app)
+    assert "about 2 s left in this step" in words(app)
     assert ("images a second" in words(app)) == (not phase.startswith("measuring"))

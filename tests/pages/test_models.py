@@ -142,7 +142,7 @@ def test_own_preprocessing_and_a_refusal_that_is_mended(program):
     (record,) = models.list_models()
     assert record.readiness is Readiness.REFUSED
     assert "12×12 pixels, but the preprocessing crops to 224×224" in words(app)
-    assert "Change what is said below" in words(app)
+    assert "Change the settings below" in words(app)
 
     assert app.segmented_control(key="revise_preprocessing").value == "own"
     app.number_input(key="revise_crop_height").set_value(12)
@@ -253,7 +253,7 @@ def test_a_network_that_cannot_be_cut_says_so(home):
 def test_an_unknown_model_is_one_sentence(asked):
     app = opened("models", model=asked)
     assert not app.exception
-    assert "no such model" in app.error[0].value
+    assert "no longer exists" in app.error[0].value
 
 
 def test_hostile_names_stay_text(home):

@@ -92,7 +92,7 @@ def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
     with (tmp_path / "x.pt2").open("rb") as file:
         models.add_model(file, "x.pt2", name="x")
     app = opened("new_audit")
-    assert "is being looked at" in words(app)
+    assert "is being checked" in words(app)
     assert "audit_start" not in keys_of(app)
 
 
@@ -286,7 +286,7 @@ def test_pictures_without_labels_are_said_to_have_none(home):
     app = opened("new_audit")
     app.selectbox(key="audit_id_set").select("unnamed, 40 images").run()
     assert "no labels" in words(app)
-    assert "20 images to calibrate are few" in words(app)
+    assert "20 calibration images are few" in words(app)
 
 
 def test_another_model_has_other_layers(home):
@@ -316,7 +316,7 @@ def test_the_address_keeps_the_choices(home):
 def test_the_queue_before_it_is_told(home):
     queue.submit(Kind.AUDIT, "first", "first", {})
     queue.submit(Kind.ABLATION, "second", "second", {})
-    assert "2 before it in the queue" in words(opened("new_audit"))
+    assert "2 ahead of it in the queue" in words(opened("new_audit"))
 
 
 def test_hostile_names_stay_what_they_are(home):

@@ -72,12 +72,12 @@ def sees_nothing(app: AppTest) -> bool:
     assert not app.button
     assert not app.get("page_link")
     (warning,) = app.warning
-    return warning.value.startswith("This report is not shared any more")
+    return warning.value.startswith("This report is no longer shared")
 
 
 def test_published_opened_and_revoked(home):
     app = auditor()
-    assert "Nothing is shared of this run" in words(app)
+    assert "Nothing of this run is shared" in words(app)
     app.selectbox(key="share_days").select(30)
     app.button(key="share_publish").click().run()
     assert not app.exception
@@ -93,7 +93,7 @@ def test_published_opened_and_revoked(home):
     app.button(key=f"share_revoke_{share.id[:12]}").click().run()
     assert not app.exception
     assert not app.code
-    assert "Nothing is shared of this run" in words(app)
+    assert "Nothing of this run is shared" in words(app)
     assert sees_nothing(visitor(match[2]))
 
 
@@ -108,12 +108,12 @@ def test_another_visit_lists_what_is_shared_without_its_address(home):
 
     app.button(key="share_revoke_all").click().run()
     assert not app.exception
-    assert "Nothing is shared of this run" in words(app)
+    assert "Nothing of this run is shared" in words(app)
     assert sees_nothing(visitor(tokens[3]))
 
 
 def test_it_tells_who_can_see_what(home):
-    assert "has no login, so who reaches it sees all" in words(auditor())
+    assert "has no login, so whoever can reach it sees" in words(auditor())
     assert "They see nothing else of this app" in words(auditor(auth=PROVIDER))
 
 
@@ -222,10 +222,10 @@ def test_a_colleague_reads_it_until_it_is_revoked(home, browser):
             assert visit.tells_nobody(match[2])
 
         own.get_by_role("button", name="Revoke").click()
-        expect(own.get_by_text("Nothing is shared of this run")).to_be_visible()
+        expect(own.get_by_text("Nothing of this run is shared")).to_be_visible()
         late = Visit(browser).page
         late.goto(address)
-        expect(late.get_by_text("This report is not shared any more")).to_be_visible()
+        expect(late.get_by_text("This report is no longer shared")).to_be_visible()
         has_no_way_on(late)
         assert match[2] not in server.log.read_text()
 

@@ -80,13 +80,13 @@ def test_limits_are_given_replaced_and_taken_away(home):
 
 def test_a_wrong_policy_changes_nothing_and_is_told_in_a_sentence(home):
     app = gave(opened("results"), rule("fpr", at_most=1).encode())
-    assert 'These limits were not taken. Rule 1 of the policy has the metric "fpr"' in words(app)
+    assert 'These limits were not saved. Rule 1 of the policy has the metric "fpr"' in words(app)
     release_policy.keep(GOOD)
     app = gave(opened("results", **OPEN), b"\xff\xfe")
     assert "not text in UTF-8" in words(app)
     assert "keeps the one limit" in words(app)
     app.run()
-    assert "not taken" not in words(app)
+    assert "not saved" not in words(app)
 
 
 def test_a_damaged_policy_can_be_replaced_or_removed(home):

@@ -87,7 +87,7 @@ def test_a_running_one_comes_before_the_queue_and_can_be_cancelled(home, written
     )
     app = opened("runs")
     text = words(app)
-    assert headings(app)[:2] == ["At work", "History"]
+    assert headings(app)[:2] == ["In progress", "History"]
     assert text.index("audit now") < text.index("audit later") < text.index("audit old")
     assert "20 images a second" in text
     assert "15 s left" in text
@@ -109,14 +109,14 @@ def test_a_failed_run_says_why_and_is_tried_again(home):
     app.button(key="run_retry_bad").click().run()
     assert not app.exception
     assert queue.get(failed.id).state is State.QUEUED
-    assert headings(app) == ["At work"]
+    assert headings(app) == ["In progress"]
 
 
 def test_a_cancelled_run_can_go_on(home):
     stopped = job("half", State.CANCELLED)
     app = opened("runs")
-    assert "What was finished is kept" in words(app)
-    assert app.button(key="run_retry_half").label == "Go on"
+    assert "Finished work is kept" in words(app)
+    assert app.button(key="run_retry_half").label == "Resume"
     app.button(key="run_retry_half").click().run()
     assert queue.get(stopped.id).state is State.QUEUED
 
@@ -159,7 +159,7 @@ def test_work_that_came_meanwhile_keeps_a_run_from_deletion(home, written):
     queue.submit(Kind.EXPLAIN, "row 3", "one", {})
     app.button(key="run_delete_yes_one").click().run()
     assert not app.exception
-    assert "still at work: cancel it" in words(app)
+    assert "is not finished: cancel it" in words(app)
     assert (home / "one").exists()
 
 

@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def counts(app: AppTest) -> tuple[int, int]:
-    """The two large numbers: familiar images and unfamiliar images that are accepted, of 1,000."""
+    """The two large numbers: accepted familiar and unfamiliar images, of 1,000."""
     known, strange = (int(one.value.split()[0].replace(",", "")) for one in app.metric)
     return known, strange
 
@@ -171,8 +171,8 @@ def test_each_class_has_its_row_once_that_is_opened(home):
     assert not app.exception
     table = app.dataframe[1].value
     found = decisions.effect_by_class(run, decisions.default(run))
-    assert list(table["Seen as"]) == [one.name for one in found]
-    assert list(table["Unfamiliar images accepted"]) == [
+    assert list(table["Classified as"]) == [one.name for one in found]
+    assert list(table["Accepted unfamiliar images"]) == [
         1000 * one.strangers.share for one in found
     ]
     assert list(table["Familiar: tested"]) == [one.familiar.total for one in found]
@@ -195,7 +195,7 @@ def test_without_labels_there_is_nothing_to_gain_from_refusing(home):
     table.to_parquet(folder / "scores.parquet", index=False)
     app = opened("thresholds", run="demo")
     assert not app.exception
-    assert "takes familiar images with labels" in words(app)
+    assert "takes labelled familiar images" in words(app)
     assert len(drawn(app)) == 2
 
 
@@ -267,7 +267,7 @@ def test_each_set_has_its_row_the_worst_first(home):
     app = opened("thresholds", run="demo")
     table = app.dataframe[0].value
     assert len(table) == 50
-    assert list(table["Would pass"]) == sorted(table["Would pass"], reverse=True)
+    assert list(table["Of 1,000"]) == sorted(table["Of 1,000"], reverse=True)
     found = decisions.effect_of(run, decisions.default(run)).strangers
     for row in table.itertuples():
         assert row.Passed == found[row[1]].passed

@@ -79,7 +79,7 @@ def test_an_audit_is_queued_with_all_it_needs(home, stage):
 
 @pytest.mark.parametrize("title", ["", "   ", "x" * 81, "bell\x07"])
 def test_a_title_is_some_words(home, stage, title):
-    with pytest.raises(SpecError, match="give it a title"):
+    with pytest.raises(SpecError, match="give the audit one"):
         submit_audit(small_spec(stage), title, 1)
     assert queue.jobs() == []
 
@@ -298,7 +298,7 @@ def test_a_run_at_work_is_not_deleted(home, kind, state):
     folder = write_run(home / "runs" / "mine")
     queue.submit(kind, "mine", "mine", {})
     end("mine", state)
-    with pytest.raises(GscError, match="still at work: cancel it"):
+    with pytest.raises(GscError, match="is not finished: cancel it"):
         delete_run("mine")
     assert (folder / METRICS_FILE).is_file()
     assert job_of("mine").state is state

@@ -416,7 +416,7 @@ def test_old_tries_are_thrown_away_but_not_those_waited_for(folder: Path) -> Non
 def test_a_try_that_was_pruned_is_one_sentence(folder: Path) -> None:
     job = explanations.ask_try(RUN, io.BytesIO(b"x"), "mine.png")
     shutil.rmtree(folder / "tried" / job.payload["try"])
-    with pytest.raises(GscError, match=r"mine\.png is not kept any more"):
+    with pytest.raises(GscError, match=r"mine\.png is no longer stored"):
         do(job)
 
 

@@ -191,7 +191,7 @@ def test_a_run_that_was_audited_again_meanwhile(run: Run) -> None:
     job = exports.submit_export(RUN, keeping(run, 0.9))
     metrics = run.path / "metrics.json"
     metrics.write_text(metrics.read_text() + "\n")
-    with pytest.raises(GscError, match="audited again since"):
+    with pytest.raises(GscError, match="repeated since"):
         exports.perform(job, nothing)
     assert not only(run).current, "the one before stays, and says what it is of"
 

@@ -94,7 +94,7 @@ def test_pictures_and_a_table_of_labels():
         ({"a.zip": b"", "b.zip": b""}, "one ZIP at a time"),
         ({"a.zip": b"", "b.png": b""}, "one ZIP at a time"),
         ({"notes.txt": b"x"}, 'ending in ".txt"'),
-        ({"program": b"x"}, "no image"),
+        ({"program": b"x"}, "is not an image"),
     ],
 )
 def test_what_is_no_upload_is_said_at_once(files, sentence, home):
@@ -286,7 +286,7 @@ def test_stand_ins_that_cannot_be_made():
     assert image_set(made.id).readiness is Readiness.REFUSED
     assert "needs two images" in (image_set(made.id).sentence or "")
     waiting = add_upload([("a.zip", packed(MIXED))], name="new", role="id")
-    with pytest.raises(GscError, match="not read yet"):
+    with pytest.raises(GscError, match="has not been read yet"):
         imagesets.submit_surrogates(waiting.id, ["zoom"])
 
 
@@ -295,9 +295,9 @@ def test_deleting_takes_the_files_and_nothing_else(home):
     imagesets.delete_set(stored.id)
     assert [each.name for each in imagesets.list_sets()] == ["b"]
     assert [folder.name for folder in (home / "imagesets").iterdir()] == [other.id]
-    with pytest.raises(GscError, match="no such image set"):
+    with pytest.raises(GscError, match="no longer exists"):
         image_set(stored.id)
-    with pytest.raises(GscError, match="no such image set"):
+    with pytest.raises(GscError, match="no longer exists"):
         imagesets.delete_set(stored.id)
 
 

@@ -314,7 +314,7 @@ def test_a_model_in_use_is_not_deleted(home, program):
     models.delete_model(stored.id)
     with session() as db:
         assert db.exec(select(StoredModel)).all() == []
-    with pytest.raises(GscError, match="no such model"):
+    with pytest.raises(GscError, match="no longer exists"):
         models.model(stored.id)
 
 

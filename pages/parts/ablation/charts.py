@@ -15,7 +15,7 @@ from gsc_core.charts import ablation as ablation_charts
 from gsc_core.evaluation.counts import percent
 from pages.parts.shared.text import plain
 
-METRICS = {"fpr95": "Unfamiliar images that are accepted", "auroc": "Told apart"}
+METRICS = {"fpr95": "Accepted unfamiliar images", "auroc": "Separation"}
 PAPER = "https://arxiv.org/abs/2507.01417"
 _BASES = {"better": "The better setting", "published": "The published setting"}
 _ABOUT = {base.name: base.about for base in BASES}
@@ -35,9 +35,9 @@ def factors(run_id: str, found: Ablation) -> None:
             required=True,
             format_func=METRICS.__getitem__,
             key="ablation_metric",
-            help="Unfamiliar images that are accepted: FPR95, the share let through while 95 % of "
-            "the familiar "
-            "images are; lower is better. Told apart: AUROC; higher is better.",
+            help="Accepted unfamiliar images: FPR95, the share accepted while 95 % of the familiar "
+            "images are; lower is better. Separation of familiar and unfamiliar images: AUROC; "
+            "higher is better.",
         )
         base = st.segmented_control(
             "Around",
@@ -67,9 +67,9 @@ def factors(run_id: str, found: Ablation) -> None:
         )
         if not found.outdated:
             st.caption(
-                "A filled dot differs from the setting itself beyond doubt, a hollow one does not: "
-                "both judge the same images, so this is surer than whether their lines overlap. "
-                "Point at a dot to read by how much."
+                "A filled dot differs clearly from the setting itself, a hollow one does not: both "
+                "score the same images, so this is a surer test than whether their lines overlap. "
+                "Hover over a dot to see by how much."
             )
     with right:
         st.plotly_chart(
@@ -79,7 +79,7 @@ def factors(run_id: str, found: Ablation) -> None:
             alt=f"{METRICS[metric]} over the share cut, a line for each way to choose it.",
         )
         st.caption(
-            f"{better} is better. A line for each way to choose what is cut, at the deep layer; "
+            f"{better} is better. One line for each way to choose what is cut, at the deep layer; "
             "random is the control that any other line must beat. Dotted in both charts: energy, "
             "with nothing cut."
         )
@@ -109,17 +109,19 @@ def _references(found: Ablation, metric: str, ood_set: str) -> None:
 
 def paper(found: Ablation) -> None:
     """The rows of the paper's own ablation, as they come out on this model."""
-    st.subheader("Beside the paper", anchor=False)
+    st.subheader("Compared with the paper", anchor=False)
     table = paper_table(found)
     shown = pd.DataFrame(
         {
             "Row of the paper": table["row"],
-            "In the paper": "not at hand",
+            "In the paper": "not available",
             "Here, as published": _percent(table, "fpr95"),
             "95 %": _interval(table, "fpr95"),
             "Points better": _points(table["gain"]),
             "AUROC": _percent(table, "auroc"),
-            "Direction": table["backwards"].map({True: "backwards", False: "right"}),
+            "Direction": table["backwards"].map(
+                {True: "points the wrong way", False: "as published"}
+            ),
             "Learned": _percent(table, "fpr95_learned"),
         }
     )
@@ -128,28 +130,23 @@ def paper(found: Ablation) -> None:
         shown.fillna("not measured"),
         hide_index=True,
         key="ablation_paper",
-        alt="The rows of the paper's ablation with the share of unfamiliar images that are "
-        "accepted here.",
+        alt="The rows of the paper's ablation with the share of unfamiliar images accepted here.",
         column_config={
             "Points better": st.column_config.TextColumn(
-                help=_points_help(
-                    "the full method, in the share of unfamiliar images that are accepted"
-                )
+                help=_points_help("the full method, in the share of accepted unfamiliar images")
             ),
             "Learned": st.column_config.TextColumn(
-                help="Unfamiliar images that are accepted when the direction is learned on "
-                "surrogate images."
+                help="Accepted unfamiliar images when the direction is learned on surrogate images."
             ),
             "Direction": st.column_config.TextColumn(
-                help="Backwards: surrogate images lose less confidence than familiar "
-                "images, the other way round than published."
+                help="Points the wrong way: surrogate images lose less confidence than familiar "
+                "images, the opposite of what was published."
             ),
         },
     )
     st.caption(
-        "Share of unfamiliar images that are accepted (FPR95), mean of the sets. The paper's own "
-        "figures are not "
-        f"at hand here, and none are made up; see [the paper]({PAPER})."
+        "Share of unfamiliar images accepted (FPR95), mean of the sets. The paper's own figures "
+        f"are not available here, and none are made up; see [the paper]({PAPER})."
     )
 
 
@@ -174,28 +171,27 @@ def gradients(found: Ablation) -> None:
     st.caption(
         plain(
             "How far the gradient of the answer keeps its direction when a little noise is added "
-            f"(mean cosine; 1 = not turned), at {found.facts.consistency_layer}. GSC was "
-            "published on the observation that unfamiliar images' gradients turn more."
+            f"(mean cosine; 1 = unchanged), at {found.facts.consistency_layer}. GSC "
+            "rests on the observation that the gradients of unfamiliar images turn more."
         )
     )
 
 
 def surrogates(found: Ablation) -> None:
-    """How far surrogate images foretell what happens with real unfamiliar images."""
+    """How well surrogate images predict what happens with real unfamiliar images."""
     correlation = found.facts.surrogate_correlation
     if correlation is None:
         return
-    told = "well" if correlation >= 0.8 else "in part" if correlation >= 0.4 else "badly"
+    guide = "good" if correlation >= 0.8 else "fair" if correlation >= 0.4 else "poor"
     st.markdown(
         plain(
-            f"Surrogate images made from familiar images foretell {told} which setting does best "
-            "on "
-            f"the real unfamiliar images (rank correlation {correlation:.2f})."
+            f"Surrogate images are a {guide} guide to which setting does best on the real "
+            f"unfamiliar images (rank correlation {correlation:.2f})."
         )
     )
 
 
-# The seconds an ablation took tell two of them apart; the ablation itself is not hashed.
+# The seconds an ablation took distinguish two of them; the ablation itself is not hashed.
 @st.cache_data(max_entries=64, show_spinner=False)
 def _factors(
     run_id: str, _found: Ablation, took: float, base: str, metric: str, ood_set: str
@@ -229,5 +225,5 @@ def _points(gains: Iterable[Gain | None]) -> list[str]:
 def _points_help(than: str) -> str:
     return (
         f"Percentage points by which the row is better than {than}; below 0 it is worse. With the "
-        "95 % interval, both judged on the same images: they surely differ where it leaves out 0."
+        "95 % interval, both scored on the same images: where it excludes 0, they differ clearly."
     )

@@ -14,8 +14,8 @@ from pages.parts.shared.text import plain, size
 _LABELS = {PROGRAM_FILE: "Detector", CARD_FILE: "Card", ONNX_FILE: "ONNX"}
 _HELP = {
     PROGRAM_FILE: "The program, for PyTorch.",
-    CARD_FILE: "What it is, in figures: keep it beside the program.",
-    ONNX_FILE: "The same, for ONNX Runtime, from images resized and cropped already.",
+    CARD_FILE: "Its facts and figures: keep it next to the program.",
+    ONNX_FILE: "The same, for ONNX Runtime; it takes images that are already resized and cropped.",
 }
 _TYPES = {CARD_FILE: "application/json"}
 _REFUSED = "deploy_not_deleted"
@@ -31,7 +31,7 @@ def shelf(run: Run, made: tuple[StoredExport, ...]) -> None:
     for stored in made:
         with st.container(border=True):
             _card(run, stored, newest=stored is made[0])
-    st.caption(f"The newest {KEPT} are kept with the run; an older one makes room.")
+    st.caption(f"The newest {KEPT} are kept with the run; older ones are removed.")
 
 
 def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
@@ -39,13 +39,14 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
     st.markdown(f"**{plain(card.detector)}**: {plain(decision.rule.words())}")
     st.caption(
         plain(
-            f"Made {card.made:%d %B %Y, %H:%M} UTC. Flags what scores above {card.threshold:.4g}: "
-            f"{card.calibration_flagged:,} of its {card.calibration:,} calibration images. "
+            f"Made {card.made:%d %B %Y, %H:%M} UTC. Flags images that score above "
+            f"{card.threshold:.4g}: {card.calibration_flagged:,} of its {card.calibration:,} "
+            f"calibration images. "
             f"{_agreement(card.agreement)}"
         )
     )
     if not stored.current:
-        st.warning("The run was audited again since: this one has the earlier figures.")
+        st.warning("The audit was repeated since: this detector has the earlier figures.")
     with st.container(horizontal=True):
         for file, count in stored.files.items():
             # Read when somebody asks; a download redraws nothing, which would withdraw the others.
@@ -61,7 +62,7 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
                 help=_HELP[file],
             )
         with st.popover("Delete", key=f"deploy_delete_{stored.id}"):
-            st.markdown("Its files are removed for good; copies that were downloaded stay.")
+            st.markdown("Its files are deleted for good; downloaded copies are not affected.")
             st.button(
                 "Delete the detector",
                 type="primary",
@@ -72,17 +73,20 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
 
 
 def _agreement(found: Agreement) -> str:
-    """How equal it is to the audit, and on which images that was seen."""
+    """How closely it agrees with the audit, and on which images that was measured."""
     difference = found.largest_difference
-    same = f"the audit's to within {_tiny(difference)}" if difference else "exactly the audit's"
+    close = f"the audit's to within {_tiny(difference)}" if difference else "the audit's exactly"
     if found.against == "reopened audit":
-        return f"The test images are gone: on {found.pictures} made-up ones its scores are {same}."
-    pictures = "picture" if found.pictures == 1 else "pictures"
-    text = f"On {found.pictures:,} test {pictures} its scores are {same}"
+        return (
+            f"The test images are gone: on {found.pictures} generated ones its scores match "
+            f"{close}."
+        )
+    images = "image" if found.pictures == 1 else "images"
+    text = f"On {found.pictures:,} test {images} its scores match {close}"
     if not (otherwise := found.decided_otherwise):
         return f"{text}."
     are = "is" if otherwise == 1 else "are"
-    return f"{text}; {otherwise:,} at the very threshold {are} judged otherwise."
+    return f"{text}; {otherwise:,} right at the threshold {are} decided differently."
 
 
 def _tiny(difference: float) -> str:
@@ -109,8 +113,9 @@ def watch() -> None:
     """The command that looks at new images with it."""
     st.subheader("Watch what it sees", anchor=False)
     st.markdown(
-        "Familiar images may change: another camera, a new season, another customer. Let it look "
-        "at new ones from time to time. It says whether more of them are flagged than calibration "
-        "promised. Ask it as often as you like: at most 5 of 100 such watches raise a false alarm."
+        "Familiar images may change: another camera, a new season, another customer. Show the "
+        "detector new ones from time to time: it says whether more of them are flagged than the "
+        "calibration promised. Check as often as you like: at most 5 in 100 such watches raise a "
+        "false alarm."
     )
     st.code("gsc watch --detector detector.pt2 --images new-images", language="bash")

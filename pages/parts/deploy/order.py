@@ -18,7 +18,7 @@ from gsc_core.sentences.threshold import (
 from gsc_core.workspace import exports
 from pages.parts.shared import links
 from pages.parts.shared.job import job_progress
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import WRONG_WAY, plain
 
 DETECTOR, ONNX = "deploy_detector", "deploy_onnx"
 _RUN = "deploy_of_run"  # whose choices the widgets hold
@@ -39,16 +39,16 @@ def order(run: Run) -> None:
         key=ONNX,
         disabled=without_onnx is not None,
         help=without_onnx
-        or "For ONNX Runtime, TensorRT and the like, without PyTorch. It starts from images "
-        "that are resized and cropped already, because libraries do that differently. A few "
-        "detectors have no ONNX form: then you are told so.",
+        or "For ONNX Runtime, TensorRT and the like, without PyTorch. It takes images that are "
+        "already resized and cropped, because libraries do that differently. A few detectors have "
+        "no ONNX form: then a message says so.",
     )
     _start(run, decision, onnx)
     _at_work(run)
 
 
 def _detector(run: Run, own: Decision) -> str:
-    """Which detector; it starts at the one the run is judged by."""
+    """Which detector; it starts at the one that the run's threshold is for."""
     if st.session_state.get(_RUN, run.id) != run.id:
         st.session_state[DETECTOR] = own.detector
     st.session_state[_RUN] = run.id
@@ -69,14 +69,10 @@ def _threshold(run: Run, own: Decision, decision: Decision) -> None:
     with st.container(border=True):
         rule = plain(decision.rule.words())
         refused = _refused(decision)
-        above = "" if refused else f" It flags what scores above {decision.value:.4g}."
+        above = "" if refused else f" It flags images that score above {decision.value:.4g}."
         st.markdown(f"**Its alarm: {rule}.**{above}")
         if decision.detector in run.inverted:
-            st.warning(
-                "This detector points the wrong way: unfamiliar images, or surrogate images, "
-                "score lower "
-                "than familiar images. Its alarm catches the wrong ones."
-            )
+            st.warning(f"{WRONG_WAY} Its alarm flags the wrong ones.")
         if warning := learned(decision, run):
             st.warning(plain(warning))
         calibration = len(run.calibration_scores(decision.detector))
@@ -106,15 +102,17 @@ def _refused(decision: Decision) -> str | None:
 
 
 def _borrowed(own: Decision, decision: Decision) -> str | None:
-    """Where the threshold of a detector comes from by which the run is not judged."""
+    """Where the threshold comes from if the run's own is for another detector."""
     if own.detector == decision.detector:
         return None
     if own.rule.by_hand:
         return (
             f"The run's threshold was set by hand for {own.detector}, whose scores have another "
-            "scale: this is the usual rule instead."
+            "scale: the usual rule is used here instead."
         )
-    return f"The run is judged by {own.detector}: this is the same rule for {decision.detector}."
+    return (
+        f"The run's threshold is for {own.detector}: this is the same rule for {decision.detector}."
+    )
 
 
 def _start(run: Run, decision: Decision, onnx: bool) -> None:
@@ -133,8 +131,8 @@ def _start(run: Run, decision: Decision, onnx: bool) -> None:
         args=(run.id, decision, onnx),
     )
     st.caption(
-        "It is compared with the audit's own scores before you get it. That takes less than a "
-        "minute, most often; you may close this page meanwhile."
+        "It is checked against the audit's own scores before you get it. That usually takes less "
+        "than a minute; you can close this page meanwhile."
     )
     if refused := st.session_state.pop(_REFUSED, None):
         st.error(plain(refused))

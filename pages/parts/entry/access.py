@@ -19,8 +19,8 @@ def entered() -> bool:
     """Whether this visitor may see the app; when not, the page says what to do."""
     if _unreadable():  # it may have asked for a login
         st.error(
-            "The operator's settings (secrets.toml) cannot be read, so nobody comes in: the log of "
-            "this app names the line to mend."
+            "The operator's settings (secrets.toml) cannot be read, so nobody is let in: the log "
+            "of this app names the line to fix."
         )
         return False
     if not asks_login():
@@ -96,7 +96,7 @@ def _unreadable() -> bool:
 
 def _warn() -> None:
     st.warning(
-        "This app can be reached from other machines and has no login: whoever reaches it sees and "
-        "deletes everything. Let it listen on 127.0.0.1, or set up a login (see the README).",
+        "This app can be reached from other machines and has no login: whoever reaches it can see "
+        "and delete everything. Make it listen on 127.0.0.1, or set up a login (see the README).",
         icon=":material/lock_open:",
     )

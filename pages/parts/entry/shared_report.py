@@ -5,9 +5,7 @@ import streamlit as st
 from pages.parts.entry import access
 from pages.parts.shared.text import plain
 
-GONE = (
-    "This report is not shared any more, or the address is not whole: ask the person who sent it."
-)
+GONE = "This report is no longer shared, or the address is incomplete: ask the person who sent it."
 _ANY_HEIGHT = 100_000  # as high as the window
 # Streamlit's own bar and menu are no use to a reader; the report takes what the window leaves.
 _STYLE = """<style>
@@ -24,7 +22,7 @@ def show(token: str) -> None:
     Whoever comes here may not be logged in: nothing but this report is read or shown.
     """
     st.html(_STYLE)
-    with st.spinner("Opening the report: some seconds."):
+    with st.spinner("Opening the report: a few seconds."):
         # Not at the top: a first visitor would wait for these libraries before seeing anything.
         from gsc_core.report import framed  # noqa: PLC0415
         from gsc_core.workspace import shares  # noqa: PLC0415

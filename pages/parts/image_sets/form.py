@@ -63,7 +63,7 @@ def _upload(role: str) -> None:
     if image_root() is None:
         st.caption(
             f"Too many to upload? An operator can allow a folder of this server: set {VARIABLE} "
-            "to its path and start the app again."
+            "to its path and restart the app."
         )
 
 
@@ -74,7 +74,7 @@ def _server_folder(role: str) -> None:
         index=None,
         placeholder="Choose a folder",
         key="set_folder",
-        help="Read where it lies: nothing is copied, changed or deleted.",
+        help="Read in place: nothing is copied, changed or deleted.",
     )
     name = _name(Path(folder).name if folder else "")
     if st.button("Add set", key="set_add", type="primary", disabled=folder is None):
@@ -94,7 +94,7 @@ def _name(suggested: str) -> str:
         "Name",
         key="set_name",
         max_chars=LONGEST_NAME,
-        placeholder=suggested or "Such as: photos from the night shift",
+        placeholder=suggested or "For example: photos from the night shift",
     )
     return (typed or "").strip() or suggested
 
@@ -112,9 +112,10 @@ def _add(add: Callable[[], StoredSet], of: str) -> None:
 
 
 def _how_to_label() -> None:
-    with st.expander("How do I say what is on an image?", key="set_labels_how"):
+    with st.expander("How do I say what is in an image?", key="set_labels_how"):
         st.markdown(
-            "With labels, the audit also knows how often the model is right. Either\n"
+            "With labels, the audit can also say how often images are classified correctly. "
+            "Use either\n"
             "- a **folder for each class** in the ZIP: `cat/1.jpg`, `dog/7.jpg`; or\n"
             "- a **table** `labels.csv` beside the images, with columns `file` and `label`; or\n"
             "- **ImageNet's names**: files that begin with `n01440764_`.\n\n"

@@ -29,7 +29,7 @@ def set_view(stored: StoredSet) -> None:
         progress(stored)
     elif stored.readiness is Readiness.REFUSED:
         st.error(plain(stored.sentence or "It cannot be used."))
-        st.markdown("Delete it, mend what is said above, and add it again.")
+        st.markdown("Delete it, fix what is described above, and add it again.")
     else:
         _found(stored)
 
@@ -74,7 +74,7 @@ def progress(stored: StoredSet) -> None:
     elif imagesets.image_set(stored.id).readiness is not Readiness.WAITING:
         st.rerun()  # it ended between our two looks
     else:
-        st.warning("Nobody reads it: its job was lost.")
+        st.warning("It is not being read: its job was lost.")
         _read_again(stored)
 
 
@@ -93,7 +93,7 @@ def _found(stored: StoredSet) -> None:
     _labels(stored, counts)
     _pictures(stored, counts)
     _left_out(stored)
-    _stand_ins(stored)
+    _surrogates(stored)
     _about(stored)
 
 
@@ -110,9 +110,9 @@ def _range(ends: tuple[int, int]) -> str:
 def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
     if counts:
         few, many = min(counts.values()), max(counts.values())
-        each = counted(few, "picture") if few == many else f"{few:,} to {many:,} images"
+        each = counted(few, "image") if few == many else f"{few:,} to {many:,} images"
         unlabelled = stored.images - sum(counts.values())
-        rest = f" {counted(unlabelled, 'picture')} without." if unlabelled else ""
+        rest = f" {counted(unlabelled, 'image')} without a label." if unlabelled else ""
         text = f"{counted(len(counts), 'class', 'classes')} with {each} each.{rest}"
         with st.expander(plain(text), key="set_classes"):
             table = pd.DataFrame({"Class": list(counts), "Images": list(counts.values())})
@@ -121,9 +121,9 @@ def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
             )
     elif stored.role != "ood":
         st.info(
-            "No labels found: how often the model is right will not be known; all else works. "
-            "Class folders in the ZIP, or a table labels.csv with columns file and label, give "
-            "them: add the set again so.",
+            "No labels found: the audit cannot say how often these images are classified "
+            "correctly; everything else works. To have labels, add the set again with class "
+            "folders in the ZIP, or with a table labels.csv that has columns file and label.",
             icon=":material/label_off:",
         )
 
@@ -177,15 +177,16 @@ def _left_out(stored: StoredSet) -> None:
         )
 
 
-def _stand_ins(stored: StoredSet) -> None:
+def _surrogates(stored: StoredSet) -> None:
     if stored.role == "ood":
         return
     with st.expander(
         "No unfamiliar images at hand? Make surrogate images from these", key="set_stand_ins"
     ):
         st.markdown(
-            "Each keeps something of the image and breaks the rest. They are a first test; real "
-            "unfamiliar images are a better one. Made of 1,000 images at most."
+            "Surrogate images are made from the images of this set: each kind keeps something of "
+            "them and destroys the rest. They stand for unfamiliar images, as a first test; real "
+            "unfamiliar images are a better one. Made from 1,000 images at most."
         )
         kinds = st.pills(
             "Kinds",
@@ -203,7 +204,7 @@ def _about(stored: StoredSet) -> None:
     with st.expander("About this set", key="set_about"):
         lines = [f"From {stored.origin}"] if stored.origin else []
         if not stored.kept:
-            lines.append("Read where it lies; deleting the set here leaves its files alone")
+            lines.append("Read in place; deleting the set here leaves its files untouched")
         lines += [f"SHA-256 over its images: {stored.sha256}"]
         st.markdown("  \n".join(plain(line) for line in lines))
         if not stored.kept:
@@ -241,7 +242,7 @@ def _delete(stored: StoredSet) -> None:
     st.markdown(
         "Its images are removed from this workspace."
         if stored.kept
-        else "It is taken off this list; its files stay where they are."
+        else "It is removed from this list; its files stay where they are."
     )
     used = imagesets.runs_with(stored)
     if used and stored.kept:

@@ -13,8 +13,8 @@ ROLE_NAMES = {
 ROLE_MEANINGS = {
     "id": "What your model was made for (in-distribution, ID).",
     "ood": "What it was never meant to see (out-of-distribution, OOD).",
-    "calibration": "More familiar images, to set thresholds by. Optional: an audit can set "
-    "some of the familiar ones apart instead.",
+    "calibration": "More familiar images, to set thresholds with. Optional: an audit can "
+    "set aside some of the familiar ones instead.",
 }
 Colour = Literal["blue", "red"]
 BADGES: dict[Readiness, tuple[str, str, Colour]] = {
@@ -25,7 +25,7 @@ BADGES: dict[Readiness, tuple[str, str, Colour]] = {
 
 def summary(stored: StoredSet) -> str:
     """A line about a set that was read: `1,000 images, 12 classes, 45 MB`."""
-    parts = [counted(stored.images, "picture")]
+    parts = [counted(stored.images, "image")]
     if stored.labels:
         parts.append(counted(stored.labels, "class", "classes"))
     elif stored.role == "id":

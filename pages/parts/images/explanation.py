@@ -28,7 +28,7 @@ def picture_seen(found: Judged) -> None:
             "Show where GSC cuts",
             value=True,
             key="images_heat",
-            help="Bright: the short-circuited channels spoke for the answer here.",
+            help="Bright: here the short-circuited channels supported the answer.",
         )
         heat = found.heat if show else None
     try:
@@ -54,8 +54,8 @@ def why(run: Run, found: Judged, label: int | None) -> None:
         return
     st.markdown(plain(_in_words(told)))
     if label is not None:
-        right = "right" if label == told.before[0].index else "wrong"
-        st.caption(plain(f"It is {gallery.class_name(run, label)}: the model is {right}."))
+        how = "correctly" if label == told.before[0].index else "wrongly"
+        st.caption(plain(f"It is {gallery.class_name(run, label)}: classified {how}."))
     _classes(told)
     if told.same_for_class:
         st.caption(
@@ -74,13 +74,13 @@ def channels(found: Judged) -> None:
     count = min(SHOWN, most)
     if most > 1:
         count = st.slider(
-            "Channels", 1, most, count, key="images_k", help="How many of the leading ones to show."
+            "Channels", 1, most, count, key="images_k", help="How many of the top channels to show."
         )
     some_left = any(not each.short_circuited for each in told.channels[:count])
-    left_alone = "; hatched blue: left alone" if some_left else ""
+    unchanged = "; hatched blue: unchanged" if some_left else ""
     st.caption(
-        f"The {count} leading of {told.channel_count:,} channels at layer {plain(told.split)}, by "
-        f"number. Orange: switched off, whole or in part{left_alone}. "
+        f"The top {count} of {told.channel_count:,} channels at layer {plain(told.split)}, by "
+        f"number. Orange: switched off, wholly or in part{unchanged}. "
         "Grey brackets: the middle 90 % of familiar images; a bar beyond its bracket is unusual."
     )
     for column, reading in zip(st.columns(len(TITLES)), TITLES, strict=True):
@@ -99,32 +99,32 @@ def places_table(places: Sequence[Place]) -> None:
         {
             "Detector": [each.detector for each in places],
             "Verdict": [_verdict(each) for each in places],
-            "Unfamiliar image than": [each.percentile for each in places],
+            "At or below": [each.percentile for each in places],
             "Score": [each.score for each in places],
             "Threshold": [each.threshold for each in places],
         }
     )
     percentile = st.column_config.ProgressColumn(
-        "Unfamiliar image than … of familiar images", min_value=0, max_value=100, format="%.0f %%"
+        "Familiar images that score no higher", min_value=0, max_value=100, format="%.0f %%"
     )
     st.dataframe(
         frame,
         hide_index=True,
         key="images_places",
-        column_config={"Unfamiliar image than": percentile},
+        column_config={"At or below": percentile},
         placeholder="–",
         height="content" if len(places) <= 30 else 720,
-        alt="For each detector: its verdict, and the share of familiar images that score lower",
+        alt="For each detector: its verdict, and the share of familiar images that score no higher",
     )
-    st.caption("Thresholds let 95 % of the calibration images through, or are the run's own.")
+    st.caption("Each threshold accepts 95 % of the calibration images, unless the run has its own.")
 
 
 def neighbours(run: Run, found: Judged) -> None:
-    """The calibration images most like this one, to the model's eye."""
+    """The calibration images most like this one, as the model sees them."""
     if not found.nearest:
         return
-    st.subheader("The familiar images nearest to it", anchor=False)
-    st.caption("Of those it was calibrated with, by the cosine of the features: 1 is the same.")
+    st.subheader("The familiar images most similar to it", anchor=False)
+    st.caption("Among the calibration images, by the cosine of their features: 1 is identical.")
     tiles = []
     near = gallery.pictures(run, [each.row for each in found.nearest])
     for one, picture in zip(found.nearest, near, strict=True):
@@ -163,12 +163,12 @@ def _in_words(told: Explanation) -> str:
     if told.settings.get("granularity") == "element":
         cut = f"{percent(told.short_circuited_share, 0)} of the feature's values, in {cut}"
     text += (
-        f"GSC switches off {cut}, those that this answer hangs on: its logit goes from "
+        f"GSC switches off {cut}, those that this answer relies on: its logit goes from "
         f"{number(told.logit_before)} to {number(told.logit_after)}, and "
     )
     if then.index == first.index:
-        return text + f"the model stays with it, {_percent(then.share)} sure."
-    return text + f"the model would rather say {_name(then)}, {_percent(then.share)} sure."
+        return text + f"the model keeps this answer, {_percent(then.share)} sure."
+    return text + f"the model answers {_name(then)}, {_percent(then.share)} sure."
 
 
 def _classes(told: Explanation) -> None:
@@ -205,7 +205,7 @@ def _name(one: ClassShare) -> str:
 def _verdict(place: Place) -> str:
     if place.threshold is None:
         return "no threshold"
-    return "flagged" if place.outside else "let through"
+    return "flagged" if place.outside else "accepted"
 
 
 def _percent(share: float) -> str:

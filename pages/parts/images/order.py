@@ -13,13 +13,13 @@ from gsc_core.run.stored import Run
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
 SETS = {
-    EVERY_SET: "all tested images",
+    EVERY_SET: "All test images",
     "id": "Familiar images",
     "calibration": "Calibration images",
 }
 SIDES: dict[str, Side | None] = {"all": None, "flagged": "outside", "let through": "inside"}
-SIDE_NAMES = {"all": "Both sides", "flagged": "Flagged", "let through": "Let through"}
-ORDERS = {"strangest": "Strangest first", "familiar": "Most familiar first"}
+SIDE_NAMES = {"all": "Both sides", "flagged": "Flagged", "let through": "Accepted"}
+ORDERS = {"strangest": "Least familiar first", "familiar": "Most familiar first"}
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,11 @@ def order(run: Run) -> Order:
         "Sorted by",
         run.detectors,
         index=best,
-        format_func=lambda name: f"{name} (backwards)" if name in run.inverted else name,
+        format_func=lambda name: f"{name} (points the wrong way)" if name in run.inverted else name,
         key="images_detector",
         bind="query-params",
-        help="The detector whose outlier score sorts the images: higher is unfamiliar image.",
+        help="The detector whose outlier score sorts the images; a higher score is less familiar. "
+        "Points the wrong way: with it, unfamiliar images score lower than familiar ones.",
     )
     of_set = columns[1].selectbox(
         "From",
@@ -53,9 +54,9 @@ def order(run: Run) -> Order:
         help="Calibration images taught the detectors what is familiar; they are not tested.",
     )
     predicted = columns[2].selectbox(
-        "Called",
+        "Classified as",
         [EVERY_CLASS, *predicted_classes(run)],
-        format_func=lambda c: "anything" if c == EVERY_CLASS else gallery.class_name(run, c),
+        format_func=lambda c: "any class" if c == EVERY_CLASS else gallery.class_name(run, c),
         key="images_class",
         bind="query-params",
         help="What the model says the image shows.",

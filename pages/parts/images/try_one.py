@@ -1,4 +1,4 @@
-"""Drop an image, and learn whether it is inside or outside what the model knows, and why."""
+"""Drop an image, and learn whether it is accepted or flagged, and why."""
 
 import streamlit as st
 
@@ -32,27 +32,27 @@ def try_one(run: Run) -> None:
         key="try_file",
         on_change=_dropped,
         args=(run.id,),
-        help="It stays on this server, with the newest 50 that were tried.",
+        help="It stays on this server; the newest 50 are kept.",
     )
     if refused := st.session_state.pop(_REFUSED, None):
         st.error(plain(refused))
         return
     asked = st.query_params.get("try")
     if asked is None:
-        st.caption("The answer takes some ten seconds for the first image, then about one.")
+        st.caption("The answer takes about ten seconds for the first image, then about one.")
         return
     found = explanations.tried(run.id, asked)
     if found is not None:
         _answer(run, found)
     elif (job := _job(run, asked)) is not None and job.state is State.FAILED:
         st.error(plain(job.error or "It failed."))
-        st.caption("Drop another image, or the same one once it is mended.")
+        st.caption("Drop another image, or the same one once it is fixed.")
     elif job is not None:
         if job.state in queue.WAITING:
-            st.caption("Looking at it; the first image takes some ten seconds.")
+            st.caption("Looking at it; the first image takes about ten seconds.")
         job_progress(job.id, "try_job")
     else:
-        st.info("That image is not kept any more: drop it again.")
+        st.info("That image is no longer stored: drop it again.")
 
 
 def _dropped(run_id: str) -> None:
@@ -95,10 +95,15 @@ def _verdict(found: Tried) -> None:
     score, threshold = told_apart(place.score, place.threshold)
     reason = (
         f"{place.detector} scores it {score}, as high as or higher than "
-        f"{place.share_below} of the familiar images; the alarm is set at "
-        f"{threshold}."
+        f"{place.share_below} of the familiar images; the threshold is {threshold}."
     )
     if place.outside:
-        st.error(f"**Outside** what this model knows. {plain(reason)}", icon=":material/block:")
+        st.error(
+            f"**Flagged**: unlike what this model was made for. {plain(reason)}",
+            icon=":material/block:",
+        )
     else:
-        st.success(f"**Inside** what this model knows. {plain(reason)}", icon=":material/check:")
+        st.success(
+            f"**Accepted**: like what this model was made for. {plain(reason)}",
+            icon=":material/check:",
+        )

@@ -96,7 +96,7 @@ def _ways(run: Run, row: int) -> None:
                 args=(int(rows[to]) if there and to is not None else row,),
             )
         if place is None:
-            st.caption("Not among the images that the filters leave.")
+            st.caption("Not among the filtered images.")
         else:
             st.caption(f"{place + 1:,} of {len(rows):,}")
 
@@ -124,7 +124,7 @@ def _headline(picture: RunPicture, place: Place) -> str:
     kind = {"id": "A familiar image", "calibration": "A calibration image"}.get(
         picture.role, f"An unfamiliar image from {picture.set}"
     )
-    verdict, right = ("flagged", "ood") if place.outside else ("let through", "id")
+    verdict, right = ("flagged", "ood") if place.outside else ("accepted", "id")
     mistake = {"id": ": a false alarm", "ood": ": missed"}.get(picture.role, "")
     return f"{kind}, {verdict}{'' if picture.role == right else mistake}"
 
@@ -179,7 +179,7 @@ def _explained(run: Run, picture: RunPicture) -> StoredExplanation | None:
 
 
 def _progress(run: Run, picture: RunPicture, detector: str) -> None:
-    """Ask for the explanation once; after a cancel, only when told to."""
+    """Ask for the explanation once; after a cancel, only on request."""
     mark = f"images_asked_{run.id}_{picture.row}_{detector}"
     job = explanations.asked(run.id, picture.row, detector)
     if job is None:
@@ -191,5 +191,5 @@ def _progress(run: Run, picture: RunPicture, detector: str) -> None:
     st.session_state[mark] = True
     if job is not None:
         if job.state in queue.WAITING:
-            st.caption("Looking inside the network; the first image takes some ten seconds.")
+            st.caption("Looking inside the network; the first image takes about ten seconds.")
         job_progress(job.id, "images_job")

@@ -147,6 +147,6 @@ def _class_names(prefix: str) -> BinaryIO | None:
         "Class names (optional)",
         type=["txt", "json"],
         key=f"{prefix}_class_names",
-        help="A text file with one name a line in the order of the model's outputs, or a JSON "
-        "list. Without it classes are shown by number.",
+        help="A text file with one name per line in the order of the model's outputs, or a "
+        "JSON list. Without it classes are shown by number.",
     )

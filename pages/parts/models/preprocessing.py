@@ -14,8 +14,8 @@ CHOICES = {
     "own": "My own values",
 }
 HELP = (
-    "It must be what the model was trained with, or every figure is off. A .safetensors file can "
-    "say it itself; where nothing is said, the usual ImageNet values are assumed and named so."
+    "It must match what the model was trained with, or every figure is off. A .safetensors file "
+    "can state it; otherwise the usual ImageNet values are assumed, and marked as assumed."
 )
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
@@ -44,7 +44,7 @@ def preprocessing_form(
     if choice == "library":
         st.caption(plain(in_words(usual)))
         return usual
-    st.caption("What the file says of itself, else the usual ImageNet values, named as assumed.")
+    st.caption("What the file says, otherwise the usual ImageNet values, marked as assumed.")
     return None
 
 
@@ -61,7 +61,7 @@ def in_words(preprocessing: Preprocessing) -> str:
         ", ".join(f"{value:.3g}" for value in dict.fromkeys(values))
         for values in (preprocessing.mean, preprocessing.std)
     )
-    return f"{resized}, its middle {height}×{width} is kept; mean {mean}, deviation {std}."
+    return f"{resized}, its central {height}×{width} is used; mean {mean}, deviation {std}."
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -84,7 +84,7 @@ def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
         min_value=0,
         max_value=4096,
         key=f"{prefix}_resize",
-        help="The image is resized so that its shorter side has this many pixels. 0 leaves it.",
+        help="The image is resized so that its shorter side has this many pixels. 0: not resized.",
     )
     interpolation = kept.selectbox(
         "Interpolation",

@@ -26,10 +26,9 @@ BADGES = {
     Readiness.REFUSED: ("Does not fit", ":material/close:", "red"),
 }
 SOURCES = {
-    "given": "as you gave it",
-    "file": "as the file says",
-    "library": "as the library does it",
-    "assumed": "assumed",
+    "given": "These values are your own.",
+    "file": "These values are stated in the file.",
+    "library": "These are the usual values of this architecture.",
 }
 
 
@@ -43,7 +42,7 @@ def model_view(stored: StoredModel) -> None:
         progress(stored)
     elif stored.readiness is Readiness.REFUSED:
         st.error(plain(stored.sentence or "It cannot be used."))
-        st.markdown("Change what is said below and check it again, or delete it and add another.")
+        st.markdown("Change the settings below and check it again, or delete it and add another.")
         _revise(stored, expanded=True)
     else:
         _found(stored, models.facts_of(stored))
@@ -56,7 +55,7 @@ def badge(stored: StoredModel) -> None:
 
 
 def progress(stored: StoredModel) -> None:
-    """How far the look at it is."""
+    """How far the check is."""
     job = queue.latest(stored.id, Kind.MODEL)
     if job is None:
         st.warning("It was never checked: delete it and add it again.")
@@ -104,7 +103,7 @@ def _found(stored: StoredModel, facts: ModelFacts) -> None:
     height, width = facts.input_size
     with st.container(horizontal=True, gap="large", key="model_facts"):
         for label, value, meaning in (
-            ("Classes", f"{facts.num_classes:,}", "Kinds of images it can tell apart."),
+            ("Classes", f"{facts.num_classes:,}", "Kinds of images it distinguishes."),
             ("Input", f"{height} × {width}", "Pixels the network sees of each image."),
             ("Parameters", _count(facts.parameters), "Trained values in the network."),
             ("Speed", _pace(facts), f"One forward pass in batches of eight on {facts.device}."),
@@ -139,7 +138,7 @@ def _next(stored: StoredModel) -> None:
 
 
 def _preprocessing(facts: ModelFacts) -> None:
-    st.subheader("What it does to an image first", anchor=False)
+    st.subheader("How an image is prepared", anchor=False)
     st.markdown(plain(in_words(facts.preprocessing)))
     if facts.preprocessing.source == "assumed":
         st.warning(
@@ -148,17 +147,19 @@ def _preprocessing(facts: ModelFacts) -> None:
             icon=":material/help:",
         )
     else:
-        st.caption(f"Taken {SOURCES[facts.preprocessing.source]}.")
+        st.caption(SOURCES[facts.preprocessing.source])
 
 
 def _predictions(facts: ModelFacts) -> None:
-    st.subheader("What it calls some images", anchor=False)
+    st.subheader("How it classifies some images", anchor=False)
     if not facts.predictions:
         st.caption(
-            "Add a set of familiar images and check the model again to see what it calls them."
+            "Add a set of familiar images and check the model again to see how it classifies them."
         )
         return
-    st.caption("From the newest set of familiar images. Nonsense here means wrong preprocessing.")
+    st.caption(
+        "From the newest set of familiar images. Nonsense here suggests wrong preprocessing."
+    )
     picture_grid(
         [
             Tile(
@@ -181,7 +182,7 @@ def _splits(facts: ModelFacts) -> None:
         return
     usual = next((split for split in facts.splits if split.default), facts.splits[-1])
     then = (
-        "All after it is linear, so the short-circuit is the same for all images of a class."
+        "Everything after it is linear, so the short-circuit is the same for all images of a class."
         if usual.linear
         else "It is the last block before the answer."
     )

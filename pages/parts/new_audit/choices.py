@@ -20,21 +20,21 @@ def one_of(label: str, key: str, records: Sequence[StoredModel | StoredSet], **m
 
 
 def calibration_of(sets: Sequence[StoredSet]) -> StoredSet | float:
-    """A set of calibration images, or the share of the familiar ones to set apart."""
-    apart = "Set apart some of the familiar images"
-    names = {"": apart} | labels(sets)
+    """A set of calibration images, or the share of the familiar ones to set aside."""
+    aside = "Set aside some of the familiar images"
+    names = {"": aside} | labels(sets)
     chosen = st.selectbox(
         "Images to calibrate with",
         list(names),
         format_func=names.__getitem__,
         key="audit_calibration",
         bind="query-params",
-        help="Detectors and thresholds learn from them what is usual. They are never judged.",
+        help="Detectors and thresholds learn from them what is usual. They are not tested.",
     )
     if chosen:
         return next(each for each in sets if each.id == chosen)
     percent: int = st.slider(
-        "Share set apart, in percent",
+        "Share set aside, in percent",
         min_value=5,
         max_value=95,
         value=50,
@@ -57,7 +57,8 @@ def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
         key="audit_ood_sets",
         bind="query-params",
         wrap=True,
-        help="Out-of-distribution (OOD) sets. Several kinds, near and far, tell more than one.",
+        help="Out-of-distribution (OOD) sets. Several kinds, similar and very different, tell you "
+        "more than one.",
     )
     return tuple(by_id[each] for each in chosen)
 
@@ -80,8 +81,8 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             key="audit_split",
             bind="query-params",
             placeholder="This network cannot be cut: GSC will be left out",
-            help="The usual one is the last convolutional block. Where all after the cut is "
-            "linear, the gradient is the same for every image of a class.",
+            help="The usual one is the last convolutional block. Where everything after the "
+            "cut is linear, the gradient is the same for every image of a class.",
         )
         left, middle, right = st.columns(3)
         device = left.selectbox(
@@ -89,7 +90,7 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             ["auto", "cpu", "cuda", "mps"],
             key="audit_device",
             bind="query-params",
-            help="auto takes a graphics card when there is one.",
+            help="auto uses a graphics card if there is one.",
         )
         # Floats: Streamlit fails on an infinity in the address where it wants an integer.
         seed = middle.number_input(
@@ -101,7 +102,7 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             format="%.0f",
             key="audit_seed",
             bind="query-params",
-            help="Of everything random, such as which images are set apart.",
+            help="For everything random, such as which images are set aside.",
         )
         batch_size = right.number_input(
             "Batch size",
@@ -112,8 +113,8 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             format="%.0f",
             placeholder="auto",
             key="audit_batch",
-            help="Images at a time. auto takes 8 on a processor; on a graphics card it tries "
-            "which is fastest where there are thousands of images, and takes 64 for fewer.",
+            help="Images at a time. auto uses 8 on a processor; on a graphics card it tries out "
+            "which is fastest for thousands of images, and uses 64 for fewer.",
             bind="query-params",
         )
         precision, compiled = _arithmetic(on_cuda=facts.device.startswith("cuda"))
@@ -143,16 +144,16 @@ def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:
         format_func=names.__getitem__,
         key="audit_precision",
         bind="query-params",
-        help="auto is float32 on a processor, and TF32 on a graphics card: scores there move by a "
-        "hundredth of their spread. With bf16 they move by up to twice of it, and shares by "
-        "several in a hundred; a detector of such an audit cannot be exported.",
+        help="auto is float32 on a processor, and TF32 on a graphics card: scores there shift by "
+        "a hundredth of their spread. With bf16 they shift by up to twice their spread, and shares "
+        "by several in a hundred; a detector of such an audit cannot be exported.",
     )
     compiled = right.checkbox(
         "Compile first (CUDA)",
         key="audit_compiled",
         bind="query-params",
-        help="Takes a minute or more, and is kept only where it is seen to be faster. For tens of "
-        "thousands of images; this machine needs a CUDA graphics card for it.",
+        help="Takes a minute or more, and is used only if it proves faster. For tens of thousands "
+        "of images; needs a CUDA graphics card.",
         disabled=not on_cuda,
     )
     return precision, compiled and on_cuda

@@ -10,17 +10,17 @@ from gsc_core.detectors import CATALOGUE, GSC, Knob, find
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.ensemble import PANEL, AutoEnsemble
 from gsc_core.workspace.audits import QUICK
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import SURROGATE, plain
 
 EVERY = tuple(detector.name for detector in CATALOGUE)
 USUAL = (AutoGSC.name, *QUICK)
 BEST = (AutoEnsemble.name, *USUAL)
 OURS = {
-    AutoGSC.name: "auto, and a share of 0, are left open: they are chosen on surrogate images for "
-    "unfamiliar images, made of your familiar images. What you set is taken as it is.",
+    AutoGSC.name: f"auto, and a share of 0, mean: chosen for you, on surrogate images. {SURROGATE} "
+    "What you set yourself is used as it is.",
     GSC.name: "The defaults follow the paper. Change one at a time and compare the runs.",
 }
-"""Detectors whose settings stand apart, with a word about them."""
+"""Detectors whose settings are shown separately, with a word about them."""
 
 _FINE = 0.01  # a float below it is typed: no slider is that fine
 
@@ -46,8 +46,8 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
     )
     if AutoEnsemble.name in chosen:
         st.caption(
-            f"The {len(PANEL)} detectors that could be the partner are scored beside it, so they "
-            "are in the result too."
+            f"The {len(PANEL)} detectors that could be the partner are scored with it, so they "
+            "appear in the results too."
         )
     return _with_settings(chosen)
 

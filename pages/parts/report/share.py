@@ -1,4 +1,4 @@
-"""Publishing a report under an address nobody can guess, and taking it back."""
+"""Publishing a report under an address nobody can guess, and withdrawing it."""
 
 from urllib.parse import urlencode, urlsplit
 
@@ -35,11 +35,11 @@ def _publish(run: Run, page: str) -> None:
     others = (
         "They see nothing else of this app."
         if access.asks_login()
-        else "This app has no login, so who reaches it sees all the rest as well."
+        else "This app has no login, so whoever can reach it sees everything else too."
     )
     st.markdown(
-        "Whoever has the address reads the report as it is now, **without an account**, until its "
-        f"time is over or you revoke it. {others}"
+        "Anyone with the address can read the report as it is now, **without an account**, until "
+        f"it expires or you revoke it. {others}"
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         days = st.selectbox(
@@ -77,7 +77,7 @@ def _published(run: Run) -> None:
     if new in {each.id for each in live}:
         _tell(link)
     if not live:
-        st.caption("Nothing is shared of this run.")
+        st.caption("Nothing of this run is shared.")
         return
     st.markdown(f"**Shared now: {len(live)}**")
     many = len(live) > _SHOWN

@@ -1,4 +1,4 @@
-"""Images that GSC and another detector judge differently."""
+"""Images that one detector flags and another accepts."""
 
 import streamlit as st
 
@@ -21,7 +21,7 @@ def gallery(run: Run) -> None:
     """Choose two detectors and see where they differ; drawn when opened, redraws alone."""
     if len(run.detectors) < 2:
         return
-    title = "**Where two detectors disagree**: the images that one flags and the other lets pass"
+    title = "**Where two detectors disagree**: the images that one flags and the other accepts"
     key = "results_disagreement"
     with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
         if section.open:
@@ -41,11 +41,9 @@ def _compare(run: Run) -> None:
         return
     differing = sum(group.count for group in found)
     if not differing:
-        st.info("They agree on every image, when each lets 95 % of familiar images through.")
+        st.info("They agree on every image when each accepts 95 % of familiar images.")
         return
-    st.caption(
-        f"They differ on {differing:,} images, when each lets 95 % of familiar images through."
-    )
+    st.caption(f"They differ on {differing:,} images when each accepts 95 % of familiar images.")
     choice = st.radio(
         "Images",
         range(len(found)),
@@ -72,9 +70,9 @@ def _pair(run: Run) -> tuple[list[str], list[str]]:
 
 def _in_words(group: Disagreement) -> str:
     kind = "Unfamiliar images" if group.strangers else "Familiar images"
-    verb = "caught" if group.strangers else "wrongly flagged"
+    verb = "flagged" if group.strangers else "wrongly flagged"
     return plain(
-        f"{kind} {verb} by {group.flagged_by} alone, let through by {group.passed_by}: "
+        f"{kind} {verb} by {group.flagged_by} alone, accepted by {group.passed_by}: "
         f"{group.count:,} of {group.of:,}"
     )
 
@@ -90,7 +88,7 @@ def _show(run: Run, group: Disagreement) -> None:
         return
     text = "Under each image: what the classifier takes it for, and how sure it is."
     if group.count > MOST:
-        text = f"The {MOST} on which they are furthest apart. {text}"
+        text = f"The {MOST} on which they differ most. {text}"
     st.caption(text)
 
 

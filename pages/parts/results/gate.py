@@ -14,7 +14,7 @@ from pages.parts.shared.run import load
 from pages.parts.shared.text import plain
 
 SECTION = "results_gate"
-REFUSED = "results_gate_refused"  # why the last policy could not be kept
+REFUSED = "results_gate_refused"  # why the last policy could not be saved
 FILE = "results_gate_file"
 MOST_SHOWN = 30  # rows, above which the table scrolls
 _BOXES = {
@@ -33,7 +33,7 @@ _GRAVEST_FIRST = (Outcome.BROKEN, Outcome.UNSURE, Outcome.KEPT)
 def release_gate(run: Run) -> None:
     """The verdict by the workspace's policy, or a quiet line where there is none."""
     if refused := st.session_state.pop(REFUSED, None):
-        st.error(plain(f"These limits were not taken. {refused}"))
+        st.error(plain(f"These limits were not saved. {refused}"))
     try:
         policy = release_policy.version()
         if release_policy.current() is None:
@@ -59,7 +59,7 @@ def _verdict(path: str, version: int, decision: int, policy: int) -> Verdict | N
 def _none_yet() -> None:
     with st.expander("No release limits are set: this page says neither pass nor fail."):
         st.markdown(
-            "Agree on limits before you look at results, put them in a file, and give it here: "
+            "Agree on limits before you look at results, put them in a file, and upload it here: "
             "every run of this workspace is then judged by it. On the command line, gsc gate takes "
             "the same file and stops a build when a limit is broken."
         )
@@ -79,8 +79,8 @@ def _say(verdict: Verdict | None) -> None:
         if section.open:
             _table(verdict)
             st.caption(
-                "The whole 95 % interval has to keep a limit. What lies across it is neither pass "
-                "nor fail: more images would tell."
+                "A limit is met when the whole 95 % interval is within it. An interval across the "
+                "limit is neither pass nor fail: more images would decide."
             )
             _change()
 
@@ -106,7 +106,7 @@ def _table(verdict: Verdict) -> None:
         hide_index=True,
         key="results_gate_table",
         height="content" if len(rows) <= MOST_SHOWN else 720,
-        alt="Every limit of the release policy, what was measured, and whether it is kept.",
+        alt="Every limit of the release policy, what was measured, and whether the limit is met.",
         column_config={
             "Outcome": st.column_config.TextColumn(width=130),
             "What is limited": st.column_config.TextColumn(width=390),
@@ -123,7 +123,7 @@ def _change() -> None:
         max_upload_size=1,
         key=FILE,
         on_change=_keep,
-        help="Checked before it is taken. It replaces the limits that are there.",
+        help="Checked before it is used. It replaces the current limits.",
     )
     kept = _kept()
     with st.container(horizontal=True):

@@ -11,27 +11,26 @@ from gsc_core.evaluation.metrics import curve
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from pages.parts.shared.run import load
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import WRONG_WAY, plain
 
 MOST_SETS = 12
 CURVES = {
     "roc": "ROC",
-    "ood": "Precision: strangers",
+    "ood": "Precision: unfamiliar",
     "id": "Precision: familiar",
 }
 READING = {
     "roc": "Every point is a threshold. The higher the line on the left, the fewer unfamiliar "
-    "images are accepted "
-    "while familiar images do.",
-    "ood": "Every point is a threshold: of the images it flags, how many are unfamiliar images.",
-    "id": "Every point is a threshold: of the images it lets through, how many are familiar.",
+    "images are accepted for the same share of familiar ones.",
+    "ood": "Every point is a threshold: of the images it flags, how many are unfamiliar.",
+    "id": "Every point is a threshold: of the images it accepts, how many are familiar.",
 }
 
 
 @st.fragment
 def scores(run: Run) -> None:
     """Choose a detector and see its scores; redraws alone."""
-    st.subheader("How far apart a detector sees them", anchor=False)
+    st.subheader("How well a detector separates them", anchor=False)
     best = run.detectors.index(run.best().detector)
     left, right = st.columns(2)
     detector = left.selectbox(
@@ -45,22 +44,18 @@ def scores(run: Run) -> None:
         format_func=CURVES.__getitem__,
         key="results_curve",
         wrap=True,
-        help="ROC: familiar images let through against unfamiliar images let through (TPR, FPR). "
-        "Precision: how much of what a threshold picks is right, over the share it picks "
+        help="ROC: accepted familiar images against accepted unfamiliar images (TPR, FPR). "
+        "Precision: how many of the images a threshold picks are right, over the share it picks "
         "(precision and recall).",
     )
     left.caption(_about(run, detector))
     log_x = right.toggle(
         "Logarithmic scale",
         key="results_log",
-        help="Spreads the left end out, where only a few images are let through or flagged.",
+        help="Spreads out the left end, where only a few images are accepted or flagged.",
     )
     if detector in run.inverted:
-        st.warning(
-            "This detector points the wrong way: unfamiliar images, or surrogate images, score "
-            "lower "
-            "than familiar images, not higher."
-        )
+        st.warning(WRONG_WAY)
     try:
         histogram, line = _figures(str(run.path), run.version, detector, kind, log_x)
     except GscError as error:

@@ -1,4 +1,4 @@
-"""How detectors of a run set themselves: what they chose, over what, on surrogate images alone."""
+"""How detectors of a run chose their settings: which, over which, on surrogate images alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.selection import ALL, Measure, choice_sentences, panel, table
 from pages.parts.shared.text import plain
 
-MEASURES: dict[Measure, str] = {"fpr95": "Let through (FPR95)", "auroc": "Told apart (AUROC)"}
+MEASURES: dict[Measure, str] = {"fpr95": "Accepted (FPR95)", "auroc": "Separated (AUROC)"}
 MISTAKES = (
-    "What the choice is made by, in percent: the mean of FPR95 and 100 − AUROC, and of these the "
-    "geometric mean over the kinds of surrogate images. Lower is better."
+    "What the choice is based on, in percent: for each kind of surrogate image the mean of FPR95 "
+    "and 100 − AUROC, then the geometric mean over the kinds. Lower is better."
 )
 
 
@@ -25,9 +25,8 @@ def own_choices(run: Run) -> None:
     names = [*run.document.selections, *run.document.partners]
     if not names:
         return
-    title = f"**How {plain(' and '.join(names))} set themselves**: nobody turned a knob"
-    if len(names) == 1:
-        title = title.replace("themselves", "itself")
+    itself = "itself" if len(names) == 1 else "themselves"
+    title = f"**How {plain(' and '.join(names))} tuned {itself}**: on surrogate images alone"
     key = "results_selection"
     with st.expander(title, key=key, on_change="rerun", bind="query-params") as section:
         if section.open:
@@ -45,10 +44,9 @@ def _show(run: Run) -> None:
 
 def _tried(name: str, selection: Selection, split: str | None) -> None:
     st.caption(
-        f"No unfamiliar image was seen for this. Of {selection.images:,} of the familiar "
-        "calibration "
-        f"images {selection.surrogates:,} surrogate images were made, of {len(SURROGATES)} kinds: "
-        "enlarged bits, shuffled patches, scrambled spectra, blends of two."
+        f"No unfamiliar image was used for this. From {selection.images:,} calibration images, "
+        f"{selection.surrogates:,} surrogate images of {len(SURROGATES)} kinds were made: enlarged "
+        "bits, shuffled patches, scrambled spectra, blends of two. They stand for unfamiliar ones."
     )
     measure = st.segmented_control(
         "Figures on surrogate images",
@@ -58,7 +56,8 @@ def _tried(name: str, selection: Selection, split: str | None) -> None:
         format_func=MEASURES.__getitem__,
         key=f"selection_measure_{name}",
         wrap=True,
-        help="FPR95: of 100 surrogate images, how many pass while 95 % of the familiar images do. "
+        help="FPR95: of 100 surrogate images, how many are accepted while 95 % of the familiar "
+        "images are. "
         "AUROC: how often a surrogate image scores higher than a familiar image, in percent.",
     )
     shown = table(selection, split, measure)
@@ -74,9 +73,8 @@ def _tried(name: str, selection: Selection, split: str | None) -> None:
     compared = len({each.short_circuit for each in selection.tried})
     st.caption(
         f"The best of {compared:,} ways to cut that were tried on all surrogate images, each with "
-        "pooled "
-        f"features capped and not; {selection.dropped:,} fell behind on a part of them before. "
-        "Of those that can hardly be told apart the simplest is taken."
+        f"and without capping the pooled features; {selection.dropped:,} others did worse on a "
+        "part of them and were dropped. Where several are about equally good, the simplest is used."
     )
 
 
@@ -103,14 +101,14 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
             help="How many of the single values or whole channels, the most important first."
         ),
         "By": st.column_config.TextColumn(
-            help="What tells importance: the gradient of the prediction, the activation, or their "
-            "product (attribution)."
+            help="How importance is measured: by the prediction's gradient, the activation, or "
+            "their product (attribution)."
         ),
         "How": st.column_config.TextColumn(
-            help="Set to zero, or cut off where the familiar images rarely go beyond."
+            help="Set to zero, or capped at a value that familiar images rarely exceed."
         ),
         "Features": st.column_config.TextColumn(
-            help="Capped: unusually strong pooled features are cut off before the score is read."
+            help="Capped: unusually strong pooled features are limited before the score is read."
         ),
         "Mistakes": st.column_config.NumberColumn(format="%.1f", width=72, help=MISTAKES),
         ALL: st.column_config.NumberColumn(
@@ -121,7 +119,7 @@ def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
 
 
 def _panel(name: str, losses: Mapping[str, float]) -> None:
-    st.markdown(f"**Who could be the partner of {plain(name)}**")
+    st.markdown(f"**Which detector could be the partner of {plain(name)}**")
     st.dataframe(
         panel(losses),
         hide_index=True,

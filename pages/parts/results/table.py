@@ -1,4 +1,4 @@
-"""All detectors on all sets of unfamiliar images, and who wins where."""
+"""All detectors on all sets of unfamiliar images, and which is best where."""
 
 from typing import Literal
 
@@ -9,6 +9,7 @@ from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run.stored import Run
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
+from pages.parts.shared.text import SURROGATE
 
 MOST_NAMED = 6
 
@@ -37,17 +38,20 @@ def table(run: Run) -> None:
         },
     )
     st.caption(
-        f"{MEANINGS[metric]} {better(metric)} is better, and coloured stronger. Percent, with the "
-        "95 % interval in brackets. Click a heading to sort."
+        f"{MEANINGS[metric]} {better(metric)} is better, and shaded more strongly. Percent, with "
+        "the 95 % interval in brackets. Click a heading to sort."
     )
     if run.inverted:
         st.caption(
-            "Backwards: unfamiliar images, or surrogate images made from familiar images, score "
-            "lower than "
-            "familiar images do."
+            "Points the wrong way: unfamiliar images, or the surrogate images that stand for "
+            "them, score lower than familiar images.",
+            help=SURROGATE,
         )
     if "turned" in run.directions.values():
-        st.caption("Direction turned: on surrogate images the published direction was backwards.")
+        st.caption(
+            "Direction flipped: on surrogate images the published direction pointed the wrong way.",
+            help=SURROGATE,
+        )
     if run.excused:
         st.markdown("**Not run**")
         reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
@@ -56,7 +60,7 @@ def table(run: Run) -> None:
 
 
 def _who_wins(run: Run, metric: str) -> None:
-    st.subheader("Who wins where", anchor=False)
+    st.subheader("Which detector is best where", anchor=False)
     found = winners(run, metric)
     lines = pd.DataFrame(
         {
@@ -72,11 +76,11 @@ def _who_wins(run: Run, metric: str) -> None:
         lines,
         hide_index=True,
         key="results_winners",
-        alt="The best detector on each OOD set, and those that cannot be told from it.",
+        alt="The best detector on each OOD set, and those that are about as good.",
         column_config={
             "As good, within its interval": st.column_config.TextColumn(
                 help="Detectors whose value lies within the 95 % interval of the best one: these "
-                "images cannot tell them apart."
+                "images do not show which is better."
             )
         },
     )
@@ -113,12 +117,12 @@ def _cells(run: Run, metric: str) -> pd.DataFrame:
 def _index_width(run: Run) -> int:
     """Pixels for the longest detector name, with room left for numbers on a phone."""
     longest = max(len(_shown(run, detector)) for detector in run.detectors)
-    return min(40 + 7 * longest, 220)
+    return min(40 + 7 * longest, 300)
 
 
 def _shown(run: Run, detector: str) -> str:
-    notes = ["backwards"] if detector in run.inverted else []
-    notes += ["direction turned"] if run.directions.get(detector) == "turned" else []
+    notes = ["points the wrong way"] if detector in run.inverted else []
+    notes += ["direction flipped"] if run.directions.get(detector) == "turned" else []
     return f"{detector} ({', '.join(notes)})" if notes else detector
 
 

@@ -19,7 +19,7 @@ from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_word
 from pages.parts.shared.run import load
 from pages.parts.shared.text import plain
 
-MOST = 6  # runs side by side, whose colours are the easiest to tell
+MOST = 6  # runs side by side, whose colours are easiest to distinguish
 
 
 def comparison(entries: Sequence[RunEntry]) -> None:
@@ -77,15 +77,17 @@ def _show(found: Comparison, chosen: tuple[tuple[str, int], ...]) -> None:
         width=420,
     )
     table = found.table(metric)
-    table.index = pd.Index([_pair(*pair) for pair in found.pairs], name="Detector, strangers")
+    table.index = pd.Index(
+        [_pair(*pair) for pair in found.pairs], name="Detector, unfamiliar images"
+    )
     st.dataframe(
         styled(table, metric),
         key="runs_compare_table",
         alt=f"{METRIC_NAMES[metric]}: every detector and set that the runs share, a column a run",
     )
     st.caption(
-        f"{MEANINGS[metric]} {better(metric)} is better, and darker. Percent, with the 95 % "
-        "interval in brackets. Where intervals overlap, the runs may be equally good."
+        f"{MEANINGS[metric]} {better(metric)} is better, and shaded more strongly. Percent, with "
+        "the 95 % interval in brackets. Where intervals overlap, the runs may be equally good."
     )
     _curves(found, chosen)
 

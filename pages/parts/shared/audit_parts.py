@@ -1,4 +1,4 @@
-"""What an audit is made of, as far as it is there: ready models and sets, and what is missing."""
+"""What an audit needs: the models and sets that are ready, and what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def steps(found: Parts) -> tuple[Step, ...]:
             icon = ":material/radio_button_unchecked:"
             st.page_link(links.to(step.address), label=text, icon=icon)
     if found.looked_at and not found.complete:
-        st.caption("What you added is being looked at: that takes up to a minute.")
+        st.caption("What you added is being checked, which takes up to a minute.")
     return every
 
 

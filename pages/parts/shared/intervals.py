@@ -7,18 +7,18 @@ from gsc_core.evaluation.intervals import Interval
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER
 
 METRIC_NAMES = {
-    "fpr95": "FPR95: unfamiliar images let through",
+    "fpr95": "FPR95: unfamiliar images accepted",
     "fpr95_ood_positive": "FPR95, OOD positive: familiar images flagged",
-    "auroc": "AUROC: familiar and strange told apart",
+    "auroc": "AUROC: familiar and unfamiliar separated",
     "aupr_in": "AUPR-in: precision for familiar images",
     "aupr_out": "AUPR-out: precision for unfamiliar images",
-    "detection_error": "Detection error: least mean of both mistakes",
+    "detection_error": "Detection error: lowest mean of both error rates",
 }
 MEANINGS = {
-    "fpr95": "The threshold lets 95 % of the familiar images through.",
-    "fpr95_ood_positive": "The threshold catches 95 % of the unfamiliar images, as in OpenOOD.",
+    "fpr95": "The threshold accepts 95 % of the familiar images.",
+    "fpr95_ood_positive": "The threshold flags 95 % of the unfamiliar images, as in OpenOOD.",
     "auroc": "How often an unfamiliar image scores higher than a familiar one; 50 is a coin toss.",
-    "aupr_in": "Average share of familiar images among those let through.",
+    "aupr_in": "Average share of familiar images among those accepted.",
     "aupr_out": "Average share of unfamiliar images among those flagged.",
     "detection_error": "At the threshold that makes the fewest mistakes.",
 }

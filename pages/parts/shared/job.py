@@ -1,4 +1,4 @@
-"""How far a job is, as a person wants to know it; it looks again each second until the end."""
+"""How far a job is, in words; updated every second until it ends."""
 
 import time
 from collections.abc import Callable
@@ -13,16 +13,20 @@ from pages.parts.shared.text import duration, plain
 _PHASES = {
     "drawing road signs": "Drawing road signs",
     "opening the model": "Opening the model",
-    "reading the images": "Looking through the images",
+    "reading the images": "Reading the images",
     "calibrating": "Learning what familiar images look like",
     "fitting the detectors": "Fitting the detectors",
     "scoring surrogate outliers": "Trying it on surrogate images",
-    "scoring id": "Judging the familiar images",
+    "scoring id": "Scoring the familiar images",
     "measuring": "Measuring",
     "measuring its speed": "Measuring its speed",
 }
-_JUDGING, _MEASURING = "scoring ", "measuring "  # a set by its name, a layer by its name
-_RESUMED = (Kind.AUDIT, Kind.DEMO, Kind.TELLING)  # keep what was finished; all others start anew
+_SCORING, _MEASURING = "scoring ", "measuring "  # a set by its name, a layer by its name
+_RESUMED = (
+    Kind.AUDIT,
+    Kind.DEMO,
+    Kind.TELLING,
+)  # keep finished work; all others start from scratch
 _WORK = {Lane.AUDIT: "audit", Lane.PREPARE: "job", Lane.EXPLAIN: "job"}
 _LONG = 60.0  # seconds after which a job that is next should have been taken
 
@@ -47,7 +51,7 @@ def _read(job_id: str) -> Job | None:
         st.error(plain(str(error)))
         return None
     if job is None:
-        st.caption("This job is no longer there.")
+        st.caption("This job no longer exists.")
     return job
 
 
@@ -75,35 +79,37 @@ def _queued(job: Job) -> str:
         return plain(str(error))
     if before:
         work = _WORK[job.lane]
-        return f":material/hourglass_top: Waits for {before} {work}{'s' * (before > 1)} before it."
+        return (
+            f":material/hourglass_top: Waiting for {before} {work}{'s' * (before > 1)} ahead of it."
+        )
     if time.time() - job.created < _LONG:
         return ":material/hourglass_top: Starts in a moment."
     return (
-        ":material/warning: No worker has taken it yet. Is the machine busy? "
-        "Else run `gsc worker` there."
+        ":material/warning: No worker has picked it up yet. Is the machine busy? "
+        "If not, run `gsc worker` there."
     )
 
 
 def _running(job: Job) -> str:
     if job.cancel:
-        return f"Ending after the batch at hand. {_kept(job)}"
+        return f"Stopping after the current batch. {_kept(job)}"
     facts = [f"Running for {duration(time.time() - job.started)}"] if job.started else []
     if job.rate and job.total > 1 and job.kind is not Kind.EXPORT:  # a few steps, all unlike
         if not job.phase.startswith(_MEASURING):  # counts settings, not images
             facts.append(f"{_figure(job.rate)} images a second")
-        of = "" if job.images_total else " of this step"
+        of = "" if job.images_total else " in this step"
         facts.append(f"about {duration(_left(job) / job.rate)} left{of}")
     if job.attempts > 1:
-        began = "went on from what was finished" if job.kind in _RESUMED else "started anew"
+        began = "resumed from finished work" if job.kind in _RESUMED else "started from scratch"
         facts.append(f"attempt {job.attempts}: it {began}")
     return " · ".join(facts)
 
 
 def _kept(job: Job) -> str:
-    """What is left of a job that is cancelled."""
+    """What remains of a cancelled job."""
     if job.kind in _RESUMED:
-        return "What was finished is kept: it goes on from there."
-    return "Nothing half-done is kept: it would start anew."
+        return "Finished work is kept: it can resume from there."
+    return "Unfinished work is not kept: it would start from scratch."
 
 
 def _phase(phase: str) -> str:
@@ -114,8 +120,8 @@ def _phase(phase: str) -> str:
     what, _, layer = phase.rpartition(" at ")  # of an ablation, which does it at each layer
     if what in _PHASES:
         return f"{_PHASES[what]}, at layer {layer}"
-    if phase.startswith(_JUDGING):
-        return f"Judging the unfamiliar images of {phase.removeprefix(_JUDGING)}"
+    if phase.startswith(_SCORING):
+        return f"Scoring the unfamiliar images of {phase.removeprefix(_SCORING)}"
     if phase.startswith(_MEASURING):
         return f"Measuring each setting at layer {phase.removeprefix(_MEASURING)}"
     return phase[0].upper() + phase[1:]

@@ -7,7 +7,7 @@ from streamlit.navigation.page import Page
 def to(address: str) -> Page:
     """The page at an address (`""` is Home), for `st.page_link` and `st.switch_page`.
 
-    Streamlit tells pages apart by their address alone, so no page has to import another.
+    Streamlit identifies a page by its address alone, so no page has to import another.
     """
     if not address:
         return st.Page(_elsewhere, title="Home", url_path="home", default=True)

@@ -20,7 +20,7 @@ _LETTERS = 21  # of a caption, which is to stay on one line
 
 @dataclass(frozen=True)
 class Tile:
-    """An image, what stands under it, what it shows for who cannot see it, where a click leads.
+    """An image, what stands under it, its description, where a click leads.
 
     `link` is an address and its query, such as `("images", {"run": "demo", "image": "3"})`.
     """
@@ -57,7 +57,7 @@ def _show(tile: Tile) -> None:
 
 
 def _short(text: str, letters: int) -> str:
-    """The text, or its beginning and end: in a list of file names the ends tell them apart."""
+    """The text, or its beginning and end: in a list of file names the ends differ."""
     end = letters // 2
     return text if len(text) <= letters else f"{text[: letters - end - 1]}…{text[-end:]}"
 

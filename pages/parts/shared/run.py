@@ -80,7 +80,7 @@ def _follow(key: str) -> None:
 
 def _nothing_yet() -> None:
     st.header("No audit has run yet", anchor=False)
-    st.markdown("Start one, or look at the demo first: both take a click.")
+    st.markdown("Start one, or look at the demo first: both take one click.")
     with st.container(horizontal=True):
         st.page_link(links.to("new-audit"), label="New audit", icon=":material/play_arrow:")
         st.page_link(links.to(""), label="Home, with the demo", icon=":material/home:")

@@ -63,7 +63,7 @@ def _outcome(entry: RunEntry) -> None:
     if reason is not None:
         st.error(plain(reason))
     elif entry.outcome is Outcome.CANCELLED:
-        st.caption("Cancelled. What was finished is kept: go on from there, or delete it.")
+        st.caption("Cancelled. Finished work is kept: resume it, or delete it.")
 
 
 def _manage(entry: RunEntry, key: str) -> None:
@@ -78,7 +78,7 @@ def _manage(entry: RunEntry, key: str) -> None:
 def _retry(entry: RunEntry, key: str) -> None:
     job = entry.job
     if job is not None and entry.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.LOST):
-        label = "Go on" if entry.outcome is Outcome.CANCELLED else "Try again"
+        label = "Resume" if entry.outcome is Outcome.CANCELLED else "Try again"
         if st.button(label, key=f"{key}_retry_{entry.id}", icon=":material/replay:"):
             queue.retry(job.id)
             st.rerun()
@@ -90,7 +90,7 @@ def _retry(entry: RunEntry, key: str) -> None:
 def _delete(entry: RunEntry, key: str) -> None:
     with st.popover("Delete", key=f"{key}_delete_{entry.id}"):
         st.markdown(
-            "Its scores, figures, threshold and exported detectors are removed for good. The model "
+            "Its scores, figures, threshold and exported detectors are deleted for good. The model "
             "and the images stay."
         )
         if not st.button("Delete the run", key=f"{key}_delete_yes_{entry.id}", type="primary"):

@@ -1,7 +1,19 @@
-"""Words on a page: a user's text made harmless, counts in 1,000, times and sizes."""
+"""Words on a page: terms explained, a user's text made harmless, times and sizes."""
 
 import re
 
+UNFAMILIAR = (
+    "Unfamiliar images are out-of-distribution (OOD): the classifier was never meant to see them. "
+    "Familiar images are in-distribution (ID), like those it was made for."
+)
+SURROGATE = (
+    "Surrogate images are made from your own calibration images, for example enlarged bits or "
+    "shuffled patches. They stand for unfamiliar images while detectors are set up."
+)
+WRONG_WAY = (
+    "This detector points the wrong way: unfamiliar images, or the surrogate images that stand "
+    "for them, score lower than familiar images."
+)
 _NO_BREAK = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
 

@@ -15,9 +15,9 @@ MOST = 5  # on each side: a row at 1280 pixels
 
 def nearest(run: Run, decision: Decision) -> None:
     """Two rows of images, each leading to its own page."""
-    st.subheader("On either side of it", anchor=False)
+    st.subheader("On either side of the threshold", anchor=False)
     try:
-        st.markdown("**Just let through**")
+        st.markdown("**Just accepted**")
         _row(run, decision, "inside")
         st.markdown("**Just flagged**")
         _row(run, decision, "outside")
@@ -48,6 +48,6 @@ def _tile(run: Run, picture: RunPicture, score: float, side: Side) -> Tile:
     kind = "Familiar" if picture.role == "id" else picture.set
     caption = f"{kind}, {score:.4g}"
     seen = gallery.class_name(run, picture.predicted)
-    verdict = "let through" if side == "inside" else "flagged"
-    alt = f"{picture.file}: {kind}, seen as {seen}, outlier score {score:.4g}, just {verdict}"
+    verdict = "accepted" if side == "inside" else "flagged"
+    alt = f"{picture.file}: {kind}, classified as {seen}, outlier score {score:.4g}, just {verdict}"
     return Tile(picture.path, caption, alt, ("images", {"run": run.id, "image": str(picture.row)}))

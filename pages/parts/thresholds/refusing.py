@@ -1,4 +1,4 @@
-"""What is gained when the classifier names only images that are accepted."""
+"""What is gained when the classifier names only accepted images."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from pages.parts.shared.text import plain
 
 
 def refusing(run: Run, decision: Decision) -> None:
-    """The accuracy among images that are accepted, and the risk-coverage curve."""
+    """The accuracy among accepted images, and the risk-coverage curve."""
     try:
         found = decisions.selective_of(run, decision)
     except GscError as error:
@@ -22,13 +22,13 @@ def refusing(run: Run, decision: Decision) -> None:
     st.subheader(
         "What flagging gains",
         anchor=False,
-        help="Selective classification: what is flagged gets no name. The curve shows risk over "
-        f"coverage, with labelled familiar test images. {area}",
+        help="Selective classification: flagged images get no name. The curve shows risk over "
+        f"coverage, for labelled familiar test images. {area}",
     )
     if found is None:
         st.caption(
-            "It takes familiar images with labels, of which some pass, to say how many more of "
-            "them are classified correctly."
+            "This takes labelled familiar images, some of them accepted: it says how many more of "
+            "the accepted ones are classified correctly."
         )
         return
     said = refusing_sentence(found)

@@ -1,6 +1,6 @@
 """How the threshold is set: the rule, and the numbers it asks for.
 
-What a rule was told is in the address, and comes back when that rule is chosen again.
+What a rule was given is in the address, and comes back when that rule is chosen again.
 """
 
 import streamlit as st
@@ -60,13 +60,12 @@ def _asked_kind(start: ThresholdRule) -> type[ThresholdRule]:
 
 
 def _help() -> str:
-    """What the rules are called in the field, and which of them look at unfamiliar images."""
+    """What the rules are called in the field, and which of them use unfamiliar images."""
     methods = [f"{kind.title}: {kind.method}." for kind in thresholds.RULES if kind.method]
     *some, last = (kind.title for kind in thresholds.RULES if kind.needs_ood)
     return (
-        f"{' '.join(methods)} {', '.join(some)} and {last} look at one half of the unfamiliar "
-        "images; what "
-        "they do is told of the other."
+        f"{' '.join(methods)} {', '.join(some)} and {last} use one half of the unfamiliar "
+        "images; their effect is shown on the other half."
     )
 
 

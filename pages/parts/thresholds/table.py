@@ -1,4 +1,4 @@
-"""What passes, set by set and class by class, the worst first."""
+"""What is accepted, set by set and class by class, the worst first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +20,10 @@ _BAR: dict[str, Any] = {"format": "%.0f", "min_value": 0, "max_value": 1000}
 
 _CLASS_COLUMNS = {
     name: column
-    for kind in ("Unfamiliar images", "Familiar")
+    for kind in ("unfamiliar", "familiar")
     for name, column in {
-        f"{kind} that are accepted": st.column_config.ProgressColumn(
-            f"{kind} that are accepted", **_BAR
+        f"Accepted {kind} images": st.column_config.ProgressColumn(
+            f"Accepted {kind} images", **_BAR
         ),
         f"{kind}: interval": st.column_config.TextColumn("95 % interval"),
         f"{kind}: tested": st.column_config.NumberColumn("Tested"),
@@ -38,31 +38,31 @@ def sets_table(found: Effect) -> None:
     frame = pd.DataFrame(
         {
             "Set of unfamiliar images": [name for name, _ in rows],
-            "Would pass": [1000 * one.share for _, one in rows],
+            "Of 1,000": [1000 * one.share for _, one in rows],
             "At least": [1000 * one.low for _, one in rows],
             "At most": [1000 * one.high for _, one in rows],
             "Tested": [one.total for _, one in rows],
-            "Passed": [one.passed for _, one in rows],
+            "Accepted": [one.passed for _, one in rows],
         }
     )
     _table(
         frame,
         "threshold_sets",
         {
-            "Would pass": st.column_config.ProgressColumn("Would pass, of 1,000", **_BAR),
+            "Of 1,000": st.column_config.ProgressColumn("Accepted, of 1,000", **_BAR),
             "At least": _IN_1000,
             "At most": _IN_1000,
         },
-        "Images of each set of unfamiliar images that are accepted at this threshold, of 1,000.",
+        "Of 1,000 images of each unfamiliar set, how many are accepted at this threshold.",
     )
     st.caption(
         "Counts of 1,000 images of that kind; at least and at most are the ends of the exact "
-        "95 % interval. Tested and Passed are the images of this audit."
+        "95 % interval. Tested and Accepted count the images of this audit."
     )
 
 
 def classes_table(run: Run, decision: Decision) -> None:
-    """One row for each class that some test image was taken for; computed once it is opened."""
+    """One row for each class that some test image is classified as; computed once opened."""
     opened = st.expander("Class by class", key="threshold_classes_open", on_change="rerun")
     if not opened.open:
         return
@@ -73,28 +73,27 @@ def classes_table(run: Run, decision: Decision) -> None:
             st.warning(plain(str(error)))
             return
         frame = pd.DataFrame(
-            {"Seen as": [row.name for row in rows]}
-            | _class_columns("Unfamiliar images", [row.strangers for row in rows])
-            | _class_columns("Familiar", [row.familiar for row in rows])
+            {"Classified as": [row.name for row in rows]}
+            | _class_columns("unfamiliar", [row.strangers for row in rows])
+            | _class_columns("familiar", [row.familiar for row in rows])
         )
         _table(
             frame,
             "threshold_classes",
             _CLASS_COLUMNS,
-            "What passes of the images seen as each class.",
+            "Accepted images, by the class that the classifier gives them.",
         )
         st.caption(
-            "Counts of 1,000 images by the class that the classifier takes them for, unfamiliar "
-            "images "
-            "of all sets together, with the exact 95 % interval and how many were tested. First "
-            "come the classes through which most unfamiliar images are accepted."
+            "Counts of 1,000 images by the class that the classifier gives them, unfamiliar "
+            "images of all sets together, with the exact 95 % interval and how many were tested. "
+            "The classes with the most accepted unfamiliar images come first."
         )
 
 
 def _class_columns(kind: str, found: Sequence[Passed | None]) -> dict[str, list[Any]]:
     """The share of 1,000, its interval and the images tested; empty where there are none."""
     return {
-        f"{kind} that are accepted": [1000 * one.share if one else None for one in found],
+        f"Accepted {kind} images": [1000 * one.share if one else None for one in found],
         f"{kind}: interval": [between(one) if one else "" for one in found],
         f"{kind}: tested": [one.total if one else 0 for one in found],
     }
