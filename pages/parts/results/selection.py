@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.evaluation.selection import Selection
-from gsc_core.images import SURROGATES
+from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.run.stored import Run
 from gsc_core.sentences.selection import ALL, Measure, choice_sentences, panel, table
 from pages.parts.shared.text import plain
@@ -46,8 +46,8 @@ def _show(run: Run) -> None:
 def _tried(name: str, selection: Selection, split: str | None) -> None:
     st.caption(
         f"No unfamiliar image was seen for this. Of {selection.images:,} of the familiar "
-        "calibration "
-        f"images {selection.surrogates:,} surrogate images were made, of {len(SURROGATES)} kinds: "
+        f"calibration images {selection.surrogates:,} surrogate images were made, of "
+        f"{len(SURROGATE_KINDS)} kinds: "
         "enlarged bits, shuffled patches, scrambled spectra, blends of two."
     )
     measure = st.segmented_control(
@@ -82,7 +82,7 @@ def _tried(name: str, selection: Selection, split: str | None) -> None:
 
 def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     """Headings and what they mean; the kinds of surrogate images explain themselves."""
-    about = {kind.name: kind.description for kind in SURROGATES}
+    about = {kind.name: kind.description for kind in SURROGATE_KINDS}
     word = "FPR95" if measure == "fpr95" else "AUROC"
     after = list(shown.columns[list(shown.columns).index(ALL) + 1 :])
     percent = {
