@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from benchmarks.overhead import calibration_of, fitted, in_turn
 from gsc_core.audit.inputs import device_of
-from gsc_core.classifier import Preprocessing, classifier_from_module
+from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.load import classifier_from_module
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import CATALOGUE, GSC
+from gsc_core.detectors.catalogue import CATALOGUE
+from gsc_core.detectors.gsc import GSC
 from gsc_core.scoring.scorer import Scorer
 
 MODELS = ("resnet50", "vit_b_16")

@@ -30,14 +30,9 @@ from PIL import Image
 from torch import Tensor
 
 from gsc_core.audit.inputs import device_of
-from gsc_core.classifier import (
-    Classifier,
-    ModelSpec,
-    Preprocessing,
-    classifier_from_module,
-    load_classifier,
-)
+from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.load import Classifier, classifier_from_module, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.images import ImageFile, read_folder
 from gsc_core.scoring.decoders import Decoders

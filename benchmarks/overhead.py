@@ -29,9 +29,12 @@ from PIL import Image
 from pytorch_ood import detector as ood
 from torch import Tensor, nn
 
-from gsc_core.classifier import Preprocessing, classifier_from_module
+from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.load import classifier_from_module
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import CATALOGUE, GSC, Calibration, Detector
+from gsc_core.detectors.base import Calibration, Detector
+from gsc_core.detectors.catalogue import CATALOGUE
+from gsc_core.detectors.gsc import GSC
 from gsc_core.images import read_folder
 from gsc_core.jobs.allocation import keep_freed_memory
 from gsc_core.scoring.calibration import calibrate

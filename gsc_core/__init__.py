@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from gsc_core.audit.reopen import reopen
     from gsc_core.audit.run import run_audit
     from gsc_core.audit.spec import AuditSpec, DetectorSpec
-    from gsc_core.classifier import ModelSpec, Preprocessing, load_classifier
+    from gsc_core.classifier import ModelSpec, Preprocessing
+    from gsc_core.classifier.load import load_classifier
     from gsc_core.deploy.export import export_detector
     from gsc_core.deploy.loading import load_detector
-    from gsc_core.detectors import CATALOGUE, Detector
+    from gsc_core.detectors.base import Detector
+    from gsc_core.detectors.catalogue import CATALOGUE
     from gsc_core.errors import GscError
     from gsc_core.run.stored import Run
     from gsc_core.scoring.drop_in import PytorchOodDetector
@@ -59,9 +61,9 @@ __all__ = (
 
 _MODULES = MappingProxyType(
     {
-        "CATALOGUE": "gsc_core.detectors",
+        "CATALOGUE": "gsc_core.detectors.catalogue",
         "AuditSpec": "gsc_core.audit.spec",
-        "Detector": "gsc_core.detectors",
+        "Detector": "gsc_core.detectors.base",
         "DetectorSpec": "gsc_core.audit.spec",
         "GscError": "gsc_core.errors",
         "ModelSpec": "gsc_core.classifier",
@@ -69,7 +71,7 @@ _MODULES = MappingProxyType(
         "PytorchOodDetector": "gsc_core.scoring.drop_in",
         "Run": "gsc_core.run.stored",
         "export_detector": "gsc_core.deploy.export",
-        "load_classifier": "gsc_core.classifier",
+        "load_classifier": "gsc_core.classifier.load",
         "load_detector": "gsc_core.deploy.loading",
         "reopen": "gsc_core.audit.reopen",
         "run_audit": "gsc_core.audit.run",

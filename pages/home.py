@@ -4,9 +4,8 @@ from typing import Literal
 
 import streamlit as st
 
-from gsc_core.detectors import CATALOGUE
-from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import GscError
+from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import submit_demo
 from gsc_core.workspace.history import RunEntry, history, verdict
 from gsc_core.workspace.runs import DEMO_RUN
@@ -17,21 +16,13 @@ from pages.parts.shared.run_entry import card
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 RECENT = 5
-ESTABLISHED = [d for d in CATALOGUE if not (d.explains or issubclass(d, Ensemble))]
 
 
 def render() -> None:
     """Show the page."""
     st.header("What does your classifier do with images it was never meant to see?", anchor=False)
-    st.markdown(
-        "A classifier names every image, even one unlike anything it was made for. GSC Audit "
-        "shows it familiar and unfamiliar images and counts how many unfamiliar ones would be "
-        f"accepted, by Gradient Short-Circuit (GSC) and {len(ESTABLISHED)} established detectors. "
-        "You get the answer in one sentence, the images behind it, and a threshold for the alarm.",
-        width=860,
-        help=UNFAMILIAR,
-    )
     try:
+        _lead()
         entries, own = history(), parts(own=True)
         left, right = st.columns(2, gap="medium")
         with left, st.container(border=True, height="stretch"):
@@ -42,6 +33,18 @@ def render() -> None:
         _recent([entry for entry in entries if entry.id != DEMO_RUN])
     except GscError as error:
         st.error(plain(str(error)))
+
+
+def _lead() -> None:
+    others = [each for each in catalogue().detectors if not (each.explains or each.parts)]
+    st.markdown(
+        "A classifier names every image, even one unlike anything it was made for. GSC Audit "
+        "shows it familiar and unfamiliar images and counts how many unfamiliar ones would be "
+        f"accepted, by Gradient Short-Circuit (GSC) and {len(others)} established detectors. "
+        "You get the answer in one sentence, the images behind it, and a threshold for the alarm.",
+        width=860,
+        help=UNFAMILIAR,
+    )
 
 
 def _demo(entry: RunEntry | None, *, first: bool) -> None:

@@ -7,14 +7,12 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.audit.spec import DetectorSpec
-from gsc_core.detectors import CATALOGUE
-from gsc_core.detectors.catalogue import catalogue_row
-from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Lane, StoredModel, StoredSet
 from gsc_core.workspace import audits, models
 from gsc_core.workspace.audits import LONGEST_TITLE, Workload
+from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.history import free_title
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.new_audit.choices import (
@@ -119,15 +117,15 @@ def _draft(found: Parts) -> Draft:
 
 def _catalogue() -> None:
     with st.expander("What each detector does, reads and costs", key="audit_catalogue"):
-        rows = [catalogue_row(detector) for detector in CATALOGUE]
+        rows = catalogue().detectors
         table = pd.DataFrame(
             {
-                "Detector": [row["title"] for row in rows],
-                "What it does": [row["about"] for row in rows],
-                "Reads": [", ".join(row["reads"]) for row in rows],
-                "Learns from": [", ".join(row["fitted_with"]) or "nothing" for row in rows],
-                "Extra passes": [row["extra_passes"] for row in rows],
-                "Paper": [row["paper"] for row in rows],
+                "Detector": [row.title for row in rows],
+                "What it does": [row.about for row in rows],
+                "Reads": [", ".join(row.reads) for row in rows],
+                "Learns from": [", ".join(row.fitted_with) or "nothing" for row in rows],
+                "Extra passes": [row.extra_passes for row in rows],
+                "Paper": [row.paper for row in rows],
             }
         ).set_index("Detector")
         st.dataframe(
@@ -147,7 +145,7 @@ def _catalogue() -> None:
 def _start(draft: Draft) -> None:
     st.subheader("What will happen", anchor=False)
     work = draft.work
-    names = [each.name for each in with_parts([one.build() for one in draft.detectors])]
+    names = audits.scored(draft.detectors)
     seconds = audits.estimate(draft.facts.seconds_per_image, work, names)
     st.markdown(
         f"**About {duration(seconds)}** for {work.calibration + work.test:,} images and "

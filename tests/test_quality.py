@@ -32,10 +32,11 @@ from benchmarks.quality.table import (
 )
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
-from gsc_core.classifier import ModelSpec, load_classifier
+from gsc_core.classifier import ModelSpec
+from gsc_core.classifier.load import load_classifier
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, Sizes, render_demo
 from gsc_core.demo.train import ARCHITECTURE, OPTIONS
-from gsc_core.detectors import parse_detectors
+from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.images import read_folder

@@ -35,7 +35,7 @@ from benchmarks.quality.measure import Asked, measured
 from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
 from gsc_core.audit.measure import versions
 from gsc_core.audit.spec import RESERVED
-from gsc_core.detectors import parse_detectors
+from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.errors import GscError, SpecError
 
 ROOT = Path(__file__).resolve().parents[2]

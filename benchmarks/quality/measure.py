@@ -21,7 +21,7 @@ from benchmarks.quality.peers import PEERS, on_division, on_pixels
 from benchmarks.quality.subjects import Sources, Subject, subject
 from benchmarks.quality.table import OURS, THEIRS, Estimate, Key, t_interval
 from gsc_core.cli.output import shown_progress
-from gsc_core.detectors import parse_detectors
+from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.progress import Progress

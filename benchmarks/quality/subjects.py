@@ -13,13 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from gsc_core.classifier import (
-    Classifier,
-    ModelSpec,
-    Preprocessing,
-    classifier_from_module,
-    load_classifier,
-)
+from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.classifier.load import Classifier, classifier_from_module, load_classifier
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, render_demo
 from gsc_core.demo.train import ARCHITECTURE, OPTIONS
 from gsc_core.errors import SpecError

@@ -1,7 +1,9 @@
-"""What each part of GSC brings on one model: all its settings measured from one pass."""
+"""What each part of GSC brings on one model: all its settings measured from one pass.
 
-from gsc_core.ablation.grid import BASES, Base, Layer, Trial, layers_of, trials
-from gsc_core.ablation.run import ablate
+What needs torch is imported from its own module, such as `run`.
+"""
+
+from gsc_core.ablation.settings import BASES, Base
 from gsc_core.ablation.table import Ablation, Facts, ImagesUsed, read_ablation, write_ablation
 
 __all__ = [
@@ -10,11 +12,6 @@ __all__ = [
     "Base",
     "Facts",
     "ImagesUsed",
-    "Layer",
-    "Trial",
-    "ablate",
-    "layers_of",
     "read_ablation",
-    "trials",
     "write_ablation",
 ]

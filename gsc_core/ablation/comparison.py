@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from gsc_core.ablation.gain import gain
-from gsc_core.ablation.grid import BASES, FULL_METHOD, PAPER, PAPER_ROWS, PUBLISHED, REFERENCE
+from gsc_core.ablation.settings import BASES, FULL_METHOD, PAPER, PAPER_ROWS, PUBLISHED, REFERENCE
 from gsc_core.ablation.table import Ablation
 
 _PAPER_COLUMNS = (

@@ -11,36 +11,16 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from gsc_core.ablation.table import SetConsistency
 from gsc_core.classifier.network import Network
 
 FEATURE_NOISE = 0.1  # of the feature's norm
 GREY_LEVELS = 4.0  # of 255: standard deviation of the noise on an image
 DRAWS = 4
 _Z = 1.96  # a 95 % interval of a mean
-
-
-class SetConsistency(BaseModel):
-    """Mean cosine over the images of a set, in −1..1; higher = steadier gradients.
-
-    where: `feature` or `image`, to which the noise was added. difference: ID less this set, with
-    its interval; 0 for ID itself. Intervals are 95 %, normal.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    set: str
-    where: str
-    images: int
-    mean: float
-    low: float
-    high: float
-    difference: float
-    difference_low: float
-    difference_high: float
 
 
 def gradient_at(network: Network, feature: Tensor, classes: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from gsc_core.ablation.grid import Trial
-from gsc_core.detectors import Detector, find
-from gsc_core.detectors.base import Representation
+from gsc_core.detectors.base import Detector, Representation
+from gsc_core.detectors.catalogue import find
 from gsc_core.detectors.gsc import GSC
 
 _BATCHES = 2  # calibration images and surrogates are read in turn

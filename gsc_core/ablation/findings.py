@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gsc_core.ablation.gain import Gain, Verdict, gain
-from gsc_core.ablation.grid import BETTER, FULL_METHOD, LAYER, PAPER, PUBLISHED, REFERENCE
+from gsc_core.ablation.settings import BETTER, FULL_METHOD, LAYER, PAPER, PUBLISHED, REFERENCE
 from gsc_core.ablation.table import Ablation
 from gsc_core.evaluation.counts import in_1000, percent
 

@@ -6,11 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gsc_core.ablation.settings import (
+    BASES,
+    BETTER,
+    CURVE,
+    FULL_METHOD,
+    LAYER,
+    PAPER,
+    PAPER_ROWS,
+    PUBLISHED,
+    REFERENCE,
+    Base,
+    Settings,
+)
 from gsc_core.classifier.split import Split, choose, default_split
 from gsc_core.detectors.gsc import GSC
 from gsc_core.evaluation.counts import percent
-
-Settings = Mapping[str, Any]
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
 RANKINGS = ("gradient", "attribution", "activation", "random")
@@ -30,51 +41,6 @@ REFERENCES: Mapping[str, str] = {
     "maxlogit": "no short-circuit: largest logit",
     "msp": "no short-circuit: max softmax",
 }
-CURVE, LAYER, PAPER, REFERENCE = "curve", "layer", "paper", "reference"
-
-
-@dataclass(frozen=True)
-class Base:
-    """A setting around which one factor at a time is changed."""
-
-    name: str
-    about: str
-    settings: Settings
-
-    def gsc(self, changes: Settings) -> dict[str, Any]:
-        """All knobs of the base with some changed, in their usual order."""
-        return GSC.configured({**self.settings, **changes}).settings()
-
-
-PUBLISHED = Base(
-    "published",
-    "the published setting: top 20 % of the values by gradient, drop of softmax",
-    {"share": 0.2, "granularity": "element", "ranking": "gradient", "reading": "drop"},
-)
-BETTER = Base(
-    "better",
-    "a setting that did better elsewhere: 5 % of the channels by attribution, residual logit",
-    {
-        "share": 0.05,
-        "granularity": "channel",
-        "ranking": "attribution",
-        "reading": "residual_logit",
-    },
-)
-BASES = (PUBLISHED, BETTER)
-FULL_METHOD = "Full method: 20 %, deep"
-PAPER_ROWS: Mapping[str, tuple[str, Settings | None]] = {
-    FULL_METHOD: ("deep", {}),
-    "Logits computed again": ("deep", {"update": "exact"}),
-    "Top 5 %": ("deep", {"share": 0.05}),
-    "Top 50 %": ("deep", {"share": 0.5}),
-    "Shallow layer": ("shallow", {}),
-    "No short-circuit: GradNorm": ("deep", None),
-}
-"""Rows of the paper's ablation with the layer and what differs from the published setting.
-
-None is the row without the short-circuit, which is the detector GradNorm.
-"""
 
 
 @dataclass(frozen=True)
@@ -212,7 +178,7 @@ def _curves() -> Iterator[tuple[str, Settings]]:
 def _trial(
     base: Base, factor: str, level: str, changes: Settings, against: Trial | None = None
 ) -> Trial:
-    settings = base.gsc(changes)
+    settings = _knobs(base, changes)
     return Trial(base.name, factor, level, _name(base, settings), settings, against)
 
 
@@ -224,7 +190,7 @@ def _name(base: Base, settings: Settings) -> str:
     """
     shown = dict(settings)
     if not shown["share"]:
-        shown |= {key: base.gsc({})[key] for key in ("granularity", "ranking", "intervention")}
+        shown |= {key: _knobs(base, {})[key] for key in ("granularity", "ranking", "intervention")}
     reading = shown["reading"].replace("_", " ")
     if shown["reading"] in ("drop", "relative_drop"):
         reading += f" of {shown['confidence']}"
@@ -232,3 +198,8 @@ def _name(base: Base, settings: Settings) -> str:
         f"{percent(shown['share'])} {shown['granularity']} {shown['ranking']}, "
         f"{shown['intervention']}, {shown['update'].replace('_', ' ')}, {reading}"
     )
+
+
+def _knobs(base: Base, changes: Settings) -> dict[str, Any]:
+    """All knobs of a base with some changed, in their usual order."""
+    return GSC.configured({**base.settings, **changes}).settings()

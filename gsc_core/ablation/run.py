@@ -17,6 +17,7 @@ from gsc_core.ablation.consistency import GREY_LEVELS, around_feature, around_pi
 from gsc_core.ablation.cut import Memory, detector_of
 from gsc_core.ablation.grid import Layer, layers_of, trials
 from gsc_core.ablation.measure import Measured, rank_correlation, rows_of
+from gsc_core.ablation.settings import IMAGES_PER_SET
 from gsc_core.ablation.table import Ablation, Facts, ImagesUsed, LayerFacts, write_ablation
 from gsc_core.audit.inputs import (
     batch_size,
@@ -29,7 +30,7 @@ from gsc_core.audit.inputs import (
 )
 from gsc_core.audit.measure import versions
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.classifier import Classifier, load_classifier
+from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import splits
 from gsc_core.detectors.gsc import GSC
@@ -42,7 +43,6 @@ from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
-IMAGES_PER_SET = 400
 CONSISTENCY_IMAGES = 96
 REPEATS = 200  # bootstrap replicates: hundreds of rows need an interval each
 

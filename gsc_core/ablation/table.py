@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gsc_core.ablation.consistency import SetConsistency
 from gsc_core.errors import GscError
 from gsc_core.files import written_aside
 
@@ -36,6 +35,26 @@ class LayerFacts(BaseModel):
     depth: str
     shape: tuple[int, ...]
     linear: bool
+
+
+class SetConsistency(BaseModel):
+    """Mean cosine over the images of a set, in −1..1; higher = steadier gradients.
+
+    where: `feature` or `image`, to which the noise was added. difference: ID less this set, with
+    its interval; 0 for ID itself. Intervals are 95 %, normal.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    set: str
+    where: str
+    images: int
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
 
 
 class Facts(BaseModel):

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.classifier import Classifier
 from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.load import Classifier
 from gsc_core.classifier.network import Network
 from gsc_core.errors import SpecError
 from gsc_core.files import writing_to

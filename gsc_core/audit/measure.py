@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import torch
 
 from gsc_core import __version__
-from gsc_core.detectors import Detector, Fit
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.base import Detector, Fit
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.gsc import GSC
 from gsc_core.evaluation.intervals import MEAN, Interval, evaluate

@@ -21,14 +21,17 @@ from torch import Tensor
 
 from gsc_core.audit.inputs import device_of, network_of
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.classifier import Classifier, load_classifier
+from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import Detector, Need, Representation, find
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.base import Detector, Need, Representation
+from gsc_core.detectors.catalogue import find
 from gsc_core.detectors.ensemble import Ensemble, with_parts
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import SpecError
-from gsc_core.explanation import ChannelNormals, Explanation, explain
+from gsc_core.explanation import Explanation
+from gsc_core.explanation.channels import ChannelNormals
+from gsc_core.explanation.one_image import explain
 from gsc_core.images.decode import decode, decode_bytes
 from gsc_core.log import LOGGER, logged_to
 from gsc_core.progress import Progress

@@ -31,11 +31,11 @@ from gsc_core.audit.inputs import (
 )
 from gsc_core.audit.measure import counts_of, machine, measure, record, versions
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.classifier import Classifier, load_classifier
+from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import ImageError, SpecError
-from gsc_core.explanation import ChannelNormals
+from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
 from gsc_core.log import RunLog, is_logged_to, logged_to

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gsc_core.classifier import ModelSpec
-from gsc_core.classifier.arithmetic import PrecisionSetting
-from gsc_core.detectors import Detector, find
+from gsc_core.classifier.spec import PrecisionSetting
+
+if TYPE_CHECKING:
+    from gsc_core.detectors.base import Detector
 
 RESERVED = ("id", "calibration", "mean")
 MOST_LETTERS, MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
@@ -35,6 +37,8 @@ class DetectorSpec(BaseModel):
 
     def build(self) -> Detector:
         """A fresh detector; raises SpecError for an unknown name or knob."""
+        from gsc_core.detectors.catalogue import find  # noqa: PLC0415 - heavy
+
         return find(self.name).configured(self.settings)
 
 

@@ -17,7 +17,8 @@ from gsc_core.audit.inputs import batch_size, decoders_of, device_of, network_of
 from gsc_core.audit.measure import versions
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.audit.tuning_file import RunnerUp, Tuned, content_of
-from gsc_core.classifier import Preprocessing, load_classifier
+from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.load import load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.errors import SpecError

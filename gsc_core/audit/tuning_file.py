@@ -10,8 +10,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
-from gsc_core.classifier import ModelSpec, load_classifier
-from gsc_core.detectors.auto import AUTO, AutoGSC
+from gsc_core.classifier import ModelSpec
+from gsc_core.classifier.load import load_classifier
+from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.facts import AUTO
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.selection import Tried
 

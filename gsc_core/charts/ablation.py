@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from gsc_core.ablation import Ablation
 from gsc_core.ablation.gain import Verdict, gain
-from gsc_core.ablation.grid import CURVE, LAYER, REFERENCE
+from gsc_core.ablation.settings import CURVE, LAYER, REFERENCE
 from gsc_core.charts.scores import QUIET, dressed, label
 from gsc_core.evaluation.counts import percent
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours

@@ -1,12 +1,9 @@
-"""A user's checkpoint to a Classifier: formats, architectures, preprocessing, split."""
+"""A user's checkpoint to a Classifier: formats, architectures, preprocessing, split.
 
-from gsc_core.classifier.load import Classifier, ModelSpec, classifier_from_module, load_classifier
+What needs torch is imported from its own module, such as `load`.
+"""
+
 from gsc_core.classifier.preprocessing import Preprocessing
+from gsc_core.classifier.spec import ModelSpec
 
-__all__ = [
-    "Classifier",
-    "ModelSpec",
-    "Preprocessing",
-    "classifier_from_module",
-    "load_classifier",
-]
+__all__ = ["ModelSpec", "Preprocessing"]

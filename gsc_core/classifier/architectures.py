@@ -13,6 +13,7 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from gsc_core.classifier.architecture_names import full_name
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.extras import missing, require
@@ -50,9 +51,8 @@ def resolve(name: str) -> str:
         SpecError: neither library has it; the sentence names the nearest ones.
         MissingExtra: timm may have it, and is not installed.
     """
-    for candidate in (name, f"torchvision/{name}", f"timm/{name}"):
-        if candidate in names():
-            return candidate
+    if (found := full_name(name, names())) is not None:
+        return found
     if not name.startswith("torchvision/"):
         require("timm")
     near = difflib.get_close_matches(

@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
-from typing import Literal
 
 import torch
 
+from gsc_core.classifier.spec import PrecisionSetting
 from gsc_core.errors import SpecError
-
-PrecisionSetting = Literal["auto", "float32", "bf16"]
-"""What a person may ask for."""
 
 _AMPERE = (8, 0)  # the first compute capability with TF32
 

@@ -6,10 +6,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -18,34 +15,8 @@ from gsc_core.classifier.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.classifier.metadata import Metadata, read_class_names
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.classifier.program import conform, export, input_size, number_of_classes
+from gsc_core.classifier.spec import ModelSpec
 from gsc_core.errors import CheckpointError, SpecError
-
-
-class ModelSpec(BaseModel):
-    """Which classifier to audit.
-
-    Attributes:
-        checkpoint: a safetensors file, a PyTorch state dict or a `.pt2` program.
-        architecture: needed for weights: `torchvision/resnet18`, `timm/resnet18`, or bare.
-        options: arguments of the architecture's constructor.
-        pretrained: take the library's own weights and no checkpoint.
-        preprocessing: None takes the file's or the library's, else the usual one, named as assumed.
-        class_names: a text or JSON file; None takes the file's or the library's.
-
-    >>> from gsc_core import ModelSpec
-    >>> spec = ModelSpec(checkpoint=Path("weights.pt"), architecture="torchvision/resnet50")
-    >>> spec.pretrained
-    False
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    checkpoint: Path | None = None
-    architecture: str | None = None
-    options: dict[str, Any] = {}
-    pretrained: bool = False
-    preprocessing: Preprocessing | None = None
-    class_names: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from gsc_core.errors import ImageError, SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -134,6 +133,9 @@ class Preprocessing(BaseModel):
 
         Raises ImageError where the resize would make more than 80 million pixels of it.
         """
+        from torchvision.transforms import InterpolationMode  # noqa: PLC0415 - heavy
+        from torchvision.transforms.v2 import functional  # noqa: PLC0415 - heavy
+
         if self.resize is not None:
             self._check_resized(*image.shape[-2:])
             mode = InterpolationMode(self.interpolation)
@@ -154,6 +156,8 @@ class Preprocessing(BaseModel):
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 `[B,3,h,w]` to float32 of the same shape, on the device of the batch."""
+        import torch  # noqa: PLC0415 - heavy
+
         mean, std = (
             torch.tensor(values, dtype=torch.float32, device=batch.device).view(3, 1, 1)
             for values in (self.mean, self.std)

@@ -67,6 +67,7 @@ app = typer.Typer(
 _INTERRUPTED = 130
 _IMPORTING = "importing"
 _NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
+_WITHOUT_ENGINE = frozenset({"gate"})  # commands that read a run alone: torch would take seconds
 
 
 @app.command()
@@ -102,7 +103,7 @@ def audit(
         from gsc_core.audit.run import run_audit
         from gsc_core.audit.spec import AuditSpec, DetectorSpec
         from gsc_core.audit.tuning_file import with_tuned
-        from gsc_core.detectors import parse_detectors
+        from gsc_core.detectors.catalogue import parse_detectors
 
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
@@ -214,8 +215,8 @@ def ablate(
     as_json: AsJson = False,
 ) -> None:
     """Show what each part of GSC contributes on an audited model, one change at a time."""
-    from gsc_core.ablation import ablate as measure
     from gsc_core.ablation.findings import document, sentences
+    from gsc_core.ablation.run import ablate as measure
     from gsc_core.cli.output import print_ablation
     from gsc_core.workspace.ablations import specification
     from gsc_core.workspace.runs import run_folder
@@ -241,14 +242,21 @@ def list_detectors(
     as_json: AsJson = False,
 ) -> None:
     """List the detectors: what each reads, is fitted with, costs, and its settings."""
-    from gsc_core.detectors import CATALOGUE
-    from gsc_core.detectors.catalogue import catalogue_row
+    from gsc_core.detectors.catalogue import CATALOGUE, facts_of
 
-    rows = [catalogue_row(detector) for detector in CATALOGUE]
+    rows = [facts_of(detector).model_dump(mode="json") for detector in CATALOGUE]
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
     print_catalogue(rows)
+
+
+@app.command(hidden=True)
+def catalogue() -> None:
+    """Print what the web app offers of the engine, which it does not load itself."""
+    from gsc_core.workspace.catalogue_maker import make_catalogue
+
+    sys.stdout.write(make_catalogue().model_dump_json() + "\n")
 
 
 @app.command("splits")
@@ -260,7 +268,7 @@ def list_splits(
     as_json: AsJson = False,
 ) -> None:
     """List the layers at which GSC can cut a model, and the one it takes by default."""
-    from gsc_core.classifier import load_classifier
+    from gsc_core.classifier.load import load_classifier
     from gsc_core.classifier.split import default_split, splits
 
     found = splits(load_classifier(model_spec(model, arch, pretrained, preprocess, None)).program)
@@ -301,11 +309,17 @@ def worker(
 
 @app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         sys.stdout.write(f"gsc-audit {__version__}\n")
         raise typer.Exit
+    if context.invoked_subcommand not in _WITHOUT_ENGINE:
+        with context.ensure_object(Stopwatch).phase(_IMPORTING):
+            from gsc_core.classifier.installation import check_installation
+
+            check_installation()
 
 
 def main() -> None:
@@ -313,13 +327,8 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers
     keep_freed_memory()
-    watch = Stopwatch()
-    with watch.phase(_IMPORTING):
-        from gsc_core.classifier.installation import check_installation
     try:
-        with watch.phase(_IMPORTING):
-            check_installation()
-        app(obj=watch)
+        app(obj=Stopwatch())
     except GscError as error:
         _fail(str(error))
     except ValidationError as error:

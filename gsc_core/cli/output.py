@@ -189,7 +189,7 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
 
 
 def print_catalogue(rows: Sequence[dict[str, Any]]) -> None:
-    """Print the detectors, each as `catalogue_row` has it."""
+    """Print the detectors, each as `DetectorFacts` has it."""
     table = Table("name", "what it does", "reads", "fitted with", "extra passes", "settings")
     for row in rows:
         settings = "\n".join(f"{k['name']}={k['default']}" for k in row["settings"])

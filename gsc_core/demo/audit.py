@@ -9,7 +9,7 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, render_demo
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.progress import Progress
 from gsc_core.run.stored import Run
 

@@ -19,7 +19,7 @@ from gsc_core.deploy.loading import Detect
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.metrics import Floats
-from gsc_core.images import decode_bytes
+from gsc_core.images.decode import decode_bytes
 from gsc_core.progress import Progress
 from gsc_core.run.document import RunDocument
 from gsc_core.run.image_files import ImageFiles

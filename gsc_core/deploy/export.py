@@ -26,7 +26,7 @@ from gsc_core.deploy.card import Agreement, DetectorCard, read_card
 from gsc_core.deploy.loading import open_detector, sha256_of
 from gsc_core.deploy.onnx_form import write_onnx
 from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
-from gsc_core.detectors import Need
+from gsc_core.detectors.base import Need
 from gsc_core.errors import CheckpointError, GscError, SpecError
 from gsc_core.extras import require
 from gsc_core.files import writing_to

@@ -22,7 +22,8 @@ from gsc_core.errors import GscError, ImageError, SpecError
 from gsc_core.evaluation.counts import in_1000, percent
 from gsc_core.evaluation.sequential import Calibrated, log_evidence, risen, share_between
 from gsc_core.evaluation.thresholds import parse_rule
-from gsc_core.images import Broken, ImageFile, ImageSet, decode, read_folder, read_images
+from gsc_core.images import Broken, ImageFile, ImageSet, read_folder, read_images
+from gsc_core.images.decode import decode
 from gsc_core.progress import Progress
 from gsc_core.scoring.loading import ahead
 

@@ -1,29 +1,9 @@
-"""Detectors: one contract, one catalogue, most of them bound from pytorch-ood."""
+"""Detectors: one contract, one catalogue, most of them bound from pytorch-ood.
 
-from gsc_core.detectors.base import (
-    Calibration,
-    Detector,
-    Fit,
-    Knob,
-    Need,
-    Paper,
-    Representation,
-)
-from gsc_core.detectors.catalogue import CATALOGUE, find, parse_detectors
-from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.gsc_published import PublishedGSC
+What needs torch is imported from its own module: the contract from `base`, the list from
+`catalogue`.
+"""
 
-__all__ = [
-    "CATALOGUE",
-    "GSC",
-    "Calibration",
-    "Detector",
-    "Fit",
-    "Knob",
-    "Need",
-    "Paper",
-    "PublishedGSC",
-    "Representation",
-    "find",
-    "parse_detectors",
-]
+from gsc_core.detectors.facts import DetectorFacts, Knob, Paper
+
+__all__ = ["DetectorFacts", "Knob", "Paper"]

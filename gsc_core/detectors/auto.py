@@ -7,23 +7,14 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from gsc_core.detectors.base import (
-    Calibration,
-    Detector,
-    Excused,
-    Fit,
-    Need,
-    Paper,
-    Representation,
-    knob,
-)
+from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
+from gsc_core.detectors.facts import AUTO, Paper
 from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.readout import ReadOut, Scale
 from gsc_core.detectors.selection import read, read_at_once, select
 from gsc_core.detectors.short_circuit import RANKINGS, candidates, detector_of
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit
 
-AUTO = "auto"
 _MIN_TO_CHOOSE = 20  # calibration images, and surrogates; from fewer a choice is chance
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier.network import Linear, Network
-from gsc_core.errors import Excused, SpecError
+from gsc_core.detectors.facts import Knob, Paper, parsed_settings
+from gsc_core.errors import Excused
 
 T = TypeVar("T")
 
@@ -36,16 +36,6 @@ class Fit(Flag):
     IMAGES = auto()  # calibration images
     LABELS = auto()  # their classes as well
     SURROGATES = auto()  # surrogate outliers made from them
-
-
-@dataclass(frozen=True)
-class Paper:
-    """Where a method was published."""
-
-    title: str
-    venue: str
-    year: int
-    url: str
 
 
 @dataclass(frozen=True)
@@ -169,33 +159,6 @@ def knob(
     return field(default=default, metadata=about_it)
 
 
-@dataclass(frozen=True)
-class Knob:
-    """A setting as app and CLI show it."""
-
-    name: str
-    default: Any
-    about: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-
-    def parse(self, value: Any) -> Any:
-        """`value` in this knob's type and limits; raises SpecError otherwise."""
-        kind = type(self.default)
-        try:
-            parsed = kind(value)
-        except (TypeError, ValueError):
-            raise SpecError(f"{self.name}={value!r} is not a {kind.__name__}.") from None
-        if self.choices and parsed not in self.choices:
-            raise SpecError(f"{self.name}={value!r} must be one of {', '.join(self.choices)}.")
-        if self.low is not None and not parsed >= self.low:  # NaN is not either
-            raise SpecError(f"{self.name}={value} must be at least {self.low}.")
-        if self.high is not None and not parsed <= self.high:
-            raise SpecError(f"{self.name}={value} must be at most {self.high}.")
-        return parsed
-
-
 @dataclass(eq=False)
 class Detector(ABC):
     """Gives each image one outlier score: higher = more likely out-of-distribution.
@@ -239,7 +202,7 @@ class Detector(ABC):
     def knobs(cls) -> tuple[Knob, ...]:
         """The settings this detector takes."""
         return tuple(
-            Knob(f.name, f.default, **f.metadata)
+            Knob(name=f.name, default=f.default, **f.metadata)
             for f in fields(cls)
             if f.default is not MISSING and f.metadata
         )
@@ -255,13 +218,7 @@ class Detector(ABC):
     @classmethod
     def configured(cls, values: Mapping[str, Any]) -> Self:
         """This detector with some knobs set; raises SpecError for an unknown knob or value."""
-        known = {item.name: item for item in cls.knobs()}
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=3) or list(known)
-                offer = f"; it has {', '.join(near)}" if near else ""
-                raise SpecError(f"Detector {cls.name} has no setting {name!r}{offer}.")
-        return cls(**{name: known[name].parse(value) for name, value in values.items()})
+        return cls(**parsed_settings(cls.name, cls.knobs(), values))
 
 
 __all__ = [
@@ -269,9 +226,7 @@ __all__ = [
     "Detector",
     "Excused",
     "Fit",
-    "Knob",
     "Need",
-    "Paper",
     "Representation",
     "knob",
 ]

@@ -7,16 +7,14 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any
-
 from gsc_core.detectors.ash import ASH
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Detector
 from gsc_core.detectors.dice import DICE
 from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.ensemble import AutoEnsemble, Ensemble, ensemble_of
+from gsc_core.detectors.ensemble import PANEL, AutoEnsemble, Ensemble, ensemble_of
 from gsc_core.detectors.entropy import Entropy
+from gsc_core.detectors.facts import DetectorFacts, named
 from gsc_core.detectors.fdbd import FDBD
 from gsc_core.detectors.gen import GEN
 from gsc_core.detectors.gmm import GMM
@@ -77,11 +75,7 @@ def find(name: str) -> type[Detector]:
     """
     if "+" in name:
         return _ensemble(name)
-    known = {detector.name: detector for detector in CATALOGUE}
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4) or list(known)
-    raise SpecError(f"There is no detector {name!r}; the nearest: {', '.join(near)}.")
+    return named(name, {detector.name: detector for detector in CATALOGUE})
 
 
 def _ensemble(name: str) -> type[Detector]:
@@ -123,26 +117,22 @@ def _parse(item: str) -> Detector:
     return find(name).configured(values)
 
 
-def catalogue_row(detector: type[Detector]) -> dict[str, Any]:
-    """A detector as `gsc detectors --json` prints it."""
+def facts_of(detector: type[Detector]) -> DetectorFacts:
+    """All that may be said of a detector without running it."""
     paper = detector.paper
-    return {
-        "name": detector.name,
-        "title": detector.title,
-        "about": detector.about,
-        "paper": f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
-        "reads": [str(need.name).lower().replace("_", " ") for need in detector.needs],
-        "fitted_with": [str(part.name).lower() for part in detector.fitted_with],
-        "extra_passes": detector.extra_passes,
-        "settings": [
-            {
-                "name": knob.name,
-                "default": knob.default,
-                "about": knob.about,
-                "low": knob.low,
-                "high": knob.high,
-                "choices": list(knob.choices),
-            }
-            for knob in detector.knobs()
-        ],
-    }
+    parts = detector.parts if issubclass(detector, Ensemble) else ()
+    partners = PANEL if issubclass(detector, AutoEnsemble) else ()
+    return DetectorFacts(
+        name=detector.name,
+        title=detector.title,
+        about=detector.about,
+        paper=f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
+        reads=tuple(str(need.name).lower().replace("_", " ") for need in detector.needs),
+        fitted_with=tuple(str(part.name).lower() for part in detector.fitted_with),
+        extra_passes=detector.extra_passes,
+        settings=detector.knobs(),
+        explains=detector.explains,
+        searches=issubclass(detector, AutoGSC | AutoEnsemble),
+        parts=tuple(part.name for part in parts if part not in partners),
+        partners=tuple(part.name for part in partners),
+    )

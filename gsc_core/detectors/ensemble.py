@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
-from gsc_core.detectors.auto import AUTO, AutoGSC
+from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
 from gsc_core.detectors.energy import Energy
+from gsc_core.detectors.facts import AUTO
 from gsc_core.detectors.fdbd import FDBD
 from gsc_core.detectors.gen import GEN
 from gsc_core.detectors.knn import KNN

@@ -16,16 +16,8 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import Split
-from gsc_core.detectors.base import (
-    Calibration,
-    Detector,
-    Excused,
-    Fit,
-    Need,
-    Paper,
-    Representation,
-    knob,
-)
+from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
+from gsc_core.detectors.facts import Paper
 from gsc_core.detectors.selection_loss import separation
 
 _READING = frozenset({"update", "reading", "confidence", "direction"})  # the rest cuts

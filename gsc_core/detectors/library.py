@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gsc_core.detectors.base import Paper
+from gsc_core.detectors.facts import Paper
 
 LEAST_IMAGES = 10
 """Means and percentiles of fewer calibration images are chance."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gsc_core.classifier.float64 import double
 from gsc_core.evaluation.selection import Separation
-from gsc_core.images import SURROGATES
+from gsc_core.images.surrogates import SURROGATES
 
 
 def separation(ours: Tensor, theirs: Tensor) -> Separation:

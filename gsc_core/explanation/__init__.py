@@ -1,16 +1,9 @@
-"""One image explained: which channels GSC short-circuits, what that does, and where they look."""
+"""One image explained: which channels GSC short-circuits, what that does, and where they look.
 
-from gsc_core.explanation.channels import ChannelNormals, Usual
-from gsc_core.explanation.one_image import ChannelReading, ClassShare, Explanation, explain
+What needs torch is imported from its own module: `one_image`, `channels`.
+"""
+
 from gsc_core.explanation.pictures import crop_jpeg, heat_png
+from gsc_core.explanation.result import ChannelReading, ClassShare, Explanation, Usual
 
-__all__ = [
-    "ChannelNormals",
-    "ChannelReading",
-    "ClassShare",
-    "Explanation",
-    "Usual",
-    "crop_jpeg",
-    "explain",
-    "heat_png",
-]
+__all__ = ["ChannelReading", "ClassShare", "Explanation", "Usual", "crop_jpeg", "heat_png"]

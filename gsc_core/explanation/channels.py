@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,18 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gsc_core.detectors import Representation
+from gsc_core.detectors.base import Representation
+from gsc_core.explanation.result import Usual
 
 PERCENTILES = (5, 25, 50, 75, 95)
 READINGS = ("activation", "gradient", "contribution")
-
-
-class Usual(NamedTuple):
-    """The 5th, 50th and 95th percentile of a channel on familiar calibration images."""
-
-    low: float
-    median: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageColor
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 INFERNO = (
     "#000004", "#1b0c41", "#4a0c6b", "#781c6d", "#a52c60",

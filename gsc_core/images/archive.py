@@ -20,7 +20,7 @@ from typing import IO
 from gsc_core.errors import ImageError
 from gsc_core.files import disk_full
 from gsc_core.images.aside import folder_written_aside
-from gsc_core.images.decode import PICTURE_SUFFIXES
+from gsc_core.images.opening import PICTURE_SUFFIXES
 
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES_A_MEMBER = 256

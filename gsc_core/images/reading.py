@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from gsc_core.errors import ImageError
 from gsc_core.images.archive import inspect, is_hidden, unpack
-from gsc_core.images.decode import PICTURE_SUFFIXES, READABLE, header, read_bytes
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
 from gsc_core.images.labels import labels_of
+from gsc_core.images.opening import PICTURE_SUFFIXES, READABLE, header, read_bytes
 
 OnCount = Callable[[int, int], None]
 """Told how many files of how many are done; may raise, to stop."""

@@ -16,9 +16,11 @@ from torchvision.transforms.v2 import functional as transform
 
 from gsc_core.errors import ImageError
 from gsc_core.images.aside import folder_written_aside
-from gsc_core.images.decode import MIN_SIDE, decode
+from gsc_core.images.decode import decode
 from gsc_core.images.imageset import ImageFile, ImageSet
+from gsc_core.images.opening import MIN_SIDE
 from gsc_core.images.reading import OnCount, nobody, read_folder
+from gsc_core.images.surrogate_kinds import JIGSAW, MIX, PHASE, ZOOM
 
 MOST_PIXELS = 24_000_000
 """Of an image that surrogates are made from; a larger one is made smaller first, for its spectrum
@@ -96,10 +98,10 @@ def mix(image: torch.Tensor, other: torch.Tensor, generator: torch.Generator) ->
 
 
 SURROGATES = (
-    Surrogate("zoom", "a small part of the image, enlarged: texture without an object", zoom),
-    Surrogate("jigsaw", "the image in shuffled patches: parts without their whole", jigsaw),
-    Surrogate("phase", "the image's spectrum with random phases: texture without edges", phase),
-    Surrogate("mix", "two images over each other: no single object", mix, needs_other=True),
+    Surrogate(*ZOOM, zoom),
+    Surrogate(*JIGSAW, jigsaw),
+    Surrogate(*PHASE, phase),
+    Surrogate(*MIX, mix, needs_other=True),
 )
 
 

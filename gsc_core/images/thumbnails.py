@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from gsc_core.images.decode import opened, orientation, read_bytes, rgb_of
+from gsc_core.images.opening import opened, orientation, read_bytes, rgb_of
 
 SIDE = 256
 _QUALITY = 75

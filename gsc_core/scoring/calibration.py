@@ -18,7 +18,8 @@ from torch import Tensor
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.errors import ImageError
-from gsc_core.images import SURROGATES, Broken, ImageFile, ImageSet, surrogate_makers
+from gsc_core.images import Broken, ImageFile, ImageSet
+from gsc_core.images.surrogates import SURROGATES, surrogate_makers
 from gsc_core.log import LOGGER
 from gsc_core.scoring.faults import of_memory, stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores

@@ -26,10 +26,10 @@ from torch.export import ExportedProgram
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.program import export
-from gsc_core.detectors import GSC, Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import Excused, ImageError, SpecError
-from gsc_core.images import SURROGATES
-from gsc_core.images.surrogates import surrogates_of_tensor
+from gsc_core.images.surrogates import SURROGATES, surrogates_of_tensor
 from gsc_core.scoring.calibration import SAMPLE_BYTES, SAMPLE_IMAGES
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.tensors import Colours, Reservoir

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
-from gsc_core.ablation import Ablation, ablate, read_ablation
-from gsc_core.ablation.run import IMAGES_PER_SET
+from gsc_core.ablation import Ablation, read_ablation
+from gsc_core.ablation.settings import IMAGES_PER_SET
 from gsc_core.ablation.table import ABLATION_FILE
 from gsc_core.audit.spec import AuditSpec
 from gsc_core.errors import GscError
@@ -61,6 +61,8 @@ def submit_ablation(run_id: str) -> Job:
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `ABLATION` job, from the start each time it is called; see `tasks`."""
+    from gsc_core.ablation.run import ablate  # noqa: PLC0415 - heavy
+
     folder = runs.run_folder(job.subject)
     images = AblationOrder.of(job).images_per_set
     ablate(specification(folder), folder, on_progress, images_per_set=images)

@@ -8,12 +8,9 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
-from gsc_core.detectors import find
-from gsc_core.detectors.auto import AutoGSC
-from gsc_core.detectors.ensemble import AutoEnsemble
+from gsc_core.detectors.facts import parsed_settings
 from gsc_core.errors import SpecError
 from gsc_core.jobs import orders
 from gsc_core.jobs.database import Job, Kind, StoredSet, new_id
@@ -21,6 +18,7 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.workspace import runs
+from gsc_core.workspace.catalogue import catalogue
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
 """GSC and five standard detectors, none of which costs a further pass."""
@@ -71,11 +69,25 @@ def estimate(seconds_per_image: float, work: Workload, detectors: Sequence[str])
     with its gradient costs a tenth more; each detector adds its extra passes, and one that sets
     itself the search.
     """
-    search = any(issubclass(find(name), AutoGSC | AutoEnsemble) for name in detectors)
+    every = [catalogue().detector(name) for name in detectors]
+    search = any(each.searches for each in every)
     searching = _SEARCH * seconds_per_image * min(work.calibration, _SURROGATES) * search
-    passes = 1.1 + sum(find(name).extra_passes for name in detectors)
+    passes = 1.1 + sum(each.extra_passes for each in every)
     measuring = _MEASURE * len(detectors) * (1 + work.ood_sets)
     return _START + work.total * (seconds_per_image * passes + _DECODE) + measuring + searching
+
+
+def scored(detectors: Sequence[DetectorSpec]) -> tuple[str, ...]:
+    """The names of all that are scored: the chosen detectors, and what ensembles need beside them.
+
+    Raises SpecError for an unknown detector or setting.
+    """
+    names = dict.fromkeys(each.name for each in detectors)
+    for chosen in detectors:
+        facts = catalogue().detector(chosen.name)
+        values = parsed_settings(facts.name, facts.settings, chosen.settings)
+        names |= dict.fromkeys(facts.scored_beside(values))
+    return tuple(names)
 
 
 def specification(
@@ -91,8 +103,7 @@ def specification(
     Raises SpecError, one sentence, for whatever cannot be audited like this.
     """
     apart = Path(calibration.folder) if isinstance(calibration, StoredSet) else calibration
-    for chosen in detectors:
-        chosen.build()
+    scored(detectors)
     try:
         return AuditSpec(
             model=model,
@@ -128,6 +139,8 @@ def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `AUDIT` job: goes on from the chunks a killed process left; see `tasks`."""
+    from gsc_core.audit.run import run_audit  # noqa: PLC0415 - heavy
+
     spec = AuditOrder.of(job).spec
     folder = runs.run_folder(job.subject)
     if not (folder / METRICS_FILE).is_file():  # else killed between the result and its record

@@ -10,7 +10,6 @@ from typing import ClassVar, TypeVar
 
 from gsc_core.classifier import ModelSpec
 from gsc_core.demo import DEMO_WEIGHTS, OOD_SETS, Sizes
-from gsc_core.demo.audit import run_demo
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.jobs.home import home
@@ -51,6 +50,8 @@ def submit_demo() -> Job:
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `DEMO` job; see `tasks`."""
+    from gsc_core.demo.audit import run_demo  # noqa: PLC0415 - heavy
+
     if runs.finished_at(runs.DEMO_RUN) < job.created:  # else done since it was asked for
         run_demo(pictures_folder(), runs.run_folder(runs.DEMO_RUN), on_progress)
     register(on_progress)

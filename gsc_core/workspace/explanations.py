@@ -4,21 +4,22 @@ An image of the run is known by its row in `scores.parquet`; one that a person t
 the run under the id of the try.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from pydantic import AliasChoices, Field
 
-from gsc_core.audit.reopen import Reopened
 from gsc_core.errors import GscError, ImageError
 from gsc_core.files import written_aside
 from gsc_core.images.aside import folder_written_aside
-from gsc_core.images.decode import MAX_BYTES
+from gsc_core.images.opening import MAX_BYTES
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind, State, new_id
 from gsc_core.jobs.orders import JobOrder
@@ -27,6 +28,9 @@ from gsc_core.run import decisions, gallery
 from gsc_core.run.stored import Run, version_of
 from gsc_core.workspace import image_results, runs
 from gsc_core.workspace.image_results import Judged
+
+if TYPE_CHECKING:
+    from gsc_core.audit.reopen import Reopened
 
 KEPT_TRIES = 50
 _TRY_ID = re.compile(r"[0-9a-f]{12}")

@@ -1,13 +1,14 @@
 """One image judged by a run's detectors and explained: looked at by a worker, read by a page."""
 
+from __future__ import annotations
+
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gsc_core.audit.reopen import Reopened, Seen, reopen
 from gsc_core.errors import SpecError
 from gsc_core.explanation import Explanation, crop_jpeg, heat_png
 from gsc_core.files import written_aside
@@ -15,6 +16,9 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.placement import Place, decided, place
 from gsc_core.run.stored import Run
+
+if TYPE_CHECKING:
+    from gsc_core.audit.reopen import Reopened, Seen
 
 NEAREST = 8
 _FOUND, _CROP, _HEAT = "found.json", "crop.jpg", "heat.png"
@@ -73,6 +77,8 @@ J = TypeVar("J", bound=Judged)
 @lru_cache(maxsize=1)
 def opened(folder: Path, version: int) -> Reopened:
     """The audit that was asked about last, kept warm in the worker's process."""
+    from gsc_core.audit.reopen import reopen  # noqa: PLC0415 - heavy
+
     return reopen(folder)
 
 

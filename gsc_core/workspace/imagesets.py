@@ -16,9 +16,9 @@ from sqlmodel import col, select
 from gsc_core.audit.spec import MOST_BYTES, MOST_LETTERS, RESERVED
 from gsc_core.errors import GscError
 from gsc_core.files import is_full
-from gsc_core.images import SURROGATES, ImageSet, read_archive, read_folder
+from gsc_core.images import ImageSet, read_archive, read_folder
 from gsc_core.images.aside import folder_written_aside
-from gsc_core.images.surrogates import write_surrogates
+from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind, Readiness, StoredSet, new_id, session
 from gsc_core.jobs.orders import JobOrder
@@ -43,7 +43,7 @@ class SetOrder(JobOrder):
 
 
 class SurrogatesOrder(JobOrder):
-    """From which set to make surrogates, and of which kind; see `SURROGATES`."""
+    """From which set to make surrogates, and of which kind; see `SURROGATE_KINDS`."""
 
     kind: ClassVar[Kind] = Kind.SURROGATES
     source: str
@@ -90,7 +90,7 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
     the set or a kind is unknown, the set is not ready, or none is chosen.
     """
     source = image_set(set_id)
-    known = {each.name for each in SURROGATES}
+    known = {each.name for each in SURROGATE_KINDS}
     if not kinds or set(kinds) - known:
         raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(known))}.")
     if source.readiness is not Readiness.READY:
@@ -219,6 +219,8 @@ def _pictures(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageS
 def _surrogates(
     stored: StoredSet, order: SurrogatesOrder, on_count: Callable[[int, int], None]
 ) -> ImageSet:
+    from gsc_core.images.surrogates import SURROGATES, write_surrogates  # noqa: PLC0415 - heavy
+
     folder = Path(stored.folder)
     if folder.is_dir():  # it is there whole or not at all; an audit may be reading it
         return read_folder(folder, stored.name, None, on_count)

@@ -32,7 +32,6 @@ from gsc_core.workspace.model_facts import (
     ModelFacts,
     Prediction,
     SplitFacts,
-    examine,
 )
 from gsc_core.workspace.references import jobs_with_model
 
@@ -176,6 +175,8 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
     The record becomes ready, or refused with the sentence: that is an answer and no failure.
     """
+    from gsc_core.workspace.model_check import examine  # noqa: PLC0415 - heavy
+
     with session() as db:
         stored = db.get(StoredModel, job.subject)
     if stored is None:

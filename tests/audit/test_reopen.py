@@ -20,8 +20,8 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_demo
-from gsc_core.detectors import CATALOGUE
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.selection import read
 from gsc_core.errors import Cancelled, GscError, ImageError, SpecError

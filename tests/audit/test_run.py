@@ -28,10 +28,13 @@ from gsc_core.audit.measure import measure
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.detectors import CATALOGUE, Detector, Fit, Need, catalogue, find
+from gsc_core.detectors import catalogue
+from gsc_core.detectors.base import Detector, Fit, Need
+from gsc_core.detectors.catalogue import CATALOGUE, find
 from gsc_core.errors import Cancelled, Excused, SpecError
 from gsc_core.evaluation.intervals import evaluate
-from gsc_core.images import ImageFile, ImageSet, surrogates_of
+from gsc_core.images import ImageFile, ImageSet
+from gsc_core.images.surrogates import surrogates_of
 from gsc_core.progress import Progress
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores

@@ -17,7 +17,7 @@ from gsc_core.classifier.folding import fold_batch_norms
 from gsc_core.classifier.graph import operator_name
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import Split, choose, default_split, splits
-from gsc_core.detectors import Need
+from gsc_core.detectors.base import Need
 from gsc_core.errors import SpecError
 from gsc_core.scoring.onepass import represent
 

@@ -18,7 +18,7 @@ from gsc_core.audit.run import run_audit
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.network import Network
 from gsc_core.deploy.export import export_detector
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.errors import SpecError
 from gsc_core.report.limits import rounded
 from gsc_core.run.document import Settings

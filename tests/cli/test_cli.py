@@ -35,7 +35,7 @@ from places import ROOT
 from small_audit import PREPROCESS, known, model, strange, write_stage
 
 from gsc_core import __version__
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.run.stored import Run
 
 pytestmark = pytest.mark.slow

@@ -28,10 +28,10 @@ from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.deploy.export import Exported, export_detector
 from gsc_core.deploy.loading import load_detector, sha256_of
 from gsc_core.deploy.program import Alarm, ResizeCrop, float32_at_most
-from gsc_core.detectors import parse_detectors
+from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.errors import Cancelled, CheckpointError, GscError, SpecError
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Typed, Youden, format_rule, parse_rule
-from gsc_core.images import decode
+from gsc_core.images.decode import decode
 from gsc_core.progress import Progress
 
 pytestmark = pytest.mark.slow

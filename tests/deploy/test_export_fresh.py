@@ -16,8 +16,8 @@ from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.deploy.card import EXAMPLE
 from gsc_core.deploy.export import export_detector
-from gsc_core.detectors import parse_detectors
-from gsc_core.images import decode
+from gsc_core.detectors.catalogue import parse_detectors
+from gsc_core.images.decode import decode
 
 pytestmark = pytest.mark.slow
 

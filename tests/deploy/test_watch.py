@@ -31,7 +31,7 @@ from gsc_core.deploy.watch import calibrated_by, look
 from gsc_core.deploy.watch_state import WatchState
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.evaluation.sequential import Calibrated, log_evidence
-from gsc_core.images import decode
+from gsc_core.images.decode import decode
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,16 @@ from small_classifier import (
 )
 from torch import Tensor
 
-from gsc_core.classifier import Classifier, ModelSpec, load_classifier
+from gsc_core.classifier import ModelSpec
+from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.demo import DEMO_WEIGHTS
 from gsc_core.demo.pictures import labelled_pictures
 from gsc_core.demo.render import OOD_SETS, Purpose, paint
-from gsc_core.detectors import GSC, Calibration, Detector, Representation
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.base import Calibration, Detector, Representation
 from gsc_core.detectors.energy import Energy
+from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.readout import levels
 from gsc_core.detectors.selection import select
 from gsc_core.detectors.short_circuit import candidates

@@ -7,19 +7,11 @@ import torch
 from small_classifier import CLASSES, EVERYTHING, Convolutional, World, calibrate, exported, world
 from torch import Tensor
 
-from gsc_core.detectors import (
-    CATALOGUE,
-    Calibration,
-    Detector,
-    Fit,
-    Need,
-    PublishedGSC,
-    Representation,
-    find,
-    parse_detectors,
-)
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.catalogue import CATALOGUE, find, parse_detectors
 from gsc_core.detectors.ensemble import AutoEnsemble, Ensemble
+from gsc_core.detectors.gsc_published import PublishedGSC
 from gsc_core.errors import Excused, SpecError
 from gsc_core.scoring.onepass import represent
 

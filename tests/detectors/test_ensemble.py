@@ -16,7 +16,8 @@ from small_classifier import pictures, world
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.detectors import Detector, Fit, Need, find, parse_detectors
+from gsc_core.detectors.base import Detector, Fit, Need
+from gsc_core.detectors.catalogue import find, parse_detectors
 from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import PANEL, AutoEnsemble, Ensemble, ensemble_of, with_parts
 from gsc_core.detectors.msp import MSP

@@ -20,8 +20,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import GSC, Calibration, Need, PublishedGSC, Representation
-from gsc_core.detectors.gsc import confidence_of, count, select
+from gsc_core.detectors.base import Calibration, Need, Representation
+from gsc_core.detectors.gsc import GSC, confidence_of, count, select
+from gsc_core.detectors.gsc_published import PublishedGSC
 from gsc_core.errors import Excused
 from gsc_core.scoring.onepass import represent
 

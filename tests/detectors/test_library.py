@@ -10,7 +10,7 @@ from pytorch_ood import detector as ood
 from small_classifier import CLASSES, DIMENSIONS, Small, World, with_linear, world
 from torch import Tensor
 
-from gsc_core.detectors import find
+from gsc_core.detectors.catalogue import find
 from gsc_core.errors import Excused
 
 

@@ -12,7 +12,8 @@ from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 from small_classifier import CLASSES, World, with_linear, world
 from torch import Tensor
 
-from gsc_core.detectors import Calibration, Representation, find
+from gsc_core.detectors.base import Calibration, Representation
+from gsc_core.detectors.catalogue import find
 from gsc_core.errors import Excused
 
 

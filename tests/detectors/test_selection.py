@@ -32,14 +32,15 @@ from small_classifier import (
 from torch import Tensor
 
 from gsc_core.classifier.network import Linear, Network
-from gsc_core.detectors import GSC, Calibration
+from gsc_core.detectors.base import Calibration
+from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.readout import KEPT, ReadOut, Scale, levels
 from gsc_core.detectors.selection import DOUBT, TIE, read, select
 from gsc_core.detectors.selection_loss import by_kind, separation
 from gsc_core.detectors.short_circuit import RANKINGS, SHARES, PooledGSC, candidates, detector_of
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, loss
-from gsc_core.images import SURROGATES
+from gsc_core.images.surrogates import SURROGATES
 from gsc_core.scoring.onepass import represent
 
 Array = NDArray[np.float64]

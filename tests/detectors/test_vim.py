@@ -10,7 +10,8 @@ from small_classifier import World, with_linear, world
 from torch import Tensor
 
 from gsc_core.classifier.network import Linear
-from gsc_core.detectors import Calibration, Representation, find
+from gsc_core.detectors.base import Calibration, Representation
+from gsc_core.detectors.catalogue import find
 from gsc_core.errors import Excused
 
 D, K = 32, 5

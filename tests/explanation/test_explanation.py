@@ -13,10 +13,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import Representation
+from gsc_core.detectors.base import Representation
 from gsc_core.detectors.gsc import GSC
-from gsc_core.explanation import ChannelNormals, Explanation, crop_jpeg, explain, heat_png
-from gsc_core.explanation.one_image import heat_of
+from gsc_core.explanation import Explanation, crop_jpeg, heat_png
+from gsc_core.explanation.channels import ChannelNormals
+from gsc_core.explanation.one_image import explain, heat_of
 from gsc_core.scoring.onepass import represent
 
 NAMES = ("upper left", "upper right", "lower left", "<b>lower right</b>")

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from places import DATA
 
 from gsc_core.errors import ImageError
-from gsc_core.images import Header, decode, decode_bytes, header
+from gsc_core.images import Header, header
+from gsc_core.images.decode import decode, decode_bytes
 
 PHOTOS = DATA
 

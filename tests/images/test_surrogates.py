@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gsc_core.errors import ImageError
-from gsc_core.images import (
+from gsc_core.images import read_folder
+from gsc_core.images.decode import decode
+from gsc_core.images.surrogates import (
     SURROGATES,
-    decode,
     jigsaw,
     mix,
     phase,
-    read_folder,
+    phase_scrambled,
     surrogates_of,
     write_surrogates,
     zoom,
 )
-from gsc_core.images.surrogates import phase_scrambled
 
 SIDES = st.integers(8, 70)
 SEEDS = st.integers(0, 2**31)

@@ -9,7 +9,7 @@ from encoded_images import encoded, png_announcing
 from PIL import Image
 
 from gsc_core.errors import ImageError
-from gsc_core.images import decode
+from gsc_core.images.decode import decode
 from gsc_core.images.thumbnails import thumbnail
 
 

@@ -11,9 +11,10 @@ from opened_page import opened, words
 from small_audit import PREPROCESS, write_stage
 from stored_run import write_run
 
-from gsc_core.ablation import Ablation, ablate, read_ablation, write_ablation
+from gsc_core.ablation import Ablation, read_ablation, write_ablation
 from gsc_core.ablation.findings import OUTDATED, answer
 from gsc_core.ablation.gain import gain
+from gsc_core.ablation.run import ablate
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing

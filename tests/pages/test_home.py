@@ -10,7 +10,7 @@ from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.demo import Sizes, render_demo
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, State
 from gsc_core.run.layout import METRICS_FILE

@@ -12,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.spec import AuditSpec
 from gsc_core.demo import DEMO_WEIGHTS
-from gsc_core.detectors import CATALOGUE, GSC
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.ensemble import PANEL
+from gsc_core.detectors.gsc import GSC
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, StoredSet, session
 from gsc_core.workspace import imagesets, models

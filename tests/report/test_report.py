@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
 
 from gsc_core.csv_safety import harmless
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Youden
 from gsc_core.release import policy
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from gsc_core.ablation import ablate
 from gsc_core.ablation.consistency import around_feature, around_picture
+from gsc_core.ablation.run import ablate
 from gsc_core.audit.reopen import reopen
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.tuning import TuneSpec, tune
@@ -37,16 +37,9 @@ from gsc_core.classifier import network as network_module
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.program import export
 from gsc_core.deploy.export import export_detector
-from gsc_core.detectors import (
-    CATALOGUE,
-    Calibration,
-    Detector,
-    Fit,
-    Representation,
-    library_shaping,
-    parse_detectors,
-)
-from gsc_core.detectors.base import Need
+from gsc_core.detectors import library_shaping
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.catalogue import CATALOGUE, parse_detectors
 from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.detectors.readout import Scale
 from gsc_core.scoring.drop_in import PytorchOodDetector

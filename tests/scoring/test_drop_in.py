@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import CATALOGUE, GSC, Calibration, Detector, Representation, find
-from gsc_core.detectors.base import Fit, Need
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.catalogue import CATALOGUE, find
+from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import CheckpointError, GscError, ImageError, SpecError
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.images import read_folder

@@ -23,23 +23,17 @@ from places import ROOT
 from small_audit import PREPROCESS, known, save_program, strange
 from torch import Tensor
 
-from gsc_core.ablation import ablate
+from gsc_core.ablation.run import ablate
 from gsc_core.audit.reopen import reopen
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.audit.tuning import TuneSpec, tune
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.cli.output import print_result
-from gsc_core.detectors import (
-    CATALOGUE,
-    Calibration,
-    Detector,
-    Fit,
-    Need,
-    Representation,
-    catalogue,
-)
+from gsc_core.detectors import catalogue
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import ensemble_of
 from gsc_core.detectors.gsc import GSC

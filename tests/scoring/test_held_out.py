@@ -17,7 +17,8 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.network import Linear
-from gsc_core.detectors import Calibration, Representation, find
+from gsc_core.detectors.base import Calibration, Representation
+from gsc_core.detectors.catalogue import find
 from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.run.stored import Run
 from gsc_core.scoring.held_out import PARTS, held_out_scores, parts

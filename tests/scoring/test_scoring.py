@@ -28,7 +28,8 @@ from torch import Tensor
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
-from gsc_core.detectors import Calibration, Detector, Fit, Need, Representation, parse_detectors
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.detectors.energy import Energy
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.files import written_aside

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gsc_core.classifier.network import Linear, Network
-from gsc_core.detectors import Calibration, Need, Representation
+from gsc_core.detectors.base import Calibration, Need, Representation
 from gsc_core.scoring.onepass import represent
 
 CLASSES, DIMENSIONS = 4, 16

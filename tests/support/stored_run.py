@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gsc_core.evaluation.intervals import evaluate
-from gsc_core.images import SURROGATES
+from gsc_core.images.surrogates import SURROGATES
 
 SETS = {"unseen-signs": 0.9, "textures": 2.4, "noise": 4.0}
 DETECTORS = {"energy": 1.0, "msp": 0.7, "gsc": 1.2, "gsc-published": -0.6}

@@ -12,7 +12,7 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import OOD_SETS, Sizes, render_demo
-from gsc_core.detectors import CATALOGUE
+from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.errors import Cancelled, GscError, SpecError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, Readiness, State, StoredSet, session

@@ -10,7 +10,7 @@ from gsc_core.ablation import BASES, Ablation
 from gsc_core.ablation.comparison import paper_table, reference_rows
 from gsc_core.ablation.findings import premise
 from gsc_core.ablation.gain import Gain, gain
-from gsc_core.ablation.grid import REFERENCE
+from gsc_core.ablation.settings import REFERENCE
 from gsc_core.charts import ablation as ablation_charts
 from gsc_core.evaluation.counts import percent
 from pages.parts.shared.text import plain

@@ -7,10 +7,12 @@ breaks a circle of imports than let two threads wait for each other for ever.
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 from gsc_core.jobs.database import DATABASE_FILE
 from gsc_core.jobs.home import home
+from gsc_core.workspace.catalogue import catalogue
 
 _NEWEST = 12  # about what a page lists
 _LOG = logging.getLogger(__name__)
@@ -22,9 +24,12 @@ def get_ready(pages: Iterable[str]) -> None:
     What goes wrong is logged and no more: the server starts, and tells it to whoever meets it.
     """
     try:
-        for name in pages:
-            import_module(name)
-        _look_at_runs()
+        with ThreadPoolExecutor(1) as beside:
+            listed = beside.submit(catalogue)  # by a process of its own
+            for name in pages:
+                import_module(name)
+            _look_at_runs()
+            listed.result()
     # Whatever it is, it is worse to have no server that could show it.
     except Exception:
         _LOG.exception("The app is not ready for its first visitor")

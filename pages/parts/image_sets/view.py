@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.images import SURROGATES
+from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredSet
 from gsc_core.workspace import imagesets, runs, set_tables
@@ -190,12 +190,12 @@ def _surrogates(stored: StoredSet) -> None:
         )
         kinds = st.pills(
             "Kinds",
-            [each.name for each in SURROGATES],
+            [each.name for each in SURROGATE_KINDS],
             selection_mode="multi",
-            default=[each.name for each in SURROGATES],
+            default=[each.name for each in SURROGATE_KINDS],
             key="set_surrogates_kinds",
         )
-        st.caption("; ".join(f"{each.name}: {each.description}" for each in SURROGATES))
+        st.caption("; ".join(f"{each.name}: {each.description}" for each in SURROGATE_KINDS))
         if st.button("Make surrogate images", key="set_surrogates", disabled=not kinds):
             _done(lambda: imagesets.submit_surrogates(stored.id, kinds), leave=True)
 

@@ -6,10 +6,12 @@ from typing import BinaryIO
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from gsc_core.classifier import Preprocessing, architectures
+from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.architecture_names import full_name
 from gsc_core.errors import GscError
 from gsc_core.jobs.database import StoredModel
 from gsc_core.workspace import models
+from gsc_core.workspace.catalogue import catalogue
 from pages.parts.models.preprocessing import preprocessing_form
 from pages.parts.shared.once import once, uploaded
 from pages.parts.shared.text import plain
@@ -111,11 +113,12 @@ def _from_file(file_name: str) -> str:
 
 
 def _architecture(prefix: str, now: str | None, whole: bool) -> str | None:
-    names = architectures.names()
+    names = list(catalogue().architectures)
+    found = full_name(now, names) if now else None
     chosen = st.selectbox(
         "Architecture",
         names,
-        index=names.index(architectures.resolve(now)) if now else None,
+        index=names.index(found) if found else None,
         placeholder="Not needed: the .pt2 has it" if whole else "Only needed for weights",
         disabled=whole,
         key=f"{prefix}_architecture",

@@ -5,7 +5,8 @@ from typing import cast
 
 import streamlit as st
 
-from gsc_core.classifier import Preprocessing, architectures
+from gsc_core.classifier import Preprocessing
+from gsc_core.workspace.catalogue import catalogue
 from pages.parts.shared.text import plain
 
 CHOICES = {
@@ -28,7 +29,7 @@ def preprocessing_form(
     `stored` is what a model has now, None for a new one. Raises SpecError for values that cannot
     be meant.
     """
-    usual = Preprocessing() if architecture is None else _usual(architecture)
+    usual = Preprocessing() if architecture is None else catalogue().architectures[architecture]
     choices = [c for c in CHOICES if c != "library" or usual.source == "library"]
     choice = st.segmented_control(
         "Preprocessing",
@@ -62,11 +63,6 @@ def in_words(preprocessing: Preprocessing) -> str:
         for values in (preprocessing.mean, preprocessing.std)
     )
     return f"{resized}, its central {height}×{width} is used; mean {mean}, deviation {std}."
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _usual(architecture: str) -> Preprocessing:
-    return architectures.usual_preprocessing(architecture)
 
 
 def _default(stored: Preprocessing | None) -> str:

@@ -6,19 +6,18 @@ from typing import Any
 import streamlit as st
 
 from gsc_core.audit.spec import DetectorSpec
-from gsc_core.detectors import CATALOGUE, GSC, Knob, find
-from gsc_core.detectors.auto import AutoGSC
-from gsc_core.detectors.ensemble import PANEL, AutoEnsemble
+from gsc_core.detectors import DetectorFacts, Knob
 from gsc_core.workspace.audits import QUICK
+from gsc_core.workspace.catalogue import catalogue
 from pages.parts.shared.text import SURROGATE, plain
 
-EVERY = tuple(detector.name for detector in CATALOGUE)
-USUAL = (AutoGSC.name, *QUICK)
-BEST = (AutoEnsemble.name, *USUAL)
+GSC, GSC_AUTO, AUTO_ENSEMBLE = "gsc", "gsc-auto", "auto-ensemble"
+USUAL = (GSC_AUTO, *QUICK)
+BEST = (AUTO_ENSEMBLE, *USUAL)
 OURS = {
-    AutoGSC.name: f"auto, and a share of 0, mean: chosen for you, on surrogate images. {SURROGATE} "
+    GSC_AUTO: f"auto, and a share of 0, mean: chosen for you, on surrogate images. {SURROGATE} "
     "What you set yourself is used as it is.",
-    GSC.name: "The defaults follow the paper. Change one at a time and compare the runs.",
+    GSC: "The defaults follow the paper. Change one at a time and compare the runs.",
 }
 """Detectors whose settings are shown separately, with a word about them."""
 
@@ -27,16 +26,17 @@ _FINE = 0.01  # a float below it is typed: no slider is that fine
 
 def chosen_detectors() -> tuple[DetectorSpec, ...]:
     """The detectors to run, with those of their settings that were changed."""
+    every = tuple(each.name for each in catalogue().detectors)
     with st.container(horizontal=True):
         for label, names, key in (
             (f"Quick: GSC and {len(USUAL) - 2} standard ones", USUAL, "audit_quick"),
             ("GSC with a partner", BEST, "audit_best"),
-            (f"All {len(EVERY)}", EVERY, "audit_all"),
+            (f"All {len(every)}", every, "audit_all"),
         ):
             st.button(label, key=key, on_click=_take, args=(names,))
     chosen: list[str] = st.multiselect(
         "Detectors",
-        EVERY,
+        every,
         default=USUAL,
         format_func=_title,
         key="audit_detectors",
@@ -44,17 +44,22 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
         wrap=True,
         help="Each gives every image an outlier score; one pass over the images serves all.",
     )
-    if AutoEnsemble.name in chosen:
+    if AUTO_ENSEMBLE in chosen:
+        partners = len(_facts(AUTO_ENSEMBLE).partners)
         st.caption(
-            f"The {len(PANEL)} detectors that could be the partner are scored with it, so they "
+            f"The {partners} detectors that could be the partner are scored with it, so they "
             "appear in the results too."
         )
     return _with_settings(chosen)
 
 
+def _facts(name: str) -> DetectorFacts:
+    return catalogue().detector(name)
+
+
 def _title(name: str) -> str:
-    title = find(name).title
-    return f"{title} (recommended)" if name == AutoGSC.name else title
+    title = _facts(name).title
+    return f"{title} (recommended)" if name == GSC_AUTO else title
 
 
 def _take(names: Sequence[str]) -> None:
@@ -65,13 +70,13 @@ def _with_settings(names: Sequence[str]) -> tuple[DetectorSpec, ...]:
     """Widgets for the settings of the chosen detectors, and what they say, as specifications."""
     settings: dict[str, dict[str, Any]] = {}
     for name in (each for each in OURS if each in names):
-        with st.expander(f"Settings of {plain(find(name).title)}", key=_key("audit", name)):
+        with st.expander(f"Settings of {plain(_facts(name).title)}", key=_key("audit", name)):
             st.caption(OURS[name])
             settings[name] = _knobs(name)
-    others = [name for name in names if name not in OURS and find(name).knobs()]
+    others = [name for name in names if name not in OURS and _facts(name).settings]
     if others:
         with st.expander("Settings of the other detectors", key="audit_others"):
-            titles = [plain(find(name).title) for name in others]
+            titles = [plain(_facts(name).title) for name in others]
             for name, tab in zip(others, st.tabs(titles, key="audit_tabs"), strict=True):
                 with tab:
                     settings[name] = _knobs(name)
@@ -81,7 +86,7 @@ def _with_settings(names: Sequence[str]) -> tuple[DetectorSpec, ...]:
 def _knobs(name: str) -> dict[str, Any]:
     """The settings that differ from their defaults."""
     changed = {}
-    for at, knob in enumerate(find(name).knobs()):
+    for at, knob in enumerate(_facts(name).settings):
         if at % 2 == 0:
             row = st.columns(2)
         with row[at % 2]:

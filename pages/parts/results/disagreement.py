@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import percent
 from gsc_core.run.disagreement import MOST, Disagreement, disagreements
@@ -12,7 +11,7 @@ from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.run import load
 from pages.parts.shared.text import plain
 
-OURS = ("gsc", AutoEnsemble.name)
+OURS = ("gsc", "auto-ensemble")
 """How the names of detectors begin that short-circuit."""
 
 

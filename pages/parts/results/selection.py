@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.evaluation.selection import Selection
-from gsc_core.images import SURROGATES
+from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.run.stored import Run
 from gsc_core.sentences.selection import ALL, Measure, choice_sentences, panel, table
 from pages.parts.shared.text import plain
@@ -45,7 +45,8 @@ def _show(run: Run) -> None:
 def _tried(name: str, selection: Selection, split: str | None) -> None:
     st.caption(
         f"No unfamiliar image was used for this. From {selection.images:,} calibration images, "
-        f"{selection.surrogates:,} surrogate images of {len(SURROGATES)} kinds were made: enlarged "
+        f"{selection.surrogates:,} surrogate images of {len(SURROGATE_KINDS)} kinds were made: "
+        "enlarged "
         "bits, shuffled patches, scrambled spectra, blends of two. They stand for unfamiliar ones."
     )
     measure = st.segmented_control(
@@ -80,7 +81,7 @@ def _tried(name: str, selection: Selection, split: str | None) -> None:
 
 def _columns(shown: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     """Headings and what they mean; the kinds of surrogate images explain themselves."""
-    about = {kind.name: kind.description for kind in SURROGATES}
+    about = {kind.name: kind.description for kind in SURROGATE_KINDS}
     word = "FPR95" if measure == "fpr95" else "AUROC"
     after = list(shown.columns[list(shown.columns).index(ALL) + 1 :])
     percent = {

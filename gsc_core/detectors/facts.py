@@ -1,0 +1,109 @@
+"""What may be said of a detector without running it: for pages, which hold no engine.
+
+`catalogue.facts_of` derives it from the detector's class.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from gsc_core.errors import SpecError
+
+AUTO = "auto"
+"""The value of a setting that is left to the detector."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method was published."""
+
+    title: str
+    venue: str
+    year: int
+    url: str
+
+
+class Knob(BaseModel):
+    """A setting as app and CLI show it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    default: Any
+    about: str
+    low: int | float | None = None
+    high: int | float | None = None
+    choices: tuple[str, ...] = ()
+
+    def parse(self, value: Any) -> Any:
+        """`value` in this knob's type and limits; raises SpecError otherwise."""
+        kind = type(self.default)
+        try:
+            parsed = kind(value)
+        except (TypeError, ValueError):
+            raise SpecError(f"{self.name}={value!r} is not a {kind.__name__}.") from None
+        if self.choices and parsed not in self.choices:
+            raise SpecError(f"{self.name}={value!r} must be one of {', '.join(self.choices)}.")
+        if self.low is not None and not parsed >= self.low:  # NaN is not either
+            raise SpecError(f"{self.name}={value} must be at least {self.low}.")
+        if self.high is not None and not parsed <= self.high:
+            raise SpecError(f"{self.name}={value} must be at most {self.high}.")
+        return parsed
+
+
+class DetectorFacts(BaseModel):
+    """A detector as `gsc detectors --json` prints it.
+
+    reads: what of the one pass. fitted_with: `images`, `labels`, `surrogates`. extra_passes: in
+    forward passes, beyond the one. explains: it short-circuits channels that can be shown.
+    searches: it tries many settings on surrogates. parts: detectors that are scored beside it.
+    partners: those of which it takes one, by its setting `partner`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    title: str
+    about: str
+    paper: str
+    reads: tuple[str, ...]
+    fitted_with: tuple[str, ...]
+    extra_passes: float
+    settings: tuple[Knob, ...]
+    explains: bool
+    searches: bool
+    parts: tuple[str, ...]
+    partners: tuple[str, ...]
+
+    def scored_beside(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The detectors that are scored beside it with these settings, by name."""
+        partner = values.get("partner", AUTO)
+        return self.parts + (self.partners if partner == AUTO else (partner,))
+
+
+def parsed_settings(
+    detector: str, knobs: Sequence[Knob], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Each value as its knob takes it; raises SpecError for an unknown knob or value."""
+    known = {knob.name: knob for knob in knobs}
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3) or list(known)
+            offer = f"; it has {', '.join(near)}" if near else ""
+            raise SpecError(f"Detector {detector} has no setting {name!r}{offer}.")
+    return {name: known[name].parse(value) for name, value in values.items()}
+
+
+def named(detector: str, known: Mapping[str, T]) -> T:
+    """What is known of a detector by its name; raises SpecError with the nearest names."""
+    if detector in known:
+        return known[detector]
+    near = difflib.get_close_matches(detector.lower(), known, n=3, cutoff=0.4) or list(known)
+    raise SpecError(f"There is no detector {detector!r}; the nearest: {', '.join(near)}.")

@@ -1,0 +1,18 @@
+"""The kinds of surrogate outliers, in words; `surrogates` makes them."""
+
+from typing import NamedTuple
+
+
+class SurrogateKind(NamedTuple):
+    """A kind's name, and what it keeps of an ID image and what it breaks."""
+
+    name: str
+    description: str
+
+
+ZOOM = SurrogateKind("zoom", "a small part of the image, enlarged: texture without an object")
+JIGSAW = SurrogateKind("jigsaw", "the image in shuffled patches: parts without their whole")
+PHASE = SurrogateKind("phase", "the image's spectrum with random phases: texture without edges")
+MIX = SurrogateKind("mix", "two images over each other: no single object")
+
+SURROGATE_KINDS = (ZOOM, JIGSAW, PHASE, MIX)
