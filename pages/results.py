@@ -12,7 +12,7 @@ from pages.parts.results.selection import own_choices
 from pages.parts.results.table import table
 from pages.parts.shared import links
 from pages.parts.shared.run import chosen_run
-from pages.parts.shared.text import plain
+from pages.parts.shared.text import UNFAMILIAR, plain
 
 
 def render() -> None:
@@ -21,7 +21,7 @@ def render() -> None:
     if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}")
-    st.header(plain(answer(run)), anchor=False)
+    st.header(plain(answer(run)), anchor=False, help=UNFAMILIAR)
     st.markdown(plain(doubt(run)))
     release_gate(run)
     _doubts(run)

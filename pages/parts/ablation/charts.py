@@ -119,9 +119,7 @@ def paper(found: Ablation) -> None:
             "95 %": _interval(table, "fpr95"),
             "Points better": _points(table["gain"]),
             "AUROC": _percent(table, "auroc"),
-            "Direction": table["backwards"].map(
-                {True: "points the wrong way", False: "as published"}
-            ),
+            "Direction": table["backwards"].map({True: "wrong way", False: "as published"}),
             "Learned": _percent(table, "fpr95_learned"),
         }
     )
@@ -139,7 +137,7 @@ def paper(found: Ablation) -> None:
                 help="Accepted unfamiliar images when the direction is learned on surrogate images."
             ),
             "Direction": st.column_config.TextColumn(
-                help="Points the wrong way: surrogate images lose less confidence than familiar "
+                help="Wrong way: surrogate images lose less confidence than familiar "
                 "images, the opposite of what was published."
             ),
         },

@@ -30,7 +30,7 @@ READING = {
 @st.fragment
 def scores(run: Run) -> None:
     """Choose a detector and see its scores; redraws alone."""
-    st.subheader("How well a detector separates them", anchor=False)
+    st.subheader("How well a detector separates familiar from unfamiliar images", anchor=False)
     best = run.detectors.index(run.best().detector)
     left, right = st.columns(2)
     detector = left.selectbox(
