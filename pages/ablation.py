@@ -4,7 +4,7 @@ import streamlit as st
 
 from gsc_core.ablation import Ablation
 from gsc_core.ablation.findings import OUTDATED, Finding, answer, findings
-from gsc_core.ablation.gain import Verdict
+from gsc_core.ablation.gain import Influence
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind
@@ -17,8 +17,8 @@ from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import SURROGATE, UNFAMILIAR, duration, plain
 
 MARKS = {
-    Verdict.HELPS: ":green-badge[:material/trending_down: fewer accepted]",
-    Verdict.HURTS: ":red-badge[:material/trending_up: more accepted]",
+    Influence.HELPS: ":green-badge[:material/trending_down: fewer accepted]",
+    Influence.HURTS: ":red-badge[:material/trending_up: more accepted]",
 }
 
 

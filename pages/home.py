@@ -7,7 +7,7 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import submit_demo
-from gsc_core.workspace.history import RunEntry, history, verdict
+from gsc_core.workspace.history import RunEntry, history, summary
 from gsc_core.workspace.runs import DEMO_RUN
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import Parts, parts, steps
@@ -55,7 +55,7 @@ def _demo(entry: RunEntry | None, *, first: bool) -> None:
     if entry is not None and entry.waiting and entry.job is not None:
         job_progress(entry.job.id, "home_demo_job")
     elif entry is not None and entry.finished:
-        said = verdict(entry)
+        said = summary(entry)
         if said is not None:
             st.markdown(f"_{plain(said.answer or said.error or '')}_")
         if st.button("Open the demo audit", key="home_demo", type=look):

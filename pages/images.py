@@ -4,7 +4,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.run import gallery
-from gsc_core.run.gallery import RunPicture
+from gsc_core.run.gallery import RunImage
 from gsc_core.run.stored import Run
 from pages.parts.images.order import Order, order, set_name
 from pages.parts.images.try_one import try_one
@@ -71,12 +71,12 @@ def _gallery(run: Run) -> None:
         picture_grid(
             [
                 _tile(run, picture, float(scores[picture.row]), chosen)
-                for picture in gallery.pictures(run, rows)
+                for picture in gallery.run_images(run, rows)
             ]
         )
 
 
-def _tile(run: Run, picture: RunPicture, score: float, chosen: Order) -> Tile:
+def _tile(run: Run, picture: RunImage, score: float, chosen: Order) -> Tile:
     seen = gallery.class_name(run, picture.predicted)
     verdict = "flagged" if score > chosen.threshold else "accepted"
     whose = set_name(picture.set if picture.role == "ood" else picture.role)

@@ -103,14 +103,14 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
     with left.container(border=True, height="stretch"):
         st.metric(
             "Accepted familiar images",
-            f"{in_1000(found.known.share)} of 1,000",
+            f"{in_1000(found.id.share)} of 1,000",
             help="True positive rate: the share of ID test images at or below the threshold.",
         )
         st.markdown(plain(familiar_sentence(found)))
     with right.container(border=True, height="stretch"):
         st.metric(
             "Accepted unfamiliar images",
-            f"{in_1000(found.strangers_share)} of 1,000",
+            f"{in_1000(found.ood_share)} of 1,000",
             help="False positive rate: the share of OOD images at or below the threshold, each "
             "set with equal weight.",
         )

@@ -24,7 +24,7 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Representation
 from gsc_core.scoring.scorer import NOT_A_NUMBER
 
-MOST_BYTES = 8e9
+MAX_BYTES = 8e9
 EVERY_CLASS = "calibration images of every class"
 ODIN_PASSES, FULL_GRADIENT, LAST_GRADIENT = 3.4, 3.5, 1.0  # beyond the shared pass
 
@@ -241,7 +241,7 @@ def _fitted(
     peer: Peer, reading: Reading, given: Given, calibration: Representation, labels: Tensor
 ) -> Any:
     needed = peer.size(given, len(torch.unique(labels)))
-    if needed > MOST_BYTES:
+    if needed > MAX_BYTES:
         raise CannotRun(f"would hold {needed / 1e9:.0f} GB at once")
     detector = peer.make(given)
     if detector.requires_fit:

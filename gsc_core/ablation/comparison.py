@@ -50,12 +50,12 @@ def reference_rows(ablation: Ablation, ood_set: str = "mean") -> pd.DataFrame:
 
 def _beside(ablation: Ablation, row: pd.Series) -> dict[str, object]:
     """A published row with what the learned direction makes of the same scores."""
-    found = ablation.rows(
+    learned = ablation.rows(
         base=row["base"], depth=row["depth"], detector=row["detector"], direction="learned"
     )
     line = {key: row[key] for key in ("fpr95", "fpr95_low", "fpr95_high", "auroc")}
     line |= {"backwards": bool(row["backwards"])}
     line["gain"] = None if row["level"] == FULL_METHOD else gain(row)
-    if not found.empty:
-        line |= {f"{metric}_learned": found.iloc[0][metric] for metric in ("fpr95", "auroc")}
+    if not learned.empty:
+        line |= {f"{metric}_learned": learned.iloc[0][metric] for metric in ("fpr95", "auroc")}
     return line

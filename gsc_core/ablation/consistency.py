@@ -27,8 +27,8 @@ def gradient_at(network: Network, feature: Tensor, classes: Tensor) -> Tensor:
     """Gradient `[B,n]` of each image's logit of `classes [B]` with respect to `feature`."""
     with torch.enable_grad():
         leaf = feature.detach().requires_grad_()
-        chosen = network.head(leaf).gather(1, classes[:, None])
-        gradient = network.gradient(chosen, leaf)
+        logit = network.head(leaf).gather(1, classes[:, None])
+        gradient = network.gradient(logit, leaf)
     return gradient.flatten(1).float()
 
 
@@ -55,7 +55,7 @@ def around_feature(
     return torch.stack(cosines).mean(dim=0)
 
 
-def around_picture(
+def around_image(
     network: Network,
     images: Tensor,
     spread: Tensor,
@@ -77,18 +77,20 @@ def around_picture(
     return torch.stack(cosines).mean(dim=0)
 
 
-def compare(where: str, known: Tensor, strangers: dict[str, Tensor]) -> list[SetConsistency]:
+def compare(where: str, id_values: Tensor, ood_values: dict[str, Tensor]) -> list[SetConsistency]:
     """Summaries of cosines `[N]` of ID images and `[M]` of each OOD set against them."""
-    found = [_summary("id", where, known, None)]
-    return found + [_summary(name, where, values, known) for name, values in strangers.items()]
+    summaries = [_summary("id", where, id_values, None)]
+    return summaries + [
+        _summary(name, where, values, id_values) for name, values in ood_values.items()
+    ]
 
 
-def _summary(name: str, where: str, values: Tensor, known: Tensor | None) -> SetConsistency:
+def _summary(name: str, where: str, values: Tensor, id_values: Tensor | None) -> SetConsistency:
     mean, error = _mean_and_error(values)
     gap, gap_error = 0.0, 0.0
-    if known is not None:
-        known_mean, known_error = _mean_and_error(known)
-        gap, gap_error = known_mean - mean, math.hypot(known_error, error)
+    if id_values is not None:
+        id_mean, id_error = _mean_and_error(id_values)
+        gap, gap_error = id_mean - mean, math.hypot(id_error, error)
     return SetConsistency(
         set=name,
         where=where,

@@ -28,13 +28,13 @@ class Memory:
         """What was computed for this very batch before, else `compute()`."""
         if batch.logits.numel() > _LARGEST:
             return compute()
-        known = next((known for held, known in self._held if held is batch), None)
-        if known is None:
-            known = {}
-            self._held = [*self._held, (batch, known)][-_BATCHES:]
-        if what not in known:
-            known[what] = compute()
-        return known[what]
+        results = next((results for held, results in self._held if held is batch), None)
+        if results is None:
+            results = {}
+            self._held = [*self._held, (batch, results)][-_BATCHES:]
+        if what not in results:
+            results[what] = compute()
+        return results[what]
 
     def forget(self) -> None:
         """Let go of every batch."""
@@ -56,8 +56,8 @@ class Cut(GSC):
         """All that the logits after the short-circuit depend on."""
         if not self.share:
             return (0.0, self.update)
-        chosen = (self.share, self.granularity, self.ranking, self.seed)
-        return (*chosen, self.intervention, self.percentile, self.update)
+        settings = (self.share, self.granularity, self.ranking, self.seed)
+        return (*settings, self.intervention, self.percentile, self.update)
 
 
 def detector_of(trial: Trial, memory: Memory) -> Detector:

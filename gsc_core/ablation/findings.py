@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from gsc_core.ablation.gain import Gain, Verdict, gain
+from gsc_core.ablation.gain import Gain, Influence, gain
 from gsc_core.ablation.settings import BETTER, FULL_METHOD, LAYER, PAPER, PUBLISHED, REFERENCE
 from gsc_core.ablation.table import Ablation
 from gsc_core.evaluation.counts import in_1000, percent
@@ -25,7 +25,7 @@ OUTDATED = (
 class Finding:
     """One sentence, and whether what it is about helps here."""
 
-    verdict: Verdict
+    verdict: Influence
     sentence: str
 
 
@@ -37,14 +37,14 @@ def answer(ablation: Ablation) -> str:
     without = gain(bare)
     if bare is None or cut is None or without is None:
         return "The settings that could run on this model are below."
-    cutting = without.turned()
-    told = {
-        Verdict.HELPS: "helps on this model",
-        Verdict.HURTS: "hurts on this model",
-        Verdict.SAME: "makes no clear difference on this model",
+    cutting = without.reversed()
+    sentences = {
+        Influence.HELPS: "helps on this model",
+        Influence.HURTS: "hurts on this model",
+        Influence.SAME: "makes no clear difference on this model",
     }[cutting.verdict]
     return (
-        f"The short-circuit {told}: {passing(cut)} unfamiliar images are accepted with it, "
+        f"The short-circuit {sentences}: {passing(cut)} unfamiliar images are accepted with it, "
         f"{passing(bare)} at best without, {cutting.fewer()}."
     )
 
@@ -74,44 +74,42 @@ def findings(ablation: Ablation) -> list[Finding]:
 def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     """Whether OOD images' gradients change direction more than ID images', as the paper assumes."""
     rows = [row for row in ablation.facts.consistency if row.where == where]
-    strangers = [row for row in rows if row.set != "id"]
-    if not strangers:
+    ood_rows = [row for row in rows if row.set != "id"]
+    if not ood_rows:
         return None
     if all(row.linear for row in ablation.facts.layers):
         return Finding(
-            Verdict.SAME,
+            Influence.SAME,
             "Everything after the layer is linear, so no gradient ever changes its direction: the "
             "paper's premise cannot be seen on this model.",
         )
-    sure = [row for row in strangers if row.difference_low > 0 or row.difference_high < 0]
+    sure = [row for row in ood_rows if row.difference_low > 0 or row.difference_high < 0]
     as_published = [row.set for row in sure if row.difference >= LEAST_DIFFERENCE]
     reverse = [row.set for row in sure if row.difference <= -LEAST_DIFFERENCE]
-    known = next(row for row in rows if row.set == "id")
-    least, most = (f(row.mean for row in strangers) for f in (min, max))
-    of_strangers = (
-        f"{least:.3f}" if f"{least:.3f}" == f"{most:.3f}" else f"{least:.3f} to {most:.3f}"
-    )
+    id_row = next(row for row in rows if row.set == "id")
+    least, most = (f(row.mean for row in ood_rows) for f in (min, max))
+    ood_shares = f"{least:.3f}" if f"{least:.3f}" == f"{most:.3f}" else f"{least:.3f} to {most:.3f}"
     numbers = (
-        f"mean cosine {known.mean:.3f} for familiar images, {of_strangers} for unfamiliar images"
+        f"mean cosine {id_row.mean:.3f} for familiar images, {ood_shares} for unfamiliar images"
     )
-    n = len(strangers)
+    n = len(ood_rows)
     if len(as_published) == n:
-        told, verdict = "holds on this model", Verdict.HELPS
+        sentences, verdict = "holds on this model", Influence.HELPS
     elif len(reverse) == n:
-        told, verdict = "is reversed on this model", Verdict.HURTS
+        sentences, verdict = "is reversed on this model", Influence.HURTS
     elif as_published or reverse:
-        told = f"holds for {len(as_published)} of {n} sets"
-        told += f" and is reversed for {len(reverse)}" if reverse else ""
-        verdict = Verdict.SAME
+        sentences = f"holds for {len(as_published)} of {n} sets"
+        sentences += f" and is reversed for {len(reverse)}" if reverse else ""
+        verdict = Influence.SAME
     else:
-        told, verdict = "is not seen on this model", Verdict.SAME
-    return Finding(verdict, f"The paper's premise {told}: {numbers}.")
+        sentences, verdict = "is not seen on this model", Influence.SAME
+    return Finding(verdict, f"The paper's premise {sentences}: {numbers}.")
 
 
 def sentences(ablation: Ablation) -> list[str]:
     """All that is said of an ablation, the answer first."""
-    told = [*findings(ablation), premise(ablation)]
-    return [answer(ablation), *(f"- {finding.sentence}" for finding in told if finding)]
+    sentences = [*findings(ablation), premise(ablation)]
+    return [answer(ablation), *(f"- {finding.sentence}" for finding in sentences if finding)]
 
 
 def document(ablation: Ablation) -> dict[str, Any]:
@@ -119,7 +117,8 @@ def document(ablation: Ablation) -> dict[str, Any]:
     return {
         "answer": answer(ablation),
         "findings": [
-            {"verdict": str(each.verdict), "sentence": each.sentence} for each in findings(ablation)
+            {"verdict": str(finding.verdict), "sentence": finding.sentence}
+            for finding in findings(ablation)
         ],
         "facts": ablation.facts.model_dump(mode="json"),
         "rows": json.loads(ablation.table.to_json(orient="records", double_precision=12)),
@@ -134,40 +133,40 @@ def passing(row: pd.Series) -> str:
 def _published(ablation: Ablation) -> Iterator[Finding]:
     row = ablation.row(factor=PAPER, level=FULL_METHOD)
     bare = ablation.row(base=REFERENCE, detector="msp")
-    found = gain(row)
-    if row is None or bare is None or found is None:
+    difference = gain(row)
+    if row is None or bare is None or difference is None:
         return
-    told = (
+    sentences = (
         f"{passing(row)} unfamiliar images are accepted, against {passing(bare)} by the softmax "
         "alone"
     )
-    text = f"As published (top 20 % of the values): {told}, {found.fewer()}."
-    yield Finding(found.verdict, text)
+    text = f"As published (top 20 % of the values): {sentences}, {difference.fewer()}."
+    yield Finding(difference.verdict, text)
 
 
 def _direction(ablation: Ablation) -> Iterator[Finding]:
     where = {"base": PUBLISHED.name, "factor": "direction", "depth": "deep"}
     learned = ablation.row(level="learned", **where)
     published = ablation.row(level="published", **where)
-    found = gain(published)
-    if learned is None or published is None or found is None:
+    difference = gain(published)
+    if learned is None or published is None or difference is None:
         return
     if not published["backwards"]:
         yield Finding(
-            Verdict.SAME,
+            Influence.SAME,
             "The published direction is right here: surrogate images, too, lose more "
             "confidence than familiar images.",
         )
         return
-    turning = found.turned()
-    told = (
+    turning = difference.reversed()
+    sentences = (
         f"{passing(published)} unfamiliar images are accepted; flipped, {passing(learned)}, "
         f"{turning.fewer()}"
     )
     text = "The published direction points the wrong way here"
-    if turning.verdict is not Verdict.HELPS:
+    if turning.verdict is not Influence.HELPS:
         text = "Surrogate images say that the published direction points the wrong way"
-    yield Finding(turning.verdict, f"{text}: {told}.")
+    yield Finding(turning.verdict, f"{text}: {sentences}.")
 
 
 def _share(ablation: Ablation) -> Iterator[Finding]:
@@ -177,7 +176,7 @@ def _share(ablation: Ablation) -> Iterator[Finding]:
     without = None if uncut.empty else gain(uncut.iloc[0])
     if without is None:
         return
-    cutting = without.turned()
+    cutting = without.reversed()
     ordered = rows.sort_values("fpr95", kind="stable")
     best, worst = ordered.iloc[0], ordered.iloc[-1]
     yield Finding(
@@ -191,17 +190,17 @@ def _share(ablation: Ablation) -> Iterator[Finding]:
 def _layer(ablation: Ablation) -> Iterator[Finding]:
     deep = ablation.base(BETTER.name)
     shallow = ablation.row(base=BETTER.name, factor=LAYER, depth="shallow")
-    found = gain(shallow)
-    if deep is None or shallow is None or found is None:
+    difference = gain(shallow)
+    if deep is None or shallow is None or difference is None:
         return
-    told = {
-        Verdict.HELPS: "The deep layer is the better one",
-        Verdict.HURTS: "The shallow layer is the better one",
-        Verdict.SAME: "Deep or shallow layer makes no clear difference",
+    sentences = {
+        Influence.HELPS: "The deep layer is the better one",
+        Influence.HURTS: "The shallow layer is the better one",
+        Influence.SAME: "Deep or shallow layer makes no clear difference",
     }
     yield _judged(
-        found.turned(),
-        told,
+        difference.reversed(),
+        sentences,
         f"{passing(deep)} accepted at {deep['layer']}, {passing(shallow)} at {shallow['layer']}",
     )
 
@@ -211,23 +210,23 @@ def _update(ablation: Ablation) -> Iterator[Finding]:
     where = {"base": BETTER.name, "factor": "update", "depth": "deep"}
     quick = ablation.row(level="first order", **where)
     exact = ablation.row(level="computed again", **where)
-    found = gain(exact)
-    if quick is None or exact is None or found is None:
+    difference = gain(exact)
+    if quick is None or exact is None or difference is None:
         return
     if layers[quick["layer"]].linear:
         text = "The first-order estimate is exact: everything after the deep layer is linear."
-        yield Finding(Verdict.SAME, text)
+        yield Finding(Influence.SAME, text)
         return
-    told = {
-        Verdict.HELPS: "accepts fewer unfamiliar images than",
-        Verdict.HURTS: "does worse than",
-        Verdict.SAME: "does as well as",
+    sentences = {
+        Influence.HELPS: "accepts fewer unfamiliar images than",
+        Influence.HURTS: "does worse than",
+        Influence.SAME: "does as well as",
     }
     yield _judged(
-        found.turned(),
+        difference.reversed(),
         {
             key: f"The first-order estimate {t} computing the logits again"
-            for key, t in told.items()
+            for key, t in sentences.items()
         },
         f"{passing(quick)} accepted, {passing(exact)} computed again",
     )
@@ -237,20 +236,22 @@ def _ranking(ablation: Ablation) -> Iterator[Finding]:
     where = {"base": BETTER.name, "factor": "ranking", "depth": "deep"}
     best = ablation.row(level="attribution", **where)
     control = ablation.row(level="random", **where)
-    found = gain(control)
-    if best is None or control is None or found is None:
+    difference = gain(control)
+    if best is None or control is None or difference is None:
         return
-    told = {
-        Verdict.HELPS: "Choosing the channels by what the prediction relies on matters",
-        Verdict.HURTS: "Random channels do better than the chosen ones",
-        Verdict.SAME: "Random channels do as well as the chosen ones",
+    sentences = {
+        Influence.HELPS: "Choosing the channels by what the prediction relies on matters",
+        Influence.HURTS: "Random channels do better than the chosen ones",
+        Influence.SAME: "Random channels do as well as the chosen ones",
     }
     counts = f"{passing(best)} accepted by attribution, {passing(control)} at random"
-    yield _judged(found.turned(), told, counts)
+    yield _judged(difference.reversed(), sentences, counts)
 
 
-def _judged(found: Gain, told: Mapping[Verdict, str], counts: str) -> Finding:
-    return Finding(found.verdict, f"{told[found.verdict]}: {counts}, {found.fewer()}.")
+def _judged(difference: Gain, sentences: Mapping[Influence, str], counts: str) -> Finding:
+    return Finding(
+        difference.verdict, f"{sentences[difference.verdict]}: {counts}, {difference.fewer()}."
+    )
 
 
 def _accuracy(ablation: Ablation) -> Iterator[Finding]:
@@ -261,7 +262,7 @@ def _accuracy(ablation: Ablation) -> Iterator[Finding]:
         return
     counts = [round(1000 * float(row["id_accuracy_after"])) for row in (better, published)]
     yield Finding(
-        Verdict.SAME,
+        Influence.SAME,
         f"Of 1,000 familiar images {round(1000 * whole):,} are classified correctly; after the "
         f"short-circuit {counts[0]:,} with the better setting, {counts[1]:,} with the published.",
     )

@@ -8,7 +8,7 @@ from enum import StrEnum
 import pandas as pd
 
 
-class Verdict(StrEnum):
+class Influence(StrEnum):
     """Whether a part of the method lets fewer unfamiliar images through on this model."""
 
     HELPS = "helps"
@@ -25,13 +25,13 @@ class Gain:
     high: float
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Influence:
         """Better or worse only where the whole interval is."""
         if self.low > 0:
-            return Verdict.HELPS
-        return Verdict.HURTS if self.high < 0 else Verdict.SAME
+            return Influence.HELPS
+        return Influence.HURTS if self.high < 0 else Influence.SAME
 
-    def turned(self) -> Gain:
+    def reversed(self) -> Gain:
         """The other row's gain over this one."""
         return Gain(0 - self.value, 0 - self.high, 0 - self.low)  # −0.0 would be read as less
 
@@ -50,7 +50,7 @@ class Gain:
 
     def _said(self, number: str, times: int, unit: str, better: str, worse: str) -> str:
         if self.value < 0:
-            return self.turned()._said(number, times, unit, worse, better)
+            return self.reversed()._said(number, times, unit, worse, better)
         ends = (self.value, abs(self.low), self.high)
         value, low, high = (number.format(times * end) for end in ends)
         if self.low < 0:
@@ -67,5 +67,5 @@ def gain(row: pd.Series | None, metric: str = "fpr95") -> Gain | None:
     ends = [f"{metric}_difference{end}" for end in ("", "_low", "_high")]
     if row is None or any(end not in row or pd.isna(row[end]) for end in ends):
         return None
-    found = Gain(*(float(row[end]) for end in ends))
-    return found.turned() if metric == "fpr95" else found
+    difference = Gain(*(float(row[end]) for end in ends))
+    return difference.reversed() if metric == "fpr95" else difference

@@ -86,22 +86,30 @@ class Trial:
         return self.settings is not None and self.settings["direction"] == "published"
 
 
-def layers_of(found: list[Split], deep: str | None, names: Sequence[str] | None) -> list[Layer]:
+def layers_of(
+    candidates: list[Split], deep: str | None, names: Sequence[str] | None
+) -> list[Layer]:
     """The layers to compare: those named, else the audit's and one two blocks before it.
 
     Raises SpecError for a name that no layer has.
     """
     if names is not None:
         depths = ["deep"] if len(names) == 1 else ["shallow"] * (len(names) - 1) + ["deep"]
-        chosen = [choose(found, name) for name in names]
-        return [Layer.of(split, d) for split, d in zip(chosen, depths, strict=True) if split]
-    split = choose(found, deep) if deep else default_split(found)
+        named = [choose(candidates, name) for name in names]
+        return [Layer.of(split, d) for split, d in zip(named, depths, strict=True) if split]
+    split = choose(candidates, deep) if deep else default_split(candidates)
     if split is None:
         return []
-    alike = [each for each in found if each.block and len(each.shape) == len(split.shape)]
-    before = [each for each in alike if found.index(each) < found.index(split)]
+    alike = [
+        candidate
+        for candidate in candidates
+        if candidate.block and len(candidate.shape) == len(split.shape)
+    ]
+    before = [
+        candidate for candidate in alike if candidates.index(candidate) < candidates.index(split)
+    ]
     shallow = before[-2:][:1]
-    return [*(Layer.of(each, "shallow") for each in shallow), Layer.of(split, "deep")]
+    return [*(Layer.of(candidate, "shallow") for candidate in shallow), Layer.of(split, "deep")]
 
 
 def trials(layer: Layer) -> list[Trial]:

@@ -31,11 +31,11 @@ _SETTINGS = (
 
 
 class Key(NamedTuple):
-    """What is measured; `backwards` takes a learned direction back to the published one."""
+    """What is measured; `flipped_back` takes a learned direction back to the published one."""
 
     layer: str
     detector: str
-    backwards: bool
+    flipped_back: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Measured:
     trials: Sequence[Trial]
     scores: Mapping[str, Scores]
     labels: Sequence[int]
-    turned: Mapping[str, bool]
+    flipped: Mapping[str, bool]
     calibrated: Calibrated
 
     @property
@@ -64,13 +64,15 @@ class Measured:
 
     def key(self, trial: Trial) -> Key:
         """What a trial measures; the same for trials whose scores are the same."""
-        backwards = trial.published_direction and self.turned.get(trial.detector, False)
-        return Key(self.layer.name, trial.detector, backwards)
+        flipped_back = trial.published_direction and self.flipped.get(trial.detector, False)
+        return Key(self.layer.name, trial.detector, flipped_back)
 
     def scores_of(self, key: Key) -> tuple[Floats, dict[str, Floats]]:
         """Outlier scores `[N]` of ID and `[M]` of each OOD set."""
-        sign = -1 if key.backwards else 1
-        scores = {n: sign * each.outlier[key.detector].numpy() for n, each in self.scores.items()}
+        sign = -1 if key.flipped_back else 1
+        scores = {
+            n: sign * of_set.outlier[key.detector].numpy() for n, of_set in self.scores.items()
+        }
         return scores.pop("id"), scores
 
     def accuracy_after(self, detector: str) -> float | None:
@@ -83,15 +85,15 @@ class Measured:
         surrogates = self.calibrated.surrogates
         if surrogates is None or detector not in surrogates.outlier:
             return None
-        ours = self.calibrated.scores.outlier[detector][: self.calibrated.sample]
-        return metrics(ours.numpy(), surrogates.outlier[detector].numpy()).auroc
+        id_scores = self.calibrated.scores.outlier[detector][: self.calibrated.sample]
+        return metrics(id_scores.numpy(), surrogates.outlier[detector].numpy()).auroc
 
     def _accuracy(self, predicted: Tensor) -> float | None:
         labels = torch.tensor(self.labels)
-        known = labels >= 0
-        if not bool(known.any()):
+        labelled = labels >= 0
+        if not bool(labelled.any()):
             return None
-        return float((labels[known] == predicted[known]).double().mean())
+        return float((labels[labelled] == predicted[labelled]).double().mean())
 
 
 def rows_of(
@@ -102,14 +104,14 @@ def rows_of(
     All layers scored the same images in the same order. These are drawn once for all rows, so that
     a row's difference to the one it is compared with counts what both find hard only once.
     """
-    found = _measure(layers, repeats, seed, step)
+    resampled = _measure(layers, repeats, seed, step)
     deep = next(measured for measured in layers if measured.layer.depth == "deep")
     return [
         row
         for measured in layers
         for trial in measured.trials
         if measured.ran(trial)
-        for row in _rows(measured, trial, deep if trial.across else measured, found)
+        for row in _rows(measured, trial, deep if trial.across else measured, resampled)
     ]
 
 
@@ -130,23 +132,23 @@ def _measure(
     """Every measurement of the trials that could run, each made once and on the same draws."""
     images = {name: len(scores.predicted) for name, scores in layers[0].scores.items()}
     resampling = Resampling(images.pop("id"), images, repeats, seed)
-    found: dict[Key, Resampled] = {}
+    resampled: dict[Key, Resampled] = {}
     for measured in layers:
         for at, trial in enumerate(measured.trials):
             key = measured.key(trial)
-            if key not in found and measured.ran(trial):
-                found[key] = resampling.measure(*measured.scores_of(key))
+            if key not in resampled and measured.ran(trial):
+                resampled[key] = resampling.measure(*measured.scores_of(key))
                 step(f"measuring {measured.layer.name}", at, len(measured.trials))
-    return found
+    return resampled
 
 
 def _rows(
-    measured: Measured, trial: Trial, there: Measured, found: Mapping[Key, Resampled]
+    measured: Measured, trial: Trial, there: Measured, resampled: Mapping[Key, Resampled]
 ) -> Iterator[dict[str, Any]]:
     """The rows of a trial, compared with its partner at the layer of `there`."""
     settings, key = trial.settings or {}, measured.key(trial)
     partner = trial.against or trial
-    theirs = found.get(there.key(partner))
+    of_partner = resampled.get(there.key(partner))
     about = {
         "layer": measured.layer.name,
         "depth": measured.layer.depth,
@@ -155,27 +157,29 @@ def _rows(
         "level": trial.level,
         "detector": trial.detector,
         **{name: settings.get(name) for name in _SETTINGS},
-        "turned": measured.turned.get(trial.detector, False) and not key.backwards,
-        "backwards": key.backwards,
+        "turned": measured.flipped.get(trial.detector, False) and not key.flipped_back,
+        "backwards": key.flipped_back,
         "id_accuracy_after": measured.accuracy_after(trial.detector),
         "surrogate_auroc": measured.surrogate_auroc(trial.detector),
-        "against": partner.title if theirs else None,
-        "against_layer": there.layer.name if theirs else None,
+        "against": partner.title if of_partner else None,
+        "against_layer": there.layer.name if of_partner else None,
     }
-    for figures in _figures(found[key], theirs):
+    for figures in _figures(resampled[key], of_partner):
         yield about | figures
 
 
-def _figures(ours: Resampled, theirs: Resampled | None) -> Iterator[dict[str, Any]]:
+def _figures(resampled: Resampled, of_partner: Resampled | None) -> Iterator[dict[str, Any]]:
     """The measures of each OOD set, and their differences to another row (NaN where it is not)."""
-    own = ours.intervals()
-    apart = difference(ours, theirs) if theirs else {}
+    by_set = resampled.intervals()
+    differences = difference(resampled, of_partner) if of_partner else {}
     unknown = Interval(math.nan, math.nan, math.nan)
-    for ood_set, intervals in own.items():
+    for ood_set, intervals in by_set.items():
         row: dict[str, Any] = {"ood_set": ood_set}
         for metric in COMPARED:
             row |= _columns(metric, at_least(intervals[metric], 0, 0))
-            row |= _columns(f"{metric}_difference", apart.get(ood_set, {}).get(metric, unknown))
+            row |= _columns(
+                f"{metric}_difference", differences.get(ood_set, {}).get(metric, unknown)
+            )
         yield row
 
 

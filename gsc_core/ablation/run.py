@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gsc_core.ablation.consistency import GREY_LEVELS, around_feature, around_picture, compare
+from gsc_core.ablation.consistency import GREY_LEVELS, around_feature, around_image, compare
 from gsc_core.ablation.cut import Memory, detector_of
 from gsc_core.ablation.grid import Layer, layers_of, trials
 from gsc_core.ablation.measure import Measured, rank_correlation, rows_of
@@ -144,8 +144,8 @@ class _LayerRun:
             pace.step(f"{phase} at {self.layer.name}", done, total)
 
         here = replace(pace, step=step)
-        found = calibrate(self.scorer, images, labels, seed=seed, pace=here)
-        self.calibrated = replace(found, calibration=None)  # large, and read no more
+        calibrated = calibrate(self.scorer, images, labels, seed=seed, pace=here)
+        self.calibrated = replace(calibrated, calibration=None)  # large, and read no more
         self.memory.forget()
         if not any(isinstance(detector, GSC) for detector in self.scorer.detectors):
             reason = next(iter(self.scorer.excused.values()))
@@ -162,20 +162,20 @@ class _LayerRun:
         images = preprocessing.normalise(pixels.to(self.network.device))
         spread = GREY_LEVELS / 255 / torch.tensor(preprocessing.std, device=self.network.device)
         feature = around_feature(self.network, self.network.body(images), seed=seed)
-        picture = around_picture(self.network, images, spread, seed=seed)
+        steadiness = around_image(self.network, images, spread, seed=seed)
         self.steady["feature"][name].append(feature.cpu())
-        self.steady["picture"][name].append(picture.cpu())
+        self.steady["picture"][name].append(steadiness.cpu())
 
     def measured(self) -> Measured:
         """What the pass over the images gave."""
         assert self.calibrated is not None
         joined = {name: Scores.cat(parts) for name, parts in self.scores.items()}
-        turned = {
+        flipped = {
             detector.name: detector.turned_
             for detector in self.scorer.detectors
             if isinstance(detector, GSC)
         }
-        return Measured(self.layer, self.trials, joined, self.labels, turned, self.calibrated)
+        return Measured(self.layer, self.trials, joined, self.labels, flipped, self.calibrated)
 
 
 def _some(images: ImageSet, most: int, seed: int) -> list[ImageFile]:
@@ -194,7 +194,7 @@ def _pass_over(
     """Decode the test images, and let each layer's detectors score them."""
     around = _where_gradients_vary(runs)
     preprocessing = around.classifier.preprocessing
-    for name in (each for each in used if each != "calibration"):
+    for name in (set_name for set_name in used if set_name != "calibration"):
         done = good = 0
         for batch in read_batches(
             used[name], preprocessing, pace.batch_size, pace.threads, pace.decoders
@@ -204,9 +204,9 @@ def _pass_over(
             if batch.images and good < CONSISTENCY_IMAGES:
                 around.look_around(name, batch.pixels, seed)
             if name == "id":
-                found = [labels[image.sha256] for image in batch.images]
+                calibrated = [labels[image.sha256] for image in batch.images]
                 for run in runs:
-                    run.labels.extend(found)
+                    run.labels.extend(calibrated)
             good += len(batch.images)
             done += len(batch.images) + len(batch.broken)
             pace.step(f"scoring {name}", done, len(used[name]))

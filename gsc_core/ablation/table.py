@@ -105,19 +105,19 @@ class Ablation:
     @property
     def ood_sets(self) -> tuple[str, ...]:
         """The OOD sets in the order of the audit."""
-        return tuple(each for each in self.facts.images if each not in ("id", "calibration"))
+        return tuple(name for name in self.facts.images if name not in ("id", "calibration"))
 
     def rows(self, ood_set: str = "mean", **where: str) -> pd.DataFrame:
         """The rows of an OOD set (or the mean) in which each named column has that value."""
-        chosen = self.table["ood_set"] == ood_set
+        rows = self.table["ood_set"] == ood_set
         for column, value in where.items():
-            chosen &= self.table[column] == value
-        return self.table[chosen]
+            rows &= self.table[column] == value
+        return self.table[rows]
 
     def row(self, ood_set: str = "mean", **where: str) -> pd.Series | None:
         """The first such row; None when that setting could not run."""
-        found = self.rows(ood_set, **where)
-        return None if found.empty else found.iloc[0]
+        matching = self.rows(ood_set, **where)
+        return None if matching.empty else matching.iloc[0]
 
     def base(self, base: str, depth: str = "deep", ood_set: str = "mean") -> pd.Series | None:
         """A base as it is, its direction learned."""
@@ -128,9 +128,9 @@ class Ablation:
 def write_ablation(ablation: Ablation, folder: Path) -> None:
     """Write `ablation.parquet` into a run's folder, in one step."""
     table = pa.Table.from_pandas(ablation.table, preserve_index=False)
-    told = {**(table.schema.metadata or {}), _FACTS: ablation.facts.model_dump_json().encode()}
+    metadata = {**(table.schema.metadata or {}), _FACTS: ablation.facts.model_dump_json().encode()}
     with written_aside(folder / ABLATION_FILE) as part:
-        pq.write_table(table.replace_schema_metadata(told), part)
+        pq.write_table(table.replace_schema_metadata(metadata), part)
 
 
 def read_ablation(folder: Path) -> Ablation | None:

@@ -35,7 +35,7 @@ from gsc_core.run.document import (
 from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.calibration import Calibrated
 
-MOST_NAMED = 1000  # files named one by one; the counts are always whole
+MAX_NAMED = 1000  # files named one by one; the counts are always whole
 CALIBRATION = "calibration"  # no OOD set may be named so
 LIBRARIES = ("torch", "torchvision", "timm", "pytorch-ood", "numpy", "pillow")
 
@@ -161,8 +161,8 @@ def counts_of(
         counts[name] = ImageCounts(scored=number, broken=len(damaged), duplicates=len(doubled))
         named[name] = LeftOutImages.model_validate(
             {
-                "broken": [asdict(one) for one in damaged[:MOST_NAMED]],
-                "duplicates": [asdict(one) for one in doubled[:MOST_NAMED]],
+                "broken": [asdict(one) for one in damaged[:MAX_NAMED]],
+                "duplicates": [asdict(one) for one in doubled[:MAX_NAMED]],
             }
         )
     return counts, named

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gsc_core.detectors.base import Detector
 
 RESERVED = ("id", "calibration", "mean")
-MOST_LETTERS, MOST_BYTES = 60, 100  # of an OOD set's name, from which files are named
+MAX_CHARACTERS, MAX_BYTES = 60, 100  # of an OOD set's name, from which files are named
 
 
 class DetectorSpec(BaseModel):
@@ -89,10 +89,10 @@ class AuditSpec(BaseModel):
     @classmethod
     def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
         for name in ood:
-            fits = 0 < len(name) <= MOST_LETTERS and name.isprintable()
-            if name in RESERVED or not fits or len(name.encode()) > MOST_BYTES:
+            fits = 0 < len(name) <= MAX_CHARACTERS and name.isprintable()
+            if name in RESERVED or not fits or len(name.encode()) > MAX_BYTES:
                 raise ValueError(
-                    f"An OOD set cannot be named {name!r}: take 1 to {MOST_LETTERS} letters "
-                    f"({MOST_BYTES} bytes), and not {', '.join(RESERVED)}"
+                    f"An OOD set cannot be named {name!r}: take 1 to {MAX_CHARACTERS} letters "
+                    f"({MAX_BYTES} bytes), and not {', '.join(RESERVED)}"
                 )
         return ood

@@ -31,7 +31,7 @@ from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scorer
 
-MOST_RUNNERS_UP = 10
+MAX_RUNNERS_UP = 10
 
 
 class TuneSpec(AuditSpec):
@@ -146,7 +146,7 @@ def _runners_up(
         if (name, tried) != (best, selections[best].chosen)
         and (name == best or tried.short_circuit.layer == "split")
     ]
-    return tuple(sorted(others, key=lambda each: each.tried.loss)[:MOST_RUNNERS_UP])
+    return tuple(sorted(others, key=lambda each: each.tried.loss)[:MAX_RUNNERS_UP])
 
 
 def _check_file(out: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gsc_core.ablation import Ablation
-from gsc_core.ablation.gain import Verdict, gain
+from gsc_core.ablation.gain import Influence, gain
 from gsc_core.ablation.settings import CURVE, LAYER, REFERENCE
 from gsc_core.charts.scores import QUIET, dressed, label
 from gsc_core.evaluation.counts import percent
@@ -83,22 +83,22 @@ def factors(
     kinds = [_kind(row, own, metric) for _, row in points]
     figure = go.Figure()
     for kind, marker in _KINDS.items():
-        chosen = [point for point, its in zip(points, kinds, strict=True) if its == kind]
-        if not chosen:
+        of_kind = [point for point, its in zip(points, kinds, strict=True) if its == kind]
+        if not of_kind:
             continue
         figure.add_scatter(
-            x=[round(float(row[metric]), 4) for _, row in chosen],
-            y=[at for at, _ in chosen],
+            x=[round(float(row[metric]), 4) for _, row in of_kind],
+            y=[at for at, _ in of_kind],
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [float(row[f"{metric}_high"] - row[metric]) for _, row in chosen],
-                "arrayminus": [float(row[metric] - row[f"{metric}_low"]) for _, row in chosen],
+                "array": [float(row[f"{metric}_high"] - row[metric]) for _, row in of_kind],
+                "arrayminus": [float(row[metric] - row[f"{metric}_low"]) for _, row in of_kind],
                 "thickness": 1,
                 "width": 3,
             },
-            text=[_level(row) for _, row in chosen],
-            customdata=[_against(row, kind, metric) for _, row in chosen],
+            text=[_level(row) for _, row in of_kind],
+            customdata=[_against(row, kind, metric) for _, row in of_kind],
             mode="markers",
             name=kind,
             marker=marker,
@@ -159,18 +159,18 @@ def _kind(row: pd.Series, own: pd.Series | None, metric: str) -> str:
     same = ("detector", "direction", "layer")  # both directions read the same scores
     if own is not None and all(row[column] == own[column] for column in same):
         return _ITSELF
-    found = gain(row, metric)
-    if found is None:
+    difference = gain(row, metric)
+    if difference is None:
         return _CHANGED
-    return _UNSURE if found.verdict is Verdict.SAME else _SURE
+    return _UNSURE if difference.verdict is Influence.SAME else _SURE
 
 
 def _against(row: pd.Series, kind: str, metric: str) -> str:
     """What hovering says of a row beside the one it is compared with."""
-    found = gain(row, metric)
-    if found is None or kind == _ITSELF:
+    difference = gain(row, metric)
+    if difference is None or kind == _ITSELF:
         return kind
-    return label(f"{found.points()} than {row['against']} at {row['against_layer']}")
+    return label(f"{difference.points()} than {row['against']} at {row['against_layer']}")
 
 
 def _laid_out(

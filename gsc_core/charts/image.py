@@ -31,12 +31,12 @@ def channel_bars(channels: Sequence[ChannelReading], reading: Reading) -> go.Fig
         (True, "short-circuited", CUT_COLOUR, ""),
         (False, "unchanged", LEFT_COLOUR, "/"),
     ):
-        group = [each for each in channels if each.short_circuited is cut]
+        group = [channel for channel in channels if channel.short_circuited is cut]
         if group:
             figure.add_trace(
                 go.Bar(
-                    x=[getattr(each, reading) for each in group],
-                    y=[_named(each) for each in group],
+                    x=[getattr(channel, reading) for channel in group],
+                    y=[_named(channel) for channel in group],
                     orientation="h",
                     name=name,
                     marker={"color": colour, "pattern": {"shape": hatch}, "line": {"width": 0}},
@@ -53,7 +53,7 @@ def channel_bars(channels: Sequence[ChannelReading], reading: Reading) -> go.Fig
     dressed(figure)
     # Three of these stand side by side: the page says once what colours and brackets mean.
     figure.update_layout(showlegend=False, margin={"t": 40, "b": 36, "l": 48, "r": 8})
-    order = [_named(each) for each in channels]
+    order = [_named(channel) for channel in channels]
     figure.update_yaxes(
         categoryorder="array", categoryarray=order[::-1], showgrid=False, type="category"
     )
@@ -62,22 +62,22 @@ def channel_bars(channels: Sequence[ChannelReading], reading: Reading) -> go.Fig
 
 
 def _add_usual(figure: go.Figure, channels: Sequence[ChannelReading], reading: Reading) -> None:
-    known = [(each, getattr(each, f"normal_{reading}")) for each in channels]
-    known = [(each, usual) for each, usual in known if usual is not None]
-    if not known:
+    with_usual = [(channel, getattr(channel, f"normal_{reading}")) for channel in channels]
+    with_usual = [(channel, usual) for channel, usual in with_usual if usual is not None]
+    if not with_usual:
         return
     figure.add_trace(
         go.Scatter(
-            x=[usual.median for _, usual in known],
-            y=[_named(each) for each, _ in known],
+            x=[usual.median for _, usual in with_usual],
+            y=[_named(channel) for channel, _ in with_usual],
             mode="markers",
             name="usual range",
             marker={"symbol": "line-ns", "size": 9, "line": {"width": 2, "color": ID_COLOUR}},
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [usual.high - usual.median for _, usual in known],
-                "arrayminus": [usual.median - usual.low for _, usual in known],
+                "array": [usual.high - usual.median for _, usual in with_usual],
+                "arrayminus": [usual.median - usual.low for _, usual in with_usual],
                 "color": ID_COLOUR,
                 "thickness": 2,
                 "width": 4,

@@ -25,7 +25,7 @@ QUIET = "rgba(128, 128, 128, 0.85)"
 ROW_HEIGHT = 96
 CURVE_HEIGHT = 440
 BINS = 60
-MOST_BINS = 200
+MAX_BINS = 200
 LONGEST_NAME = 32
 VALUES = 4000
 """Most values a figure carries over all its lines, which keeps it under 50 kB."""
@@ -46,15 +46,15 @@ def histogram(
 ) -> go.Figure:
     """Outlier scores of the ID set against each OOD set, one row an OOD set, on one scale.
 
-    `scores_by_set` maps names to finite scores; `colours.known` names the ID set. Heights are
+    `scores_by_set` maps names to finite scores; `colours.id_set` names the ID set. Heights are
     shares of the set's own images, so sets of different sizes compare. All rows share at most 200
     bins between the 0.5th and 99.5th percentile of the sets, pooled with equal weight; what lies
     beyond is counted in the first and last bin, and their tick labels (≤, ≥) say so.
     """
     sets = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_set.items()}
-    known = colours.known
-    rows = [name for name in sorted(sets) if name != known] or [known]
-    bins = max(4, min(bins, MOST_BINS, VALUES // (2 * len(rows))))
+    id_set = colours.id_set
+    rows = [name for name in sorted(sets) if name != id_set] or [id_set]
+    bins = max(4, min(bins, MAX_BINS, VALUES // (2 * len(rows))))
     edges = shared_edges(sets.values(), bins)
     tall = 96 + ROW_HEIGHT * len(rows)
     figure = make_subplots(
@@ -65,19 +65,19 @@ def histogram(
     heights = {name: shares(scores, edges) for name, scores in sets.items()}
     top = 1.08 * float(max(height.max() for height in heights.values()))
     for row, name in enumerate(rows, start=1):
-        for shown in dict.fromkeys([known, name]):
+        for shown in dict.fromkeys([id_set, name]):
             bars = go.Bar(
                 x0=(edges[0] + edges[1]) / 2,
                 dx=edges[1] - edges[0],
                 y=heights[shown],
-                name="Familiar images" if shown == known else label(shown),
+                name="Familiar images" if shown == id_set else label(shown),
                 marker={"color": colours.colour(shown), "line": {"width": 0}},
                 opacity=0.7,
-                showlegend=shown == known and row == 1,
+                showlegend=shown == id_set and row == 1,
                 hovertemplate="%{y:.1%} of the images, score about %{x:.3g}",
             )
             figure.add_trace(bars, row=row, col=1)
-        if name != known:
+        if name != id_set:
             _name_row(figure, row, name, colours.colour(name))
     figure.update_layout(barmode="overlay", bargap=0, height=tall)
     figure.update_yaxes(tickformat=".0%", range=[0, top], nticks=4)
@@ -93,7 +93,7 @@ def roc(curves: Mapping[str, Curve], *, colours: SetColours, log_x: bool = False
 
     With `log_x` the points at zero OOD images are drawn at the left edge, at half an OOD image.
     """
-    drawn = {name: (found.fpr, found.tpr) for name, found in _reduced(curves).items()}
+    drawn = {name: (curve.fpr, curve.tpr) for name, curve in _reduced(curves).items()}
     hover = "%{x:.2%} of unfamiliar images and %{y:.1%} of familiar images are accepted"
     figure = _lines(drawn, hover, colours, _floor(curves.values()), log_x)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
@@ -118,10 +118,10 @@ def precision_recall(
     `"id"`: of the accepted images, how many are ID, over the share of ID images accepted.
     """
     drawn = {
-        name: (1 - found.fpr, found.precision_out)
+        name: (1 - curve.fpr, curve.precision_out)
         if positive == "ood"
-        else (found.tpr, found.precision_in)
-        for name, found in _reduced(curves).items()
+        else (curve.tpr, curve.precision_in)
+        for name, curve in _reduced(curves).items()
     }
     whose, done = ("unfamiliar", "flagged") if positive == "ood" else ("familiar", "accepted")
     least = min(float(x[x > 0].min()) for x, _ in drawn.values())
@@ -194,22 +194,22 @@ def _lines(
 def _reduced(curves: Mapping[str, Curve]) -> dict[str, Curve]:
     """The curves with so few points that all lines together stay within `VALUES`."""
     points = max(VALUES // (2 * len(curves)), 3)
-    return {name: _fewer(found, points) for name, found in curves.items()}
+    return {name: _fewer(curve, points) for name, curve in curves.items()}
 
 
-def _fewer(found: Curve, points: int) -> Curve:
+def _fewer(curve: Curve, points: int) -> Curve:
     """At most `points` of a curve, spread evenly, the ends and the one at 95 % ID among them."""
-    if len(found.tpr) <= points:
-        return found
-    even = np.linspace(0, len(found.tpr) - 1, points - 1).astype(np.intp)
-    keep = np.union1d(even, np.searchsorted(found.tpr, 0.95 - 1e-9))
+    if len(curve.tpr) <= points:
+        return curve
+    even = np.linspace(0, len(curve.tpr) - 1, points - 1).astype(np.intp)
+    keep = np.union1d(even, np.searchsorted(curve.tpr, 0.95 - 1e-9))
     return Curve(
-        found.threshold[keep],
-        found.tpr[keep],
-        found.fpr[keep],
-        found.precision_in[keep],
-        found.precision_out[keep],
-        found.strangers,
+        curve.threshold[keep],
+        curve.tpr[keep],
+        curve.fpr[keep],
+        curve.precision_in[keep],
+        curve.precision_out[keep],
+        curve.ood_images,
     )
 
 
@@ -225,7 +225,7 @@ def _log_axis(floor: float) -> dict[str, object]:
 
 def _floor(curves: Iterable[Curve]) -> float:
     """Left end of a log axis: half an OOD image, but four decades at most."""
-    return max(0.5 / max(curve.strangers for curve in curves), 1e-4)
+    return max(0.5 / max(curve.ood_images for curve in curves), 1e-4)
 
 
 def dressed(figure: go.Figure) -> go.Figure:

@@ -37,29 +37,29 @@ class ThresholdFigures:
 
 
 def figures(
-    known: Floats, strangers: Mapping[str, Floats], *, colours: SetColours
+    id_scores: Floats, ood_sets: Mapping[str, Floats], *, colours: SetColours
 ) -> ThresholdFigures:
     """Draw ID scores `[N]` against OOD sets `[M]` each; several sets are averaged, equal weight."""
-    edges = shared_edges([known, *strangers.values()], BINS)
+    edges = shared_edges([id_scores, *ood_sets.values()], BINS)
     name, colour, dash = "Unfamiliar images, mean of the sets", OOD_COLOURS[0], "solid"
-    if len(strangers) == 1:
-        (only,) = strangers
+    if len(ood_sets) == 1:
+        (only,) = ood_sets
         name, colour, dash = label(only), colours.colour(only), colours.dash(only)
-    low, high, step = _slider(known, strangers)
+    low, high, step = _slider(id_scores, ood_sets)
     return ThresholdFigures(
-        _histogram(known, strangers, edges, name, colour),
-        _roc(known, strangers, name, {"color": colour, "dash": dash, "width": 2}),
+        _histogram(id_scores, ood_sets, edges, name, colour),
+        _roc(id_scores, ood_sets, name, {"color": colour, "dash": dash, "width": 2}),
         low,
         high,
         step,
     )
 
 
-def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure]:
+def marked(drawn: ThresholdFigures, effect: Effect) -> tuple[go.Figure, go.Figure]:
     """Copies of the figures with the line and the point at a threshold."""
     histogram, roc = copy.deepcopy(drawn.histogram), copy.deepcopy(drawn.roc)
     first, last = histogram.layout.xaxis.range
-    at = float(np.clip(found.threshold, first, last))
+    at = float(np.clip(effect.threshold, first, last))
     histogram.add_vrect(x0=at, x1=last, fillcolor=MARK, opacity=0.1, line_width=0, layer="below")
     histogram.add_vline(x=at, line={"color": MARK, "width": 2})
     for side, text, anchor in ((-8, "← accepted", "right"), (8, "flagged →", "left")):
@@ -67,13 +67,13 @@ def marked(drawn: ThresholdFigures, found: Effect) -> tuple[go.Figure, go.Figure
             x=at, y=1, yref="y domain", yanchor="bottom", text=text, showarrow=False,
             xanchor=anchor, xshift=side, font={"color": MARK},
         )  # fmt: skip
-    roc.add_trace(_point(found.strangers_share, found.known.share, PASSING))
+    roc.add_trace(_point(effect.ood_share, effect.id.share, PASSING))
     return histogram, roc
 
 
-def refusing(found: Selective) -> go.Figure:
+def refusing(selective: Selective) -> go.Figure:
     """The risk-coverage curve with a point at the threshold and the line of flagging at random."""
-    wrong = 1 - found.accuracy
+    wrong = 1 - selective.accuracy
     said = "%{x:.1%} are accepted, and %{y:.1%} of these are classified wrongly"
     figure = go.Figure()
     figure.add_scatter(
@@ -85,14 +85,14 @@ def refusing(found: Selective) -> go.Figure:
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=found.coverage.astype(np.float32),
-        y=found.risk.astype(np.float32),
+        x=selective.coverage.astype(np.float32),
+        y=selective.risk.astype(np.float32),
         mode="lines",
         name="Flagging the least familiar",
         line={"color": OOD_COLOURS[1], "width": 2},
         hovertemplate=said,
     )
-    figure.add_trace(_point(found.kept, 1 - found.passing, said))
+    figure.add_trace(_point(selective.accepted, 1 - selective.passing, said))
     figure.update_layout(height=HEIGHT)
     figure.update_xaxes(
         title_text="Share of familiar images accepted", tickformat=".0%", range=[0, 1.02]
@@ -111,14 +111,16 @@ def passing(scores: Floats, thresholds: Floats) -> Floats:
     return np.searchsorted(np.sort(scores), thresholds, side="right") / len(scores)
 
 
-def mean_roc(known: Floats, strangers: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+def mean_roc(id_scores: Floats, ood_sets: Mapping[str, Floats]) -> tuple[Floats, Floats]:
     """Points (share of OOD, share of ID that are accepted) `[T]`, OOD averaged over the sets."""
     steps = np.linspace(0, 1, POINTS)
-    pooled = [np.quantile(scores, steps, method="inverted_cdf") for scores in strangers.values()]
+    pooled = [np.quantile(scores, steps, method="inverted_cdf") for scores in ood_sets.values()]
     ood = np.quantile(np.concatenate(pooled), steps, method="inverted_cdf")
-    thresholds = np.unique(np.concatenate([np.quantile(known, steps, method="inverted_cdf"), ood]))
-    fpr = np.mean([passing(scores, thresholds) for scores in strangers.values()], axis=0)
-    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], passing(known, thresholds)])
+    thresholds = np.unique(
+        np.concatenate([np.quantile(id_scores, steps, method="inverted_cdf"), ood])
+    )
+    fpr = np.mean([passing(scores, thresholds) for scores in ood_sets.values()], axis=0)
+    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], passing(id_scores, thresholds)])
 
 
 def _point(x: float, y: float, said: str) -> go.Scatter:
@@ -135,12 +137,12 @@ def _point(x: float, y: float, said: str) -> go.Scatter:
 
 
 def _histogram(
-    known: Floats, strangers: Mapping[str, Floats], edges: Floats, name: str, colour: str
+    id_scores: Floats, ood_sets: Mapping[str, Floats], edges: Floats, name: str, colour: str
 ) -> go.Figure:
-    mean = np.mean([shares(scores, edges) for scores in strangers.values()], axis=0)
+    mean = np.mean([shares(scores, edges) for scores in ood_sets.values()], axis=0)
     figure = go.Figure()
     for text, heights, fill in (
-        ("Familiar images", shares(known, edges), ID_COLOUR),
+        ("Familiar images", shares(id_scores, edges), ID_COLOUR),
         (name, mean.astype(np.float32), colour),
     ):
         figure.add_bar(
@@ -160,9 +162,9 @@ def _histogram(
 
 
 def _roc(
-    known: Floats, strangers: Mapping[str, Floats], name: str, line: Mapping[str, object]
+    id_scores: Floats, ood_sets: Mapping[str, Floats], name: str, line: Mapping[str, object]
 ) -> go.Figure:
-    x, y = mean_roc(known, strangers)
+    x, y = mean_roc(id_scores, ood_sets)
     figure = go.Figure()
     figure.add_scatter(
         x=x.astype(np.float32),
@@ -179,10 +181,10 @@ def _roc(
     return _dressed(figure)
 
 
-def _slider(known: Floats, strangers: Mapping[str, Floats]) -> tuple[float, float, float]:
+def _slider(id_scores: Floats, ood_sets: Mapping[str, Floats]) -> tuple[float, float, float]:
     """Round ends and a round step, over all but the farthest thousandth of each set."""
     ends = np.array(
-        [np.quantile(scores, [0.001, 0.999]) for scores in (known, *strangers.values())]
+        [np.quantile(scores, [0.001, 0.999]) for scores in (id_scores, *ood_sets.values())]
     )
     low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
     if not high > low:

@@ -25,7 +25,7 @@ from gsc_core.run.document import RunDocument
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.layout import SCORES_FILE
 
-PICTURES = 48
+IMAGES = 48
 """So many test images are looked at, from all sets."""
 
 _SHARE = 1e-3  # of the spread of calibration scores; rounding is a thousand times less
@@ -77,7 +77,7 @@ def check(
     Where these are gone the audit, opened again, says what is right for random pixels. Raises
     GscError when the program gives other scores.
     """
-    total = min(PICTURES, len(stored.test_rows))
+    total = min(IMAGES, len(stored.test_rows))
 
     def compared(asked: Iterator[tuple[Tensor, float]]) -> list[tuple[float, float]]:
         pairs: list[tuple[float, float]] = []
@@ -87,25 +87,26 @@ def check(
         return pairs
 
     tolerance = tolerance_of(audit, detector, stored)
-    pairs = compared(pictures(audit, stored))
+    pairs = compared(test_images(audit, stored))
     against: Literal["stored scores", "reopened audit"]
     against = "stored scores" if pairs else "reopened audit"
     pairs = pairs or compared(noise(audit, detector))
-    ours, theirs = np.array(pairs, dtype=np.float64).T
-    found = Agreement(
+    here, there = np.array(pairs, dtype=np.float64).T
+    agreement = Agreement(
         against=against,
         pictures=len(pairs),
-        largest_difference=float(np.abs(ours - theirs).max()),
+        largest_difference=float(np.abs(here - there).max()),
         tolerance=tolerance,
-        decided_otherwise=int(np.count_nonzero((ours > threshold) != (theirs > threshold))),
+        decided_otherwise=int(np.count_nonzero((here > threshold) != (there > threshold))),
     )
-    if not found.largest_difference <= tolerance:
+    if not agreement.largest_difference <= tolerance:
         raise GscError(
             f"The exported {detector} does not give the audit's scores (it is off by up to "
-            f"{found.largest_difference:.3g}), so nothing was written. The program or machine has "
+            f"{agreement.largest_difference:.3g}), so nothing was written. The program or machine "
+            "has "
             "changed since this audit: run it again and export the new run."
         )
-    return found
+    return agreement
 
 
 def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
@@ -121,11 +122,11 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
     return tolerance
 
 
-def pictures(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
+def test_images(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
     """Test images from all over, as they are decoded, with their stored scores."""
     rows, spec = stored.test_rows, audit.spec
     files = ImageFiles(audit.folder, spec.id, spec.ood)  # no calibration image among these
-    some = np.linspace(0, len(rows) - 1, min(PICTURES, len(rows)), dtype=int)
+    some = np.linspace(0, len(rows) - 1, min(IMAGES, len(rows)), dtype=int)
     for row in rows[some].tolist():
         one = {name: stored.table[name][row].as_py() for name in ("set", "role", "file", "sha256")}
         try:

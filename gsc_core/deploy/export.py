@@ -155,8 +155,8 @@ def _write_program(program: DetectorProgram, path: Path, detector: str, audit: R
 def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
     plain = [
         name
-        for name, each in audit.detectors.items()
-        if name != detector and not each.extra_passes and each.needs | _PLAIN == _PLAIN
+        for name, other in audit.detectors.items()
+        if name != detector and not other.extra_passes and other.needs | _PLAIN == _PLAIN
     ]
     instead = f"use {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")

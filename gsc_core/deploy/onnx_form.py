@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gsc_core.audit.reopen import Reopened
-from gsc_core.deploy.agreement import Stored, noise, pictures, tolerance_of
+from gsc_core.deploy.agreement import Stored, noise, test_images, tolerance_of
 from gsc_core.deploy.program import Alarm
 from gsc_core.errors import CheckpointError, GscError
 
@@ -75,13 +75,13 @@ def _quiet() -> Any:
 def _compare(session: Any, alarm: Alarm, audit: Reopened, detector: str, stored: Stored) -> None:
     tolerance = tolerance_of(audit, detector, stored)
     prepared = audit.classifier.preprocessing.resize_crop  # photos are large: few are held whole
-    small = [prepared(image)[None] for image, _ in pictures(audit, stored)]
+    small = [prepared(image)[None] for image, _ in test_images(audit, stored)]
     for pixels in small or [prepared(image)[None] for image, _ in noise(audit, detector)]:
         with torch.no_grad():
             right = float(alarm(pixels)[1])
-        found = float(session.run(["score"], {"pixels": pixels.numpy()})[0][0])
-        if not abs(found - right) <= tolerance:
+        score = float(session.run(["score"], {"pixels": pixels.numpy()})[0][0])
+        if not abs(score - right) <= tolerance:
             raise GscError(
-                f"The ONNX form of {detector} gives other scores (by {abs(found - right):.3g}), so "
+                f"The ONNX form of {detector} gives other scores (by {abs(score - right):.3g}), so "
                 "nothing was written: use the .pt2 alone."
             )

@@ -71,10 +71,10 @@ def _centre(images: Tensor, axis: int, length: int) -> Tensor:
     # half of what is to spare, rounded half to even, or less than half of what lacks
     first = (spare + spare // 2 % 2) // 2 - lacking // 2
     at = torch.arange(length) + first
-    inside = torch.logical_and(at >= 0, at < size)
+    within = torch.logical_and(at >= 0, at < size)
     last = torch.scalar_tensor(size - 1, dtype=torch.int64)
     taken = images.index_select(axis, at.clamp(min=0).minimum(last))
-    return taken * inside.view(-1, *[1] * (3 - axis))
+    return taken * within.view(-1, *[1] * (3 - axis))
 
 
 class Alarm(nn.Module):
@@ -152,12 +152,14 @@ def exported(program: DetectorProgram) -> ExportedProgram:
     sizes = {0: Dim("batch"), 2: Dim("height", **side), 3: Dim("width", **side)}
     images = torch.zeros(_BATCH, 3, _HEIGHT, _WIDTH, dtype=torch.uint8)
     with torch.no_grad():
-        found: ExportedProgram = torch.export.export(
+        exported_program: ExportedProgram = torch.export.export(
             program, (images,), dynamic_shapes=(sizes,), strict=False
         )
-    found = found.run_decompositions({})  # no operator changes anything in place
-    found.example_inputs = None  # else they are saved with it
-    return found
+    exported_program = exported_program.run_decompositions(
+        {}
+    )  # no operator changes anything in place
+    exported_program.example_inputs = None  # else they are saved with it
+    return exported_program
 
 
 def _of_any_batch(pixels: Tensor) -> Tensor:
@@ -208,8 +210,8 @@ def _kthvalue(
 ) -> tuple[Tensor, Tensor]:
     """The last of the `k` smallest, which ONNX knows."""
     smallest, at = values.topk(k, dim, largest=False)
-    found = smallest.narrow(dim, k - 1, 1), at.narrow(dim, k - 1, 1)
-    return found if keepdim else (found[0].squeeze(dim), found[1].squeeze(dim))
+    smallest_at = smallest.narrow(dim, k - 1, 1), at.narrow(dim, k - 1, 1)
+    return smallest_at if keepdim else (smallest_at[0].squeeze(dim), smallest_at[1].squeeze(dim))
 
 
 def _searchsorted(ordered: Tensor, values: Tensor, *, right: bool = False, **_: Any) -> Tensor:

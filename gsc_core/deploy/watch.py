@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[Progress], None]
 STRANGEST = 5
-_KEPT_EVERY = 30.0  # seconds: what a kill can cost; the images are then scored again
+_SAVE_EVERY_S = 30.0  # seconds: what a kill can cost; the images are then scored again
 _AHEAD = 4  # images decoded before their turn
 
 
@@ -142,8 +142,8 @@ def look(
         )
     with held(state), tempfile.TemporaryDirectory() as scratch:
         counted = read_state(state, card.program_sha256, alpha)
-        pictures = _pictures(images, Path(scratch) / "pictures", on_progress)
-        today = _counted(program, pictures, calibrated, counted, state, on_progress)
+        image_set = _read_images(images, Path(scratch) / "pictures", on_progress)
+        today = _counted(program, image_set, calibrated, counted, state, on_progress)
     return _watched(today, counted, calibrated)
 
 
@@ -156,7 +156,7 @@ def calibrated_by(card: DetectorCard) -> Calibrated:
     return Calibrated(card.calibration_flagged, card.calibration, searched)
 
 
-def _pictures(images: Path, scratch: Path, on_progress: OnProgress) -> ImageSet:
+def _read_images(images: Path, scratch: Path, on_progress: OnProgress) -> ImageSet:
     if not images.is_dir():
         return read_images(images, images.name, scratch)
 
@@ -168,18 +168,18 @@ def _pictures(images: Path, scratch: Path, on_progress: OnProgress) -> ImageSet:
 
 def _counted(
     program: Detect,
-    pictures: ImageSet,
+    image_set: ImageSet,
     calibrated: Calibrated,
     state: WatchState,
     path: Path,
     on_progress: OnProgress,
 ) -> Today:
     """Add the new images to `state`, which is kept now and then, and however this ends."""
-    known = set(state.pictures)
-    new = [image for image in pictures.images if image.sha256[:DIGITS] not in known]
-    already = len(pictures) - len(new)
-    today = Today(already, len(pictures.duplicates), list(pictures.broken))
-    kept = time.monotonic()
+    seen = set(state.pictures)
+    new = [image for image in image_set.images if image.sha256[:DIGITS] not in seen]
+    already = len(image_set) - len(new)
+    today = Today(already, len(image_set.duplicates), list(image_set.broken))
+    saved_at = time.monotonic()
     try:
         for done, (image, scored) in enumerate(_scored(program, new), 1):
             if isinstance(scored, Broken):
@@ -188,9 +188,9 @@ def _counted(
                 today.add(scored)
                 _count(state, image, scored, calibrated)
             on_progress(Progress("scoring new images", done, len(new)))
-            if time.monotonic() - kept > _KEPT_EVERY:
+            if time.monotonic() - saved_at > _SAVE_EVERY_S:
                 keep_state(path, state)
-                kept = time.monotonic()
+                saved_at = time.monotonic()
     finally:
         if today.seen:
             keep_state(path, state)

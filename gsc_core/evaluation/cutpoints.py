@@ -27,8 +27,8 @@ class Passing:
     """
 
     thresholds: Floats
-    known: Floats
-    strangers: Floats
+    id_share: Floats
+    ood_share: Floats
 
 
 def catch_ood(ood_by_set: Mapping[str, ArrayLike], share: float) -> float:
@@ -36,7 +36,9 @@ def catch_ood(ood_by_set: Mapping[str, ArrayLike], share: float) -> float:
     check_share(share)
     sets = _checked(ood_by_set)
     scores = np.concatenate(sets)
-    weights = np.concatenate([np.full(len(each), 1 / (len(sets) * len(each))) for each in sets])
+    weights = np.concatenate(
+        [np.full(len(of_set), 1 / (len(sets) * len(of_set))) for of_set in sets]
+    )
     order = np.argsort(-scores)
     caught = np.cumsum(weights[order])
     last = int(np.searchsorted(caught, share - 10**-ROUNDING))
@@ -49,7 +51,7 @@ def youden(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> float
     """The lowest score at which ID that is accepted most outweighs OOD that is accepted (Youden,
     1950)."""
     at = passing(calibration, ood_by_set)
-    gap = (at.known - at.strangers)[1:]
+    gap = (at.id_share - at.ood_share)[1:]
     return float(at.thresholds[1:][np.argmax(gap >= gap.max() - _TIE)])
 
 
@@ -61,7 +63,7 @@ def best_f1(
     It is −inf where flagging every image is best.
     """
     at = passing(calibration, ood_by_set)
-    return _highest(at.thresholds, -f1(at.known, at.strangers, prevalence))
+    return _highest(at.thresholds, -f1(at.id_share, at.ood_share, prevalence))
 
 
 def least_cost(
@@ -76,42 +78,42 @@ def least_cost(
     It is −inf where flagging every image is cheapest, and inf where flagging none is.
     """
     at = passing(calibration, ood_by_set)
-    cost = expected_cost(at.known, at.strangers, miss, alarm, prevalence)
+    cost = expected_cost(at.id_share, at.ood_share, miss, alarm, prevalence)
     # The dearest image counts 1, so that ties are told alike for costs of any size.
-    found = _highest(at.thresholds, cost / max(miss * prevalence, alarm * (1 - prevalence)))
-    return found if found < at.thresholds[-1] else math.inf
+    best = _highest(at.thresholds, cost / max(miss * prevalence, alarm * (1 - prevalence)))
+    return best if best < at.thresholds[-1] else math.inf
 
 
-def f1(known: ArrayLike, strangers: ArrayLike, prevalence: float) -> Floats:
+def f1(id_share: ArrayLike, ood_share: ArrayLike, prevalence: float) -> Floats:
     """F1 of flagging OOD, 0..1, from the shares of ID and of OOD that are accepted.
 
     The harmonic mean of precision and recall (van Rijsbergen, 1979) among images of which a share
     `prevalence` is OOD, not the share that the test happens to have.
     """
-    caught = prevalence * (1 - np.asarray(strangers, dtype=np.float64))
-    alarms = (1 - prevalence) * (1 - np.asarray(known, dtype=np.float64))
+    caught = prevalence * (1 - np.asarray(ood_share, dtype=np.float64))
+    alarms = (1 - prevalence) * (1 - np.asarray(id_share, dtype=np.float64))
     return np.asarray(2 * caught / (caught + alarms + prevalence))
 
 
 def expected_cost(
-    known: ArrayLike, strangers: ArrayLike, miss: float, alarm: float, prevalence: float
+    id_share: ArrayLike, ood_share: ArrayLike, miss: float, alarm: float, prevalence: float
 ) -> Floats:
     """What an image costs on average, from the shares of ID and of OOD that are accepted.
 
     `miss` is the cost of one OOD image that is accepted and `alarm` that of one ID image flagged.
     """
-    missed = prevalence * np.asarray(strangers, dtype=np.float64)
-    alarms = (1 - prevalence) * (1 - np.asarray(known, dtype=np.float64))
+    missed = prevalence * np.asarray(ood_share, dtype=np.float64)
+    alarms = (1 - prevalence) * (1 - np.asarray(id_share, dtype=np.float64))
     return np.asarray(miss * missed + alarm * alarms)
 
 
 def passing(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Passing:
     """What passes at every threshold that makes a difference. Raises GscError without OOD."""
-    known, sets = checked(calibration, "calibration"), _checked(ood_by_set)
-    scores = np.unique(np.concatenate([known, *sets]))
+    id_scores, sets = checked(calibration, "calibration"), _checked(ood_by_set)
+    scores = np.unique(np.concatenate([id_scores, *sets]))
     thresholds = np.concatenate([[-np.inf], scores])
-    strangers = np.mean([_shares(each, thresholds) for each in sets], axis=0)
-    return Passing(thresholds, _shares(known, thresholds), strangers)
+    ood_share = np.mean([_shares(scores_of_set, thresholds) for scores_of_set in sets], axis=0)
+    return Passing(thresholds, _shares(id_scores, thresholds), ood_share)
 
 
 def _shares(scores: Floats, thresholds: Floats) -> Floats:

@@ -13,13 +13,13 @@ LEVEL = 0.95  # of every interval here
 
 
 @dataclass(frozen=True)
-class Passed:
+class Acceptance:
     """How many of `total` images are accepted, and the exact 95 % interval of the share that would.
 
     The bounds are Clopper and Pearson's (1934): right for any count, zero included.
     """
 
-    passed: int
+    accepted: int
     total: int
     low: float
     high: float
@@ -27,12 +27,12 @@ class Passed:
     @property
     def share(self) -> float:
         """Share that is accepted, 0..1."""
-        return self.passed / self.total
+        return self.accepted / self.total
 
     @property
     def flagged(self) -> int:
         """How many are stopped."""
-        return self.total - self.passed
+        return self.total - self.accepted
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,28 @@ class Effect:
     """What a threshold does on test images: ID, each OOD set, and the OOD sets' mean share."""
 
     threshold: float
-    known: Passed
-    strangers: Mapping[str, Passed]
+    id: Acceptance
+    ood: Mapping[str, Acceptance]
 
     @property
-    def strangers_share(self) -> float:
+    def ood_share(self) -> float:
         """Share of OOD images that are accepted, each set weighing the same, 0..1."""
-        return float(np.mean([found.share for found in self.strangers.values()]))
+        return float(np.mean([acceptance.share for acceptance in self.ood.values()]))
 
     def only(self, ood_set: str | None) -> "Effect":
         """The effect on one OOD set; None keeps all."""
         if ood_set is None:
             return self
-        return replace(self, strangers={ood_set: self.strangers[ood_set]})
+        return replace(self, ood={ood_set: self.ood[ood_set]})
 
 
 def effect(threshold: float, id_scores: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Effect:
     """What passes at a threshold of test scores `[N]` and of each OOD set `[M]`."""
-    strangers = {name: passed(threshold, scores) for name, scores in ood_by_set.items()}
-    return Effect(threshold, passed(threshold, id_scores), strangers)
+    ood = {name: acceptance(threshold, scores) for name, scores in ood_by_set.items()}
+    return Effect(threshold, acceptance(threshold, id_scores), ood)
 
 
-def passed(threshold: float, scores: ArrayLike) -> Passed:
+def acceptance(threshold: float, scores: ArrayLike) -> Acceptance:
     """How many of some images are accepted, with the exact interval."""
     values = np.asarray(scores, dtype=np.float64)
     if not values.size:
@@ -69,9 +69,9 @@ def passed(threshold: float, scores: ArrayLike) -> Passed:
     return counted(int(np.count_nonzero(values <= threshold)), values.size)
 
 
-def counted(k: int, n: int) -> Passed:
+def counted(k: int, n: int) -> Acceptance:
     """`k` of `n > 0` images, with the exact interval."""
     tail = (1 - LEVEL) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
-    return Passed(k, n, low, high)
+    return Acceptance(k, n, low, high)

@@ -73,45 +73,45 @@ def evaluate(
         raise GscError('Give at least one OOD set, and none of them named "mean".')
     if repeats < 2 or not 0 < level < 1:
         raise GscError("An interval needs at least 2 repeats and a level between 0 and 1.")
-    known = checked(id_scores, "familiar (ID)")
-    strangers = {name: checked(scores, f'"{name}" (OOD)') for name, scores in ood.items()}
+    id_checked = checked(id_scores, "familiar (ID)")
+    ood_checked = {name: checked(scores, f'"{name}" (OOD)') for name, scores in ood.items()}
 
-    values = {name: _stack(*tally(known, scores)[1:]) for name, scores in strangers.items()}
-    id_counts, ood_counts = _on_shared_ranks(known, strangers)
+    values = {name: _stack(*tally(id_checked, scores)[1:]) for name, scores in ood_checked.items()}
+    id_counts, ood_counts = _on_shared_ranks(id_checked, ood_checked)
     spread = _replicates(id_counts, ood_counts, repeats, seed)
     for name, counts in ood_counts.items():
         spread[name] += values[name] - _stack(id_counts, counts)
 
-    images = {name: len(scores) for name, scores in strangers.items()}
-    return summary(values, spread, len(known), images, level)
+    images = {name: len(scores) for name, scores in ood_checked.items()}
+    return summary(values, spread, len(id_checked), images, level)
 
 
 def summary(
     values: Mapping[str, Floats],
     spread: Mapping[str, Floats],
-    known: int,
-    strangers: Mapping[str, int],
+    id_images: int,
+    ood_images: Mapping[str, int],
     level: float,
 ) -> Intervals:
     """Intervals from the metrics `[6]` of each OOD set and from its replicates `[repeats, 6]`.
 
-    `known` and `unfamiliar images` are numbers of images; see `evaluate`.
+    `id_images` and `unfamiliar images` are numbers of images; see `evaluate`.
     """
     values, spread, sets = with_mean(values), with_mean(spread), list(values)
-    found = {name: _percentiles(values[name], spread[name], level) for name in values}
+    intervals = {name: _percentiles(values[name], spread[name], level) for name in values}
     # Unfamiliar images of different sets are different images; the familiar ones are the same for
     # all.
-    of_strangers, of_known = [strangers[name] for name in sets], [known] * len(sets)
+    per_ood, per_id = [ood_images[name] for name in sets], [id_images] * len(sets)
     for metric, images, of_mean in (
-        ("fpr95", of_strangers, doubt_of_mean),
-        ("fpr95_ood_positive", of_known, np.mean),
+        ("fpr95", per_ood, doubt_of_mean),
+        ("fpr95_ood_positive", per_id, np.mean),
     ):
-        doubt = exact_doubt([found[name][metric].value for name in sets], images, level)
+        doubt = exact_doubt([intervals[name][metric].value for name in sets], images, level)
         for name, below, above in zip(sets, *doubt, strict=True):
-            found[name][metric] = at_least(found[name][metric], below, above)
+            intervals[name][metric] = at_least(intervals[name][metric], below, above)
         below, above = (float(of_mean(side)) for side in doubt)
-        found[MEAN][metric] = at_least(found[MEAN][metric], below, above)
-    return found
+        intervals[MEAN][metric] = at_least(intervals[MEAN][metric], below, above)
+    return intervals
 
 
 def with_mean(by_set: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -158,11 +158,11 @@ def _replicates(
     sizes = [min(size, repeats - start) for start in range(0, repeats, size)]
     # Generators, so that one block of draws is alive at a time.
     draws = {name: draw(counts, sizes, seed, name) for name, counts in ood_counts.items()}
-    found: dict[str, list[Floats]] = {name: [] for name in ood_counts}
-    for known in draw(id_counts, sizes, seed, None):
-        for name, strange in draws.items():
-            found[name].append(_stack(known, next(strange)))
-    return {name: np.concatenate(blocks) for name, blocks in found.items()}
+    metrics_by_set: dict[str, list[Floats]] = {name: [] for name in ood_counts}
+    for id_draw in draw(id_counts, sizes, seed, None):
+        for name, ood_draw in draws.items():
+            metrics_by_set[name].append(_stack(id_draw, next(ood_draw)))
+    return {name: np.concatenate(blocks) for name, blocks in metrics_by_set.items()}
 
 
 def draw(counts: Counts, sizes: list[int], seed: int, name: str | None) -> Iterator[Counts]:
@@ -181,10 +181,10 @@ def draw(counts: Counts, sizes: list[int], seed: int, name: str | None) -> Itera
 
 
 def _on_shared_ranks(
-    known: Floats, strangers: Mapping[str, Floats]
+    id_scores: Floats, ood: Mapping[str, Floats]
 ) -> tuple[Counts, dict[str, Counts]]:
     """Counts of ID and of each OOD set along the same rising ranks, at most about `CELLS`."""
-    groups = [known, *strangers.values()]
+    groups = [id_scores, *ood.values()]
     edges = np.unique(np.concatenate(groups))
     if len(edges) > CELLS:
         shares = np.linspace(0, 1, CELLS // len(groups) + 1)[1:]
@@ -192,13 +192,13 @@ def _on_shared_ranks(
         ends = [np.quantile(group, shares, method="inverted_cdf") for group in groups]
         edges = np.unique(np.concatenate(ends))
     count = [np.bincount(np.searchsorted(edges, g), minlength=len(edges)) for g in groups]
-    return count[0], dict(zip(strangers, count[1:], strict=True))
+    return count[0], dict(zip(ood, count[1:], strict=True))
 
 
-def _stack(known: Counts, strange: Counts) -> Floats:
+def _stack(id_counts: Counts, ood_counts: Counts) -> Floats:
     """The metrics of `measure` as `[..., 6]`, in the order of `METRICS`."""
-    found = measure(known, strange)
-    return np.stack([found[name] for name in METRICS], axis=-1)
+    metrics = measure(id_counts, ood_counts)
+    return np.stack([metrics[name] for name in METRICS], axis=-1)
 
 
 def _percentiles(values: Floats, spread: Floats, level: float) -> dict[str, Interval]:

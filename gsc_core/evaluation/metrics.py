@@ -59,7 +59,7 @@ class Curve:
     fpr: Floats
     precision_in: Floats
     precision_out: Floats
-    strangers: int
+    ood_images: int
 
 
 def metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> Metrics:
@@ -67,10 +67,10 @@ def metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> Metrics:
 
     Raises GscError when a side is empty or holds a score that is not finite.
     """
-    _, known, strange = tally(
+    _, id_counts, ood_counts = tally(
         checked(id_scores, "familiar (ID)"), checked(ood_scores, "unfamiliar (OOD)")
     )
-    return Metrics(**{name: float(value) for name, value in measure(known, strange).items()})
+    return Metrics(**{name: float(value) for name, value in measure(id_counts, ood_counts).items()})
 
 
 def curve(id_scores: ArrayLike, ood_scores: ArrayLike, points: int = CURVE_POINTS) -> Curve:
@@ -81,11 +81,11 @@ def curve(id_scores: ArrayLike, ood_scores: ArrayLike, points: int = CURVE_POINT
     precision bends where the ROC curve is straight. The ends and the point that accepts 95 % of ID
     (see `Metrics`) are always there. Raises GscError as `metrics` does.
     """
-    values, known, strange = tally(
+    values, id_counts, ood_counts = tally(
         checked(id_scores, "familiar (ID)"), checked(ood_scores, "unfamiliar (OOD)")
     )
-    accepted_id = np.concatenate([[0], np.cumsum(known)])
-    accepted_ood = np.concatenate([[0], np.cumsum(strange)])
+    accepted_id = np.concatenate([[0], np.cumsum(id_counts)])
+    accepted_ood = np.concatenate([[0], np.cumsum(ood_counts)])
     keep = _thinned(accepted_id, accepted_ood, points)
     threshold = np.concatenate([[-np.inf], values])[keep]
     tp, fp = accepted_id[keep], accepted_ood[keep]
@@ -96,7 +96,7 @@ def curve(id_scores: ArrayLike, ood_scores: ArrayLike, points: int = CURVE_POINT
         fpr=fp / fp[-1],
         precision_in=_share(tp, tp + fp),
         precision_out=_share(flagged_ood, flagged_ood + flagged_id),
-        strangers=int(fp[-1]),
+        ood_images=int(fp[-1]),
     )
 
 
@@ -113,33 +113,33 @@ def checked(scores: ArrayLike, whose: str) -> Floats:
     return array
 
 
-def tally(known: Floats, strange: Floats) -> tuple[Floats, Counts, Counts]:
+def tally(id_scores: Floats, ood_scores: Floats) -> tuple[Floats, Counts, Counts]:
     """Distinct scores `[U]`, rising, and how many ID and OOD images have each. One sort."""
-    pooled = np.concatenate([known, strange])
+    pooled = np.concatenate([id_scores, ood_scores])
     order = np.argsort(pooled)
     ranked = pooled[order]
     last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
     accepted = last + 1
-    accepted_id = np.cumsum(order < len(known))[last]
+    accepted_id = np.cumsum(order < len(id_scores))[last]
     accepted_ood = accepted - accepted_id
     return ranked[last], np.diff(accepted_id, prepend=0), np.diff(accepted_ood, prepend=0)
 
 
-def measure(known: Counts, strange: Counts) -> dict[str, Floats]:
+def measure(id_counts: Counts, ood_counts: Counts) -> dict[str, Floats]:
     """All `METRICS` from the counts `[..., U]` of ID and OOD images along rising scores."""
-    accepted_id, accepted_ood = np.cumsum(known, axis=-1), np.cumsum(strange, axis=-1)
+    accepted_id, accepted_ood = np.cumsum(id_counts, axis=-1), np.cumsum(ood_counts, axis=-1)
     n, m = accepted_id[..., -1], accepted_ood[..., -1]
-    flagged_id = n[..., None] - accepted_id + known
-    flagged_ood = m[..., None] - accepted_ood + strange
+    flagged_id = n[..., None] - accepted_id + id_counts
+    flagged_ood = m[..., None] - accepted_ood + ood_counts
     # An OOD image beats every ID image below it, and half of those that tie with it.
-    beaten = np.einsum("...u,...u->...", strange, 2 * accepted_id - known)
+    beaten = np.einsum("...u,...u->...", ood_counts, 2 * accepted_id - id_counts)
     gap = accepted_id * (1 / n)[..., None] - accepted_ood * (1 / m)[..., None]
     return {
         "fpr95": _at_95(accepted_id, accepted_ood),
         "fpr95_ood_positive": _at_95(flagged_ood[..., ::-1], flagged_id[..., ::-1]),
         "auroc": beaten / (2 * n * m),
-        "aupr_in": _average_precision(known, accepted_id, accepted_ood),
-        "aupr_out": _average_precision(strange, flagged_ood, flagged_id),
+        "aupr_in": _average_precision(id_counts, accepted_id, accepted_ood),
+        "aupr_out": _average_precision(ood_counts, flagged_ood, flagged_id),
         "detection_error": 0.5 - 0.5 * np.maximum(gap.max(axis=-1), 0.0),
     }
 
@@ -177,14 +177,14 @@ def _thinned(x: Counts, y: Counts, points: int) -> NDArray[np.intp]:
     along = x[corners] / x[-1] + y[corners] / y[-1]
     accepted = x + y
     steps = (points - len(always)) // 6
-    kept = [
+    parts = [
         always,
         corners[_brackets(along, steps)],
         corners[_brackets(np.log1p(y[corners]), steps)],
         _even(np.log1p(accepted), steps),
         _even(-np.log1p(accepted[-1] - accepted), steps),
     ]
-    return np.unique(np.concatenate(kept))
+    return np.unique(np.concatenate(parts))
 
 
 def _even(position: Floats, steps: int) -> NDArray[np.intp]:

@@ -40,28 +40,28 @@ class Resampled:
     values: Mapping[str, Floats]
     spread: Mapping[str, Floats]
     accepted: Mapping[str, NDArray[np.bool_]]
-    known: int
+    id_images: int
 
     def intervals(self, level: float = 0.95) -> Intervals:
         """The detector's own metrics, with the intervals of `intervals.evaluate`."""
-        images = {name: len(passes) for name, passes in self.accepted.items()}
-        return summary(self.values, self.spread, self.known, images, level)
+        images = {name: len(of_set) for name, of_set in self.accepted.items()}
+        return summary(self.values, self.spread, self.id_images, images, level)
 
 
 class Resampling:
     """Bootstrap draws of images, the same for every detector that is measured on them.
 
-    known, unfamiliar images: how many ID images there are and how many of each OOD set. A draw
+    id_images, ood_images: how many ID images there are and how many of each OOD set. A draw
     takes as
     many of each with replacement; it depends on the seed and the set's name. Memory: 4 bytes an
     image and repeat.
     """
 
     def __init__(
-        self, known: int, strangers: Mapping[str, int], repeats: int = 1000, seed: int = 0
+        self, id_images: int, ood_images: Mapping[str, int], repeats: int = 1000, seed: int = 0
     ) -> None:
-        self.known = _drawn(known, repeats, seed, None)
-        self.strangers = {name: _drawn(m, repeats, seed, name) for name, m in strangers.items()}
+        self.id_draws = _drawn(id_images, repeats, seed, None)
+        self.ood_draws = {name: _drawn(m, repeats, seed, name) for name, m in ood_images.items()}
 
     def measure(self, id_scores: ArrayLike, ood: Mapping[str, ArrayLike]) -> Resampled:
         """Measure a detector: outlier scores `[N]` of ID and `[M]` of each OOD set, higher = OOD.
@@ -69,35 +69,37 @@ class Resampling:
         The scores of all detectors come in the same order of images. Raises GscError for scores
         that are empty or not finite.
         """
-        known = checked(id_scores, "familiar (ID)")
-        strange = {name: checked(ood[name], f'"{name}" (OOD)') for name in self.strangers}
-        found = {
-            name: _on_draws(known, self.known, scores, self.strangers[name])
-            for name, scores in strange.items()
+        id_checked = checked(id_scores, "familiar (ID)")
+        ood_checked = {name: checked(ood[name], f'"{name}" (OOD)') for name in self.ood_draws}
+        on_draws = {
+            name: _on_draws(id_checked, self.id_draws, scores, self.ood_draws[name])
+            for name, scores in ood_checked.items()
         }
-        threshold = np.sort(known)[-(-19 * len(known) // 20) - 1]  # the first with 95 % of ID
+        threshold = np.sort(id_checked)[
+            -(-19 * len(id_checked) // 20) - 1
+        ]  # the first with 95 % of ID
         return Resampled(
-            values={name: rows[0] for name, rows in found.items()},
-            spread={name: rows[1:] for name, rows in found.items()},
-            accepted={name: scores <= threshold for name, scores in strange.items()},
-            known=len(known),
+            values={name: rows[0] for name, rows in on_draws.items()},
+            spread={name: rows[1:] for name, rows in on_draws.items()},
+            accepted={name: scores <= threshold for name, scores in ood_checked.items()},
+            id_images=len(id_checked),
         )
 
 
-def difference(ours: Resampled, theirs: Resampled, level: float = 0.95) -> Intervals:
-    """`COMPARED` metrics of `ours` less those of `theirs`, for each OOD set and their mean.
+def difference(one: Resampled, other: Resampled, level: float = 0.95) -> Intervals:
+    """`COMPARED` metrics of `one` less those of `other`, for each OOD set and their mean.
 
     Both were measured by one `Resampling`. The bounds are percentiles over the draws. The FPR's is
     never narrower than what is exact for the images on which the two disagree, which matters
     where few or none do; a detector differs from itself by nothing. AUROCs that are equal in every
     draw, as two perfect ones, keep an interval without width.
     """
-    if ours is theirs:
+    if one is other:
         nothing = Interval(0.0, 0.0, 0.0)
-        return {name: dict.fromkeys(COMPARED, nothing) for name in [*ours.values, MEAN]}
-    values = with_mean({name: ours.values[name] - theirs.values[name] for name in ours.values})
-    spread = with_mean({name: ours.spread[name] - theirs.spread[name] for name in ours.spread})
-    doubt = _disagreement(ours, theirs, level)
+        return {name: dict.fromkeys(COMPARED, nothing) for name in [*one.values, MEAN]}
+    values = with_mean({name: one.values[name] - other.values[name] for name in one.values})
+    spread = with_mean({name: one.spread[name] - other.spread[name] for name in one.spread})
+    doubt = _disagreement(one, other, level)
     return {name: _compared(values[name], spread[name], doubt[name], level) for name in values}
 
 
@@ -105,23 +107,23 @@ def _compared(values: Floats, spread: Floats, doubt: Floats, level: float) -> di
     """Percentile intervals; that of the FPR reaches at least `doubt` `[2]` below and above."""
     tail = (1 - level) / 2
     low, high = np.quantile(spread, [tail, 1 - tail], axis=0)
-    found = {}
+    intervals = {}
     for metric in COMPARED:
         i = METRICS.index(metric)
         interval = Interval(float(values[i]), float(low[i]), float(high[i]))
-        found[metric] = at_least(interval, *(doubt if metric == "fpr95" else (0, 0)))
-    return found
+        intervals[metric] = at_least(interval, *(doubt if metric == "fpr95" else (0, 0)))
+    return intervals
 
 
-def _disagreement(ours: Resampled, theirs: Resampled, level: float) -> dict[str, Floats]:
+def _disagreement(one: Resampled, other: Resampled, level: float) -> dict[str, Floats]:
     """How far `[2]` below and above a difference of FPRs its exact bounds lie, by OOD set and mean.
 
     A difference is the share that is accepted with ours alone, less the share that does with theirs
     alone; the exact bounds of the two make those of the difference (Zou and Donner, 2008).
     """
-    sets = list(ours.accepted)
-    images = [len(ours.accepted[name]) for name in sets]
-    pairs = [(ours.accepted[name], theirs.accepted[name]) for name in sets]
+    sets = list(one.accepted)
+    images = [len(one.accepted[name]) for name in sets]
+    pairs = [(one.accepted[name], other.accepted[name]) for name in sets]
     more = exact_doubt([float(np.mean(a & ~b)) for a, b in pairs], images, level)
     less = exact_doubt([float(np.mean(b & ~a)) for a, b in pairs], images, level)
     below, above = np.hypot(more[0], less[1]), np.hypot(more[1], less[0])
@@ -136,19 +138,19 @@ def _drawn(images: int, repeats: int, seed: int, name: str | None) -> NDArray[np
 
 
 def _on_draws(
-    known: Floats, known_drawn: NDArray[np.int32], strange: Floats, drawn: NDArray[np.int32]
+    id_scores: Floats, id_drawn: NDArray[np.int32], ood_scores: Floats, drawn: NDArray[np.int32]
 ) -> Floats:
     """Metrics `[1 + repeats, 6]` of scores `[N]` and `[M]` on the draws of their images."""
-    ranks, rank = np.unique(np.concatenate([known, strange]), return_inverse=True)
+    ranks, rank = np.unique(np.concatenate([id_scores, ood_scores]), return_inverse=True)
     blocks = -(-len(drawn) * len(ranks) // BLOCK)
-    found = []
+    metrics = []
     for rows in np.array_split(np.arange(len(drawn)), blocks):
         by_metric = measure(
-            _on_ranks(known_drawn[rows], rank[: len(known)], len(ranks)),
-            _on_ranks(drawn[rows], rank[len(known) :], len(ranks)),
+            _on_ranks(id_drawn[rows], rank[: len(id_scores)], len(ranks)),
+            _on_ranks(drawn[rows], rank[len(id_scores) :], len(ranks)),
         )
-        found.append(np.stack([by_metric[metric] for metric in METRICS], axis=-1))
-    return np.concatenate(found)
+        metrics.append(np.stack([by_metric[metric] for metric in METRICS], axis=-1))
+    return np.concatenate(metrics)
 
 
 def _on_ranks(drawn: NDArray[np.int32], rank: NDArray[np.intp], ranks: int) -> Counts:

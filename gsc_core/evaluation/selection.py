@@ -30,8 +30,8 @@ def loss(kinds: Mapping[str, Separation]) -> float:
     So each kind counts in proportion: to halve what passes of an easy kind is worth as much as to
     halve it of a hard one. What a kind cannot tell from 0 is added to each.
     """
-    each = (found.fpr95 + 1 - found.auroc + UNSURE for found in kinds.values())
-    return statistics.geometric_mean(each)
+    losses = (separation.fpr95 + 1 - separation.auroc + UNSURE for separation in kinds.values())
+    return statistics.geometric_mean(losses)
 
 
 class ShortCircuit(BaseModel):

@@ -21,7 +21,8 @@ class Selective:
     """Accuracy with and without refusing, on labelled ID images; all shares 0..1.
 
     accuracy: of all. passing: of those that are accepted, with its exact 95 % interval low..high.
-    kept: the share that is accepted. area: under the whole risk-coverage curve, 0 is perfect, and
+    accepted: the share that is accepted. area: under the whole risk-coverage curve, 0 is perfect,
+    and
     an
     order that knows nothing has 1 − accuracy. coverage, risk `[T]`: the curve, coverage rising to 1
     and at most `POINTS` of its points. total: how many images there were.
@@ -31,7 +32,7 @@ class Selective:
     passing: float
     low: float
     high: float
-    kept: float
+    accepted: float
     area: float
     coverage: Floats
     risk: Floats
@@ -48,12 +49,12 @@ def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Select
     Raises GscError when there is no image, a score is not finite, or nothing passes.
     """
     values, right = checked(scores, "labelled familiar"), np.asarray(correct, dtype=bool)
-    passes = values <= threshold
-    if not passes.any():
+    is_accepted = values <= threshold
+    if not is_accepted.any():
         raise GscError(
             "No labelled familiar image is accepted at this threshold: choose a higher one."
         )
-    named = counted(int(right[passes].sum()), int(passes.sum()))
+    named = counted(int(right[is_accepted].sum()), int(is_accepted.sum()))
     accepted, wrong = _along(right, values)
     risk = wrong / accepted
     shown = _thinned(accepted)
@@ -62,7 +63,7 @@ def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Select
         passing=named.share,
         low=named.low,
         high=named.high,
-        kept=float(passes.mean()),
+        accepted=float(is_accepted.mean()),
         area=float(np.sum(np.diff(accepted, prepend=0) * risk) / len(values)),
         coverage=accepted[shown] / len(values),
         risk=risk[shown],

@@ -13,7 +13,7 @@ from pydantic import PlainValidator, SerializeAsAny, ValidationError
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.conformal import Promise, keep_id, promise, smallest_calibration
 from gsc_core.evaluation.cutpoints import catch_ood, youden
-from gsc_core.evaluation.effects import LEVEL, Effect, Passed, effect, passed
+from gsc_core.evaluation.effects import LEVEL, Acceptance, Effect, acceptance, effect
 from gsc_core.evaluation.rules.base import Control, Evidence, ThresholdRule
 from gsc_core.evaluation.rules.catch_ood import CatchOod
 from gsc_core.evaluation.rules.cost import Cost
@@ -26,18 +26,19 @@ __all__ = [
     "F1",
     "LEVEL",
     "RULES",
+    "Acceptance",
     "CatchOod",
     "Control",
     "Cost",
     "Effect",
     "Evidence",
     "KeepId",
-    "Passed",
     "Promise",
     "Rule",
     "ThresholdRule",
     "Typed",
     "Youden",
+    "acceptance",
     "catch_ood",
     "effect",
     "examples",
@@ -45,7 +46,6 @@ __all__ = [
     "keep_id",
     "kinds",
     "parse_rule",
-    "passed",
     "promise",
     "smallest_calibration",
     "youden",

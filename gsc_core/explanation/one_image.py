@@ -12,8 +12,8 @@ from gsc_core.detectors.gsc import GSC
 from gsc_core.explanation.channels import READINGS, ChannelNormals, by_channel, positions
 from gsc_core.explanation.result import ChannelReading, ClassShare, Explanation
 
-MOST_CHANNELS = 32  # shown of an image
-MOST_CLASSES = 5
+MAX_CHANNELS = 32  # shown of an image
+MAX_CLASSES = 5
 
 _NO_PLACE = "the prediction reads the class token alone here, which has no place in the image"
 _NOTHING_TAKEN = "nothing that spoke for the prediction was removed"
@@ -98,7 +98,7 @@ def _leading(detector: GSC, image: Representation, removed: Tensor) -> list[int]
     else:
         ranking = removed.sum(dim=0).abs()
     order: list[int] = ranking.sort(descending=True, stable=True).indices.tolist()
-    return order[:MOST_CHANNELS]
+    return order[:MAX_CHANNELS]
 
 
 def _read(
@@ -136,7 +136,7 @@ def _read(
 
 
 def _top(logits: Tensor, names: Sequence[str] | None) -> tuple[ClassShare, ...]:
-    shares, indices = logits.softmax(dim=0).topk(min(MOST_CLASSES, len(logits)))
+    shares, indices = logits.softmax(dim=0).topk(min(MAX_CLASSES, len(logits)))
     return tuple(
         ClassShare(index=i, name=None if names is None else names[i], share=share)
         for i, share in zip(indices.tolist(), shares.tolist(), strict=True)

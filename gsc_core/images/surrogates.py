@@ -22,7 +22,7 @@ from gsc_core.images.opening import MIN_SIDE
 from gsc_core.images.reading import OnCount, nobody, read_folder
 from gsc_core.images.surrogate_kinds import JIGSAW, MIX, PHASE, ZOOM
 
-MOST_PIXELS = 24_000_000
+MAX_PIXELS = 24_000_000
 """Of an image that surrogates are made from; a larger one is made smaller first, for its spectrum
 takes 60 bytes a pixel."""
 
@@ -195,7 +195,7 @@ def _decoded(image: ImageFile) -> tuple[ImageFile, torch.Tensor] | None:
     except ImageError:
         return None
     height, width = pixels.shape[-2:]
-    if (share := MOST_PIXELS / (height * width)) < 1:
+    if (share := MAX_PIXELS / (height * width)) < 1:
         sides = (max(MIN_SIDE, int(side * share**0.5)) for side in (height, width))
         pixels = _resized(pixels, *sides)
     return image, pixels

@@ -26,7 +26,7 @@ from gsc_core.jobs.home import home
 
 DATABASE_FILE = "workspace.db"
 VERSION = 1  # of the tables; a file of a later program is left alone
-_PATIENCE = 30.0  # seconds to wait for another process to finish writing
+BUSY_TIMEOUT_S = 30.0  # seconds to wait for another process to finish writing
 
 
 def new_id() -> str:
@@ -61,7 +61,7 @@ class Kind(StrEnum):
     SURROGATES = "surrogates"
     EXPLAIN = "explain"
     TRY = "try"
-    TELLING = "telling"
+    REPORT_IMAGES = "telling"
     EXPORT = "export"
 
     @property
@@ -69,7 +69,7 @@ class Kind(StrEnum):
         """Audits take the device in turn; what a person waits for goes past them."""
         if self in (Kind.AUDIT, Kind.DEMO, Kind.ABLATION):
             return Lane.AUDIT
-        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.TELLING, Kind.EXPORT)
+        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.REPORT_IMAGES, Kind.EXPORT)
         return Lane.EXPLAIN if self in waited_for else Lane.PREPARE
 
 
@@ -186,7 +186,7 @@ def session() -> Iterator[Session]:
 
 @lru_cache(maxsize=8)
 def _engine(file: Path) -> Engine:
-    arguments = {"timeout": _PATIENCE, "isolation_level": None}  # we begin, not the driver
+    arguments = {"timeout": BUSY_TIMEOUT_S, "isolation_level": None}  # we begin, not the driver
     url = URL.create("sqlite", database=str(file))  # whatever letters are in it
     engine = create_engine(url, connect_args=arguments, poolclass=NullPool)
     event.listen(engine, "begin", _begin)

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, session
 
 WAITING = (State.QUEUED, State.RUNNING)
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 _THRICE = (
     "It stopped three times before its work was done, perhaps for lack of memory: "
@@ -187,7 +187,7 @@ def take_back(lane: Lane) -> None:
         for job in db.exec(select(Job).where(Job.lane == lane, Job.state == State.RUNNING)):
             if job.cancel:
                 job.state, job.finished, job.pid = State.CANCELLED, time.time(), None
-            elif job.attempts >= MOST_ATTEMPTS:
+            elif job.attempts >= MAX_ATTEMPTS:
                 job.state, job.finished, job.pid = State.FAILED, time.time(), None
                 job.error = _THRICE
             else:

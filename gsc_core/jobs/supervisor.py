@@ -25,8 +25,8 @@ from gsc_core.jobs.limits import cores, put_behind
 from gsc_core.jobs.log import keep_short
 
 _EVERY = 2.0  # seconds between two looks
-_PAUSE = 3.0  # seconds between two starts of a worker that ends at once
-_HEED = 20.0  # seconds that a job has for being cancelled
+RESTART_PAUSE_S = 3.0  # seconds between two starts of a worker that ends at once
+CANCEL_TIMEOUT_S = 20.0  # seconds that a job has for being cancelled
 _BEHIND = {Lane.AUDIT: 10, Lane.PREPARE: 10, Lane.EXPLAIN: 5}  # a person waits for the last
 _HOUR = 3600.0
 _LIMITS = {
@@ -124,7 +124,7 @@ def _end(workers: list[subprocess.Popen[bytes]]) -> None:
         worker.terminate()
     for worker in workers:
         try:
-            worker.wait(_HEED)
+            worker.wait(CANCEL_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             worker.kill()
 
@@ -135,7 +135,7 @@ def _ensure(lane: Lane) -> subprocess.Popen[bytes] | None:
         if lock is None:
             _end_if_hanging(lane)
             return None
-        if 0 <= time.time() - lock.named() < _PAUSE:  # the clock may have been set back
+        if 0 <= time.time() - lock.named() < RESTART_PAUSE_S:  # the clock may have been set back
             return None
         return _start(lane, lock)
 
@@ -179,7 +179,7 @@ def _end_if_hanging(lane: Lane) -> None:
 
 
 def _verdict(job: Job, now: float) -> tuple[State | None, str | None]:
-    if job.cancel_asked is not None and now - job.cancel_asked > _HEED:
+    if job.cancel_asked is not None and now - job.cancel_asked > CANCEL_TIMEOUT_S:
         return State.CANCELLED, None
     limit = _LIMITS.get(job.kind)
     if limit is not None and job.started is not None and now - job.started > limit:

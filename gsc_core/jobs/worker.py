@@ -26,7 +26,7 @@ from gsc_core.progress import Progress
 from gsc_core.scoring.faults import of_memory
 
 IDLE_AFTER = {Lane.AUDIT: 30.0, Lane.PREPARE: 30.0, Lane.EXPLAIN: 600.0}  # a model stays warm
-_LOOK = 0.25  # seconds between two looks at an empty lane
+POLL_S = 0.25  # seconds between two looks at an empty lane
 
 Task = Callable[[Job, Callable[[Progress], None]], None]
 """Does a job. It reports its progress, which may stop it (Cancelled), and is called again
@@ -98,7 +98,7 @@ class _Worker:
             elif time.monotonic() - last >= idle_after:
                 return
             else:
-                time.sleep(_LOOK)
+                time.sleep(POLL_S)
 
     def _claim(self) -> Job | None:
         try:

@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from gsc_core.evaluation.effects import LEVEL, Passed
+from gsc_core.evaluation.effects import LEVEL, Acceptance
 from gsc_core.evaluation.intervals import Interval, at_least, doubt_of_mean, exact_doubt
 
 _STEP = 1e-9
 
 
-def mean_share(sets: Sequence[Passed]) -> Interval:
+def mean_share(sets: Sequence[Acceptance]) -> Interval:
     """The mean of independent shares, each weighing the same, from their exact bounds.
 
     How far it may lie off is put together from how far each may (Zou and Donner, 2008).
     """
-    shares = [found.share for found in sets]
+    shares = [acceptance.share for acceptance in sets]
     value = float(np.mean(shares))
-    below, above = exact_doubt(shares, [found.total for found in sets], LEVEL)
+    below, above = exact_doubt(shares, [acceptance.total for acceptance in sets], LEVEL)
     return Interval(
         value, max(0, value - doubt_of_mean(below)), min(1, value + doubt_of_mean(above))
     )
@@ -54,14 +54,15 @@ def lost(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def not_surer_than_pairs(auroc: Interval, known: int, strangers: Sequence[int]) -> Interval:
+def not_surer_than_pairs(auroc: Interval, id_images: int, ood_images: Sequence[int]) -> Interval:
     """An AUROC's interval, with the doubt that even perfectly parted images leave.
 
     A bootstrap of perfectly parted scores has no width. But k pairs of different images are all
-    parted with a chance of at most AUROC^k, so no k pairs show more than 0.025^(1/k). Of `known`
+    parted with a chance of at most AUROC^k, so no k pairs show more than 0.025^(1/k). Of
+    `id_images`
     ID images, each OOD set (`unfamiliar images` has the number of images of each) gets its part.
     """
-    sets = len(strangers)
-    pairs = sets * min(known // sets, *strangers)
+    sets = len(ood_images)
+    pairs = sets * min(id_images // sets, *ood_images)
     surest = (((1 - LEVEL) / 2) ** (1 / pairs)) if pairs else 0.0
     return at_least(auroc, below=max(0.0, auroc.value - surest), above=0.0)

@@ -6,7 +6,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.release import words
 from gsc_core.release.metrics import AbsentError, Asked, Case, Of, Sets, Unit
-from gsc_core.release.policy import BEST, DECISION, EACH, Policy, Rule
+from gsc_core.release.policy import BEST, DECISION, PER_SET, Policy, Rule
 from gsc_core.release.verdict import Judged, Outcome, Verdict
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
@@ -27,19 +27,19 @@ def judge(run: Run, decision: Decision, policy: Policy) -> Verdict:
 def _of_rule(case: Case, rule: Rule, number: int) -> Iterator[Judged]:
     """One limit, or one for each OOD set."""
     wanted = rule.ood_set or rule.kind.sets.value or MEAN
-    for ood_set in (case.run.ood_sets or (EACH,)) if wanted == EACH else (wanted,):
+    for ood_set in (case.run.ood_sets or (PER_SET,)) if wanted == PER_SET else (wanted,):
         asked = Asked(case, _detector(case, rule), ood_set)
         title, limit = words.title(rule, asked), words.limit(rule)
         try:
             _check(rule, asked)
-            found = rule.kind.measure(asked)
+            interval = rule.kind.measure(asked)
         except AbsentError as reason:
             why = words.printable(str(reason))
             yield Judged(title, limit, "no figure", Outcome.UNSURE, why, number)
             continue
-        came = Outcome.of(found, rule.limit, at_most=rule.at_most is not None)
-        because = _because(rule, found, came) + _caution(rule, case.decision)
-        yield Judged(title, limit, words.figure(rule, found), came, because, number, found)
+        came = Outcome.of(interval, rule.limit, at_most=rule.at_most is not None)
+        because = _because(rule, interval, came) + _caution(rule, case.decision)
+        yield Judged(title, limit, words.figure(rule, interval), came, because, number, interval)
 
 
 def _detector(case: Case, rule: Rule) -> str:
@@ -68,16 +68,16 @@ def _check(rule: Rule, asked: Asked) -> None:
         raise AbsentError(f"The run has no set {ood_set}: it has {words.listed(run.ood_sets)}.")
 
 
-def _because(rule: Rule, found: Interval, came: Outcome) -> str:
-    kept = {Outcome.KEPT: "keeps", Outcome.BROKEN: "breaks"}
+def _because(rule: Rule, interval: Interval, came: Outcome) -> str:
+    verbs = {Outcome.MET: "keeps", Outcome.BROKEN: "breaks"}
     if rule.kind.unit is not Unit.SHARE:
-        return f"It {kept[came]} the limit."
-    if came in kept:
-        return f"The whole interval {kept[came]} the limit."
-    point = Interval(*[found.value] * 3)
+        return f"It {verbs[came]} the limit."
+    if came in verbs:
+        return f"The whole interval {verbs[came]} the limit."
+    point = Interval(*[interval.value] * 3)
     alone = Outcome.of(point, rule.limit, at_most=rule.at_most is not None)
     return (
-        f"The figure {kept[alone]} the limit, but its interval crosses it: more images would make "
+        f"The figure {verbs[alone]} the limit, but its interval crosses it: more images would make "
         "it narrower."
     )
 

@@ -31,7 +31,7 @@ def _case(judged: Judged, run: str) -> TestCase:
         f"{judged.title}: {judged.limit}", classname=f"{SUITE}.{printable(run)}", time=0
     )
     said = f"{judged.figure}, wanted {judged.limit}. {judged.because}"
-    if judged.outcome is Outcome.KEPT:
+    if judged.outcome is Outcome.MET:
         case.system_out = said
     else:
         kind = Failure if judged.outcome is Outcome.BROKEN else Error

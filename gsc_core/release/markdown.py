@@ -4,7 +4,7 @@ import re
 
 from gsc_core.release.verdict import Judged, Outcome, Verdict
 
-SIGNS = {Outcome.KEPT: "✅", Outcome.BROKEN: "❌", Outcome.UNSURE: "❔"}
+SIGNS = {Outcome.MET: "✅", Outcome.BROKEN: "❌", Outcome.UNSURE: "❔"}
 _LIVE = re.compile(r"[\\`*_\[\]<>#|~&$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
@@ -25,7 +25,7 @@ def summary(verdict: Verdict, run: str) -> str:
 def cell(text: str) -> str:
     """Text that stays text, and in its cell: no markup, HTML, link, formula or mention."""
     one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    escaped = _LIVE.sub(lambda found: "\\" + found[0], one_line)
+    escaped = _LIVE.sub(lambda match: "\\" + match[0], one_line)
     # A name to mention is looked for after escapes are read: a joiner breaks it up.
     return re.sub(r"([@#])(?=\S)", "\\1\N{WORD JOINER}", escaped)
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_core.evaluation.effects import Effect, Passed, counted
+from gsc_core.evaluation.effects import Acceptance, Effect, counted
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.release import intervals
 from gsc_core.run import decisions
@@ -69,7 +69,7 @@ class Sets(Enum):
 
     NONE = None
     MEAN = "mean"
-    EACH = "each"  # a number of images has no use for a mean
+    PER_SET = "each"  # a number of images has no use for a mean
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def _audited(name: str) -> Callable[[Asked], Interval]:
 
     def measure(asked: Asked) -> Interval:
         row = asked.run.row(asked.detector, asked.ood_set)
-        found = None if row is None else row.metric(name)
-        if found is None:
+        interval = None if row is None else row.metric(name)
+        if interval is None:
             raise AbsentError("The run has no such figure: run the audit again.")
-        return found
+        return interval
 
     return measure
 
@@ -101,23 +101,23 @@ def _audited(name: str) -> Callable[[Asked], Interval]:
 def _auroc(asked: Asked) -> Interval:
     rows = asked.run.members().by_name
     sets = asked.run.ood_sets if asked.ood_set == MEAN else (asked.ood_set,)
-    known, *strangers = (len(rows.get(name, ())) for name in ("id", *sets))
-    return intervals.not_surer_than_pairs(_audited("auroc")(asked), known, strangers)
+    id_images, *ood_images = (len(rows.get(name, ())) for name in ("id", *sets))
+    return intervals.not_surer_than_pairs(_audited("auroc")(asked), id_images, ood_images)
 
 
-def _strangers_passing(asked: Asked) -> Interval:
-    sets = asked.case.effect.strangers
+def _ood_accepted(asked: Asked) -> Interval:
+    sets = asked.case.effect.ood
     if asked.ood_set == MEAN:
         return intervals.mean_share(tuple(sets.values()))
     return _interval(sets[asked.ood_set])
 
 
-def _familiar_passing(asked: Asked) -> Interval:
-    return _interval(asked.case.effect.known)
+def _id_accepted(asked: Asked) -> Interval:
+    return _interval(asked.case.effect.id)
 
 
-def _interval(found: Passed) -> Interval:
-    return Interval(found.share, found.low, found.high)
+def _interval(acceptance: Acceptance) -> Interval:
+    return Interval(acceptance.share, acceptance.low, acceptance.high)
 
 
 def _id_accuracy(asked: Asked) -> Interval:
@@ -139,22 +139,22 @@ def _accuracy_loss(asked: Asked) -> Interval:
 
 def _accuracy_passing(asked: Asked) -> Interval:
     _right(asked.run, "predicted")  # there are labels
-    found = decisions.selective_of(asked.run, asked.case.decision)
-    if found is None:
+    selective = decisions.selective_of(asked.run, asked.case.decision)
+    if selective is None:
         raise AbsentError("No labelled familiar image is accepted: choose a higher threshold.")
-    return Interval(found.passing, found.low, found.high)
+    return Interval(selective.passing, selective.low, selective.high)
 
 
 def _right(run: Run, column: str) -> NDArray[np.bool_]:
     """Whether each labelled ID image is classified correctly by a column of predictions."""
-    known = run.rows_of(["id"])
-    labelled = known[run.column("label")[known] >= 0]
+    id_rows = run.rows_of(["id"])
+    labelled = id_rows[run.column("label")[id_rows] >= 0]
     if not len(labelled):
         raise AbsentError("The familiar images have no labels: run the audit with labels.")
     return np.asarray(run.column(column)[labelled] == run.column("label")[labelled])
 
 
-def _pictures(role: str | None = None) -> Callable[[Asked], Interval]:
+def _images(role: str | None = None) -> Callable[[Asked], Interval]:
     """How many images were scored, of a role or else of the OOD set that is asked for."""
 
     def measure(asked: Asked) -> Interval:
@@ -198,14 +198,14 @@ METRICS = (
     Metric(
         "strangers_passing",
         "Unfamiliar images accepted at the threshold",
-        _strangers_passing,
+        _ood_accepted,
         of=Of.THRESHOLD,
         sets=Sets.MEAN,
     ),
     Metric(
         "familiar_passing",
         "Familiar images accepted at the threshold",
-        _familiar_passing,
+        _id_accepted,
         low_is_good=False,
         of=Of.THRESHOLD,
     ),
@@ -226,24 +226,24 @@ METRICS = (
     Metric(
         "calibration_pictures",
         "Calibration images",
-        _pictures("calibration"),
+        _images("calibration"),
         unit=Unit.COUNT,
         low_is_good=False,
     ),
     Metric(
         "familiar_pictures",
         "Familiar images tested",
-        _pictures("id"),
+        _images("id"),
         unit=Unit.COUNT,
         low_is_good=False,
     ),
     Metric(
         "stranger_pictures",
         "Unfamiliar images tested",
-        _pictures(),
+        _images(),
         unit=Unit.COUNT,
         low_is_good=False,
-        sets=Sets.EACH,
+        sets=Sets.PER_SET,
     ),
     Metric(
         "inverted",

@@ -12,9 +12,9 @@ from gsc_core.release.metrics import BY_NAME, Metric, Of, Sets, Unit
 DECISION, BEST = "decision", "best"
 """Detectors by their part: the one of the run's threshold, and the one that did best."""
 
-EACH = "each"
-MOST_BYTES = 100_000
-MOST_RULES = 200
+PER_SET = "each"
+MAX_BYTES = 100_000
+MAX_RULES = 200
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -62,7 +62,7 @@ class Rule(BaseModel):
             raise ValueError(f"names a detector, but {self.metric} is of {metric.of.value}")
         if self.ood_set is not None and metric.sets is Sets.NONE:
             raise ValueError(f"names a set, but {self.metric} has no figure for each: leave it out")
-        if self.ood_set == Sets.MEAN.value and metric.sets is Sets.EACH:
+        if self.ood_set == Sets.MEAN.value and metric.sets is Sets.PER_SET:
             raise ValueError(f'asks for the mean of {self.metric}: give "each" or a name')
         return self
 
@@ -90,7 +90,7 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    rules: tuple[Rule, ...] = Field(alias="rule", min_length=1, max_length=MOST_RULES, strict=False)
+    rules: tuple[Rule, ...] = Field(alias="rule", min_length=1, max_length=MAX_RULES, strict=False)
 
 
 def example() -> str:
@@ -100,8 +100,8 @@ def example() -> str:
 
 def read_policy(text: str | bytes) -> Policy:
     """The policy in a TOML text. Raises SpecError, which names the rule that is wrong."""
-    if len(text) > MOST_BYTES:
-        raise SpecError(f"A policy has at most {MOST_BYTES:,} bytes: this file is something else.")
+    if len(text) > MAX_BYTES:
+        raise SpecError(f"A policy has at most {MAX_BYTES:,} bytes: this file is something else.")
     try:
         plain = text if isinstance(text, str) else text.decode("utf-8-sig")
         return Policy.model_validate(tomllib.loads(plain))
@@ -142,7 +142,7 @@ def _about_policy(kind: str, place: tuple[Any, ...]) -> str:
     if kind == "extra_forbidden":
         return f"The policy has the unknown key {_quoted(place[0])}: it holds only [[rule]] tables."
     if kind == "too_long":
-        return f"The policy has more than {MOST_RULES} rules: leave some out."
+        return f"The policy has more than {MAX_RULES} rules: leave some out."
     return "The policy has no rules: begin each with [[rule]]."
 
 

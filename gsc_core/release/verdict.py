@@ -7,14 +7,14 @@ from enum import StrEnum
 
 from gsc_core.evaluation.intervals import Interval
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 _ROUNDING = 9  # decimals: 0.1 + 0.2 keeps a limit of 0.3
 
 
 class Outcome(StrEnum):
     """How a limit is kept; the interval of the figure decides."""
 
-    KEPT = "pass"
+    MET = "pass"
     BROKEN = "fail"
     UNSURE = "not enough data"
 
@@ -25,9 +25,9 @@ class Outcome(StrEnum):
         Numbers that differ by less than 1e-9 are the same.
         """
         low, high = round(figure.low - limit, _ROUNDING), round(figure.high - limit, _ROUNDING)
-        kept, broken = (high <= 0, low > 0) if at_most else (low >= 0, high < 0)
-        if kept:
-            return cls.KEPT
+        passed_limit, broken = (high <= 0, low > 0) if at_most else (low >= 0, high < 0)
+        if passed_limit:
+            return cls.MET
         return cls.BROKEN if broken else cls.UNSURE
 
 
@@ -64,8 +64,8 @@ class Verdict:
     @property
     def outcome(self) -> Outcome:
         """The gravest of the limits' outcomes."""
-        found = {rule.outcome for rule in self.rules}
-        return next((o for o in (Outcome.BROKEN, Outcome.UNSURE) if o in found), Outcome.KEPT)
+        outcomes = {rule.outcome for rule in self.rules}
+        return next((o for o in (Outcome.BROKEN, Outcome.UNSURE) if o in outcomes), Outcome.MET)
 
     def having(self, outcome: Outcome) -> tuple[Judged, ...]:
         """The limits that came out so."""
@@ -92,8 +92,8 @@ class Verdict:
         """What prevents a pass, the broken limits first; at most a few, and how many more."""
         broken, unsure = self.having(Outcome.BROKEN), self.having(Outcome.UNSURE)
         grave = broken or unsure
-        named = tuple(rule.reason for rule in grave[:MOST_NAMED])
-        more, untold = len(grave) - MOST_NAMED, len(unsure) if broken else 0
+        named = tuple(rule.reason for rule in grave[:MAX_NAMED])
+        more, untold = len(grave) - MAX_NAMED, len(unsure) if broken else 0
         rest = {f"And {more} more.": more, f"{untold} more cannot be decided yet.": untold}
         return named + tuple(sentence for sentence, number in rest.items() if number > 0)
 

@@ -8,7 +8,7 @@ from gsc_core.release.metrics import Asked, Of, Sets, Unit
 from gsc_core.release.policy import Rule
 from gsc_core.release.verdict import Outcome
 
-MOST_LISTED = 8
+MAX_LISTED = 8
 FINER = 4  # decimals at most
 
 
@@ -37,38 +37,38 @@ def limit(rule: Rule) -> str:
             return "no"
 
 
-def figure(rule: Rule, found: Interval) -> str:
+def figure(rule: Rule, interval: Interval) -> str:
     """The figure with its interval, the ends rounded outwards: `31.2 % (28.0 to 34.5)`."""
     if rule.kind.unit is Unit.COUNT:
-        return f"{found.value:,.0f}"
+        return f"{interval.value:,.0f}"
     if rule.kind.unit is Unit.FLAG:
-        return "yes" if found.value else "no"
+        return "yes" if interval.value else "no"
     at_most = rule.at_most is not None
-    came = Outcome.of(found, rule.limit, at_most=at_most)
+    came = Outcome.of(interval, rule.limit, at_most=at_most)
     # As fine as the limit, and finer where the shown ends would tell another outcome.
     start = max(1, len(f"{100 * rule.limit:.6g}".partition(".")[2]))
     for decimals in range(start, start + FINER):
-        ends = _outwards(found, decimals)
-        shown = Interval(found.value, ends[0] / 100, ends[1] / 100)
+        ends = _outwards(interval, decimals)
+        shown = Interval(interval.value, ends[0] / 100, ends[1] / 100)
         if Outcome.of(shown, rule.limit, at_most=at_most) is came:
             break
     # Adding zero takes the sign off a rounded -0.0.
-    rounded = (round(x, decimals) + 0.0 for x in (100 * found.value, *ends))
+    rounded = (round(x, decimals) + 0.0 for x in (100 * interval.value, *ends))
     value, low, high = (f"{x:.{decimals}f}".replace("-", "−") for x in rounded)
     return f"{value} % ({low} to {high})"
 
 
-def _outwards(found: Interval, decimals: int) -> tuple[float, float]:
+def _outwards(interval: Interval, decimals: int) -> tuple[float, float]:
     """The ends in percent, rounded away from each other; float noise is no reason to."""
     step = 10.0**decimals
-    low, high = (round(100 * end * step, 6) for end in (found.low, found.high))
+    low, high = (round(100 * end * step, 6) for end in (interval.low, interval.high))
     return math.floor(low) / step, math.ceil(high) / step
 
 
 def listed(names: tuple[str, ...]) -> str:
     """Names with commas, at most a line of them."""
-    more = len(names) - MOST_LISTED
-    return ", ".join(names[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.histogram import shared_edges, shares
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
-from gsc_core.evaluation.thresholds import Effect, Passed
+from gsc_core.evaluation.thresholds import Acceptance, Effect
 from gsc_core.release.judge import judge
 from gsc_core.report import model
 from gsc_core.report.glossary import GLOSSARY
@@ -34,8 +34,8 @@ from gsc_core.sentences.warnings import extreme, rough
 from gsc_core.workspace import release_policy, runs
 
 BINS = 60
-MOST_DRAWN = 12  # sets in the charts; the tables name all
-MOST_CLASSES = 20
+MAX_DRAWN = 12  # sets in the charts; the tables name all
+MAX_CLASSES = 20
 CURVE_POINTS = 160
 PLACES = ("model", "id", "ood", "calibration")  # settings that name folders of this machine
 
@@ -48,7 +48,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
     scores = decisions.tested_scores(run, decision.detector, halved=decision.halved)
     known = scores.pop("id")
     found = decisions.effect_of(run, decision)
-    drawn = dict(list(scores.items())[:MOST_DRAWN])
+    drawn = dict(list(scores.items())[:MAX_DRAWN])
     gate = _gate(run, decision)
     classes = decisions.effect_by_class(run, decision)
     return model.Report(
@@ -61,8 +61,8 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         gate=gate,
         decision=_decided(run, decision, found),
         by_set=tuple(_by_set(run, decision)),
-        classes=tuple(_class_row(one) for one in classes[:MOST_CLASSES]),
-        classes_more=max(0, len(classes) - MOST_CLASSES),
+        classes=tuple(_class_row(one) for one in classes[:MAX_CLASSES]),
+        classes_more=max(0, len(classes) - MAX_CLASSES),
         refusing=_refusing(run, decision),
         accuracy=run.id_accuracy,
         accuracy_after=run.id_accuracy_after,
@@ -94,8 +94,8 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _verdict(found: Effect) -> str:
     return (
-        f"Of 1,000 unfamiliar images, {in_1000(found.strangers_share)} would be accepted "
-        f"unnoticed, while {in_1000(found.known.share)} of 1,000 familiar images are accepted."
+        f"Of 1,000 unfamiliar images, {in_1000(found.ood_share)} would be accepted "
+        f"unnoticed, while {in_1000(found.id.share)} of 1,000 familiar images are accepted."
     )
 
 
@@ -134,9 +134,9 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
         chosen=decision.chosen,
         halved=decision.halved,
         calibration=calibration,
-        familiar=_counted("Familiar images", found.known),
-        strangers=tuple(_counted(name, one) for name, one in found.strangers.items()),
-        strangers_share=found.strangers_share,
+        familiar=_counted("Familiar images", found.id),
+        strangers=tuple(_counted(name, one) for name, one in found.ood.items()),
+        strangers_share=found.ood_share,
         sentences=tuple(sentences),
         warning=none or rough(run, decision),
     )
@@ -153,7 +153,7 @@ def _by_set(run: Run, decision: Decision) -> Iterable[model.SetFigures]:
 def _class_row(one: ClassEffect) -> model.ClassRow:
     familiar, strangers = (
         None if found is None else _counted(name, found)
-        for name, found in (("Familiar images", one.familiar), ("Unfamiliar images", one.strangers))
+        for name, found in (("Familiar images", one.id), ("Unfamiliar images", one.ood))
     )
     return model.ClassRow(name=one.name, familiar=familiar, strangers=strangers)
 
@@ -171,17 +171,17 @@ def _refusing(run: Run, decision: Decision) -> model.Refusing | None:
         accuracy_passing=found.passing,
         low=found.low,
         high=found.high,
-        kept=found.kept,
+        kept=found.accepted,
         area=found.area,
         points=tuple(points),
     )
 
 
-def _counted(name: str, found: Passed) -> model.Counted:
+def _counted(name: str, found: Acceptance) -> model.Counted:
     return model.Counted(
         name=name,
         tested=found.total,
-        passed=found.passed,
+        passed=found.accepted,
         share=found.share,
         low=found.low,
         high=found.high,

@@ -26,7 +26,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the file may do in a browser: show its own images and colours."""
 
 IN_THE_TABLE = {"model_sha256", "image_sets_sha256", "finished", "seconds", "phases"}
-MOST_LISTED = 50  # class names and the like; the JSON file has all
+MAX_LISTED = 50  # class names and the like; the JSON file has all
 
 
 def to_html(report: Report) -> str:
@@ -136,8 +136,8 @@ def _as_text(values: Mapping[str, Any]) -> str:
 def _brief(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = [_named(item) for item in value]
-        if len(value) > MOST_LISTED:
-            value = [*value[:MOST_LISTED], f"… and {len(value) - MOST_LISTED:,} more"]
+        if len(value) > MAX_LISTED:
+            value = [*value[:MAX_LISTED], f"… and {len(value) - MAX_LISTED:,} more"]
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -7,7 +7,7 @@ from gsc_core.sentences.detector_names import called
 from gsc_core.sentences.run import assumption, rounded
 from gsc_core.sentences.threshold import between, learned
 
-MOST_NAMED = 8
+MAX_NAMED = 8
 NO_POLICY = (
     "No limits for a release were agreed beforehand, so this report says neither pass nor fail."
 )
@@ -45,8 +45,8 @@ def _backwards(run: Run, decision: Decision) -> str:
 
 
 def _strangers(run: Run) -> str:
-    named = ", ".join(run.ood_sets[:MOST_NAMED])
-    more = len(run.ood_sets) - MOST_NAMED
+    named = ", ".join(run.ood_sets[:MAX_NAMED])
+    more = len(run.ood_sets) - MAX_NAMED
     sets = len(run.ood_sets)
     were = (
         "1 kind of unfamiliar images was"
@@ -60,7 +60,7 @@ def _strangers(run: Run) -> str:
 
 
 def _few(found: Effect) -> str:
-    sets = {"the familiar images": found.known, **found.strangers}
+    sets = {"the familiar images": found.id, **found.ood}
     name = min(sets, key=lambda each: sets[each].total)
     smallest = sets[name]
     if smallest.total >= FEW:

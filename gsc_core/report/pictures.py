@@ -12,7 +12,7 @@ from gsc_core.images.thumbnails import thumbnail
 from gsc_core.report import model
 from gsc_core.run import gallery
 from gsc_core.run.decisions import Decision
-from gsc_core.run.gallery import RunPicture
+from gsc_core.run.gallery import RunImage
 from gsc_core.run.stored import Run
 from gsc_core.workspace import report_images
 from gsc_core.workspace.explanations import StoredExplanation
@@ -32,7 +32,7 @@ def groups_of(run: Run, decision: Decision) -> Iterable[model.PictureGroup]:
                 float(column[one.row]),
                 _explained(report_images.explained(run, one.row, decision), detector),
             )
-            for one in gallery.pictures(run, group.rows)
+            for one in gallery.run_images(run, group.rows)
         )
         yield model.PictureGroup(title=group.title, pictures=pictures)
 
@@ -52,7 +52,7 @@ def channels_note(run: Run, decision: Decision) -> str | None:
 
 
 def _picture(
-    run: Run, one: RunPicture, score: float, explained: model.Explained | None
+    run: Run, one: RunImage, score: float, explained: model.Explained | None
 ) -> model.Picture:
     return model.Picture(
         file=one.file,
@@ -66,7 +66,7 @@ def _picture(
     )
 
 
-def _thumbnail(one: RunPicture) -> str | None:
+def _thumbnail(one: RunImage) -> str | None:
     """A lost image leaves its words: the report is about scores, which are all there."""
     try:
         return _data_url(thumbnail(one.path, THUMBNAIL))

@@ -17,10 +17,10 @@ from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.selective import Selective, selective
 from gsc_core.evaluation.thresholds import (
+    Acceptance,
     Effect,
     Evidence,
     KeepId,
-    Passed,
     Rule,
     ThresholdRule,
     effect,
@@ -61,18 +61,18 @@ class ClassEffect:
     """How many of the images taken for one class pass; None where there are none of a kind."""
 
     name: str
-    familiar: Passed | None
-    strangers: Passed | None
+    id: Acceptance | None
+    ood: Acceptance | None
 
     @property
     def unnoticed(self) -> int:
         """Unfamiliar images taken for this class that are accepted."""
-        return self.strangers.passed if self.strangers else 0
+        return self.ood.accepted if self.ood else 0
 
     @property
     def lost(self) -> int:
         """Familiar images taken for this class that are flagged."""
-        return self.familiar.flagged if self.familiar else 0
+        return self.id.flagged if self.id else 0
 
 
 def stored(run: Run) -> Decision | None:
@@ -163,8 +163,8 @@ def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
             f'This run has no detector "{detector}": choose one of {", ".join(run.detectors)}.'
         )
     halved = rule.needs_ood
-    strangers = scores_of(run, detector, halves(run).setting) if halved else {}
-    value = rule.threshold(Evidence(run.calibration_scores(detector), strangers))
+    ood = scores_of(run, detector, halves(run).setting) if halved else {}
+    value = rule.threshold(Evidence(run.calibration_scores(detector), ood))
     return Decision(
         detector=detector,
         rule=rule,
@@ -199,14 +199,14 @@ def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
     most familiar
     images; classes that no test image was taken for are left out.
     """
-    known = _by_class(run, decision, [run.rows_of(["id"])])
+    id_effects = _by_class(run, decision, [run.rows_of(["id"])])
     tested = halves(run).testing if decision.halved else {s: run.rows_of([s]) for s in run.ood_sets}
-    strangers = _by_class(run, decision, list(tested.values()))
-    found = [
-        ClassEffect(class_name(run, index), known.get(index), strangers.get(index))
-        for index in sorted(known.keys() | strangers.keys())
+    ood_effects = _by_class(run, decision, list(tested.values()))
+    effects = [
+        ClassEffect(class_name(run, index), id_effects.get(index), ood_effects.get(index))
+        for index in sorted(id_effects.keys() | ood_effects.keys())
     ]
-    return tuple(sorted(found, key=lambda one: (-one.unnoticed, -one.lost)))
+    return tuple(sorted(effects, key=lambda one: (-one.unnoticed, -one.lost)))
 
 
 def selective_of(run: Run, decision: Decision) -> Selective | None:
@@ -229,14 +229,14 @@ def version(run: Run) -> int:
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def _by_class(run: Run, decision: Decision, sets: list[Rows]) -> dict[int, Passed]:
+def _by_class(run: Run, decision: Decision, sets: list[Rows]) -> dict[int, Acceptance]:
     """Of the images in these rows, how many pass, by the class they were taken for."""
     rows = np.concatenate(sets)
-    passes = run.column(decision.detector)[rows] <= np.float64(decision.value)
+    is_accepted = run.column(decision.detector)[rows] <= np.float64(decision.value)
     classes, place = np.unique(run.column("predicted")[rows], return_inverse=True)
-    totals, passed = np.bincount(place), np.bincount(place[passes], minlength=len(classes))
-    each = zip(classes.tolist(), passed.tolist(), totals.tolist(), strict=True)
-    return {index: counted(k, n) for index, k, n in each}
+    totals, accepted = np.bincount(place), np.bincount(place[is_accepted], minlength=len(classes))
+    counts = zip(classes.tolist(), accepted.tolist(), totals.tolist(), strict=True)
+    return {index: counted(k, n) for index, k, n in counts}
 
 
 def _damaged(run: Run) -> GscError:

@@ -24,9 +24,9 @@ class Disagreement:
     count, of: how many there are, and how many images of that kind were judged.
     """
 
-    strangers: bool
+    ood: bool
     flagged_by: str
-    passed_by: str
+    accepted_by: str
     rows: tuple[int, ...]
     count: int
     of: int
@@ -42,9 +42,9 @@ def disagreements(run: Run, one: str, other: str) -> tuple[Disagreement, ...]:
     first, second = _flags(run, one), _flags(run, other)
     kinds = {True: run.rows_of(run.ood_sets), False: run.rows_of(["id"])}
     return tuple(
-        _found(run, strangers, rows[flagged[rows] & ~passed[rows]], len(rows), by)
-        for strangers, rows in kinds.items()
-        for flagged, passed, by in (
+        _of_kind(run, ood, rows[flagged[rows] & ~accepted[rows]], len(rows), by)
+        for ood, rows in kinds.items()
+        for flagged, accepted, by in (
             (first, second, (one, other)),
             (second, first, (other, one)),
         )
@@ -56,12 +56,12 @@ def _flags(run: Run, detector: str) -> NDArray[np.bool_]:
     return np.asarray(run.column(detector) > threshold)
 
 
-def _found(run: Run, strangers: bool, rows: Rows, of: int, by: tuple[str, str]) -> Disagreement:
-    flagged_by, passed_by = by
-    gap = _standing(run, flagged_by, rows) - _standing(run, passed_by, rows)
+def _of_kind(run: Run, ood: bool, rows: Rows, of: int, by: tuple[str, str]) -> Disagreement:
+    flagged_by, accepted_by = by
+    gap = _standing(run, flagged_by, rows) - _standing(run, accepted_by, rows)
     telling = rows[np.argsort(-gap, kind="stable")[:MOST]]
     shown = tuple(int(row) for row in telling)
-    return Disagreement(strangers, flagged_by, passed_by, shown, len(rows), of)
+    return Disagreement(ood, flagged_by, accepted_by, shown, len(rows), of)
 
 
 def _standing(run: Run, detector: str, rows: Rows) -> Floats:

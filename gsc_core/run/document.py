@@ -74,8 +74,12 @@ class Result(_Part):
     @model_serializer
     def _flat(self) -> dict[str, Any]:
         row: dict[str, Any] = {"detector": self.detector, "ood_set": self.ood_set}
-        for name, found in self.metrics.items():
-            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        for name, interval in self.metrics.items():
+            row |= {
+                name: interval.value,
+                f"{name}_low": interval.low,
+                f"{name}_high": interval.high,
+            }
         return row
 
     @classmethod
@@ -97,8 +101,8 @@ class Result(_Part):
 
     def value(self, name: str) -> float | None:
         """A metric without its interval; None when the run does not have it."""
-        found = self.metrics.get(name)
-        return None if found is None else found.value
+        interval = self.metrics.get(name)
+        return None if interval is None else interval.value
 
 
 _BOUNDS: Final[TypeAdapter[tuple[float, float, float]]] = TypeAdapter(tuple[Share, Share, Share])

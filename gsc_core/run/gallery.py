@@ -20,7 +20,7 @@ Side = Literal["inside", "outside"]
 
 
 @dataclass(frozen=True)
-class RunPicture:
+class RunImage:
     """One image of a run. `set` is `"id"`, `"calibration"` or the name of an OOD set.
 
     `path` is where it lay when the run was made; it may be gone. `label` and `predicted` are
@@ -37,7 +37,7 @@ class RunPicture:
     confidence: float
 
 
-def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
+def run_images(run: Run, rows: Sequence[int] | Rows) -> tuple[RunImage, ...]:
     """The images of these rows, in their order; raises GscError for a row that is not there."""
     wanted = np.asarray(rows, dtype=np.intp)
     members = run.members()
@@ -49,10 +49,10 @@ def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
     label, predicted, confidence = (
         run.column(name)[wanted] for name in ("label", "predicted", "confidence")
     )
-    found, places = [], _files(run)
+    images, places = [], _files(run)
     for i, row in enumerate(wanted):
         role, set_name = members.groups[members.codes[row]]
-        one = RunPicture(
+        image = RunImage(
             row=int(row),
             set=set_name,
             role=role,
@@ -62,8 +62,8 @@ def pictures(run: Run, rows: Sequence[int] | Rows) -> tuple[RunPicture, ...]:
             predicted=int(predicted[i]),
             confidence=float(confidence[i]),
         )
-        found.append(one)
-    return tuple(found)
+        images.append(image)
+    return tuple(images)
 
 
 def ordered(
@@ -95,14 +95,14 @@ def ordered(
     return order
 
 
-def picture_path(run: Run, role: str, set_name: str, file: str) -> Path:
+def image_path(run: Run, role: str, set_name: str, file: str) -> Path:
     """The file of an image; raises GscError when it is gone or its name leads elsewhere."""
     return _files(run).find(role, set_name, file)
 
 
-def picture_bytes(run: Run, row: int) -> bytes:
+def image_bytes(run: Run, row: int) -> bytes:
     """The image of a row as it was audited; raises GscError when it is gone or has changed."""
-    (one,) = pictures(run, [row])
+    (one,) = run_images(run, [row])
     return _files(run).read(one.role, one.set, one.file, run.sha256(row))
 
 

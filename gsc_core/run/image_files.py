@@ -76,8 +76,8 @@ class ImageFiles:
         """The folder that a set was read from: its own, that of a single image, or the unpacked."""
         source, name = self.ood.get(set_name), set_name
         if role != "ood":
-            apart = role == "calibration" and self.calibration is not None
-            source, name = (self.calibration, role) if apart else (self.id, "id")
+            own = role == "calibration" and self.calibration is not None
+            source, name = (self.calibration, role) if own else (self.id, "id")
         unpacked = unpacked_folder(self.folder, name)
         if source is None or unpacked.is_dir():
             return unpacked

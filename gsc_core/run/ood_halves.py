@@ -41,7 +41,7 @@ def halves(run: Run) -> Halves:
 def scores_of(run: Run, detector: str, rows: Mapping[str, Rows]) -> dict[str, Floats]:
     """One detector's outlier scores of these images of each OOD set."""
     column = run.column(detector)
-    return {name: column[chosen].astype(np.float64) for name, chosen in rows.items()}
+    return {name: column[of_set].astype(np.float64) for name, of_set in rows.items()}
 
 
 @lru_cache(maxsize=8)

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from gsc_core.evaluation.thresholds import KeepId, keep_id
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
-from gsc_core.run.gallery import pictures
+from gsc_core.run.gallery import run_images
 from gsc_core.run.stored import Run
 
 
-class Place(BaseModel):
+class Placement(BaseModel):
     """Where one detector's score lies among the familiar images that the audit tested on.
 
     `percentile` is the share of those, 0 to 100, that score at most as high: 99 is less familiar
@@ -50,15 +50,15 @@ def decision_for(run: Run, detector: str) -> Decision:
     return decisions.decide(run, detector, KeepId(share=decisions.KEEP))
 
 
-def places_of(run: Run, row: int) -> tuple[Place, ...]:
+def places_of(run: Run, row: int) -> tuple[Placement, ...]:
     """Where the scores of an image of the run lie, the alarming detector's first, then the best.
 
     Raises GscError for a row that is not there.
     """
-    pictures(run, [row])
+    run_images(run, [row])
     decision = decisions.current(run)
     places = (place(run, name, float(run.column(name)[row])) for name in in_order(run))
-    return tuple(decided(each, decision) for each in places)
+    return tuple(decided(placement, decision) for placement in places)
 
 
 def in_order(run: Run) -> list[str]:
@@ -78,11 +78,11 @@ def _predicted(folder: Path, version: int) -> tuple[int, ...]:
     return tuple(int(value) for value in values if value >= 0)
 
 
-def place(run: Run, detector: str, score: float) -> Place:
+def place(run: Run, detector: str, score: float) -> Placement:
     """Where a score lies, with the threshold that holds until somebody decides."""
     familiar = run.scores(detector)["id"]
     threshold = keep_id(run.calibration_scores(detector), decisions.KEEP)
-    return Place(
+    return Placement(
         detector=detector,
         score=score,
         percentile=float(100 * np.mean(familiar <= score)),
@@ -90,11 +90,11 @@ def place(run: Run, detector: str, score: float) -> Place:
     )
 
 
-def decided(found: Place, decision: Decision) -> Place:
+def decided(placed: Placement, decision: Decision) -> Placement:
     """The same place by a decision, where that is about its detector."""
-    if found.detector != decision.detector:
-        return found
-    return found.model_copy(update={"threshold": _finite(decision.value)})
+    if placed.detector != decision.detector:
+        return placed
+    return placed.model_copy(update={"threshold": _finite(decision.value)})
 
 
 def _finite(threshold: float) -> float | None:

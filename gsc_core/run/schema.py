@@ -16,10 +16,10 @@ def run_schema() -> dict[str, Any]:
 
     Published as docs/run.schema.json. Documents of before it had versions have no `format`.
     """
-    found = RunDocument.model_json_schema(mode="serialization")
-    found["required"] = list(RunDocument.model_fields)
+    schema = RunDocument.model_json_schema(mode="serialization")
+    schema["required"] = list(RunDocument.model_fields)
     about = {"$schema": DIALECT, "$id": SCHEMA, "title": "GSC Audit run", "version": VERSION}
-    return about | {name: part for name, part in found.items() if name != "title"}
+    return about | {name: part for name, part in schema.items() if name != "title"}
 
 
 def schema_json() -> str:

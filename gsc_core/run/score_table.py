@@ -49,8 +49,12 @@ def members(folder: Path, version: int) -> Members:
     role, name = (_codes(table[column], folder) for column in ("role", "set"))
     width = len(name.dictionary)
     codes = np.asarray(role.indices, dtype=np.int64) * width + np.asarray(name.indices)
-    groups = [(one, each) for one in role.dictionary.to_pylist() for each in name.dictionary]
-    return Members(tuple((one, each.as_py()) for one, each in groups), codes)
+    groups = [
+        (role_name, set_name)
+        for role_name in role.dictionary.to_pylist()
+        for set_name in name.dictionary
+    ]
+    return Members(tuple((role_name, set_name.as_py()) for role_name, set_name in groups), codes)
 
 
 @lru_cache(maxsize=48)
@@ -89,12 +93,12 @@ def digests(folder: Path, version: int) -> NDArray[np.uint64]:
     """
     column = pc.utf8_slice_codeunits(sha256(folder, version), 0, 16)
     try:
-        found = np.frombuffer(bytes.fromhex("".join(column.to_pylist())), dtype=">u8")
+        leading = np.frombuffer(bytes.fromhex("".join(column.to_pylist())), dtype=">u8")
     except (TypeError, ValueError) as error:
         raise damaged(folder) from error
-    if len(found) != len(column):
+    if len(leading) != len(column):
         raise damaged(folder)
-    return found.astype(np.uint64)
+    return leading.astype(np.uint64)
 
 
 def damaged(folder: Path) -> GscError:

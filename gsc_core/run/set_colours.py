@@ -29,20 +29,20 @@ class SetColours:
     """
 
     ood_sets: tuple[str, ...]
-    known: str = "id"
+    id_set: str = "id"
 
     @classmethod
-    def of(cls, ood_sets: Iterable[str], known: str = "id") -> SetColours:
+    def of(cls, ood_sets: Iterable[str], id_set: str = "id") -> SetColours:
         """The looks of all OOD sets of a run, in its order; also when only some are drawn."""
-        return cls(tuple(name for name in dict.fromkeys(ood_sets) if name != known), known)
+        return cls(tuple(name for name in dict.fromkeys(ood_sets) if name != id_set), id_set)
 
     def colour(self, name: str) -> str:
         """The set's colour as `#rrggbb`. Raises ValueError for a set that the run has not."""
-        return ID_COLOUR if name == self.known else _PALETTE[self._place(name) % len(_PALETTE)]
+        return ID_COLOUR if name == self.id_set else _PALETTE[self._place(name) % len(_PALETTE)]
 
     def dash(self, name: str) -> str:
         """The set's line style, by Plotly's name. Raises ValueError as `colour` does."""
-        if name == self.known:
+        if name == self.id_set:
             return "solid"
         place = self._place(name)
         return DASHES[(place + place // len(_PALETTE)) % len(DASHES)]

@@ -124,7 +124,7 @@ class Run:
 
     def record(self, detector: str) -> DetectorRecord | None:
         """What the run tells of a detector; None where an earlier version wrote it."""
-        return next((each for each in self.document.detectors if each.name == detector), None)
+        return next((record for record in self.document.detectors if record.name == detector), None)
 
     def row(self, detector: str, ood_set: str = MEAN) -> Result | None:
         """The detector's row for an OOD set or the mean; None when the run has none."""
@@ -205,4 +205,4 @@ def version_of(path: Path) -> int:
     """`Run.version` of the run in a folder, which is not read for it."""
     files = [path / name for name in (METRICS_FILE, SCORES_FILE)]
     stats = [file.stat() for file in files if file.is_file()]
-    return hash(tuple((each.st_mtime_ns, each.st_size) for each in stats))
+    return hash(tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))

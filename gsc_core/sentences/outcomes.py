@@ -7,7 +7,7 @@ from gsc_core.evaluation.selective import Selective
 def refusing_sentence(found: Selective) -> str:
     """What leaving out flagged images does to the classifier's names, in counts of 1,000."""
     after, before = in_1000(found.passing), in_1000(found.accuracy)
-    flagged = parted(found.kept)[1]
+    flagged = parted(found.accepted)[1]
     text = (
         f"Of 1,000 accepted familiar images, {after} are classified correctly (95 % interval "
         f"{between(found.low, found.high)})"

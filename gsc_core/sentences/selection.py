@@ -15,7 +15,7 @@ from gsc_core.evaluation.selection import NOTHING, UNSURE, Selection, ShortCircu
 from gsc_core.run.stored import Run
 
 Measure = Literal["fpr95", "auroc"]
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 ALL = "all"
 
 
@@ -74,7 +74,7 @@ def table(selection: Selection, split: str | None, measure: Measure) -> pd.DataF
     each kind
     of them stands last.
     """
-    shown = list(selection.tried[:MOST_SHOWN])
+    shown = list(selection.tried[:MAX_SHOWN])
     shown += [each for each in (selection.chosen, selection.nothing) if each not in shown]
     kinds = [kind for kind in selection.chosen.by_kind if all(kind in e.by_kind for e in shown)]
     rows = [

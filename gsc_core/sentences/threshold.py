@@ -3,8 +3,8 @@
 from gsc_core.evaluation import counts
 from gsc_core.evaluation.counts import in_1000, percent
 from gsc_core.evaluation.thresholds import (
+    Acceptance,
     Effect,
-    Passed,
     ThresholdRule,
     promise,
     smallest_calibration,
@@ -14,23 +14,23 @@ from gsc_core.run.ood_halves import halves
 from gsc_core.run.stored import Run
 
 
-def between(found: Passed) -> str:
+def between(found: Acceptance) -> str:
     """The interval as counts in 1,000: `928 to 968`."""
     return counts.between(found.low, found.high)
 
 
 def familiar_sentence(found: Effect) -> str:
     """How many familiar images are accepted and how many are flagged."""
-    passing, flagged = counts.parted(found.known.share)
+    passing, flagged = counts.parted(found.id.share)
     return (
-        f"Of 1,000 familiar images, {passing} are accepted (95 % interval {between(found.known)}) "
+        f"Of 1,000 familiar images, {passing} are accepted (95 % interval {between(found.id)}) "
         f"and {flagged} are flagged."
     )
 
 
 def strangers_sentence(found: Effect) -> str:
     """How many unfamiliar images would be accepted: of the one set, or on average with extremes."""
-    sets = found.strangers
+    sets = found.ood
     if len(sets) == 1:
         ((name, one),) = sets.items()
         return (
@@ -39,7 +39,7 @@ def strangers_sentence(found: Effect) -> str:
         )
     least = min(sets, key=lambda name: sets[name].share)
     most = max(sets, key=lambda name: sets[name].share)
-    mean = f"Of 1,000 unfamiliar images, {in_1000(found.strangers_share)} would be accepted"
+    mean = f"Of 1,000 unfamiliar images, {in_1000(found.ood_share)} would be accepted"
     if sets[least].share == sets[most].share:
         return f"{mean}, the same from each of {len(sets)} sets."
     return (
@@ -62,16 +62,16 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
             "promised beyond what the test shows."
         )
     calibration = len(run.calibration_scores(decision.detector))
-    made = promise(calibration, rule.promised, found.known.total)
+    made = promise(calibration, rule.promised, found.id.total)
     # Cross-conformal scores promise less exactly than split-conformal ones.
     average = "about" if _learns(run, decision.detector) else "at least"
     text = (
         f"The {calibration:,} calibration images promise that on average {average} "
         f"{in_1000(rule.promised)} of 1,000 familiar images are accepted; by chance alone, a test "
         f"of this size may show {counts.between(made.low, made.high)}. This test showed "
-        f"{in_1000(found.known.share)}"
+        f"{in_1000(found.id.share)}"
     )
-    shown = [round(1000 * share) for share in (made.low, found.known.share, made.high)]
+    shown = [round(1000 * share) for share in (made.low, found.id.share, made.high)]
     if shown == sorted(shown):
         return f"{text}: the promise holds."
     side = "fewer" if shown[1] < shown[0] else "more"

@@ -81,7 +81,7 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
     there.
     """
     run = _run(run_id)
-    (picture,) = gallery.pictures(run, [row])
+    (picture,) = gallery.run_images(run, [row])
     if detector not in explainers(run):
         raise GscError(f"{detector} explains no image here: choose {explainers(run)[0]}.")
     if explanation(run_id, row, detector) is not None or asked(run_id, row, detector) is not None:
@@ -120,8 +120,8 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
     """Explain a row and keep that; raises GscError when its image is gone or cannot be read."""
-    (picture,) = gallery.pictures(run, [row])
-    data = gallery.picture_bytes(run, row)
+    (picture,) = gallery.run_images(run, [row])
+    data = gallery.image_bytes(run, row)
     audit = _opened(run, on_progress)
     seen = audit.look(data, picture.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}

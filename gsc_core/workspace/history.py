@@ -63,7 +63,7 @@ class RunEntry:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """What a finished run says in one sentence, and the seconds it took; or why it says nothing."""
 
     answer: str | None
@@ -89,12 +89,12 @@ def free_title(wanted: str) -> str:
     return next(title for title in titles if title not in taken)
 
 
-def verdict(entry: RunEntry) -> Verdict | None:
+def summary(entry: RunEntry) -> Summary | None:
     """What a run that has a result says; read once for each version of it."""
     if not entry.finished:
         return None
     folder = runs.run_folder(entry.id)
-    return _verdict(str(folder), version_of(folder))
+    return _summary(str(folder), version_of(folder))
 
 
 def log_tail(run_id: str, lines: int = 40) -> str:
@@ -149,9 +149,9 @@ def _outcome(job: Job | None, finished: bool) -> Outcome:
 
 
 @lru_cache(maxsize=2048)
-def _verdict(folder: str, version: int) -> Verdict:
+def _summary(folder: str, version: int) -> Summary:
     try:
         run = Run.load(Path(folder))
     except GscError as error:
-        return Verdict(None, error=str(error))
-    return Verdict(answer(run), run.provenance.seconds)
+        return Summary(None, error=str(error))
+    return Summary(answer(run), run.provenance.seconds)

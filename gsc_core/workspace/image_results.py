@@ -14,7 +14,7 @@ from gsc_core.explanation import Explanation, crop_jpeg, heat_png
 from gsc_core.files import written_aside
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
-from gsc_core.run.placement import Place, decided, place
+from gsc_core.run.placement import Placement, decided, place
 from gsc_core.run.stored import Run
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Found(BaseModel):
     name: str
     predicted: int
     confidence: float
-    places: tuple[Place, ...]
+    places: tuple[Placement, ...]
     nearest: tuple[Near, ...]
     explanation: Explanation | None
     unexplained: str | None
@@ -66,7 +66,7 @@ class Judged(Found):
     decision: Decision
 
     @property
-    def verdict(self) -> Place | None:
+    def verdict(self) -> Placement | None:
         """The deciding detector's place; None when it gave no number for this image."""
         return next((each for each in self.places if each.detector == self.decision.detector), None)
 
@@ -85,7 +85,7 @@ def opened(folder: Path, version: int) -> Reopened:
 def judge(
     run: Run, audit: Reopened, seen: Seen, name: str, scores: dict[str, float], detector: str
 ) -> Found:
-    """Place an image's `scores` among the run's, and explain it by a GSC `detector`."""
+    """Placement an image's `scores` among the run's, and explain it by a GSC `detector`."""
     explanation, unexplained = None, None
     try:
         explanation = audit.explain(seen, detector)

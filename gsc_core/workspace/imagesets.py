@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field
 from sqlalchemy import delete
 from sqlmodel import col, select
 
-from gsc_core.audit.spec import MOST_BYTES, MOST_LETTERS, RESERVED
+from gsc_core.audit.spec import MAX_BYTES, MAX_CHARACTERS, RESERVED
 from gsc_core.errors import GscError
 from gsc_core.files import is_full
 from gsc_core.images import ImageSet, read_archive, read_folder
@@ -31,7 +31,7 @@ from gsc_core.workspace.set_tables import members, tables_folder
 from gsc_core.workspace.uploads import is_archive, spool
 
 ROLES = ("id", "ood", "calibration")
-MOST_SURROGATES = 1000  # images that surrogate images are made from
+MAX_SURROGATES = 1000  # images that surrogate images are made from
 _READING = (Kind.SET, Kind.SURROGATES)
 _UPLOAD, _PICTURES = "upload", "pictures"
 
@@ -225,8 +225,8 @@ def _surrogates(
     if folder.is_dir():  # it is there whole or not at all; an audit may be reading it
         return read_folder(folder, stored.name, None, on_count)
     source = set_tables.images_of(image_set(order.source))
-    if len(source) > MOST_SURROGATES:
-        source, _ = source.split(MOST_SURROGATES / len(source), seed=0)
+    if len(source) > MAX_SURROGATES:
+        source, _ = source.split(MAX_SURROGATES / len(source), seed=0)
     for left in folder.parent.glob(".part-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     kinds = [each for each in SURROGATES if each.name == order.surrogate]
@@ -266,8 +266,8 @@ def _free(name: str, ending: str) -> str:
 
 def _cut(name: str, ending: int) -> str:
     """As much of a name as leaves room for an ending of that many ASCII characters."""
-    letters = name[: MOST_LETTERS - ending].encode()
-    return letters[: MOST_BYTES - ending].decode(errors="ignore")
+    letters = name[: MAX_CHARACTERS - ending].encode()
+    return letters[: MAX_BYTES - ending].decode(errors="ignore")
 
 
 def _change(set_id: str, **values: Any) -> None:
@@ -283,10 +283,10 @@ def _checked(name: str, role: str, own_id: str | None = None) -> str:
     name = name.strip()
     if role not in ROLES:
         raise GscError(f"A set is for one of {', '.join(ROLES)}: choose one.")
-    fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
+    fits = 0 < len(name) <= MAX_CHARACTERS and len(name.encode("utf-8", "replace")) <= MAX_BYTES
     if not fits or not name.isprintable() or name in RESERVED:
         raise GscError(
-            f"A set needs a name of 1 to {MOST_LETTERS} printable characters, and not "
+            f"A set needs a name of 1 to {MAX_CHARACTERS} printable characters, and not "
             f"{' or '.join(RESERVED)}: choose another."
         )
     same = (each for each in list_sets(role) if each.name == name and each.id != own_id)

@@ -17,7 +17,7 @@ from gsc_core.classifier.split import default_split, splits
 from gsc_core.errors import CheckpointError, ImageError
 from gsc_core.images.decode import decode
 from gsc_core.progress import Progress
-from gsc_core.workspace.model_facts import MOST_PICTURES, ModelFacts, Prediction, SplitFacts
+from gsc_core.workspace.model_facts import MAX_PICTURES, ModelFacts, Prediction, SplitFacts
 
 BATCH = 8
 _SECONDS, _RUNS = 2.0, 10  # to measure the speed: whichever comes first
@@ -90,7 +90,7 @@ def _logits(network: Network, classifier: Classifier, images: torch.Tensor) -> t
 
 def _named(network: Network, classifier: Classifier, pictures: Sequence[Path]) -> list[Prediction]:
     named = []
-    for path in pictures[:MOST_PICTURES]:
+    for path in pictures[:MAX_PICTURES]:
         try:
             pixels = classifier.preprocessing.resize_crop(decode(path))[None]
         except ImageError:

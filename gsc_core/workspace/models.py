@@ -28,7 +28,7 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.model_facts import (
-    MOST_PICTURES,
+    MAX_PICTURES,
     ModelFacts,
     Prediction,
     SplitFacts,
@@ -278,8 +278,8 @@ def _familiar_pictures() -> list[Path]:
     newest = next(ready, None)
     if newest is None:
         return []
-    step = max(1, newest.images // MOST_PICTURES)
-    starts = range(0, min(newest.images, step * MOST_PICTURES), step)
+    step = max(1, newest.images // MAX_PICTURES)
+    starts = range(0, min(newest.images, step * MAX_PICTURES), step)
     try:
         return [one.path for at in starts for one in imagesets.members(newest, at, 1)]
     except GscError:  # which is said where the set is shown, and is no fault of the model

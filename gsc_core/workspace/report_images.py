@@ -19,10 +19,10 @@ IN_A_GROUP = 4
 PHASE = "explaining the images"
 
 
-class TellingOrder(JobOrder):
+class ReportImagesOrder(JobOrder):
     """Which rows to explain, by which detector, of a `version` of the run."""
 
-    kind: ClassVar[Kind] = Kind.TELLING
+    kind: ClassVar[Kind] = Kind.REPORT_IMAGES
     rows: tuple[int, ...]
     detector: str
     version: int = 0
@@ -98,14 +98,14 @@ def asked(run: Run, decision: Decision) -> Job | None:
     """The job by which the explanations are waited for, or that failed to make them; else None."""
     order = _order(run, decision)
     states = (*queue.WAITING, State.FAILED)
-    found = queue.jobs(kinds=(Kind.TELLING,), states=states, subject=run.id)
+    found = queue.jobs(kinds=(Kind.REPORT_IMAGES,), states=states, subject=run.id)
     return next((job for job in found if order.is_of(job)), None)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `TELLING` job, which goes on from what was made; see `tasks`."""
+    """The work of a `REPORT_IMAGES` job, which goes on from what was made; see `tasks`."""
     run = Run.load(runs.run_folder(job.subject))
-    order = TellingOrder.of(job)
+    order = ReportImagesOrder.of(job)
     _explain(run, order.rows, order.detector, on_progress)
 
 
@@ -117,7 +117,7 @@ def _first(run: Run, decision: Decision, sets: Sequence[str], descending: bool) 
 def _rows(run: Run, decision: Decision) -> list[int]:
     """Of the telling images those that lie where they were audited."""
     rows = dict.fromkeys(row for group in telling(run, decision) for row in group.rows)
-    found = gallery.pictures(run, list(rows))
+    found = gallery.run_images(run, list(rows))
     return [picture.row for picture in found if picture.path.is_file()]
 
 
@@ -141,8 +141,8 @@ def _explain(
         on_progress(Progress(PHASE, len(wanted), len(wanted)))
 
 
-def _order(run: Run, decision: Decision) -> TellingOrder:
-    return TellingOrder(
+def _order(run: Run, decision: Decision) -> ReportImagesOrder:
+    return ReportImagesOrder(
         rows=tuple(_rows(run, decision)),
         detector=explainer(run, decision),
         version=run.version,

@@ -24,6 +24,6 @@ TASKS: Mapping[Kind, Task] = {
     Kind.SURROGATES: imagesets.make_surrogates,
     Kind.EXPLAIN: explanations.perform,
     Kind.TRY: explanations.try_one,
-    Kind.TELLING: report_images.perform,
+    Kind.REPORT_IMAGES: report_images.perform,
     Kind.EXPORT: exports.perform,
 }

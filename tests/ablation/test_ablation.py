@@ -14,7 +14,7 @@ from small_audit import PREPROCESS, write_stage
 from gsc_core.ablation import Ablation, read_ablation, write_ablation
 from gsc_core.ablation.comparison import paper_table
 from gsc_core.ablation.findings import OUTDATED, answer, document, findings, premise, sentences
-from gsc_core.ablation.gain import Gain, Verdict, gain
+from gsc_core.ablation.gain import Gain, Influence, gain
 from gsc_core.ablation.grid import Layer, layers_of, trials
 from gsc_core.ablation.run import ablate
 from gsc_core.ablation.settings import FULL_METHOD, PAPER_ROWS
@@ -329,15 +329,15 @@ def test_the_shallow_layer_lies_two_blocks_before_the_deep_one() -> None:
 @pytest.mark.parametrize(
     ("low", "value", "high", "verdict", "counts", "points"),
     [
-        (0.0104, 0.031, 0.052, Verdict.HELPS, "31 fewer (between 10 and 52)",
+        (0.0104, 0.031, 0.052, Influence.HELPS, "31 fewer (between 10 and 52)",
          "3.1 points better (between 1.0 and 5.2)"),
-        (-0.052, -0.031, -0.0104, Verdict.HURTS, "31 more (between 10 and 52)",
+        (-0.052, -0.031, -0.0104, Influence.HURTS, "31 more (between 10 and 52)",
          "3.1 points worse (between 1.0 and 5.2)"),
-        (-0.021, 0.01, 0.04, Verdict.SAME, "10 fewer (between 21 more and 40 fewer)",
+        (-0.021, 0.01, 0.04, Influence.SAME, "10 fewer (between 21 more and 40 fewer)",
          "1.0 points better (between 2.1 worse and 4.0 better)"),
-        (-0.04, -0.01, 0.021, Verdict.SAME, "10 more (between 21 fewer and 40 more)",
+        (-0.04, -0.01, 0.021, Influence.SAME, "10 more (between 21 fewer and 40 more)",
          "1.0 points worse (between 2.1 better and 4.0 worse)"),
-        (0.0, 0.02, 0.05, Verdict.SAME, "20 fewer (between 0 and 50)",
+        (0.0, 0.02, 0.05, Influence.SAME, "20 fewer (between 0 and 50)",
          "2.0 points better (between 0.0 and 5.0)"),
     ],
 )  # fmt: skip
@@ -348,7 +348,7 @@ def test_a_gain_counts_where_all_of_its_interval_does(
     row = pd.Series({f"auroc_difference{end}": each for end, each in ends.items()})
     found = gain(row, "auroc")
     assert (found.verdict, found.fewer(), found.points()) == (verdict, counts, points)
-    assert found.turned().turned() == found
+    assert found.reversed().reversed() == found
     # Less FPR95 is better.
     fewer = {"": -value, "_low": -high, "_high": -low}
     row = pd.Series({f"fpr95_difference{end}": each for end, each in fewer.items()})
@@ -356,7 +356,7 @@ def test_a_gain_counts_where_all_of_its_interval_does(
 
 
 def test_a_gain_of_nothing_has_no_sign_and_one_in_a_table_has() -> None:
-    nothing = Gain(0.0, -0.02, 0.02).turned()
+    nothing = Gain(0.0, -0.02, 0.02).reversed()
     assert nothing.points() == "0.0 points better (between 2.0 worse and 2.0 better)"
     assert nothing.signed() == "+0.0 (−2.0 to +2.0)"
     assert Gain(0.031, -0.0001, 0.052).signed() == "+3.1 (−0.0 to +5.2)", "0 is inside"
@@ -437,7 +437,7 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
         fpr95=0.98, fpr95_low=0.97, fpr95_high=0.99, backwards=True, **differing(0.68, 0.6, 0.7),
     )  # fmt: skip
     (told,) = (each for each in findings(high) if "wrong way here" in each.sentence)
-    assert told.verdict is Verdict.HELPS
+    assert told.verdict is Influence.HELPS
     counts = (
         "980 of 1,000 unfamiliar images are accepted; flipped, 300 of 1,000, 680 fewer (between "
         "600 and 700)"
@@ -477,14 +477,14 @@ def cosines(found: Ablation, *differences: float) -> Ablation:
 @pytest.mark.parametrize(
     ("differences", "said", "verdict"),
     [
-        ((0.2, 0.3), "holds on this model", Verdict.HELPS),
-        ((-0.2, -0.3), "is reversed on this model", Verdict.HURTS),
-        ((0.2, -0.3), "holds for 1 of 2 sets and is reversed for 1", Verdict.SAME),
-        ((0.008, 0.0), "is not seen", Verdict.SAME),
+        ((0.2, 0.3), "holds on this model", Influence.HELPS),
+        ((-0.2, -0.3), "is reversed on this model", Influence.HURTS),
+        ((0.2, -0.3), "holds for 1 of 2 sets and is reversed for 1", Influence.SAME),
+        ((0.008, 0.0), "is not seen", Influence.SAME),
     ],
 )
 def test_the_premise_is_judged_by_how_much_more_strangers_turn(
-    differences, said: str, verdict: Verdict, found: Ablation
+    differences, said: str, verdict: Influence, found: Ablation
 ) -> None:
     told = premise(cosines(found, *differences))
     assert said in told.sentence and told.verdict is verdict
@@ -548,7 +548,7 @@ def test_dots_show_every_level_and_mark_the_base(base: str, found: Ablation) -> 
     ends = wanted[["auroc_difference_low", "auroc_difference_high"]].to_numpy()
     sure = sum(low > 0 or high < 0 for low, high in ends)
     shallow = gain(found.row(base=base, factor="layer", level="shallow"), "auroc")
-    sure += shallow.verdict is not Verdict.SAME
+    sure += shallow.verdict is not Influence.SAME
     assert len(by_name["differs from it"].x) == sure
     assert "points better (between" in "".join(
         text for line in figure.data for text in line.customdata

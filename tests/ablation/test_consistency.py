@@ -6,7 +6,7 @@ import torch
 from small_classifier import Small, exported, pictures, strangers, world
 from torch.nn.functional import cosine_similarity
 
-from gsc_core.ablation.consistency import around_feature, around_picture, compare
+from gsc_core.ablation.consistency import around_feature, around_image, compare
 from gsc_core.classifier.network import Network
 
 
@@ -53,7 +53,7 @@ def test_around_a_picture_it_is_the_mean_cosine_of_gradients_one_by_one() -> Non
     network, module = cut_at("first"), world().model
     images = pictures(6, 5)[0]
     spread = torch.tensor([0.2, 0.3, 0.4])
-    found = around_picture(network, images, spread, draws=2, seed=3)
+    found = around_image(network, images, spread, draws=2, seed=3)
     for image, value in zip(images, found, strict=True):
         with torch.no_grad():
             label = int(module(image[None]).argmax())
@@ -74,7 +74,7 @@ def test_before_a_linear_head_no_gradient_ever_turns(size: float) -> None:
     assert network.split is not None and network.split.linear
     images = strangers(5, 2)
     feature = around_feature(network, network.body(images), noise=size)
-    picture = around_picture(network, images, torch.full((3,), size))
+    picture = around_image(network, images, torch.full((3,), size))
     torch.testing.assert_close(feature, torch.ones(5))
     torch.testing.assert_close(picture, torch.ones(5))
 
@@ -92,9 +92,9 @@ def test_it_depends_on_the_image_and_the_seed_and_not_on_the_batch() -> None:
     whole = around_feature(network, feature, noise=0.3)
     parts = [around_feature(network, feature[i : i + 2], noise=0.3) for i in (0, 2, 4)]
     torch.testing.assert_close(torch.cat(parts), whole)
-    whole = around_picture(network, images, spread)
-    torch.testing.assert_close(around_picture(network, images[2:3], spread), whole[2:3])
-    assert not torch.equal(around_picture(network, images, spread, seed=1), whole)
+    whole = around_image(network, images, spread)
+    torch.testing.assert_close(around_image(network, images[2:3], spread), whole[2:3])
+    assert not torch.equal(around_image(network, images, spread, seed=1), whole)
 
 
 def test_sets_are_compared_with_intervals_that_numpy_gives() -> None:

@@ -28,7 +28,7 @@ def test_it_is_what_a_loop_over_the_thresholds_finds(pictures, threshold):
     n = len(pictures)
     assert (found.accuracy, found.total) == (sum(right) / n, n)
     assert found.passing == sum(passing) / len(passing)
-    assert found.kept == len(passing) / n
+    assert found.accepted == len(passing) / n
     exact = binomtest(sum(passing), len(passing)).proportion_ci(0.95, method="exact")
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
@@ -60,7 +60,7 @@ def test_a_perfect_order_has_the_least_area():
     found = selective(right, np.arange(n), n - m - 1)
     i = np.arange(n - m + 1, n + 1)
     assert found.area == pytest.approx(np.sum((i - (n - m)) / i) / n)
-    assert (found.passing, found.kept) == (1, (n - m) / n)
+    assert (found.passing, found.accepted) == (1, (n - m) / n)
     worst = selective(right, -np.arange(n), math.inf).area
     mixed = selective(right, np.random.default_rng(1).permutation(n), math.inf).area
     assert found.area < mixed < worst

@@ -23,11 +23,11 @@ from gsc_core.evaluation.thresholds import (
     Rule,
     Typed,
     Youden,
+    acceptance,
     catch_ood,
     effect,
     keep_id,
     parse_rule,
-    passed,
     promise,
     smallest_calibration,
     youden,
@@ -100,11 +100,11 @@ def test_a_promise_that_cannot_be_kept_lets_all_pass():
 
 def test_the_exact_interval_is_exact():
     """Clopper and Pearson: at each bound the observed count is just unlikely enough."""
-    found = passed(0.5, np.array([0.0] * 7 + [1.0] * 13))
-    assert (found.passed, found.total, found.flagged, found.share) == (7, 20, 13, 0.35)
+    found = acceptance(0.5, np.array([0.0] * 7 + [1.0] * 13))
+    assert (found.accepted, found.total, found.flagged, found.share) == (7, 20, 13, 0.35)
     assert binom.sf(6, 20, found.low) == pytest.approx(0.025)
     assert binom.cdf(7, 20, found.high) == pytest.approx(0.025)
-    none, every = passed(-1, np.zeros(30)), passed(1, np.zeros(30))
+    none, every = acceptance(-1, np.zeros(30)), acceptance(1, np.zeros(30))
     assert (none.low, none.high) == (0, pytest.approx(1 - 0.025 ** (1 / 30)))
     assert (every.low, every.high) == (pytest.approx(0.025 ** (1 / 30)), 1)
 
@@ -113,7 +113,7 @@ def test_the_exact_interval_is_exact():
 def test_the_interval_covers_at_least_as_often_as_it_says(truth):
     n = 120
     counts = np.arange(n + 1)
-    found = [passed(0.5, np.repeat([0.0, 1.0], [k, n - k])) for k in counts]
+    found = [acceptance(0.5, np.repeat([0.0, 1.0], [k, n - k])) for k in counts]
     covers = np.array([one.low <= truth <= one.high for one in found])
     assert binom.pmf(counts, n, truth)[covers].sum() >= 0.95
 
@@ -269,15 +269,13 @@ def test_each_rule_does_what_it_says_on_any_scores(known, one, other, share):
 @given(SCORES, SCORES, st.floats(-10, 10))
 def test_effect_counts_each_set(known, strange, threshold):
     found = effect(threshold, known, {"x": strange, "y": known})
-    assert found.known.passed == sum(float(score) <= threshold for score in known)
-    assert found.strangers["x"].passed == sum(float(score) <= threshold for score in strange)
-    assert found.strangers["y"] == found.known
-    assert found.strangers_share == pytest.approx(
-        (found.known.share + found.strangers["x"].share) / 2
-    )
-    assert list(found.only("x").strangers) == ["x"]
+    assert found.id.accepted == sum(float(score) <= threshold for score in known)
+    assert found.ood["x"].accepted == sum(float(score) <= threshold for score in strange)
+    assert found.ood["y"] == found.id
+    assert found.ood_share == pytest.approx((found.id.share + found.ood["x"].share) / 2)
+    assert list(found.only("x").ood) == ["x"]
     assert found.only(None) is found
-    for one in (found.known, *found.strangers.values()):
+    for one in (found.id, *found.ood.values()):
         assert 0 <= one.low <= one.share <= one.high <= 1
 
 
@@ -361,4 +359,4 @@ def test_nothing_to_look_at_is_one_sentence():
     with pytest.raises(GscError, match="set of them"):
         catch_ood({}, 0.9)
     with pytest.raises(GscError, match="no images"):
-        passed(0.0, [])
+        acceptance(0.0, [])

@@ -23,7 +23,7 @@ from gsc_core.workspace.explanations import ExplainOrder, TryOrder, try_id
 from gsc_core.workspace.exports import Order as ExportOrder
 from gsc_core.workspace.imagesets import SetOrder, SurrogatesOrder
 from gsc_core.workspace.models import ModelOrder
-from gsc_core.workspace.report_images import TellingOrder
+from gsc_core.workspace.report_images import ReportImagesOrder
 
 DECISION = {
     "detector": "energy",
@@ -60,7 +60,7 @@ ROWS: list[tuple[JobOrder, dict]] = [
         {"try": "0123456789ab", "file_name": "löwe.jpg"},
     ),
     (
-        TellingOrder(rows=(1, 5), detector="gsc", version=3),
+        ReportImagesOrder(rows=(1, 5), detector="gsc", version=3),
         {"rows": [1, 5], "detector": "gsc", "version": 3},
     ),
     (
@@ -121,7 +121,7 @@ def test_what_an_old_row_left_out_has_a_default():
         (AuditOrder, {"spec": {"id": 3}}),
         (ExplainOrder, {"row": "first", "detector": "gsc"}),
         (TryOrder, {"file_name": "x"}),
-        (TellingOrder, {"rows": 3, "detector": "gsc"}),
+        (ReportImagesOrder, {"rows": 3, "detector": "gsc"}),
         (ExportOrder, {"decision": {}, "onnx": True, "version": 1}),
         (SurrogatesOrder, {"source": None}),
     ],

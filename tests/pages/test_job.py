@@ -137,7 +137,7 @@ def test_what_a_cancelled_job_keeps_is_said_as_it_is(kind: Kind) -> None:
     running = words(shown(job.id))
     queue.end(job.id, State.CANCELLED)
     for said in (running, words(shown(job.id))):
-        resumed = kind in (Kind.AUDIT, Kind.DEMO, Kind.TELLING)
+        resumed = kind in (Kind.AUDIT, Kind.DEMO, Kind.REPORT_IMAGES)
         assert ("can resume from there" in said) == resumed
         assert ("start from scratch" in said) != resumed
 

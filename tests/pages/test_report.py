@@ -107,7 +107,7 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     assert "were not computed" in preview(app)
     app.button(key="report_channels").click().run()
     assert not app.exception
-    (job,) = queue.jobs(kinds=(Kind.TELLING,))
+    (job,) = queue.jobs(kinds=(Kind.REPORT_IMAGES,))
     again = opened("report", run=RUN)
     assert "report_channels" not in [button.key for button in again.button]
     assert "report_job_cancel" in [button.key for button in again.button]
@@ -115,7 +115,7 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     again.toggle(key="report_images").set_value(False).run()
     assert "report_job_cancel" not in [button.key for button in again.button]
     work_off()
-    assert queue.jobs(kinds=(Kind.TELLING,), states=(State.DONE,))[0].id == job.id
+    assert queue.jobs(kinds=(Kind.REPORT_IMAGES,), states=(State.DONE,))[0].id == job.id
     done = opened("report", run=RUN)
     assert not done.exception
     assert preview(done).count("the answer falls from") == 12
@@ -126,11 +126,11 @@ def test_a_job_that_failed_says_why_and_is_tried_again(home):
     """Of an audit of which only scores and images are left."""
     folder = write_run(home / "demo", n=10, m=10, sets={"x": 1.0})
     run = Run.load(folder)
-    for picture in gallery.pictures(run, run.rows_of(["id", "x"])):
+    for picture in gallery.run_images(run, run.rows_of(["id", "x"])):
         picture.path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(picture.path)
     opened("report", run="demo").button(key="report_channels").click().run()
-    (job,) = queue.jobs(kinds=(Kind.TELLING,))
+    (job,) = queue.jobs(kinds=(Kind.REPORT_IMAGES,))
     with pytest.raises(GscError) as failed:
         report_images.perform(job, lambda _: None)
     set_state(job, State.FAILED, error=str(failed.value))

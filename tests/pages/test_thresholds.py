@@ -48,7 +48,7 @@ def told(run_id: str, detector: str, rule: Rule) -> tuple[int, int]:
     """The same two numbers by the core."""
     run = Run.load(runs.run_folder(run_id))
     found = decisions.effect_of(run, decisions.decide(run, detector, rule))
-    return round(1000 * found.known.share), round(1000 * found.strangers_share)
+    return round(1000 * found.id.share), round(1000 * found.ood_share)
 
 
 def drawn(app: AppTest) -> list[str]:
@@ -172,9 +172,7 @@ def test_each_class_has_its_row_once_that_is_opened(home):
     table = app.dataframe[1].value
     found = decisions.effect_by_class(run, decisions.default(run))
     assert list(table["Classified as"]) == [one.name for one in found]
-    assert list(table["Accepted unfamiliar images"]) == [
-        1000 * one.strangers.share for one in found
-    ]
+    assert list(table["Accepted unfamiliar images"]) == [1000 * one.ood.share for one in found]
     assert list(table["Familiar: tested"]) == [one.familiar.total for one in found]
 
 
@@ -268,9 +266,9 @@ def test_each_set_has_its_row_the_worst_first(home):
     table = app.dataframe[0].value
     assert len(table) == 50
     assert list(table["Of 1,000"]) == sorted(table["Of 1,000"], reverse=True)
-    found = decisions.effect_of(run, decisions.default(run)).strangers
+    found = decisions.effect_of(run, decisions.default(run)).ood
     for row in table.itertuples():
-        assert row.Passed == found[row[1]].passed
+        assert row.Passed == found[row[1]].accepted
         assert row[2] == pytest.approx(1000 * found[row[1]].share)
     app.selectbox(key="threshold_set").select("set 7").run()
     assert not app.exception

@@ -63,20 +63,20 @@ def test_a_limit_is_kept_or_broken_by_the_whole_interval(one, other, limit, at_m
     """Told from whole numbers, exactly at the limit included."""
     low, high = sorted((one, other))
     within = {x <= limit if at_most else x >= limit for x in (low, high)}
-    wanted = {(True,): Outcome.KEPT, (False,): Outcome.BROKEN}.get(tuple(within), Outcome.UNSURE)
+    wanted = {(True,): Outcome.MET, (False,): Outcome.BROKEN}.get(tuple(within), Outcome.UNSURE)
     figure = Interval(low / 1000, low / 1000, high / 1000)
     assert Outcome.of(figure, limit / 1000, at_most=at_most) is wanted
 
 
 def test_rounding_of_floats_breaks_no_limit():
     summed = 0.1 + 0.2  # 0.30000000000000004
-    assert Outcome.of(Interval(summed, 0.1, summed), 0.3, at_most=True) is Outcome.KEPT
-    assert Outcome.of(Interval(0.3, 0.3, 0.5), summed, at_most=False) is Outcome.KEPT
+    assert Outcome.of(Interval(summed, 0.1, summed), 0.3, at_most=True) is Outcome.MET
+    assert Outcome.of(Interval(0.3, 0.3, 0.5), summed, at_most=False) is Outcome.MET
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 def test_the_gravest_outcome_is_the_verdict(kept, broken, unsure):
-    parts = [(Outcome.KEPT, kept), (Outcome.BROKEN, broken), (Outcome.UNSURE, unsure)]
+    parts = [(Outcome.MET, kept), (Outcome.BROKEN, broken), (Outcome.UNSURE, unsure)]
     rules = [Judged(f"{o} {i}", "at most 1 %", "2 %", o, "") for o, n in parts for i in range(n)]
     verdict = Verdict(tuple(rules))
     if not rules:
@@ -89,7 +89,7 @@ def test_the_gravest_outcome_is_the_verdict(kept, broken, unsure):
         assert verdict.outcome is Outcome.UNSURE
         assert "cannot be decided yet" in verdict.headline
     else:
-        assert verdict.outcome is Outcome.KEPT
+        assert verdict.outcome is Outcome.MET
         assert verdict.sentence == verdict.headline
     assert ("the one limit" if total == 1 else str(total)) in verdict.headline
     assert f"{unsure} more cannot be decided yet." in verdict.sentence or not (broken and unsure)
@@ -107,7 +107,7 @@ def test_the_sentence_names_what_stands_against_a_pass():
         "%. Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. 1 "
         "more cannot be decided yet."
     )
-    assert Verdict((*[replace(b, outcome=Outcome.KEPT) for b in broken], unsure)).headline == (
+    assert Verdict((*[replace(b, outcome=Outcome.MET) for b in broken], unsure)).headline == (
         "This model breaks none of 6 limits of the release policy, but 1 cannot be decided yet."
     )
     assert Verdict((unsure,)).sentence == (
@@ -242,7 +242,7 @@ def test_every_figure_is_the_run_s_own(home):
     assert all(r.interval.low <= r.interval.value <= r.interval.high for r in verdict.rules)
     assert [r.rule for r in verdict.rules] == list(range(1, len(wanted) + 1))
     found = {r.title: r.outcome for r in verdict.rules}
-    assert found["Calibration images"] is Outcome.KEPT
+    assert found["Calibration images"] is Outcome.MET
     assert found["Familiar images tested"] is Outcome.BROKEN
     assert found["The detector points the wrong way · gsc-published"] is Outcome.BROKEN
 
@@ -277,7 +277,7 @@ def test_a_short_circuit_s_loss_is_counted_in_pairs(home):
     table.to_parquet(folder / "scores.parquet", index=False)
     text = "".join(rule("accuracy_loss", at_most=0.1, detector=d) for d in ("gsc", "energy"))
     ours, energy = judged(folder, text).rules
-    assert (ours.interval, ours.outcome) == (lost(7, 0, 200), Outcome.KEPT)
+    assert (ours.interval, ours.outcome) == (lost(7, 0, 200), Outcome.MET)
     assert ours.interval.value == pytest.approx(7 / 200)
     assert energy.interval == Interval(0, 0, 0)
 
@@ -497,7 +497,7 @@ def test_junit_says_failure_and_error_and_is_read_back(hostile):
     for case, judgement in zip(cases, hostile.rules, strict=True):
         assert judgement.title in case.name
         found = [type(result) for result in case.result]
-        wanted = {Outcome.KEPT: [], Outcome.BROKEN: [Failure], Outcome.UNSURE: [Error]}
+        wanted = {Outcome.MET: [], Outcome.BROKEN: [Failure], Outcome.UNSURE: [Error]}
         assert found == wanted[judgement.outcome]
         if found:
             assert judgement.because in case.result[0].message

@@ -16,11 +16,11 @@ from gsc_core.evaluation.cutpoints import least_cost
 from gsc_core.evaluation.selective import selective
 from gsc_core.evaluation.thresholds import (
     F1,
+    Acceptance,
     CatchOod,
     Cost,
     Effect,
     KeepId,
-    Passed,
     Typed,
     Youden,
     catch_ood,
@@ -75,10 +75,10 @@ def test_the_effect_is_counted_on_test_pictures_alone(home):
     run = stored_run(home, n=70, m=30)
     found = decisions.effect_of(run, Decision(detector="energy", rule=Youden(), value=0.5))
     scores = run.scores("energy")
-    assert found.known.total == 70
-    assert found.known.passed == np.sum(scores["id"] <= 0.5)
-    for name, one in found.strangers.items():
-        assert (one.passed, one.total) == (np.sum(scores[name] <= 0.5), 30)
+    assert found.id.total == 70
+    assert found.id.accepted == np.sum(scores["id"] <= 0.5)
+    for name, one in found.ood.items():
+        assert (one.accepted, one.total) == (np.sum(scores[name] <= 0.5), 30)
 
 
 def test_a_rule_that_needs_no_strangers_never_sees_them(home):
@@ -118,10 +118,10 @@ def test_one_half_of_the_strangers_sets_a_threshold_and_the_other_tests_it(home,
         assert made.halved
         assert made.value == value
         found = decisions.effect_of(run, made)
-        assert found.known.total == 200
+        assert found.id.total == 200
         for name, scores in testing.items():
-            one = found.strangers[name]
-            assert (one.passed, one.total) == (np.sum(scores <= value), m - m // 2)
+            one = found.ood[name]
+            assert (one.accepted, one.total) == (np.sum(scores <= value), m - m // 2)
     assert not decisions.decide(run, "energy", KeepId(share=0.9)).halved
 
 
@@ -141,7 +141,7 @@ def test_the_testing_half_never_moves_the_threshold(home):
     again = Run.load(run.path)
     assert [decisions.decide(again, "energy", rule).value for rule in rules] == before
     found = decisions.effect_of(again, decisions.decide(again, "energy", rules[0]))
-    assert found.strangers_share == 1
+    assert found.ood_share == 1
 
 
 def test_a_picture_that_is_in_two_sets_never_sets_and_tests(home):
@@ -198,8 +198,8 @@ def test_a_decision_of_before_the_halves_is_read_and_told_of_all_strangers(home)
     assert stored is not None
     assert not stored.halved
     found = decisions.effect_of(run, stored)
-    assert {one.total for one in found.strangers.values()} == {120}
-    assert found.strangers["noise"].passed == np.sum(scores["noise"] <= 0.5)
+    assert {one.total for one in found.ood.values()} == {120}
+    assert found.ood["noise"].accepted == np.sum(scores["noise"] <= 0.5)
     assert "same unfamiliar images" in words.basis_sentence(run, stored, found)
     said = words.basis_sentence(run, decisions.decide(run, "energy", Youden()), found)
     assert "one half of the unfamiliar images (180 images)" in said
@@ -223,12 +223,12 @@ def test_each_class_has_its_own_counts(home, rule):
     assert {one.name for one in found} == {f"class {i}" for i in range(12)}
     for one in found:
         part = tested[tested.predicted == int(one.name.removeprefix("class "))]
-        for role, shown in (("id", one.familiar), ("ood", one.strangers)):
+        for role, shown in (("id", one.id), ("ood", one.ood)):
             passes = part[part.role == role].passes
-            assert (shown.passed, shown.total) == (passes.sum(), len(passes))
-            exact = binomtest(shown.passed, shown.total).proportion_ci(0.95, method="exact")
+            assert (shown.accepted, shown.total) == (passes.sum(), len(passes))
+            exact = binomtest(shown.accepted, shown.total).proportion_ci(0.95, method="exact")
             assert (shown.low, shown.high) == pytest.approx((exact.low, exact.high))
-    order = [(-one.strangers.passed, -one.familiar.flagged) for one in found]
+    order = [(-one.ood.accepted, -one.id.flagged) for one in found]
     assert order == sorted(order)
 
 
@@ -242,8 +242,8 @@ def test_a_class_of_strangers_alone_has_no_familiar_counts(home):
     run = Run.load(run.path)
     found = {one.name: one for one in decisions.effect_by_class(run, decisions.default(run))}
     assert "class 3" not in found
-    assert found["class 99"].familiar is None
-    assert found["class 99"].strangers.total == 120
+    assert found["class 99"].id is None
+    assert found["class 99"].ood.total == 120
     assert found["class 99"].lost == 0
 
 
@@ -452,8 +452,8 @@ def test_there_must_be_a_run(home):
 
 
 def effect_of(known: tuple[int, int], **strangers: tuple[int, int]) -> Effect:
-    sets = {name: Passed(*counts, 0.1, 0.2) for name, counts in strangers.items()}
-    return Effect(0.0, Passed(*known, 0.9, 0.97), sets)
+    sets = {name: Acceptance(*counts, 0.1, 0.2) for name, counts in strangers.items()}
+    return Effect(0.0, Acceptance(*known, 0.9, 0.97), sets)
 
 
 def test_counts_are_said_of_1000():

@@ -16,8 +16,8 @@ from stored_run import SETS, write_run
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.run.disagreement import MOST, disagreements
-from gsc_core.run.gallery import class_name, ordered, picture_path, pictures
-from gsc_core.run.placement import Place
+from gsc_core.run.gallery import class_name, image_path, ordered, run_images
+from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run
 from pages.parts.images.explanation import told_apart
 
@@ -94,20 +94,20 @@ def test_a_threshold_between_two_float32_numbers_is_not_rounded(run):
 def test_a_picture_is_its_row(run):
     table = frame(run)
     rows = [0, 55, 300, 55]
-    for picture, row in zip(pictures(run, rows), rows, strict=True):
+    for picture, row in zip(run_images(run, rows), rows, strict=True):
         stored = table.iloc[row]
         assert (picture.row, picture.set, picture.file) == (row, stored["set"], stored["file"])
         assert picture.role == stored["role"]
         assert picture.label == (None if stored["label"] < 0 else stored["label"])
         assert picture.predicted == stored["predicted"]
         assert picture.confidence == pytest.approx(stored["confidence"])
-    assert pictures(run, []) == ()
+    assert run_images(run, []) == ()
 
 
 @pytest.mark.parametrize("row", [-1, 10**9])
 def test_a_row_that_is_not_there_is_one_sentence(run, row):
     with pytest.raises(GscError, match="choose one from the gallery"):
-        pictures(run, [row])
+        run_images(run, [row])
 
 
 def test_what_is_not_there_is_one_sentence(run):
@@ -126,20 +126,20 @@ def test_calibration_scores_are_those_of_the_calibration_images(run):
 
 
 def test_pictures_lie_where_their_set_was_read(placed, tmp_path):
-    assert picture_path(placed, "id", "id", "stop/a.png") == tmp_path / "id/stop/a.png"
-    assert picture_path(placed, "calibration", "calibration", "stop/a.png").is_file()
-    assert picture_path(placed, "ood", "böse/../x", "b.png").read_bytes() == b"b"
-    assert picture_path(placed, "ood", "single", "one.png").read_bytes() == b"c"
+    assert image_path(placed, "id", "id", "stop/a.png") == tmp_path / "id/stop/a.png"
+    assert image_path(placed, "calibration", "calibration", "stop/a.png").is_file()
+    assert image_path(placed, "ood", "böse/../x", "b.png").read_bytes() == b"b"
+    assert image_path(placed, "ood", "single", "one.png").read_bytes() == b"c"
     with pytest.raises(GscError, match=r"gone\.png is no longer"):
-        picture_path(placed, "id", "id", "gone.png")
+        image_path(placed, "id", "id", "gone.png")
     with pytest.raises(GscError, match="no longer"):
-        picture_path(placed, "ood", "never", "gone.png")
+        image_path(placed, "ood", "never", "gone.png")
 
 
 @pytest.mark.parametrize("file", ["../secret.png", "stop/../../secret.png", "/etc/passwd", "a\0b"])
 def test_no_name_leads_out_of_the_folder(placed, file):
     with pytest.raises(GscError, match="outside its folders"):
-        picture_path(placed, "id", "id", file)
+        image_path(placed, "id", "id", file)
 
 
 def test_a_linked_folder_is_not_followed_out_and_a_linked_picture_is_a_picture(placed, tmp_path):
@@ -148,8 +148,8 @@ def test_a_linked_folder_is_not_followed_out_and_a_linked_picture_is_a_picture(p
     (tmp_path / "id/out").symlink_to(tmp_path / "else")
     (tmp_path / "id/link.png").symlink_to(tmp_path / "else/a.png")
     with pytest.raises(GscError, match="outside its folders"):
-        picture_path(placed, "id", "id", "out/a.png")
-    assert picture_path(placed, "id", "id", "link.png").read_bytes() == b"e"
+        image_path(placed, "id", "id", "out/a.png")
+    assert image_path(placed, "id", "id", "link.png").read_bytes() == b"e"
 
 
 def test_classes_are_named_where_names_are_known(run, tmp_path):
@@ -174,7 +174,7 @@ def test_text_may_be_stored_in_any_width_and_in_row_groups(run, tmp_path, text):
     again = Run.load(tmp_path / "other")
     for name, scores in run.scores("gsc").items():
         assert np.array_equal(scores, again.scores("gsc")[name])
-    assert pictures(again, [300])[0].set == pictures(run, [300])[0].set
+    assert run_images(again, [300])[0].set == run_images(run, [300])[0].set
 
 
 def test_a_score_that_is_not_finite_or_a_set_without_name_is_damage(run, tmp_path):
@@ -207,16 +207,16 @@ def test_disagreements_are_counted_as_by_hand(run):
     }
     kinds = {True: table["role"] == "ood", False: table["role"] == "id"}
     found = disagreements(run, "gsc", "energy")
-    assert [(g.strangers, g.flagged_by) for g in found] == [
+    assert [(g.ood, g.flagged_by) for g in found] == [
         (True, "gsc"),
         (True, "energy"),
         (False, "gsc"),
         (False, "energy"),
     ]
     for group in found:
-        only = flagged[group.flagged_by] & ~flagged[group.passed_by] & kinds[group.strangers]
+        only = flagged[group.flagged_by] & ~flagged[group.accepted_by] & kinds[group.ood]
         assert group.count == only.sum()
-        assert group.of == kinds[group.strangers].sum()
+        assert group.of == kinds[group.ood].sum()
         assert set(group.rows) <= set(np.flatnonzero(only))
         assert len(group.rows) == min(group.count, MOST)
     assert sum(group.count for group in found) > 0
@@ -230,7 +230,7 @@ def test_the_most_telling_come_first(run):
         return float((calibration[name] < table.loc[row, name]).mean())
 
     for group in disagreements(run, "gsc", "gsc-published"):
-        gaps = [below(group.flagged_by, row) - below(group.passed_by, row) for row in group.rows]
+        gaps = [below(group.flagged_by, row) - below(group.accepted_by, row) for row in group.rows]
         assert gaps == sorted(gaps, reverse=True)
 
 
@@ -248,9 +248,9 @@ def test_the_demo_settings_name_every_role(tmp_path):
     roots = {"id": str(tmp_path / "i"), "calibration": str(tmp_path / "c"), "ood": {}}
     folder = write_run(tmp_path / "r", settings=json.loads(json.dumps(roots)))
     stored = Run.load(folder)
-    assert pictures(stored, [0])[0].path.is_relative_to(tmp_path / "c")
-    assert pictures(stored, [60])[0].path.is_relative_to(tmp_path / "i")
-    assert isinstance(pictures(stored, [300])[0].path, Path)
+    assert run_images(stored, [0])[0].path.is_relative_to(tmp_path / "c")
+    assert run_images(stored, [60])[0].path.is_relative_to(tmp_path / "i")
+    assert isinstance(run_images(stored, [300])[0].path, Path)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,9 @@ def test_the_demo_settings_name_every_role(tmp_path):
 )
 def test_a_place_is_not_rounded_to_all_or_none(percentile, said):
     """One of 480 familiar images scores higher: that is not 100 %."""
-    assert Place(detector="x", score=0, percentile=percentile, threshold=None).share_below == said
+    assert (
+        Placement(detector="x", score=0, percentile=percentile, threshold=None).share_below == said
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from opened_page import opened
 from stored_run import write_run
 
 from gsc_core.report import figures
-from gsc_core.report.build import MOST_DRAWN, report_of
+from gsc_core.report.build import MAX_DRAWN, report_of
 from gsc_core.run import decisions
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
@@ -35,13 +35,13 @@ def on_page(chart) -> dict[str, str]:
 
 
 def test_page_and_report_agree_on_all_sets_that_are_drawn(run):
-    drawn = NAMES[:MOST_DRAWN]
+    drawn = NAMES[:MAX_DRAWN]
     page = opened("results", run="demo", results_detector="energy")
     assert not page.exception
     histogram, line = (on_page(chart) for chart in page.get("plotly_chart")[:2])
     assert set(line) == set(drawn)
     assert {name: histogram[name] for name in drawn} == line
-    assert len(set(line.values())) == MOST_DRAWN
+    assert len(set(line.values())) == MAX_DRAWN
 
     report = report_of(run, decisions.current(run), images=False)
     assert [one.name for one in report.roc] == drawn

@@ -27,7 +27,7 @@ from gsc_core.jobs.database import Kind, State
 from gsc_core.progress import Progress
 from gsc_core.run import decisions, placement
 from gsc_core.run.decisions import Decision
-from gsc_core.run.placement import Place
+from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run, version_of
 from gsc_core.workspace import explanations, image_results
 from gsc_core.workspace.tasks import TASKS
@@ -343,7 +343,7 @@ def test_the_verdict_on_a_try_follows_the_decision(folder: Path, made: Path) -> 
 
 def test_too_few_to_keep_so_many_flags_nothing(folder: Path, made: Path) -> None:
     """An infinite threshold is stored as none."""
-    place = Place(detector="x", score=9e9, percentile=100, threshold=None)
+    place = Placement(detector="x", score=9e9, percentile=100, threshold=None)
     assert not place.outside
     assert placement._finite(math.inf) is None and placement._finite(1.5) == 1.5
 

@@ -49,7 +49,7 @@ def rows_of(run: Run, decision: Decision) -> list[int]:
 
 
 def picture_of(run: Run, row: int) -> Path:
-    return gallery.pictures(run, [row])[0].path
+    return gallery.run_images(run, [row])[0].path
 
 
 def without(run: Run, tmp_path: Path, set_name: str) -> Path:
@@ -93,7 +93,7 @@ def test_one_job_explains_all(run: Run, decision: Decision) -> None:
     rows = rows_of(run, decision)
     assert len(report_images.missing(run, decision)) == len(set(rows)) == 12
     job = report_images.ask(run, decision)
-    assert job is not None and (job.kind, job.subject) == (Kind.TELLING, RUN)
+    assert job is not None and (job.kind, job.subject) == (Kind.REPORT_IMAGES, RUN)
     assert report_images.ask(run, decision) is None, "one is waiting"
     waiting = report_images.asked(run, decision)
     assert waiting is not None and waiting.id == job.id
@@ -111,7 +111,7 @@ def test_of_many_who_ask_at_once_one_is_heard(run: Run, decision: Decision) -> N
     with ThreadPoolExecutor(8) as pool:
         asked = list(pool.map(lambda _: report_images.ask(run, decision), range(8)))
     assert len([job for job in asked if job is not None]) == 1
-    assert len(queue.jobs(kinds=(Kind.TELLING,))) == 1
+    assert len(queue.jobs(kinds=(Kind.REPORT_IMAGES,))) == 1
 
 
 def test_what_was_made_before_a_cancel_is_kept(run: Run, decision: Decision) -> None:

@@ -73,7 +73,7 @@ class Cost(ThresholdRule):
         """What that costs, and what it would cost to flag nothing or everything."""
         stream = expectation.stream(self.prevalence)
         prices = self.miss, self.alarm, self.prevalence
-        passing = (effect.known.share, effect.strangers_share), (1, 1), (0, 0)
+        passing = (effect.id.share, effect.ood_share), (1, 1), (0, 0)
         here, nothing, everything = (
             _amount(stream * float(expected_cost(id_share, ood_share, *prices)))
             for id_share, ood_share in passing

@@ -46,8 +46,8 @@ def alarms(prevalence: float, effect: Effect) -> str:
     """How many of a stream of images with so many OOD ones are accepted and flagged."""
     images = stream(prevalence)
     ood = images * prevalence
-    missed = ood * effect.strangers_share
-    false = (images - ood) * (1 - effect.known.share)
+    missed = ood * effect.ood_share
+    false = (images - ood) * (1 - effect.id.share)
     return (
         f"Of {images:,} images with {_many(ood, 'unfamiliar image')} among them, expect "
         f"{_many(ood - missed, 'unfamiliar image')} and {_many(false, 'familiar image')} to be "

@@ -36,8 +36,8 @@ def get_ready(pages: Iterable[str]) -> None:
 
 
 def _look_at_runs() -> None:
-    from gsc_core.workspace.history import history, verdict  # noqa: PLC0415 - heavy
+    from gsc_core.workspace.history import history, summary  # noqa: PLC0415 - heavy
 
     if (home() / DATABASE_FILE).exists():  # no workspace is made before somebody asks for one
         for entry in history()[:_NEWEST]:
-            verdict(entry)
+            summary(entry)

@@ -10,7 +10,7 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.explanation import ClassShare, Explanation
 from gsc_core.images.overlay import overlaid
 from gsc_core.run import gallery
-from gsc_core.run.placement import Place
+from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run
 from gsc_core.workspace.image_results import Judged
 from pages.parts.shared.pictures import Tile, picture_grid
@@ -92,7 +92,7 @@ def channels(found: Judged) -> None:
         )
 
 
-def places_table(places: Sequence[Place]) -> None:
+def places_table(places: Sequence[Placement]) -> None:
     """Where each detector's score lies among familiar images."""
     st.subheader("What each detector says", anchor=False)
     frame = pd.DataFrame(
@@ -126,7 +126,7 @@ def neighbours(run: Run, found: Judged) -> None:
     st.subheader("The familiar images most similar to it", anchor=False)
     st.caption("Among the calibration images, by the cosine of their features: 1 is identical.")
     tiles = []
-    near = gallery.pictures(run, [each.row for each in found.nearest])
+    near = gallery.run_images(run, [each.row for each in found.nearest])
     for one, picture in zip(found.nearest, near, strict=True):
         known = picture.label if picture.label is not None else picture.predicted
         name = gallery.class_name(run, known)
@@ -202,7 +202,7 @@ def _name(one: ClassShare) -> str:
     return one.name if one.name is not None else f"class {one.index}"
 
 
-def _verdict(place: Place) -> str:
+def _verdict(place: Placement) -> str:
     if place.threshold is None:
         return "no threshold"
     return "flagged" if place.outside else "accepted"

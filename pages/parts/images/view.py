@@ -10,8 +10,8 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.images.thumbnails import thumbnail
 from gsc_core.jobs import queue
 from gsc_core.run import gallery
-from gsc_core.run.gallery import RunPicture
-from gsc_core.run.placement import Place, places_of
+from gsc_core.run.gallery import RunImage
+from gsc_core.run.placement import Placement, places_of
 from gsc_core.run.stored import Run
 from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import StoredExplanation
@@ -36,7 +36,7 @@ def image_view(run: Run, asked: str) -> None:
     """Show the row that the address names; one that is not the run's is a sentence."""
     try:
         row = _row(asked)
-        (picture,) = gallery.pictures(run, [row])
+        (picture,) = gallery.run_images(run, [row])
     except GscError as error:
         st.error(plain(str(error)))
         _to_all(None)
@@ -120,7 +120,7 @@ def _back(place: int | None) -> None:
     st.query_params["images_page"] = str(1 if place is None else place // MOST + 1)
 
 
-def _headline(picture: RunPicture, place: Place) -> str:
+def _headline(picture: RunImage, place: Placement) -> str:
     kind = {"id": "A familiar image", "calibration": "A calibration image"}.get(
         picture.role, f"An unfamiliar image from {picture.set}"
     )
@@ -129,7 +129,7 @@ def _headline(picture: RunPicture, place: Place) -> str:
     return f"{kind}, {verdict}{'' if picture.role == right else mistake}"
 
 
-def _reason(place: Place) -> str:
+def _reason(place: Placement) -> str:
     above = f"as high as or higher than {place.share_below} of the familiar images"
     if place.threshold is None:
         score = number(place.score)
@@ -142,13 +142,13 @@ def _reason(place: Place) -> str:
     return f"{place.detector} scores it {score}, {above}, and {side} the threshold of {threshold}."
 
 
-def _set(picture: RunPicture) -> str:
+def _set(picture: RunImage) -> str:
     return picture.set if picture.role == "ood" else picture.role
 
 
-def _picture(run: Run, picture: RunPicture) -> None:
+def _picture(run: Run, picture: RunImage) -> None:
     try:
-        path = gallery.picture_path(run, picture.role, picture.set, picture.file)
+        path = gallery.image_path(run, picture.role, picture.set, picture.file)
         data = _large(str(path), path.stat().st_mtime_ns)
         st.image(data, alt=f"The image {picture.file}", width="stretch")
     except (GscError, OSError) as error:
@@ -160,7 +160,7 @@ def _large(path: str, version: int) -> bytes:
     return thumbnail(Path(path), SIDE)
 
 
-def _explained(run: Run, picture: RunPicture) -> StoredExplanation | None:
+def _explained(run: Run, picture: RunImage) -> StoredExplanation | None:
     """What the model says before and after; while a worker looks, how far it is."""
     able = explanations.explainers(run)
     detector = able[0]
@@ -178,7 +178,7 @@ def _explained(run: Run, picture: RunPicture) -> StoredExplanation | None:
     return None
 
 
-def _progress(run: Run, picture: RunPicture, detector: str) -> None:
+def _progress(run: Run, picture: RunImage, detector: str) -> None:
     """Ask for the explanation once; after a cancel, only on request."""
     mark = f"images_asked_{run.id}_{picture.row}_{detector}"
     job = explanations.asked(run.id, picture.row, detector)

@@ -5,7 +5,7 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import percent
 from gsc_core.run.disagreement import MOST, Disagreement, disagreements
-from gsc_core.run.gallery import RunPicture, class_name, pictures
+from gsc_core.run.gallery import RunImage, class_name, run_images
 from gsc_core.run.stored import Run
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.run import load
@@ -68,10 +68,10 @@ def _pair(run: Run) -> tuple[list[str], list[str]]:
 
 
 def _in_words(group: Disagreement) -> str:
-    kind = "Unfamiliar images" if group.strangers else "Familiar images"
-    verb = "flagged" if group.strangers else "wrongly flagged"
+    kind = "Unfamiliar images" if group.ood else "Familiar images"
+    verb = "flagged" if group.ood else "wrongly flagged"
     return plain(
-        f"{kind} {verb} by {group.flagged_by} alone, accepted by {group.passed_by}: "
+        f"{kind} {verb} by {group.flagged_by} alone, accepted by {group.accepted_by}: "
         f"{group.count:,} of {group.of:,}"
     )
 
@@ -81,7 +81,7 @@ def _show(run: Run, group: Disagreement) -> None:
         st.caption("There is no such image.")
         return
     try:
-        picture_grid([_tile(run, picture) for picture in pictures(run, group.rows)])
+        picture_grid([_tile(run, picture) for picture in run_images(run, group.rows)])
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -91,7 +91,7 @@ def _show(run: Run, group: Disagreement) -> None:
     st.caption(text)
 
 
-def _tile(run: Run, picture: RunPicture) -> Tile:
+def _tile(run: Run, picture: RunImage) -> Tile:
     seen = class_name(run, picture.predicted)
     origin = "Familiar" if picture.role == "id" else picture.set
     return Tile(

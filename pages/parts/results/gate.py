@@ -5,7 +5,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.release.judge import judge
-from gsc_core.release.policy import MOST_BYTES, example
+from gsc_core.release.policy import MAX_BYTES, example
 from gsc_core.release.verdict import Outcome, Verdict
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
@@ -16,18 +16,18 @@ from pages.parts.shared.text import plain
 SECTION = "results_gate"
 REFUSED = "results_gate_refused"  # why the last policy could not be saved
 FILE = "results_gate_file"
-MOST_SHOWN = 30  # rows, above which the table scrolls
+MAX_SHOWN = 30  # rows, above which the table scrolls
 _BOXES = {
-    Outcome.KEPT: (st.success, ":material/verified:"),
+    Outcome.MET: (st.success, ":material/verified:"),
     Outcome.BROKEN: (st.error, ":material/block:"),
     Outcome.UNSURE: (st.warning, ":material/help:"),
 }
 _SHADES = {
-    Outcome.KEPT: "rgba(40, 160, 90, 0.18)",
+    Outcome.MET: "rgba(40, 160, 90, 0.18)",
     Outcome.BROKEN: "rgba(220, 60, 60, 0.28)",
     Outcome.UNSURE: "rgba(230, 170, 30, 0.26)",
 }
-_GRAVEST_FIRST = (Outcome.BROKEN, Outcome.UNSURE, Outcome.KEPT)
+_GRAVEST_FIRST = (Outcome.BROKEN, Outcome.UNSURE, Outcome.MET)
 
 
 def release_gate(run: Run) -> None:
@@ -105,7 +105,7 @@ def _table(verdict: Verdict) -> None:
         shaded,
         hide_index=True,
         key="results_gate_table",
-        height="content" if len(rows) <= MOST_SHOWN else 720,
+        height="content" if len(rows) <= MAX_SHOWN else 720,
         alt="Every limit of the release policy, what was measured, and whether the limit is met.",
         column_config={
             "Outcome": st.column_config.TextColumn(width=130),
@@ -160,6 +160,6 @@ def _keep() -> None:
     if file is None:
         return
     try:
-        release_policy.keep(file.read(MOST_BYTES + 1))
+        release_policy.keep(file.read(MAX_BYTES + 1))
     except GscError as error:
         st.session_state[REFUSED] = str(error)

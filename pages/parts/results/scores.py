@@ -13,7 +13,7 @@ from gsc_core.run.stored import Run
 from pages.parts.shared.run import load
 from pages.parts.shared.text import WRONG_WAY, plain
 
-MOST_SETS = 12
+MAX_SETS = 12
 CURVES = {
     "roc": "ROC",
     "ood": "Precision: unfamiliar",
@@ -70,8 +70,8 @@ def scores(run: Run) -> None:
         alt = f"{CURVES[kind]} curve of {detector} for each OOD set."
         st.plotly_chart(line, key="results_roc", config=options, alt=alt)
         st.caption(READING[kind])
-    if len(run.ood_sets) > MOST_SETS:
-        st.caption(f"The first {MOST_SETS} of {len(run.ood_sets)} sets are drawn.")
+    if len(run.ood_sets) > MAX_SETS:
+        st.caption(f"The first {MAX_SETS} of {len(run.ood_sets)} sets are drawn.")
 
 
 @st.cache_data(max_entries=128, show_spinner="Reading the scores…")
@@ -80,7 +80,7 @@ def _figures(
 ) -> tuple[go.Figure, go.Figure]:
     run = load(path, version)
     found = run.scores(detector)
-    shown = dict(list(found.items())[: MOST_SETS + 1])
+    shown = dict(list(found.items())[: MAX_SETS + 1])
     colours = SetColours.of(run.ood_sets)
     curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
     if kind == "roc":

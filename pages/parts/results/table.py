@@ -11,7 +11,7 @@ from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 from pages.parts.shared.text import SURROGATE
 
-MOST_NAMED = 6
+MAX_NAMED = 6
 
 
 @st.fragment
@@ -96,8 +96,8 @@ def _level(winner: Winner) -> str:
     others = winner.of - 1
     if not winner.level:
         return f"none of the other {others}" if others else "nothing else was run"
-    named = ", ".join(winner.level[:MOST_NAMED])
-    more = len(winner.level) - MOST_NAMED
+    named = ", ".join(winner.level[:MAX_NAMED])
+    more = len(winner.level) - MAX_NAMED
     return f"{len(winner.level)} of {others}: {named}{f' and {more} more' if more > 0 else ''}"
 
 

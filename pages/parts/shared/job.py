@@ -25,7 +25,7 @@ _SCORING, _MEASURING = "scoring ", "measuring "  # a set by its name, a layer by
 _RESUMED = (
     Kind.AUDIT,
     Kind.DEMO,
-    Kind.TELLING,
+    Kind.REPORT_IMAGES,
 )  # keep finished work; all others start from scratch
 _WORK = {Lane.AUDIT: "audit", Lane.PREPARE: "job", Lane.EXPLAIN: "job"}
 _LONG = 60.0  # seconds after which a job that is next should have been taken

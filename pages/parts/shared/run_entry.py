@@ -7,7 +7,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
-from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, verdict
+from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, summary
 from pages.parts.shared import links
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.text import duration, plain
@@ -50,13 +50,13 @@ def _headline(entry: RunEntry) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plain(entry.title)}**", width="content")
         st.badge(entry.outcome.capitalize(), color=COLOURS[entry.outcome])  # type: ignore[arg-type]
-        said = verdict(entry)
+        said = summary(entry)
         took = f", took {duration(said.seconds)}" if said is not None and said.seconds else ""
         st.caption(f"{_when(entry.created)}{took}", width="content")
 
 
 def _outcome(entry: RunEntry) -> None:
-    said = verdict(entry)
+    said = summary(entry)
     if said is not None and said.answer is not None:
         st.markdown(plain(said.answer))
     reason = entry.error or (said.error if said is not None else None)

@@ -5,7 +5,7 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.run import gallery
 from gsc_core.run.decisions import Decision
-from gsc_core.run.gallery import RunPicture, Side
+from gsc_core.run.gallery import RunImage, Side
 from gsc_core.run.stored import Run
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.text import plain
@@ -39,12 +39,12 @@ def _row(run: Run, decision: Decision, side: Side) -> None:
     scores = run.column(decision.detector)
     tiles = [
         _tile(run, picture, float(scores[picture.row]), side)
-        for picture in gallery.pictures(run, rows)
+        for picture in gallery.run_images(run, rows)
     ]
     picture_grid(tiles)
 
 
-def _tile(run: Run, picture: RunPicture, score: float, side: Side) -> Tile:
+def _tile(run: Run, picture: RunImage, score: float, side: Side) -> Tile:
     kind = "Familiar" if picture.role == "id" else picture.set
     caption = f"{kind}, {score:.4g}"
     seen = gallery.class_name(run, picture.predicted)

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation.thresholds import Effect, Passed
+from gsc_core.evaluation.thresholds import Acceptance, Effect
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
@@ -34,7 +34,7 @@ _CLASS_COLUMNS = {
 def sets_table(found: Effect) -> None:
     """One row a set, sortable; scrolls when there are many."""
     st.subheader("Set by set", anchor=False)
-    rows = sorted(found.strangers.items(), key=lambda item: -item[1].share)
+    rows = sorted(found.ood.items(), key=lambda item: -item[1].share)
     frame = pd.DataFrame(
         {
             "Set of unfamiliar images": [name for name, _ in rows],
@@ -42,7 +42,7 @@ def sets_table(found: Effect) -> None:
             "At least": [1000 * one.low for _, one in rows],
             "At most": [1000 * one.high for _, one in rows],
             "Tested": [one.total for _, one in rows],
-            "Accepted": [one.passed for _, one in rows],
+            "Accepted": [one.accepted for _, one in rows],
         }
     )
     _table(
@@ -74,8 +74,8 @@ def classes_table(run: Run, decision: Decision) -> None:
             return
         frame = pd.DataFrame(
             {"Classified as": [row.name for row in rows]}
-            | _class_columns("unfamiliar", [row.strangers for row in rows])
-            | _class_columns("familiar", [row.familiar for row in rows])
+            | _class_columns("unfamiliar", [row.ood for row in rows])
+            | _class_columns("familiar", [row.id for row in rows])
         )
         _table(
             frame,
@@ -90,7 +90,7 @@ def classes_table(run: Run, decision: Decision) -> None:
         )
 
 
-def _class_columns(kind: str, found: Sequence[Passed | None]) -> dict[str, list[Any]]:
+def _class_columns(kind: str, found: Sequence[Acceptance | None]) -> dict[str, list[Any]]:
     """The share of 1,000, its interval and the images tested; empty where there are none."""
     return {
         f"Accepted {kind} images": [1000 * one.share if one else None for one in found],
