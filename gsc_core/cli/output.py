@@ -68,6 +68,14 @@ def _plain_lines() -> Any:
     return show
 
 
+def show_run(run: Run, as_json: bool) -> None:
+    """A finished audit, as it was asked for."""
+    if as_json:
+        sys.stdout.write(run.document.to_json() + "\n")
+    else:
+        print_result(run)
+
+
 def print_result(run: Run) -> None:
     """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
     from gsc_core.sentences.run import rounded

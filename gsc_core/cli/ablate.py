@@ -1,0 +1,49 @@
+"""`gsc ablate`: what each part of GSC contributes on an audited model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gsc_core.cli.options import (
+    AsJson,
+)
+from gsc_core.cli.output import (
+    shown_progress,
+)
+
+
+def ablate(
+    run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
+    images: Annotated[
+        int, typer.Option(min=20, help="At most so many images of each set, chosen at random.")
+    ] = 400,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers from shallow to deep, separated by commas; else the audit's and one "
+            "before it."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each part of GSC contributes on an audited model, one change at a time."""
+    from gsc_core.ablation.findings import document, sentences
+    from gsc_core.ablation.run import ablate as measure
+    from gsc_core.cli.output import print_ablation
+    from gsc_core.workspace.ablations import specification
+    from gsc_core.workspace.runs import run_folder
+
+    folder = Path(run) if Path(run).is_dir() else run_folder(run)
+    names = None if layers is None else layers.split(",")
+    spec = specification(folder)
+    with shown_progress() as on_progress:
+        found = measure(spec, folder, on_progress, images_per_set=images, layers=names)
+    if as_json:
+        sys.stdout.write(json.dumps(document(found), indent=2, allow_nan=False) + "\n")
+    else:
+        print_ablation(found, sentences(found), folder)

@@ -1,0 +1,104 @@
+"""`gsc audit`: familiar and unfamiliar images to a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gsc_core.cli.options import (
+    Architecture,
+    AsJson,
+    BatchSize,
+    Calibration,
+    Checkpoint,
+    Compiled,
+    DecoderProcesses,
+    DetectorNames,
+    Device,
+    GscConfig,
+    IdSet,
+    Labels,
+    Names,
+    OodSets,
+    PrecisionName,
+    Preprocess,
+    Pretrained,
+    Profile,
+    Seed,
+    SplitName,
+    Threads,
+    model_spec,
+    named_folders,
+    share_or_folder,
+)
+from gsc_core.cli.output import (
+    print_profile,
+    show_run,
+    shown_progress,
+)
+from gsc_core.stopwatch import Stopwatch
+
+IMPORTING = "importing"
+
+
+def audit(
+    context: typer.Context,
+    id_set: IdSet,
+    ood: OodSets,
+    out: Annotated[Path, typer.Option("--out", help="The folder for the result.")],
+    model: Checkpoint = None,
+    arch: Architecture = None,
+    pretrained: Pretrained = False,
+    preprocess: Preprocess = None,
+    class_names: Names = None,
+    calibration: Calibration = "0.5",
+    labels: Labels = None,
+    detectors: DetectorNames = "all",
+    split: SplitName = None,
+    gsc_config: GscConfig = None,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    compiled: Compiled = False,
+    batch_size: BatchSize = None,
+    threads: Threads = 2,
+    decoders: DecoderProcesses = None,
+    seed: Seed = 0,
+    profile: Profile = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score familiar and unfamiliar images, and say how well each detector separates them."""
+    watch = context.find_object(Stopwatch) or Stopwatch()
+    watch.exact = profile
+    with watch.phase(IMPORTING):
+        from gsc_core.audit.run import run_audit
+        from gsc_core.audit.spec import AuditSpec, DetectorSpec
+        from gsc_core.audit.tuning_file import with_tuned
+        from gsc_core.detectors.catalogue import parse_detectors
+
+    chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
+    spec = AuditSpec(
+        model=model_spec(model, arch, pretrained, preprocess, class_names),
+        id=id_set,
+        ood=named_folders(ood),
+        calibration=share_or_folder(calibration),
+        labels=labels,
+        detectors=chosen,
+        split=split,
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        batch_size=batch_size,
+        threads=threads,
+        decoders=decoders,
+        seed=seed,
+    )
+    if gsc_config is not None:
+        spec = with_tuned(spec, gsc_config)
+    with shown_progress() as on_progress:
+        run = run_audit(spec, out, on_progress, watch)
+    with watch.phase("printing"):
+        show_run(run, as_json)
+    if profile:
+        print_profile(watch)

@@ -1,0 +1,60 @@
+"""`gsc detectors` and `gsc splits`: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from gsc_core.cli.options import (
+    Architecture,
+    AsJson,
+    Checkpoint,
+    Preprocess,
+    Pretrained,
+    model_spec,
+)
+from gsc_core.cli.output import (
+    print_catalogue,
+    print_splits,
+    split_row,
+)
+
+
+def list_detectors(
+    as_json: AsJson = False,
+) -> None:
+    """List the detectors: what each reads, is fitted with, costs, and its settings."""
+    from gsc_core.detectors.catalogue import CATALOGUE, facts_of
+
+    rows = [facts_of(detector).model_dump(mode="json") for detector in CATALOGUE]
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    print_catalogue(rows)
+
+
+def list_splits(
+    model: Checkpoint = None,
+    arch: Architecture = None,
+    pretrained: Pretrained = False,
+    preprocess: Preprocess = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the layers at which GSC can cut a model, and the one it takes by default."""
+    from gsc_core.classifier.load import load_classifier
+    from gsc_core.classifier.split import default_split, splits
+
+    found = splits(load_classifier(model_spec(model, arch, pretrained, preprocess, None)).program)
+    default = default_split(found)
+    rows = [split_row(split, default) for split in found]
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    print_splits(rows)
+
+
+def catalogue() -> None:
+    """Print what the web app offers of the engine, which it does not load itself."""
+    from gsc_core.workspace.catalogue_maker import make_catalogue
+
+    sys.stdout.write(make_catalogue().model_dump_json() + "\n")
