@@ -72,20 +72,25 @@ def _kept() -> Catalogue | None:
 
 def _made() -> Catalogue:
     # -P: a file that lies in the working directory is never imported
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "gsc_core", "catalogue"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=clean_environment(os.environ),
-        timeout=_LIMIT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "gsc_core", "catalogue"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=clean_environment(os.environ),
+            timeout=_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GscError(f"The list of detectors cannot be made: {error}. Try again.") from error
     try:
         found = Catalogue.model_validate_json(done.stdout)
     except ValidationError as error:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         reason = said[-1] if said else f"it ended with {done.returncode} and said nothing"
-        raise GscError(f"The list of detectors cannot be made: {reason}") from error
+        raise GscError(
+            f"The list of detectors cannot be made ({reason}): check the installation."
+        ) from error
     if home().exists():  # no workspace is made before somebody asks for one
         with suppress(GscError), written_aside(home() / CATALOGUE_FILE) as part:
             part.write_bytes(done.stdout)
