@@ -98,6 +98,7 @@ class _Trials:
         self.calibration, self.read_out = calibration, read_out
         self.done, self.total = 0, total
         self.batches = (calibration.sample, calibration.surrogates)
+        self.kinds = calibration.surrogates.kinds
         self.kept: dict[tuple[ShortCircuit, int], list[Tensor]] = {}
 
     def __call__(self, option: ShortCircuit, part: int = 1) -> tuple[Tried, ...]:
@@ -114,8 +115,11 @@ class _Trials:
         scale = Scale.of(known)
         self.done += 1
         self.calibration.step(_PHASE, self.done, self.total)
+        kinds = self.kinds[: len(strangers)]
         return tuple(
-            _tried(option, capped, scale.mean(known, columns), scale.mean(strangers, columns))
+            _tried(
+                option, capped, scale.mean(known, columns), scale.mean(strangers, columns), kinds
+            )
             for capped in (False, True)[: 1 + self.read_out.caps]
             for columns in [self.read_out.columns(capped, judging=True)]
         )
@@ -144,12 +148,14 @@ def read_at_once(batch: Representation, detector: GSC | None, read_out: ReadOut)
     return read_out(*left, batch.predicted)
 
 
-def _tried(option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor) -> Tried:
+def _tried(
+    option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor, kinds: Tensor
+) -> Tried:
     whole = separation(ours, theirs)
     return Tried(
         short_circuit=option,
         capped=capped,
         fpr95=whole.fpr95,
         auroc=whole.auroc,
-        by_kind=by_kind(ours, theirs),
+        by_kind=by_kind(ours, theirs, kinds),
     )
