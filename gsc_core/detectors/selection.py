@@ -131,21 +131,26 @@ class _Trials:
         kept = self.kept.setdefault((option, which), [])
         done = sum(map(len, kept))
         if done < number:
-            kept.append(read(self.batches[which][done:number], detector, self.read_out))
+            some = self.batches[which][done:number]
+            kept.append(read(some, detector, self.read_out, judging=True))
         return torch.cat(kept)
 
 
-def read(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
+def read(
+    batch: Representation, detector: GSC | None, read_out: ReadOut, judging: bool = False
+) -> Tensor:
     """`read_at_once` of many images, on a CPU some at a time."""
     at_once = _AT_ONCE if batch.logits.device.type == "cpu" else len(batch)
     parts = (batch[start : start + at_once] for start in range(0, len(batch), at_once))
-    return torch.cat([read_at_once(some, detector, read_out) for some in parts])
+    return torch.cat([read_at_once(some, detector, read_out, judging) for some in parts])
 
 
-def read_at_once(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
+def read_at_once(
+    batch: Representation, detector: GSC | None, read_out: ReadOut, judging: bool = False
+) -> Tensor:
     """Readings `[B,R]` after a fitted detector's short-circuit; as they are with None."""
     left = (batch.logits, batch.features) if detector is None else detector.after(batch)
-    return read_out(*left, batch.predicted)
+    return read_out(*left, batch.predicted, judging)
 
 
 def _tried(

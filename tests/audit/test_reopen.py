@@ -24,6 +24,7 @@ from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_dem
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.ensemble import AutoEnsemble
+from gsc_core.detectors.readout import Scale
 from gsc_core.detectors.selection import read
 from gsc_core.errors import Cancelled, GscError, ImageError, SpecError
 from gsc_core.images import ImageFile
@@ -238,9 +239,12 @@ def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
     known = opened.kept.calibration
     assert known.surrogates is not None
     chosen = AutoGSC.configured(document["chosen"]["gsc-auto"]).fit(known)
-    both = (read(each, chosen.cut_, chosen.read_out_) for each in (known.sample, known.surrogates))
-    columns = chosen.read_out_.columns(chosen.capped_, judging=True)
-    ours, theirs = (chosen.scale_.mean(each, columns).numpy() for each in both)
+    ours, theirs = (
+        read(each, chosen.cut_, chosen.read_out_, judging=True)
+        for each in (known.sample, known.surrogates)
+    )
+    scale, columns = Scale.of(ours), chosen.read_out_.columns(chosen.capped_, judging=True)
+    ours, theirs = (scale.mean(each, columns).numpy() for each in (ours, theirs))
     is_far = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
     told = document["selections"]["gsc-auto"]["chosen"]
     assert told["auroc"] == pytest.approx(roc_auc_score(is_far, np.r_[ours, theirs]), abs=1e-6)

@@ -400,7 +400,7 @@ def test_which_readings_are_averaged() -> None:
     assert found.columns(capped=False) == [0, 1, 2]
     assert found.columns(capped=True) == list(range(3, 12))
     assert found.columns(capped=False, judging=True) == [0, 1]  # the margin is not judged by
-    assert found.columns(capped=True, judging=True) == [3, 4, 6, 7, 9, 10]
+    assert found.columns(capped=True, judging=True) == [2, 3, 4, 5, 6, 7]
 
 
 def test_a_score_is_the_mean_of_standardised_readings() -> None:
@@ -662,8 +662,8 @@ def test_who_goes_on_is_judged_on_all_images() -> None:
         detector = detector_of(each.short_circuit)
         if detector is not None:
             detector.fit(calibration)
-        ours = read(calibration.sample, detector, read_out)
-        theirs = read(calibration.surrogates, detector, read_out)
+        ours = read(calibration.sample, detector, read_out, judging=True)
+        theirs = read(calibration.surrogates, detector, read_out, judging=True)
         scale, columns = Scale.of(ours), read_out.columns(each.capped, judging=True)
         scores = (scale.mean(readings, columns) for readings in (ours, theirs))
         expected = by_kind(*scores, torch.arange(len(theirs)) % 4)

@@ -34,6 +34,7 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.detectors.energy import Energy
+from gsc_core.detectors.readout import Scale
 from gsc_core.detectors.selection import read
 from gsc_core.detectors.selection_loss import separation
 from gsc_core.errors import ImageError, SpecError
@@ -532,9 +533,14 @@ def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_
 
     (auto,) = (each for each in scorer.detectors if isinstance(each, AutoGSC))
     assert auto.selection_ is not None and auto.scale_ is not None
-    readings = (read(each, auto.cut_, auto.read_out_) for each in (found, done.calibration.sample))
+    readings = (
+        read(each, auto.cut_, auto.read_out_, judging=True)
+        for each in (found, done.calibration.sample)
+    )
     columns = auto.read_out_.columns(auto.capped_, judging=True)
-    theirs, ours = (auto.scale_.mean(each, columns) for each in readings)
+    theirs, ours = readings
+    scale = Scale.of(ours)
+    theirs, ours = scale.mean(theirs, columns), scale.mean(ours, columns)
     for at, (name, told) in enumerate(auto.selection_.chosen.by_kind.items()):
         assert name == SURROGATES[at].name
         of_kind = theirs[torch.tensor(kinds) == at]
