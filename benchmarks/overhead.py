@@ -32,10 +32,11 @@ from torch import Tensor, nn
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.load import classifier_from_module
 from gsc_core.classifier.network import Network
-from gsc_core.detectors.base import Calibration, Detector
+from gsc_core.detectors.base import Calibration, Detector, Surrogates
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.gsc import GSC
 from gsc_core.images import read_folder
+from gsc_core.images.surrogates import SURROGATES
 from gsc_core.jobs.allocation import keep_freed_memory
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.chunks import ChunkStore
@@ -83,7 +84,9 @@ def calibration_of(network: Network, images: Tensor) -> Calibration:
     noise = torch.randn(CALIBRATION, sample.features.shape[1], generator=generator)
     features = (sample.features[rows] + 0.3 * noise.to(network.device)).relu()
     labels = torch.arange(CALIBRATION, device=network.device) % CLASSES
-    return Calibration(network, network.linear(features), features, labels, sample, sample)
+    kinds = torch.arange(len(images)) % len(SURROGATES)  # they cost what real ones do
+    surrogates = Surrogates.of(sample, kinds)
+    return Calibration(network, network.linear(features), features, labels, sample, surrogates)
 
 
 @dataclass(frozen=True)

@@ -132,9 +132,7 @@ def _basis(run: Run, found: Ablation) -> None:
         help=SURROGATE,
     )
     if facts.excused:
-        with st.expander(
-            f"Settings that could not run: {len(facts.excused)}", key="ablation_excused"
-        ):
+        with st.expander(f"Settings left out: {len(facts.excused)}", key="ablation_excused"):
             for name, reason in facts.excused.items():
                 st.markdown(plain(f"{name}: {reason}."))
     with st.container(horizontal=True):

@@ -44,7 +44,7 @@ def _doubts(run: Run) -> None:
         st.warning(plain(text.replace("on it.", "on them.") if len(run.inverted) > 1 else text))
     if run.excused:
         names = ", ".join(run.excused)
-        st.caption(plain(f"Not run: {names}. The reason is below the table."))
+        st.caption(plain(f"Left out: {names}. The reason is below the table."))
 
 
 def _basis(run: Run) -> None:

@@ -101,7 +101,7 @@ def document(found: Sequence[Measured], about: Mapping[str, str]) -> str:
         parts += [f"## {escaped(each.title)}", _facts(each), _against(each), _table(each)]
         if each.absent:
             lines = {f"{name} ({whose})": why for (name, whose), why in each.absent.items()}
-            parts += ["Not run:", _bullets(lines)]
+            parts += ["Left out:", _bullets(lines)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -61,7 +61,7 @@ class Facts(BaseModel):
     """What an ablation rests on.
 
     images: by set, `calibration` included. consistency_layer: the deepest layer with a non-linear
-    head, where gradients can differ at all. excused: settings that could not run, with the reason.
+    head, where gradients can differ at all. excused: settings that were left out, with the reason.
     id_accuracy: share of labelled ID images named correctly, before any short-circuit.
     surrogate_correlation: Spearman rank correlation over settings between the AUROC on surrogate
     outliers and on the real OOD sets; None with fewer than three settings.

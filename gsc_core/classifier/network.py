@@ -32,6 +32,7 @@ from gsc_core.classifier.graph import (
     single,
 )
 from gsc_core.classifier.split import candidates, choose
+from gsc_core.classifier.tangent import with_fixed_weights
 
 _PASS_THROUGH = frozenset(
     {"aten.view", "aten.reshape", "aten.flatten", "aten.squeeze", "aten.clone"}
@@ -69,7 +70,7 @@ class Linear:
         return torch.where(distance > 0, 1 / distance, 0)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Logits `[B,K]` of features `[B,D]`."""
+        """Logits `[…,K]` of features `[…,D]`."""
         return torch.nn.functional.linear(features, self.weight, self.bias)
 
 
@@ -168,10 +169,21 @@ class Network:
             return _by_two_gradients(self.head, feature.detach(), change)
         # the fused attention kernels have no forward-mode derivative
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), self.flags():
-            result = torch.func.jvp(
-                lambda x: self._through(self._head, x)[0], (feature.detach(),), (change,)
-            )
-        return result[0], result[1]
+            both = torch.func.jvp(self._to_differentiate, (feature.detach(),), (change,))
+            result, along = both[:2]
+            if self.linear is None:
+                return result, along
+            return self.linear(result), torch.nn.functional.linear(along, self.linear.weight)
+
+    def _to_differentiate(self, feature: Tensor) -> Tensor:
+        """The head, up to the last linear map, for a pass in forward mode."""
+        with self._forward():
+            result: Tensor = self._forward_mode_head(feature).float()
+        return result
+
+    @cached_property
+    def _forward_mode_head(self) -> GraphModule:
+        return with_fixed_weights(self._head)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits `[B,K]` of preprocessed images; differentiable down to the pixels."""

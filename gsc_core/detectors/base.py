@@ -55,16 +55,16 @@ class Representation:
     def __len__(self) -> int:
         return self.logits.shape[0]
 
-    def __getitem__(self, index: slice | Tensor) -> Representation:
+    def __getitem__(self, index: slice | Tensor) -> Self:
         """The chosen images of the batch."""
         return self._each(lambda tensor: tensor[index])
 
-    def to(self, device: torch.device | str) -> Representation:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
         return self._each(lambda tensor: tensor.to(device))
 
     @classmethod
-    def cat(cls, parts: Sequence[Representation]) -> Representation:
+    def cat(cls, parts: Sequence[Self]) -> Self:
         """One batch of several."""
         first, *_ = parts
         tensors = {
@@ -93,9 +93,26 @@ class Representation:
     def _made(self) -> dict[Hashable, Any]:
         return {}
 
-    def _each(self, do: Callable[[Tensor], Tensor]) -> Representation:
+    def _each(self, do: Callable[[Tensor], Tensor]) -> Self:
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: do(t) for name, t in held.items() if t is not None})
+
+
+@dataclass(frozen=True)
+class Surrogates(Representation):
+    """What one pass yields for surrogate outliers, and of which kind each of them is.
+
+    `kinds [B]` are indices into `SURROGATES`. They are sliced, joined and moved with the images:
+    in whatever order these come, and whichever of them could not be made.
+    """
+
+    kinds: Tensor = field(kw_only=True)
+
+    @classmethod
+    def of(cls, images: Representation, kinds: Tensor) -> Self:
+        """One pass over surrogates, of these `kinds [B]` on any device."""
+        held = {f.name: getattr(images, f.name) for f in fields(Representation)}
+        return cls(**held, kinds=kinds.to(images.logits.device))
 
 
 @dataclass(frozen=True)
@@ -105,8 +122,8 @@ class Calibration:
     Logits and features of all N calibration images are kept; feature maps, gradients and images
     only for a bounded `sample` of them and for `surrogates` made from that sample.
 
-    `labels [N]` is −1 where unknown. `surrogates` come in turn: each kind, then the next image.
-    `step` is told how far a long fit is, as (phase, done, total), and may raise to stop it.
+    `labels [N]` is −1 where unknown. `step` is told how far a long fit is, as (phase, done, total),
+    and may raise to stop it.
     """
 
     network: Network
@@ -114,7 +131,7 @@ class Calibration:
     features: Tensor | None
     labels: Tensor
     sample: Representation
-    surrogates: Representation | None = None
+    surrogates: Surrogates | None = None
     step: Callable[[str, int, int], None] = lambda phase, done, total: None
 
     @property
@@ -228,5 +245,6 @@ __all__ = [
     "Fit",
     "Need",
     "Representation",
+    "Surrogates",
     "knob",
 ]

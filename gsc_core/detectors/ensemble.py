@@ -36,6 +36,14 @@ Columns = Mapping[str, Tensor]
 """Outlier scores by the detector's name."""
 
 
+@dataclass(frozen=True)
+class SurrogateScores:
+    """Outlier scores `[S]` of surrogate outliers, and their kinds `[S]` as in `Surrogates`."""
+
+    columns: Columns
+    kinds: Tensor
+
+
 @dataclass(eq=False)
 class Ensemble(Detector):
     """Mean calibration rank, 0 to 1, of its parts; higher = more likely OOD.
@@ -62,7 +70,9 @@ class Ensemble(Detector):
         self.join(fitted)
         self.learn(
             {part.name: part.score(sample) for part in fitted},
-            None if far is None else {part.name: part.score(far) for part in fitted},
+            None
+            if far is None
+            else SurrogateScores({part.name: part.score(far) for part in fitted}, far.kinds),
         )
         return self
 
@@ -78,7 +88,7 @@ class Ensemble(Detector):
                 raise Excused(f"needs {part.name}, which cannot run here")
         self.parts_ = tuple(there[part.name] for part in self.required())
 
-    def learn(self, known: Columns, strangers: Columns | None) -> None:
+    def learn(self, known: Columns, surrogates: SurrogateScores | None) -> None:
         """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed."""
         self.ranks_ = {part.name: double(known[part.name]).sort().values for part in self.parts_}
 
@@ -143,29 +153,30 @@ class AutoEnsemble(Ensemble):
             raise Excused("needs gsc-auto and a partner for it, and they cannot run here")
         self.parts_ = tuple(found[part.name] for part in self.parts if part.name in found)
 
-    def learn(self, known: Columns, strangers: Columns | None) -> None:
+    def learn(self, known: Columns, surrogates: SurrogateScores | None) -> None:
         """Choose the partner where that is open, and learn the ranks."""
         if self.partner == AUTO:
-            if strangers is None:
+            if surrogates is None:
                 raise Excused("needs surrogate images to choose a partner on")
-            super().learn(known, strangers)
+            super().learn(known, surrogates)
             self.losses_ = {
-                part.name: self._loss(part.name, known, strangers)
+                part.name: self._loss(part.name, known, surrogates)
                 for part in self.parts_
                 if part.name != AutoGSC.name
             }
             chosen = AutoGSC.name, min(self.losses_, key=self.losses_.__getitem__)
             self.parts_ = tuple(part for part in self.parts_ if part.name in chosen)
-        super().learn(known, strangers)
+        super().learn(known, surrogates)
 
-    def _loss(self, partner: str, known: Columns, strangers: Columns) -> float:
+    def _loss(self, partner: str, known: Columns, surrogates: SurrogateScores) -> float:
         """How badly `gsc-auto` and this partner together tell surrogate outliers."""
         of_auto, of_partner = self.ranks_[AutoGSC.name], self.ranks_[partner]
         ours, theirs = (
             rank(of_auto, columns[AutoGSC.name]) + rank(of_partner, columns[partner])
-            for columns in (known, strangers)
+            for columns in (known, surrogates.columns)
         )
-        return loss(by_kind(ours.float(), theirs.float()))  # sums that are equal tie in float32
+        # sums that are equal tie in float32
+        return loss(by_kind(ours.float(), theirs.float(), surrogates.kinds))
 
     def frozen(self) -> dict[str, Any]:
         """The settings with which another one has the same partner."""

@@ -157,7 +157,9 @@ class GSC(Detector):
         if self.granularity == "element":
             ranking = rank(feature.flatten(1), gradient.flatten(1), self.ranking, self.seed)
             k = count(self.share, ranking.shape[1])
-            return select(ranking, k).view_as(feature)
+            # to lie in memory as the feature does, or the change would not, and slow down the head
+            nothing = torch.zeros_like(feature, dtype=torch.bool)
+            return nothing | select(ranking, k).view_as(feature)
         ranking = self.channel_ranking(batch)
         chosen = select(ranking, count(self.share, ranking.shape[1]))
         shape = [1] * feature.ndim
@@ -177,9 +179,11 @@ class GSC(Detector):
         feature, _ = self.at(batch)
         mask = self.mask(batch)
         if self.intervention == "zero":
-            return torch.where(mask, -feature, torch.zeros_like(feature))
-        assert self.caps_ is not None
-        return torch.where(mask, feature.minimum(self.caps_) - feature, torch.zeros_like(feature))
+            moved = -feature
+        else:
+            assert self.caps_ is not None
+            moved = feature.minimum(self.caps_) - feature
+        return torch.where(mask, moved, torch.zeros_like(feature))
 
     def predicted_logit_after(self, batch: Representation) -> Tensor:
         """Logit `[B]` of the class predicted before, after: first order is `y_c + <g, h' − h>`."""

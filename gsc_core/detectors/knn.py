@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gsc_core.classifier.float64 import double
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, knob
+from gsc_core.detectors.distances import Points
 from gsc_core.detectors.library import LEAST_IMAGES, published
 
 
@@ -33,12 +34,12 @@ class KNN(Detector):
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES
 
-    known_: Tensor | None = field(default=None, init=False, repr=False)
+    known_: Points | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
         """Keep the normalised calibration features `[N,D]`, in float64."""
         features = calibration.require_features(max(self.k, LEAST_IMAGES))
-        self.known_ = double(torch.nn.functional.normalize(features))
+        self.known_ = Points.of(double(torch.nn.functional.normalize(features)))
         return self
 
     def score(self, batch: Representation) -> Tensor:
@@ -46,5 +47,5 @@ class KNN(Detector):
         assert self.known_ is not None, "fit() comes first"
         assert batch.features is not None
         direction = torch.nn.functional.normalize(batch.features.detach())
-        distances = torch.cdist(double(direction), self.known_)
+        distances = self.known_.distances(double(direction))
         return distances.kthvalue(self.k, dim=1).values

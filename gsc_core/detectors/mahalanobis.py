@@ -1,8 +1,8 @@
 """Distance to the nearest class mean, in the shape that all classes share.
 
 The covariance comes from fewer images than the features have dimensions more often than not, so it
-is shrunk (Ledoit and Wolf 2004) and everything is float64. Whitening turns all distances into one
-`cdist`.
+is shrunk (Ledoit and Wolf 2004) and everything is float64. Whitening makes all distances Euclidean
+ones.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gsc_core.detectors.base import (
     Representation,
     knob,
 )
+from gsc_core.detectors.distances import Points
 from gsc_core.detectors.library import LEAST_IMAGES, published
 
 
@@ -35,7 +36,7 @@ class Gaussians:
     the work of scoring an image.
     """
 
-    centres: Tensor
+    centres: Points
     whitening: Tensor
 
     @classmethod
@@ -48,12 +49,11 @@ class Gaussians:
         sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, groups, features)
         means = sums / counts[:, None]
         whitening = _whitening(features - means[groups], shrinkage)
-        return cls(means @ whitening, whitening)
+        return cls(Points.of(means @ whitening), whitening)
 
     def nearest(self, features: Tensor) -> Tensor:
         """Squared Mahalanobis distance `[B]` of features `[B,D]` to the nearest mean."""
-        distances = torch.cdist(features @ self.whitening, self.centres)
-        return distances.amin(dim=1).square()
+        return self.centres.distances(features @ self.whitening).amin(dim=1).square()
 
 
 @dataclass(eq=False)

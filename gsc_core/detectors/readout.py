@@ -49,43 +49,43 @@ class ReadOut:
         """Whether features can be cut off before they are read."""
         return len(self.cuts) > 1
 
-    def __call__(self, logits: Tensor, features: Tensor | None, predicted: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, features: Tensor | None, predicted: Tensor, judging: bool = False
+    ) -> Tensor:
         """Readings `[B,R]` after a short-circuit, each higher = more likely OOD.
 
         `logits [B,K]` and `features [B,D]` are what it left, `predicted [B]` the class before it.
-        Three for each level, or without a linear map residual logit and energy alone.
+        Three for each level, or without a linear map residual logit and energy alone. To judge a
+        short-circuit by surrogate images the margin stays out: it hides there, more than on
+        unfamiliar images, that too much was cut.
         """
         if self.linear is None or features is None:
             return torch.stack(_of_logits(logits, predicted), dim=1)
-        found: list[Tensor] = []
-        for cut, centre in zip(self.cuts, self.centres, strict=True):
-            cut_off, left = features, logits  # as they are: the first cut takes nothing away
-            if cut < math.inf:
-                cut_off = features.clamp(max=cut)
-                left = self.linear(cut_off)
-            residual, energy = _of_logits(left, predicted)
-            length = (cut_off - centre).norm(dim=1).clamp(min=1e-12)
-            found += [residual, energy, (residual + left.mean(dim=1)) / length]
-        return torch.stack(found, dim=1)
+        left, cut_off = logits[None], features[None]  # [levels,B,K], [levels,B,D]
+        if self.caps:
+            cuts = features.new_tensor(self.cuts[1:])  # the first takes nothing away
+            some = features.minimum(cuts[:, None, None])
+            left, cut_off = torch.cat([left, self.linear(some)]), torch.cat([cut_off, some])
+        residual, energy = _of_logits(left, predicted)
+        found = [residual, energy]
+        if not judging:
+            length = (cut_off - torch.stack(self.centres)[:, None]).norm(dim=2).clamp(min=1e-12)
+            found.append((residual + left.mean(dim=2)) / length)
+        return torch.stack(found, dim=2).movedim(0, 1).flatten(1)
 
     def columns(self, capped: bool, judging: bool = False) -> list[int]:
-        """Which readings are averaged: with features cut off, or as they are.
-
-        To judge a short-circuit by its surrogate images the margin stays out: it hides there, more
-        than on
-        unfamiliar images, that too much was cut.
-        """
+        """Which readings are averaged: with features cut off, or as they are."""
         if self.linear is None or not self.cuts:
             return [0, 1]
         levels = range(1, len(self.cuts)) if capped else range(1)
-        return [_EACH * at + each for at in levels for each in range(_EACH - judging)]
-
-
-_EACH = 3  # readings at a level, the margin last
+        each = 2 if judging else 3
+        return [each * level + reading for level in levels for reading in range(each)]
 
 
 def _of_logits(logits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
-    return -logits.gather(1, predicted[:, None])[:, 0], -logits.logsumexp(dim=1)
+    """Residual logit and energy `[…,B]` of logits `[…,B,K]`."""
+    index = predicted[:, None].expand(*logits.shape[:-1], 1)
+    return -logits.gather(-1, index)[..., 0], -logits.logsumexp(dim=-1)
 
 
 def levels(features: Tensor) -> tuple[float, ...]:

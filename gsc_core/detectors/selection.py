@@ -98,6 +98,7 @@ class _Trials:
         self.calibration, self.read_out = calibration, read_out
         self.done, self.total = 0, total
         self.batches = (calibration.sample, calibration.surrogates)
+        self.kinds = calibration.surrogates.kinds
         self.kept: dict[tuple[ShortCircuit, int], list[Tensor]] = {}
 
     def __call__(self, option: ShortCircuit, part: int = 1) -> tuple[Tried, ...]:
@@ -114,8 +115,11 @@ class _Trials:
         scale = Scale.of(known)
         self.done += 1
         self.calibration.step(_PHASE, self.done, self.total)
+        kinds = self.kinds[: len(strangers)]
         return tuple(
-            _tried(option, capped, scale.mean(known, columns), scale.mean(strangers, columns))
+            _tried(
+                option, capped, scale.mean(known, columns), scale.mean(strangers, columns), kinds
+            )
             for capped in (False, True)[: 1 + self.read_out.caps]
             for columns in [self.read_out.columns(capped, judging=True)]
         )
@@ -127,29 +131,36 @@ class _Trials:
         kept = self.kept.setdefault((option, which), [])
         done = sum(map(len, kept))
         if done < number:
-            kept.append(read(self.batches[which][done:number], detector, self.read_out))
+            some = self.batches[which][done:number]
+            kept.append(read(some, detector, self.read_out, judging=True))
         return torch.cat(kept)
 
 
-def read(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
+def read(
+    batch: Representation, detector: GSC | None, read_out: ReadOut, judging: bool = False
+) -> Tensor:
     """`read_at_once` of many images, on a CPU some at a time."""
     at_once = _AT_ONCE if batch.logits.device.type == "cpu" else len(batch)
     parts = (batch[start : start + at_once] for start in range(0, len(batch), at_once))
-    return torch.cat([read_at_once(some, detector, read_out) for some in parts])
+    return torch.cat([read_at_once(some, detector, read_out, judging) for some in parts])
 
 
-def read_at_once(batch: Representation, detector: GSC | None, read_out: ReadOut) -> Tensor:
+def read_at_once(
+    batch: Representation, detector: GSC | None, read_out: ReadOut, judging: bool = False
+) -> Tensor:
     """Readings `[B,R]` after a fitted detector's short-circuit; as they are with None."""
     left = (batch.logits, batch.features) if detector is None else detector.after(batch)
-    return read_out(*left, batch.predicted)
+    return read_out(*left, batch.predicted, judging)
 
 
-def _tried(option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor) -> Tried:
+def _tried(
+    option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor, kinds: Tensor
+) -> Tried:
     whole = separation(ours, theirs)
     return Tried(
         short_circuit=option,
         capped=capped,
         fpr95=whole.fpr95,
         auroc=whole.auroc,
-        by_kind=by_kind(ours, theirs),
+        by_kind=by_kind(ours, theirs, kinds),
     )

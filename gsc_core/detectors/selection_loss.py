@@ -42,13 +42,13 @@ def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
     return below + torch.searchsorted(reference, values, right=True)
 
 
-def by_kind(ours: Tensor, surrogates: Tensor) -> dict[str, Separation]:
-    """The separation from each kind of surrogate outlier, by its name.
+def by_kind(ours: Tensor, surrogates: Tensor, kinds: Tensor) -> dict[str, Separation]:
+    """The separation of outlier scores from each kind of surrogate outlier, by the kind's name.
 
-    Surrogates come in turn, one of each kind from every image; if they do not, they are `all`.
+    `kinds [M]` are the kinds of `surrogates [M]`, as indices into `SURROGATES`. A kind of which
+    there is none is left out.
     """
-    kinds = [kind.name for kind in SURROGATES]
-    if len(surrogates) % len(kinds):
-        return {"all": separation(ours, surrogates)}
     known = double(ours).sort().values
-    return {name: _separation(known, surrogates[at :: len(kinds)]) for at, name in enumerate(kinds)}
+    which = kinds.to(surrogates.device)
+    scores = {kind.name: surrogates[which == at] for at, kind in enumerate(SURROGATES)}
+    return {name: _separation(known, some) for name, some in scores.items() if len(some)}

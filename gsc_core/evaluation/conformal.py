@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import betabinom
+from scipy.special import betaln
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.effects import LEVEL
-from gsc_core.evaluation.metrics import checked
+from gsc_core.evaluation.metrics import Floats, checked
 
 ROUNDING = 9  # decimals: 0.7 * 10 is 7.000000000000001, which must not cost an image
 
@@ -55,7 +55,7 @@ def promise(calibration: int, share: float, on: int) -> Promise:
     rank = _rank(calibration, share)
     if rank > calibration:
         return Promise(share, 1.0, 1.0, on)
-    below = np.cumsum(betabinom(on, rank, calibration + 1 - rank).pmf(np.arange(on + 1)))
+    below = np.cumsum(_beta_binomial(on, rank, calibration + 1 - rank))
     low, high = np.searchsorted(below, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Promise(share, float(low) / on, min(float(high) / on, 1.0), on)
 
@@ -64,6 +64,17 @@ def check_share(share: float) -> None:
     """Raises GscError for a share outside 0..1."""
     if not 0 < share < 1:
         raise GscError("A share to accept or to catch lies between 0 and 100 %, both excluded.")
+
+
+def _beta_binomial(n: int, a: int, b: int) -> Floats:
+    """Chance `[n+1]` of each count of 0 to n, whose share is distributed as Beta(a, b).
+
+    By hand, because `scipy.stats` takes most of a second to import.
+    """
+    k = np.arange(n + 1)
+    ways = -np.log(n + 1) - betaln(k + 1, n - k + 1)
+    chances: Floats = np.exp(ways + betaln(k + a, n - k + b) - betaln(a, b))
+    return chances
 
 
 def _rank(images: int, share: float) -> int:

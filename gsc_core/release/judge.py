@@ -52,7 +52,7 @@ def _check(rule: Rule, asked: Asked) -> None:
     """Raise AbsentError for a detector, a set or a threshold that the run does not have."""
     run, detector, ood_set = asked.run, asked.detector, asked.ood_set
     if detector in run.excused:
-        raise AbsentError(f"{detector} could not run: {run.excused[detector]}")
+        raise AbsentError(f"{detector} was left out: {run.excused[detector]}")
     if detector not in run.detectors:
         raise AbsentError(
             f"The run has no detector {detector}: it has {words.listed(run.detectors)}."

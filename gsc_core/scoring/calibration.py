@@ -11,12 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
-from gsc_core.detectors.ensemble import Ensemble
+from gsc_core.detectors.base import (
+    Calibration,
+    Detector,
+    Fit,
+    Need,
+    Representation,
+    Surrogates,
+)
+from gsc_core.detectors.ensemble import Ensemble, SurrogateScores
 from gsc_core.errors import ImageError
 from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.images.surrogates import SURROGATES, surrogate_makers
@@ -25,6 +33,8 @@ from gsc_core.scoring.faults import of_memory, stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
 from gsc_core.scoring.loading import DECODING, Pace, ahead, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
+
+R = TypeVar("R", bound=Representation)
 
 _WHOLE = Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES
 SAMPLE_IMAGES = 256
@@ -123,7 +133,7 @@ def calibrate(
     apart = {n: h for n, h in unseen.items() if h is not None and n in late[0].outlier}
     scores = _with(_beside(Scores.cat(streamed), Scores.cat(late)), apart, "images")
     surrogates = _with(Scores.cat(far), apart, "surrogates") if far else None
-    scorer.learn(scores.outlier, None if surrogates is None else surrogates.outlier)
+    scorer.learn(scores.outlier, _to_learn_from(surrogates, strangers))
     in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in apart]
     in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
     return Calibrated(
@@ -174,7 +184,7 @@ def _sample_size(scorer: Scorer) -> int:
 
 def _surrogates(
     scorer: Scorer, files: Sequence[ImageFile], seed: int, pace: Pace
-) -> tuple[Representation | None, Tensor | None]:
+) -> tuple[Surrogates | None, Tensor | None]:
     """One pass over surrogate outliers of the sample, as many as it has images.
 
     Also which of `files` each was made from.
@@ -184,29 +194,39 @@ def _surrogates(
     some = ImageSet("calibration", tuple(files[: max(2, len(files) // len(SURROGATES))]))
     at = {image.name: index for index, image in enumerate(some.images)}
     total = len(some) * len(SURROGATES)
+    number = {kind.name: index for index, kind in enumerate(SURROGATES)}
     parts: list[Representation] = []
     sources: list[int] = []
+    kinds: list[int] = []
 
-    def made(maker: tuple[str, str, Callable[[], Tensor]]) -> tuple[str, Tensor] | None:
-        name, _, make = maker
+    def made(maker: tuple[str, str, Callable[[], Tensor]]) -> tuple[str, str, Tensor] | None:
+        name, kind, make = maker
         try:
-            return name, scorer.preprocessing.resize_crop(make())
+            return name, kind, scorer.preprocessing.resize_crop(make())
         except (ImageError, MemoryError, RuntimeError) as error:
             if not isinstance(error, ImageError) and not of_memory(error):
                 raise
-            LOGGER.warning("no surrogate is made of %s: %s", name, error)
+            LOGGER.warning("no surrogate (%s) is made of %s: %s", kind, name, error)
             return None
 
     makers = surrogate_makers(some, seed=seed)
     surrogates = filter(None, ahead(made, makers, pace.threads, depth=4 * pace.threads))
     waited_for = pace.watch.waiting("making surrogates", surrogates)
     while batch := list(islice(waited_for, pace.batch_size)):
-        parts.append(scorer.represent(torch.stack([pixels for _, pixels in batch])))
-        sources += [at[name] for name, _ in batch]
+        parts.append(scorer.represent(torch.stack([pixels for _, _, pixels in batch])))
+        sources += [at[name] for name, _, _ in batch]
+        kinds += [number[kind] for _, kind, _ in batch]
         pace.step("scoring surrogate outliers", len(sources), total)
     if not parts:
         return None, None
-    return Representation.cat(parts), torch.tensor(sources, device=scorer.network.device)
+    made_of = torch.tensor(sources, device=scorer.network.device)
+    return Surrogates.of(Representation.cat(parts), torch.tensor(kinds)), made_of
+
+
+def _to_learn_from(scores: Scores | None, surrogates: Surrogates | None) -> SurrogateScores | None:
+    if scores is None or surrogates is None:
+        return None
+    return SurrogateScores(scores.outlier, surrogates.kinds)
 
 
 def _single(scorer: Scorer) -> list[Detector]:
@@ -225,7 +245,7 @@ def _slim(representation: Representation) -> Representation:
     return Representation(representation.logits, representation.features)
 
 
-def _without_pixels(representation: Representation) -> Representation:
+def _without_pixels(representation: R) -> R:
     return replace(representation, images=None)
 
 

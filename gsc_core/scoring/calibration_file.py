@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,13 +19,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gsc_core.classifier.network import Network
-from gsc_core.detectors.base import Calibration, Representation
+from gsc_core.detectors.base import Calibration, Representation, Surrogates
 from gsc_core.errors import SpecError
 from gsc_core.files import written_aside
 from gsc_core.images import ImageFile
+from gsc_core.images.surrogates import SURROGATES
 
 _OS_ERROR = re.compile(r"os error (\d+)")
-_OF_ONE_PASS = tuple(f.name for f in fields(Representation) if f.name != "images")
+_OF_SURROGATES = tuple(f.name for f in fields(Surrogates) if f.name != "images")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> N
         "sample.gradient": sample.gradient,
     }
     if strangers is not None:
-        tensors |= {f"surrogates.{name}": getattr(strangers, name) for name in _OF_ONE_PASS}
+        tensors |= {f"surrogates.{name}": getattr(strangers, name) for name in _OF_SURROGATES}
     split = calibration.network.split
     about = {"sample": str(len(sample)), "split": "" if split is None else split.name}
     held = {
@@ -119,13 +120,19 @@ def _kept(held: dict[str, Tensor], size: int, network: Network) -> Kept:
         held.get("sample.feature_map"),
         held.get("sample.gradient"),
     )
-    surrogates = None
-    if "surrogates.logits" in held:
-        named = {f"surrogates.{name}": name for name in _OF_ONE_PASS}
-        surrogates = Representation(**{n: held[key] for key, n in named.items() if key in held})
     told = json.loads(held["files"].cpu().numpy().tobytes())
     files = tuple(CalibrationFile(name, sha256) for name, sha256 in told)
     if len(files) != len(logits):
         raise ValueError("files and logits do not belong together")
+    surrogates = _surrogates(held)
     calibration = Calibration(network, logits, features, held["labels"], sample, surrogates)
     return Kept(calibration, files)
+
+
+def _surrogates(held: Mapping[str, Tensor]) -> Surrogates | None:
+    named = {name: held.get(f"surrogates.{name}") for name in _OF_SURROGATES}
+    if (logits := named["logits"]) is None:
+        return None
+    if named["kinds"] is None:  # files of before they were kept: one of each kind in turn
+        named["kinds"] = torch.arange(len(logits), device=logits.device) % len(SURROGATES)
+    return Surrogates(**named)  # type: ignore[arg-type]

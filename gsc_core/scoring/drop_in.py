@@ -26,7 +26,7 @@ from torch.export import ExportedProgram
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.program import export
-from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, Surrogates
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import Excused, ImageError, SpecError
 from gsc_core.images.surrogates import SURROGATES, surrogates_of_tensor
@@ -228,14 +228,15 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
         for at in range(0, len(images), _AT_ONCE):
             yield self._represent(images[at : at + _AT_ONCE])
 
-    def _strangers(self, images: Tensor) -> Representation | None:
+    def _strangers(self, images: Tensor) -> Surrogates | None:
         """One pass over surrogate outliers of the sample, as many as it has images."""
         if not self.requires_fit or len(images) < 2:
             return None
         colours = Colours.of(images, self.preprocessing)
         some = colours.pixels(images[: max(2, len(images) // len(SURROGATES))])
         made = colours.images(surrogates_of_tensor(some, seed=self.seed))
-        return Representation.cat(list(self._passes(made)))
+        kinds = torch.arange(len(SURROGATES)).repeat(len(some))
+        return Surrogates.of(Representation.cat(list(self._passes(made))), kinds)
 
 
 def _info(detector: Detector) -> api.DetectorInfo:

@@ -18,7 +18,7 @@ from torch import Tensor
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Excused, Need, Representation
-from gsc_core.detectors.ensemble import Ensemble, with_parts
+from gsc_core.detectors.ensemble import Ensemble, SurrogateScores, with_parts
 from gsc_core.log import LOGGER
 from gsc_core.scoring.faults import checked, in_words, is_fault, unstopped
 from gsc_core.scoring.onepass import represent
@@ -109,12 +109,12 @@ class Scorer:
             with self.excusing(detector), self.watch.phase("fitting", detector.name):
                 detector.fit(calibration)
 
-    def learn(self, known: Mapping[str, Tensor], strangers: Mapping[str, Tensor] | None) -> None:
+    def learn(self, known: Mapping[str, Tensor], surrogates: SurrogateScores | None) -> None:
         """Let ensembles learn from their parts' scores of calibration images and surrogates."""
         for detector in self.ensembles:
             with self.excusing(detector):
                 detector.join(d for d in self.detectors if not isinstance(d, Ensemble))
-                detector.learn(known, strangers)
+                detector.learn(known, surrogates)
 
     def combine(self, outlier: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The ensembles' scores `[N]` from those of their parts."""

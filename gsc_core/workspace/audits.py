@@ -14,6 +14,7 @@ from gsc_core.detectors.facts import parsed_settings
 from gsc_core.errors import SpecError
 from gsc_core.jobs import orders
 from gsc_core.jobs.database import Job, Kind, StoredSet, new_id
+from gsc_core.jobs.limits import cores
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run.layout import METRICS_FILE
@@ -141,10 +142,20 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `AUDIT` job: goes on from the chunks a killed process left; see `tasks`."""
     from gsc_core.audit.run import run_audit  # noqa: PLC0415 - heavy
 
-    spec = AuditOrder.of(job).spec
+    spec = _more_carefully(AuditOrder.of(job).spec, job.attempts)
     folder = runs.run_folder(job.subject)
     if not (folder / METRICS_FILE).is_file():  # else killed between the result and its record
         run_audit(spec, folder, on_progress)
+
+
+def _more_carefully(spec: AuditSpec, attempt: int) -> AuditSpec:
+    """After an attempt whose process died, images are decoded in processes, however few they are.
+
+    One that crashes its decoder would end every attempt at it; so it costs itself alone.
+    """
+    if attempt < 2 or spec.decoders is not None:
+        return spec
+    return spec.model_copy(update={"decoders": cores()})
 
 
 def _by_name(strangers: Sequence[StoredSet]) -> dict[str, Path]:

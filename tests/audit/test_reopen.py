@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from small_audit import PREPROCESS, model, read_with_pillow, save_program, write_stage
 
@@ -23,9 +24,12 @@ from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_dem
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.ensemble import AutoEnsemble
+from gsc_core.detectors.readout import Scale
 from gsc_core.detectors.selection import read
 from gsc_core.errors import Cancelled, GscError, ImageError, SpecError
+from gsc_core.images import ImageFile
 from gsc_core.progress import Progress
+from gsc_core.scoring.calibration_file import keep, load
 
 ALL = tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE)
 TRUNCATING = DetectorSpec(
@@ -235,9 +239,12 @@ def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
     known = opened.kept.calibration
     assert known.surrogates is not None
     chosen = AutoGSC.configured(document["chosen"]["gsc-auto"]).fit(known)
-    both = (read(each, chosen.cut_, chosen.read_out_) for each in (known.sample, known.surrogates))
-    columns = chosen.read_out_.columns(chosen.capped_, judging=True)
-    ours, theirs = (chosen.scale_.mean(each, columns).numpy() for each in both)
+    ours, theirs = (
+        read(each, chosen.cut_, chosen.read_out_, judging=True)
+        for each in (known.sample, known.surrogates)
+    )
+    scale, columns = Scale.of(ours), chosen.read_out_.columns(chosen.capped_, judging=True)
+    ours, theirs = (scale.mean(each, columns).numpy() for each in (ours, theirs))
     is_far = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
     told = document["selections"]["gsc-auto"]["chosen"]
     assert told["auroc"] == pytest.approx(roc_auc_score(is_far, np.r_[ours, theirs]), abs=1e-6)
@@ -306,6 +313,28 @@ def test_no_pixels_are_kept(run: Path) -> None:
     with safe_open(run / "calibration.safetensors", framework="pt") as file:
         assert not [name for name in file.keys() if "images" in name]  # noqa: SIM118
         assert {"logits", "features", "labels", "files", "surrogates.gradient"} <= set(file.keys())
+
+
+def test_surrogates_keep_their_kinds(run: Path, opened: Reopened, tmp_path: Path) -> None:
+    """Files of before they were kept have one of each kind in turn, as this one."""
+    kept = opened.kept.calibration
+    assert kept.surrogates is not None
+    in_turn = [i % 4 for i in range(len(kept.surrogates))]
+    assert kept.surrogates.kinds.tolist() == in_turn
+    path = tmp_path / "calibration.safetensors"
+    other = replace(kept, surrogates=kept.surrogates[torch.tensor([7, 2, 4])])
+    files = [ImageFile(Path(file.name), file.name, file.sha256) for file in opened.kept.files]
+    keep(other, files, path)
+    again = load(path, kept.network).calibration.surrogates
+    assert again is not None and again.kinds.tolist() == [3, 2, 0]
+    assert torch.equal(again.logits, kept.surrogates.logits[[7, 2, 4]])
+    with safe_open(run / "calibration.safetensors", framework="pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del tensors["surrogates.kinds"]
+    save_file(tensors, path, metadata=about)
+    before = load(path, kept.network).calibration.surrogates
+    assert before is not None and before.kinds.tolist() == in_turn
 
 
 def test_the_usual_range_of_each_channel(run: Path, opened: Reopened) -> None:

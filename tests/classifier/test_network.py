@@ -12,6 +12,7 @@ from hooked import along, export, feature_of, gradient_of, lively, tail
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from gsc_core.classifier.folding import fold_batch_norms
 from gsc_core.classifier.graph import operator_name
@@ -471,6 +472,28 @@ def test_first_order_is_autograds_derivative_of_the_modules_tail(name: str) -> N
         close(logits, run(feature))
         close(derivative, along(run, feature.clone(), change), within=1e-4)
         assert not derivative.requires_grad
+
+
+def test_first_order_costs_the_head_twice_and_no_products_by_zero() -> None:
+    """Convolutions and linear maps once for the logits, once for the derivative."""
+    module = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3)),
+        nn.Sequential(nn.Conv2d(8, 10, 1), nn.BatchNorm2d(10), nn.ReLU6()),
+        nn.Conv2d(10, 10, 3, padding=1, groups=2, bias=False),
+        nn.Sigmoid(),
+        nn.Flatten(2),
+        nn.Linear(144, 7),
+        nn.Flatten(),
+        nn.Linear(70, 4),
+    )
+    network = Network(export(lively(module), 16), "0")
+    feature = network.body(torch.randn(3, 3, 16, 16))
+    with torch.no_grad(), FlopCounterMode(display=False) as once:
+        network.head(feature)
+    with FlopCounterMode(display=False) as twice:
+        network.first_order(feature, torch.ones_like(feature))
+    assert once.get_total_flops() > 3 * 2 * (8 * 10 * 144 + 10 * 144 * 7 + 70 * 4)
+    assert twice.get_total_flops() == 2 * once.get_total_flops()
 
 
 @every_module

@@ -19,6 +19,7 @@ from small_classifier import (
     Convolutional,
     calibrate,
     exported,
+    in_turn,
     pictures,
     planted,
     world,
@@ -384,7 +385,8 @@ def demo(seed: int) -> tuple[Calibration, Representation, list[Representation]]:
     ours = ours[torch.randperm(len(ours), generator=torch.Generator().manual_seed(seed))]
     sample, far = seen(ours), seen(surrogates_of_tensor(ours[: len(ours) // 4]))
     unknown = torch.full((len(ours),), -1)
-    calibration = Calibration(network, sample.logits, sample.features, unknown, sample, far)
+    surrogates = in_turn(far)
+    calibration = Calibration(network, sample.logits, sample.features, unknown, sample, surrogates)
     known = seen(torch.from_numpy(labelled_pictures(seed, Purpose.ID_TEST, 6)[0]))
     strange = [seen(rendered(kinds, i, seed)) for i, kinds in enumerate(OOD_SETS.values())]
     return calibration, known, strange

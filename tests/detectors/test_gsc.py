@@ -105,6 +105,22 @@ def world(name: str) -> World:
 # --- brute force ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("intervention", ["zero", "truncate"])
+@pytest.mark.parametrize("granularity", ["element", "channel"])
+def test_the_change_lies_in_memory_as_the_feature_does(intervention: str, granularity: str) -> None:
+    """Or the head, which is fastest with channels last, turns it around first."""
+    one = world("maps")
+    detector = GSC(intervention=intervention, granularity=granularity, direction="published")
+    detector.fit(one.calibration)
+    feature, _ = detector.at(one.batch)
+    last, first = (torch.channels_last, torch.contiguous_format)
+    for memory_format in (last, first):
+        laid = feature.contiguous(memory_format=memory_format)
+        batch = replace(one.batch, feature_map=laid)
+        assert detector.change(batch).stride() == laid.stride()
+        assert torch.equal(detector.change(batch), detector.change(one.batch))
+
+
 def wanted(share: float, n: int) -> int:
     return math.ceil(Fraction(str(share)) * n)
 

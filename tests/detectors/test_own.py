@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.detectors.catalogue import find
+from gsc_core.detectors.distances import Points
 from gsc_core.errors import Excused
 
 
@@ -101,6 +102,20 @@ def test_fdbd_bears_two_classes_with_equal_weights(small: World) -> None:
     twins = replace(linear, weight=linear.weight[[0, 0, 2, 3]])
     detector = find("fdbd")().fit(with_linear(small.calibration, twins))
     assert bool(detector.score(small.known).isfinite().all())
+
+
+# --- distances ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [1, 7, 64])
+def test_distances_to_points_are_those_of_numpy(images: int) -> None:
+    rng = np.random.default_rng(images)
+    points, features = rng.normal(5, 1, (90, 12)), rng.normal(5, 1, (images, 12))
+    features[0] = points[3]  # a distance of zero, as a difference of large numbers
+    expected = np.linalg.norm(features[:, None] - points[None], axis=2)
+    found = Points.of(torch.from_numpy(points)).distances(torch.from_numpy(features))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-6)
+    assert not found.isnan().any()
 
 
 # --- Mahalanobis ----------------------------------------------------------------------------

@@ -48,10 +48,19 @@ def test_backwards_and_missing_detectors_are_named_above_everything(home):
     write_run(home / "demo")
     app = opened("results")
     assert "gsc-published points the wrong way" in words(app)
-    assert "Not run: she" in words(app)
+    assert "Left out: she" in words(app)
     write_run(home / "good", detectors={"energy": 1.0}, excused={})
     assert "wrong way" not in words(opened("results", run="good"))
-    assert "Not run" not in words(opened("results", run="good"))
+    assert "Left out" not in words(opened("results", run="good"))
+
+
+def test_a_detector_that_failed_midway_is_not_said_to_have_never_run(home):
+    failed = "failed: ValueError: no root, our fault; the log has the details"
+    write_run(home / "demo", excused={"vra": failed})
+    app = opened("results")
+    assert "Left out: vra. The reason is under the table." in words(app)
+    assert app.dataframe[1].value["Why"].to_dict() == {"vra": failed}
+    assert "not run" not in words(app).lower()
 
 
 def test_three_curves_of_the_same_scores(home):

@@ -105,6 +105,20 @@ def test_every_block_of_the_page_is_in_it(changed):
     assert not missing
 
 
+def test_who_was_left_out_and_why_is_in_it():
+    """One that cannot run here and one that failed midway, by what they are called."""
+    excused = {
+        "she": "needs calibration images with class labels, and there are none",
+        "vra": "failed: ValueError: no root <b>, our fault; the log has the details",
+    }
+    names = {"she": "Simplified Hopfield energy (she)", "vra": "Rectified activation (vra)"}
+    text = close(text_of(opened(written_report(excused=excused, names=names))))
+    listed = text[text.index(close("Left out:")) : text.index(close("How it was done"))]
+    for name, reason in excused.items():
+        assert close(f"{names[name]}: {reason}") in listed
+    assert "notrun" not in text.lower()
+
+
 def test_headings_come_in_the_same_order():
     report = written_report()
     headings = [text for tag, text in Blocks(to_html(report)).found if tag in {"h1", "h2", "h3"}]

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar, Self
@@ -28,12 +30,17 @@ from torch import Tensor
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
+from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.detectors.energy import Energy
+from gsc_core.detectors.readout import Scale
+from gsc_core.detectors.selection import read
+from gsc_core.detectors.selection_loss import separation
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.files import written_aside
 from gsc_core.images import ImageFile, ImageSet, read_folder
+from gsc_core.images.surrogates import SURROGATES, surrogate_makers
 from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.calibration import SAMPLE_IMAGES, calibrate
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows, join
@@ -492,6 +499,52 @@ def test_broken_calibration_images_are_told(small: World, many: ImageSet, tmp_pa
     all_of_them = broken_among(many.images[:5], tmp_path / "all", range(5))
     with pytest.raises(ImageError, match="None of the calibration images"):
         calibrate(scorer, all_of_them, [0] * 5, seed=0, pace=pace())
+
+
+def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_are(
+    small: World, many: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of those that need a spectrum: after the first, one of each kind in turn is lost."""
+    back = torch.fft.irfft2
+
+    def scarce(spectrum: Tensor, **options: object) -> Tensor:
+        if round(float(spectrum[0, 0, 0].real)) % 3 == 0:  # the sum of the red pixels
+            raise MemoryError
+        return back(spectrum, **options)
+
+    monkeypatch.setattr(torch.fft, "irfft2", scarce)
+    scorer = Scorer(small.network, preprocessing(), parse_detectors("auto-ensemble"))
+    done = calibrate(scorer, many.images[:120], [-1] * 120, seed=0, pace=pace(7))
+    assert done.calibration is not None and done.calibration.surrogates is not None
+
+    sources = ImageSet("calibration", done.images[: 120 // len(SURROGATES)])
+    kinds, made = [], []
+    for _, kind, make in surrogate_makers(sources, seed=0):
+        with suppress(MemoryError):
+            made.append(make())
+            kinds.append([one.name for one in SURROGATES].index(kind))
+    numbers = Counter(kinds)
+    assert 5 < numbers.pop(2) < 25 and set(numbers.values()) == {30}
+    found = done.calibration.surrogates
+    assert found.kinds.tolist() == kinds
+    with torch.no_grad():
+        truth = small.model((torch.stack(made).double() / 255 * 3 - 0.5).float())
+    torch.testing.assert_close(found.logits, truth, rtol=1e-4, atol=1e-4)
+
+    (auto,) = (each for each in scorer.detectors if isinstance(each, AutoGSC))
+    assert auto.selection_ is not None and auto.scale_ is not None
+    readings = (
+        read(each, auto.cut_, auto.read_out_, judging=True)
+        for each in (found, done.calibration.sample)
+    )
+    columns = auto.read_out_.columns(auto.capped_, judging=True)
+    theirs, ours = readings
+    scale = Scale.of(ours)
+    theirs, ours = scale.mean(theirs, columns), scale.mean(ours, columns)
+    for at, (name, told) in enumerate(auto.selection_.chosen.by_kind.items()):
+        assert name == SURROGATES[at].name
+        of_kind = theirs[torch.tensor(kinds) == at]
+        assert tuple(told) == pytest.approx(separation(ours, of_kind), abs=1e-6)
 
 
 def test_too_few_calibration_images_excuse_the_detectors_that_learn(

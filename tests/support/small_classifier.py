@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gsc_core.classifier.network import Linear, Network
-from gsc_core.detectors.base import Calibration, Need, Representation
+from gsc_core.detectors.base import Calibration, Need, Representation, Surrogates
+from gsc_core.images.surrogates import SURROGATES
 from gsc_core.scoring.onepass import represent
 
 CLASSES, DIMENSIONS = 4, 16
@@ -90,8 +91,13 @@ def calibrate(network: Network, images: Tensor, labels: Tensor) -> Calibration:
     """Calibration on these images, with blends of two of them as surrogate outliers."""
     sample = represent(network, images, EVERYTHING)
     blends = (images + images.roll(1, dims=0)) / 2
-    surrogates = represent(network, blends, EVERYTHING)
+    surrogates = in_turn(represent(network, blends, EVERYTHING))
     return Calibration(network, sample.logits, sample.features, labels, sample, surrogates)
+
+
+def in_turn(images: Representation) -> Surrogates:
+    """These as surrogate outliers, one of each kind and then the next of each."""
+    return Surrogates.of(images, torch.arange(len(images)) % len(SURROGATES))
 
 
 def flat(weight: Tensor, bias: Tensor, ours: Tensor, theirs: Tensor) -> Calibration:
@@ -101,7 +107,7 @@ def flat(weight: Tensor, bias: Tensor, ours: Tensor, theirs: Tensor) -> Calibrat
         represent(network, each.view(-1, 3, 12, 12), EVERYTHING) for each in (ours, theirs)
     )
     unknown = torch.full((len(ours),), -1)
-    return Calibration(network, sample.logits, sample.features, unknown, sample, far)
+    return Calibration(network, sample.logits, sample.features, unknown, sample, in_turn(far))
 
 
 def planted(n: int = 256, seed: int = 0) -> Calibration:

@@ -18,6 +18,8 @@ from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, Readiness, State, StoredSet, session
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.run.stored import Run, version_of
+from gsc_core.scoring import decoders
+from gsc_core.scoring.decoder_process import DecoderProcess
 from gsc_core.sentences.run import answer
 from gsc_core.workspace import demo, imagesets, models, runs
 from gsc_core.workspace.audits import (
@@ -203,6 +205,35 @@ def test_a_stopped_job_goes_on_and_a_finished_one_is_left_alone(home, stage):
     before = version_of(home / "runs" / job.subject)
     perform(job, pytest.fail)
     assert version_of(home / "runs" / job.subject) == before
+
+
+def decoded_by(monkeypatch, job: Job) -> set[str]:
+    """Where the images of a job are decoded: `here`, or `elsewhere`."""
+    found = set()
+    for where, place in (("here", decoders._filled), ("elsewhere", DecoderProcess.decode)):
+
+        def seen(*asked, where=where, place=place):
+            found.add(where)
+            return place(*asked)
+
+        owner = DecoderProcess if where == "elsewhere" else decoders
+        monkeypatch.setattr(owner, place.__name__, seen)
+    perform(job, lambda _: None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("attempt", "asked", "where"),
+    [(1, None, "here"), (2, None, "elsewhere"), (3, 0, "here"), (1, 1, "elsewhere")],
+)
+def test_after_a_dead_process_images_are_decoded_apart(
+    home, stage, monkeypatch, attempt, asked, where
+):
+    """An image that crashes its decoder would end each attempt; who asked for threads has them."""
+    job = job_of(submit_audit(small_spec(stage, decoders=asked), "small", 0))
+    job.attempts = attempt
+    assert decoded_by(monkeypatch, job) == {where}
+    assert runs.load_run(home / "runs" / job.subject).images["id"].scored == 80
 
 
 # --- history -----------------------------------------------------------------------------------

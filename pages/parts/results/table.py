@@ -53,9 +53,9 @@ def table(run: Run) -> None:
             help=SURROGATE,
         )
     if run.excused:
-        st.markdown("**Not run**")
+        st.markdown("**Left out**")
         reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
-        st.dataframe(reasons, key="results_excused", alt="Detectors that were not run, and why.")
+        st.dataframe(reasons, key="results_excused", alt="Detectors that were left out, and why.")
     _who_wins(run, metric)
 
 
@@ -95,7 +95,7 @@ def _who_wins(run: Run, metric: str) -> None:
 def _level(winner: Winner) -> str:
     others = winner.of - 1
     if not winner.level:
-        return f"none of the other {others}" if others else "nothing else was run"
+        return f"none of the other {others}" if others else "there is no other"
     named = ", ".join(winner.level[:MAX_NAMED])
     more = len(winner.level) - MAX_NAMED
     return f"{len(winner.level)} of {others}: {named}{f' and {more} more' if more > 0 else ''}"
