@@ -9,7 +9,7 @@ import pandas as pd
 
 
 class Influence(StrEnum):
-    """Whether a part of the method lets fewer unfamiliar images through on this model."""
+    """Whether with a part of the method fewer unfamiliar images are accepted on this model."""
 
     HELPS = "helps"
     HURTS = "hurts"

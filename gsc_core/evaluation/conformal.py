@@ -18,7 +18,7 @@ ROUNDING = 9  # decimals: 0.7 * 10 is 7.000000000000001, which must not cost an 
 class Promise:
     """What keeping a share of ID promises for new images that are like the calibration ones.
 
-    share: at least this passes on average over calibration sets (conformal prediction).
+    share: at least this is accepted on average over calibration sets (conformal prediction).
     low, high: the 95 % band in which the passing share of `on` new images then falls.
     """
 
@@ -31,9 +31,10 @@ class Promise:
 def keep_id(calibration: ArrayLike, share: float) -> float:
     """The ⌈(n+1)·share⌉-th smallest of n calibration scores `[n]` (split conformal prediction).
 
-    A new ID image, exchangeable with those, then passes with a chance of at least `share`. When n
-    is too small for that (see `smallest_calibration`) no score is high enough: infinity, by which
-    everything passes. Raises GscError for a share outside 0..1 and scores that cannot be used.
+    A new ID image, exchangeable with those, is then accepted with a chance of at least `share`.
+    When n is too small for that (see `smallest_calibration`) no score is high enough: infinity, by
+    which every image is accepted. Raises GscError for a share outside 0..1 and scores that cannot
+    be used.
     """
     scores = checked(calibration, "calibration")
     rank = _rank(len(scores), share)
@@ -41,7 +42,7 @@ def keep_id(calibration: ArrayLike, share: float) -> float:
 
 
 def smallest_calibration(share: float) -> int:
-    """How many calibration images it takes to promise that this share of ID passes."""
+    """How many calibration images it takes to promise that this share of ID is accepted."""
     check_share(share)
     return math.ceil(round(share / (1 - share), ROUNDING))
 

@@ -23,7 +23,7 @@ _TIE = 1e-12  # two values of a criterion that differ by less are the same
 class Passing:
     """Shares of ID and of OOD that are accepted at each of rising `thresholds`, all `[T]`.
 
-    The first threshold is −inf, by which nothing passes; the others are the scores that occur.
+    The first threshold is −inf, by which nothing is accepted; the others are the scores that occur.
     """
 
     thresholds: Floats
@@ -108,7 +108,7 @@ def expected_cost(
 
 
 def passing(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Passing:
-    """What passes at every threshold that makes a difference. Raises GscError without OOD."""
+    """What is accepted at every threshold that makes a difference. Raises GscError without OOD."""
     id_scores, sets = checked(calibration, "calibration"), _checked(ood_by_set)
     scores = np.unique(np.concatenate([id_scores, *sets]))
     thresholds = np.concatenate([[-np.inf], scores])

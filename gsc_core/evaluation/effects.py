@@ -56,7 +56,7 @@ class Effect:
 
 
 def effect(threshold: float, id_scores: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> Effect:
-    """What passes at a threshold of test scores `[N]` and of each OOD set `[M]`."""
+    """What is accepted at a threshold, of test scores `[N]` and of each OOD set `[M]`."""
     ood = {name: acceptance(threshold, scores) for name, scores in ood_by_set.items()}
     return Effect(threshold, acceptance(threshold, id_scores), ood)
 

@@ -27,8 +27,8 @@ class Separation(NamedTuple):
 def loss(kinds: Mapping[str, Separation]) -> float:
     """One figure of all, lower is better: the geometric mean, over kinds, of FPR95 + 1 − AUROC.
 
-    So each kind counts in proportion: to halve what passes of an easy kind is worth as much as to
-    halve it of a hard one. What a kind cannot tell from 0 is added to each.
+    So each kind counts in proportion: halving what is accepted of an easy kind is worth as much as
+    halving it of a hard one. What a kind cannot tell from 0 is added to each.
     """
     losses = (separation.fpr95 + 1 - separation.auroc + UNSURE for separation in kinds.values())
     return statistics.geometric_mean(losses)

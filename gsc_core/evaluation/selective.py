@@ -46,7 +46,7 @@ def selective(correct: ArrayLike, scores: ArrayLike, threshold: float) -> Select
     its
     outlier scores. Images of one score are refused together: the curve has one point for each
     distinct score, and that point's risk counts for all images it adds to the area.
-    Raises GscError when there is no image, a score is not finite, or nothing passes.
+    Raises GscError when there is no image, a score is not finite, or nothing is accepted.
     """
     values, right = checked(scores, "labelled familiar"), np.asarray(correct, dtype=bool)
     is_accepted = values <= threshold

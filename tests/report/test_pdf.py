@@ -205,6 +205,6 @@ def test_what_cannot_be_set_is_one_sentence_and_leaves_nothing(tmp_path, monkeyp
     monkeypatch.setattr("tempfile.tempdir", None)
     to_pdf(written_report())
     broken = data_url()[: len("data:image/jpeg;base64,") + 40]
-    with pytest.raises(GscError, match="take the HTML report"):
+    with pytest.raises(GscError, match="print the HTML report"):
         to_pdf(written_report(pictures=groups(thumbnail=broken)))
     assert not list(tmp_path.iterdir())

@@ -327,7 +327,7 @@ def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):
     report = report_of(run, decisions.current(run), images=False)
     page = to_html(report)
     text = " ".join(Elements(page).text.split())
-    assert "no unfamiliar image was seen for it" in text
+    assert "no unfamiliar image was seen for this" in text
     assert f"5 % of the channels at {SET} by attribution" in text
     assert "24 are accepted, without the short-circuit 33" in text
     assert "auto-ensemble took vra" in text
@@ -397,7 +397,7 @@ def test_limits_name_what_is_wrong(home):
     assert "points the wrong way" in limits
     assert "Only 1 kind of unfamiliar images" in limits
     assert "smallest set (x) 20 images were tested" in limits  # half set the threshold
-    assert "left out: 2 that could not be read and 4 that were there twice" in limits
+    assert "left out: 2 that could not be read and 4 duplicates" in limits
     assert "no labels" in limits
     assert "did best" not in limits
     assert "did best of 4" in " ".join(report_of(run, decisions.default(run)).limits)

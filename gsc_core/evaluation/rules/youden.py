@@ -7,7 +7,7 @@ from gsc_core.evaluation.rules.base import Evidence, ThresholdRule
 
 
 class Youden(ThresholdRule):
-    """The largest gap between ID and OOD let through (Youden, 1950), each set weighing the same."""
+    """The largest gap between ID and OOD accepted (Youden, 1950), each set weighing the same."""
 
     name: Literal["youden"] = "youden"
 
