@@ -94,7 +94,7 @@ def test_the_thresholds_page_asks_for_it(run):
     page.number_input(key="threshold_deviations").set_value(2.5).run()
     assert page.slider(key="threshold_value").value == pytest.approx(expected(run, 2.5))
     page.button(key="threshold_save").click().run()
-    assert decisions.chosen("demo").rule == AboveMean(deviations=2.5)
+    assert decisions.stored(run).rule == AboveMean(deviations=2.5)
     assert "2.5 deviations above the mean" in words(page)
 
 

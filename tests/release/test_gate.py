@@ -635,7 +635,7 @@ def test_what_a_user_can_mend_is_told_and_ends_with_2(audits, tmp_path, home):
         ((good, "--policy", tmp_path / "none.toml"), "none.toml cannot be used"),
         ((good, "--policy", tmp_path / "bad.toml"), 'Rule 1 of the policy has the metric "fpr"'),
         (("nothing", "--policy", policy), 'no result for the run "nothing"'),
-        (("../x", "--policy", policy), "letters, digits"),
+        (("../nowhere", "--policy", policy), "letters, digits"),
         ((tmp_path, "--policy", policy), "There is no result"),
         ((good, "--policy", policy, "--json", "--markdown", "-"), "both print"),
     ):
