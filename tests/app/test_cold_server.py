@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 from browser import at_rest, served
+from filled_workspace import fill
 from login_provider import LOGIN
 from playwright.sync_api import expect
+from stored_run import write_run
+
+from app import PAGES
+from gsc_core.workspace.catalogue import CATALOGUE_FILE
 
 pytestmark = pytest.mark.slow
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process loaded")
@@ -56,6 +61,25 @@ def test_those_who_come_before_it_is_ready_wait_and_meet_no_error(browser, tmp_p
 def test_what_a_first_visit_needs_is_there_before_it(tmp_path):
     with served(tmp_path / "home") as server:
         loaded = Path(f"/proc/{server.pid}/maps").read_text()
-        assert "libtorch" in loaded
+        assert "libarrow" in loaded
+        assert server.home.joinpath(CATALOGUE_FILE).exists()
         assert "Traceback" not in server.log.read_text()
         assert not server.home.joinpath("workspace.db").exists(), "nobody has asked for one"
+
+
+@ON_LINUX
+def test_the_server_shows_every_page_without_the_engine(browser, tmp_path, monkeypatch):
+    """On a workspace with a model, sets and a finished run, each page and what is on it."""
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
+    fill(tmp_path / "home")
+    write_run(tmp_path / "home" / "runs" / "demo")
+    addresses = ("", *(name.replace("_", "-") for each in PAGES.values() for name in each))
+    with served(tmp_path / "home", GSC_WORKERS="elsewhere") as server:
+        page = browser.new_page()
+        for address in addresses:
+            page.goto(f"{server.address}/{address}" if address != "home" else server.address)
+            at_rest(page)
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+            loaded = Path(f"/proc/{server.pid}/maps").read_text()
+            assert "libtorch" not in loaded, address
+        page.close()

@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -18,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 from markdown_it import MarkdownIt
-from places import ROOT
+from places import IMPORTABLE, ROOT
 from policies import HOSTILE, rule
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom, multinomial
@@ -591,6 +594,22 @@ def test_the_good_model_passes_and_the_bad_one_fails(audits):
     assert "Familiar images classified correctly" in bad.out
     assert not good.told
     assert not bad.told
+
+
+def test_it_does_not_wait_for_the_engine(audits):
+    """A pipeline asks for a verdict, which takes the stored run alone."""
+    order = [sys.executable, "-X", "importtime", "-m", "gsc_core", "gate", str(audits / "good")]
+    done = subprocess.run(
+        [*order, "--policy", str(audits / "policy.toml")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": IMPORTABLE},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "gsc_core" in imported
+    assert not imported & {"torch", "torchvision", "timm", "sklearn", "streamlit", "pytorch_ood"}
 
 
 def test_too_few_pictures_are_neither(audits):
