@@ -103,7 +103,7 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
     run_audit(spec_of(write_stage(tmp_path / "stage")), tmp_path / "home" / "runs" / RUN)
     app = opened("report", run=RUN)
-    assert "to 12 of the most telling" in words(app)
+    assert "For 12 of the most informative" in words(app)
     assert "were not computed" in preview(app)
     app.button(key="report_channels").click().run()
     assert not app.exception
