@@ -99,7 +99,7 @@ def _channels(run: Run, decision: Decision, lacking: int) -> None:
             args=(run, decision),
         )
         st.caption(
-            f"For {lacking} of the most telling images; takes about ten seconds.",
+            f"For {lacking} of the most informative images; takes about ten seconds.",
             width="content",
         )
 

@@ -1,4 +1,4 @@
-"""The images that tell most about a decision, and their explanations, for the report."""
+"""The most informative images about a decision, and their explanations, for the report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ def test_it_shows_the_report_and_four_downloads(home):
     assert "sandbox=&quot;" not in preview(app)
     assert 'sandbox=""' in preview(app)
     assert "The limits of this audit" in preview(app)
-    assert "Nobody has chosen" in words(app)
+    assert "No threshold has been chosen" in words(app)
 
 
 def test_it_follows_the_decision_and_the_switch(home):
@@ -58,7 +58,7 @@ def test_it_follows_the_decision_and_the_switch(home):
     assert "alarm here is &lt;b&gt;Max softmax (msp)" not in first
     assert "alarm here is &lt;b&gt;Max softmax (msp)" in preview(app)
     assert "msp at" in words(app)
-    assert "Images that tell most" in preview(app)
+    assert "The most informative images" in preview(app)
     app.toggle(key="report_images").set_value(False).run()
     assert not app.exception
     assert "Images were left out" in preview(app)
@@ -103,7 +103,7 @@ def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
     run_audit(spec_of(write_stage(tmp_path / "stage")), tmp_path / "home" / "runs" / RUN)
     app = opened("report", run=RUN)
-    assert "to 12 of the most telling" in words(app)
+    assert "For 12 of the most informative" in words(app)
     assert "were not computed" in preview(app)
     app.button(key="report_channels").click().run()
     assert not app.exception

@@ -30,7 +30,7 @@ from gsc_core.workspace.audits import (
     specification,
     submit_audit,
 )
-from gsc_core.workspace.history import Outcome, delete_run, free_title, history, log_tail, verdict
+from gsc_core.workspace.history import Outcome, delete_run, free_title, history, log_tail, summary
 
 DETECTORS = (DetectorSpec(name="gsc"), DetectorSpec(name="energy"))
 
@@ -281,16 +281,16 @@ def test_a_free_title_is_numbered_and_never_too_long(home, stage):
     assert free_title("x" * 200) == "x" * 76 + " (2)"
 
 
-def test_a_verdict_is_read_when_asked_for_and_anew_when_replaced(home):
+def test_a_summary_is_read_when_asked_for_and_anew_when_replaced(home):
     folder = write_run(home / "runs" / "demo", provenance={"seconds": 12.5})
     (entry,) = history()
     assert entry.title == runs.title("demo") == runs.DEMO_TITLE
-    said = verdict(entry)
+    said = summary(entry)
     assert said is not None
     assert said.answer == answer(Run.load(folder))
     assert said.seconds == 12.5
     (folder / METRICS_FILE).write_text("{}")
-    damaged = verdict(entry)
+    damaged = summary(entry)
     assert damaged is not None
     assert damaged.answer is None
     assert "damaged" in (damaged.error or "")
@@ -415,7 +415,7 @@ def test_the_demo_runs_from_nothing_with_an_answer(home):
     assert counted.pop("choosing the short-circuit") > 100  # candidates, no images
     assert sum(counted.values()) == job.images_total
     (entry,) = history()
-    said = verdict(entry)
+    said = summary(entry)
     assert said is not None
     assert "of 1,000 unfamiliar images would be accepted" in (said.answer or "")
     spec = json.loads((home / "runs" / "demo" / "spec.json").read_text())
