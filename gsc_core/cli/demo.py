@@ -24,11 +24,11 @@ def demo(
 ) -> None:
     """Audit the embedded road-sign classifier: no files needed."""
     from gsc_core.demo.audit import run_demo
-    from gsc_core.workspace.demo import pictures_folder, register
+    from gsc_core.workspace.demo import images_folder, register
     from gsc_core.workspace.runs import DEMO_RUN, run_folder
 
     with shown_progress() as on_progress:
-        result = run_demo(pictures_folder(), out or run_folder(DEMO_RUN), on_progress)
+        result = run_demo(images_folder(), out or run_folder(DEMO_RUN), on_progress)
         if out is None:
             register(on_progress)
     show_run(result, as_json)

@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's <malloc.h>
-_KEPT, _LARGE = 2**31 - 1, 2**30  # bytes
+_TRIM_ABOVE, _LARGE = 2**31 - 1, 2**30  # bytes
 
 
 def keep_freed_memory() -> None:
@@ -24,4 +24,4 @@ def keep_freed_memory() -> None:
     except (OSError, AttributeError):  # another C library
         return
     mallopt(_MMAP_THRESHOLD, _LARGE)
-    mallopt(_TRIM_THRESHOLD, _KEPT)
+    mallopt(_TRIM_THRESHOLD, _TRIM_ABOVE)

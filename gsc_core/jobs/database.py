@@ -106,7 +106,7 @@ class StoredSet(SQLModel, table=True):
     """A set of images that was added: the folder it lies in and what was counted there.
 
     `role` is what it was added for: `id`, `ood` or `calibration`. `origin` tells in words where it
-    came from; `kept` whether the folder is the workspace's own, to be deleted with the record.
+    came from; `owned` whether the folder is the workspace's own, to be deleted with the record.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -114,7 +114,7 @@ class StoredSet(SQLModel, table=True):
     role: str
     folder: str
     origin: str = ""
-    kept: bool = True
+    owned: bool = Field(default=True, sa_column_kwargs={"name": "kept"})
     readiness: Readiness = Readiness.WAITING
     sentence: str | None = None
     images: int = 0
@@ -197,13 +197,13 @@ def _begin(connection: Connection) -> None:
     """Take the write lock, and make the tables of a new file: whoever comes first does."""
     # A read that turns into a write would fail at once, not wait, when two of them meet.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if found > VERSION:
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if version > VERSION:
         raise GscError(
             f"{home() / DATABASE_FILE} was written by a newer version of this program: "
             "install that version, or set GSC_HOME to another folder."
         )
-    if found < VERSION:
+    if version < VERSION:
         SQLModel.metadata.create_all(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 

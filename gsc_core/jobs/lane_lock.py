@@ -29,8 +29,8 @@ class LaneLock:
 
     def named(self) -> float:
         """When a holder was recorded last, in seconds since 1970; 0 when never."""
-        found = os.fstat(self.file.fileno())
-        return found.st_mtime if found.st_size else 0.0
+        stat = os.fstat(self.file.fileno())
+        return stat.st_mtime if stat.st_size else 0.0
 
     def holds(self) -> bool:
         """Whether this is still the lane's lock: the workspace may have been deleted or remade."""

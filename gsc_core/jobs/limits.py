@@ -84,13 +84,13 @@ def _quotas() -> Iterator[float]:
     for folder in _groups("cpu"):
         now = _read(folder / "cpu.max").split()
         before = [_read(folder / f"cpu.cfs_{part}_us") for part in ("quota", "period")]
-        for quota, period in filter(_both_told, (now, before)):
+        for quota, period in filter(_both_given, (now, before)):
             yield int(quota) / int(period)
 
 
-def _both_told(numbers: list[str]) -> bool:
+def _both_given(numbers: list[str]) -> bool:
     """Whether there is a quota and a period; none is "max" today and was -1 before."""
-    return len(numbers) == 2 and all(each.isdigit() and int(each) for each in numbers)
+    return len(numbers) == 2 and all(part.isdigit() and int(part) for part in numbers)
 
 
 def _groups(controller: str) -> Iterator[Path]:

@@ -49,8 +49,8 @@ class Reporter:
 
     def _counts(self, progress: Progress) -> bool:
         """Where the whole job is counted in images, these are the ones that pass the network."""
-        known = self._job.images_total > 0
-        return progress.total > 1 and (not known or progress.phase.startswith(_PASSING))
+        total = self._job.images_total > 0
+        return progress.total > 1 and (not total or progress.phase.startswith(_PASSING))
 
     def _count(self, progress: Progress, now: float) -> None:
         """The rate counts from the phase's first report: what lay there already cost no time."""

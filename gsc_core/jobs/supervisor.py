@@ -93,10 +93,12 @@ def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
     of two cores free made an audit longer and no page quicker (`benchmarks/answering.py`).
     """
     threads = {"OMP_NUM_THREADS": str(cores())} if cores() < (os.cpu_count() or 1) else {}
-    kept = {n: v for n, v in given.items() if _PASSED_ON.fullmatch(n) and not _SECRET.search(n)}
+    environment = {
+        n: v for n, v in given.items() if _PASSED_ON.fullmatch(n) and not _SECRET.search(n)
+    }
     code = str(Path(gsc_core.__file__).parents[1])
-    paths = [code, *filter(None, [kept.get("PYTHONPATH")])]
-    return threads | kept | {"PYTHONPATH": os.pathsep.join(paths), "GSC_HOME": str(home())}
+    paths = [code, *filter(None, [environment.get("PYTHONPATH")])]
+    return threads | environment | {"PYTHONPATH": os.pathsep.join(paths), "GSC_HOME": str(home())}
 
 
 def _keep() -> None:

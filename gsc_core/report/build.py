@@ -84,7 +84,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
 
 def _title(run: Run) -> str:
     """The title a person gave it; an audit's folder outside the workspace has only its name."""
-    return runs.title(run.id) if runs.is_kept(run) else run.id
+    return runs.title(run.id) if runs.is_in_workspace(run) else run.id
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def version(run_id: str) -> int:
 
 def images_used(run: Run) -> dict[str, int]:
     """About how many images of each set an ablation of this run takes."""
-    return {name: min(found.scored, IMAGES_PER_SET) for name, found in run.images.items()}
+    return {name: min(counts.scored, IMAGES_PER_SET) for name, counts in run.images.items()}
 
 
 def estimate(run: Run) -> tuple[float, float]:
@@ -90,8 +90,11 @@ def estimate(run: Run) -> tuple[float, float]:
     The audit tells what an image costs on this machine. All settings together cost little when
     the network is linear after the layer, and several passes when it is not.
     """
-    scored = sum(found.scored for found in run.images.values())
+    scored = sum(counts.scored for counts in run.images.values())
     took = run.provenance.seconds
-    each = took / scored if took is not None and scored else 0.05
-    pictures = sum(images_used(run).values())
-    return _START + _QUICKER * each * pictures, _START + _LONGER * each * pictures
+    seconds_per_image = took / scored if took is not None and scored else 0.05
+    images = sum(images_used(run).values())
+    return (
+        _START + _QUICKER * seconds_per_image * images,
+        _START + _LONGER * seconds_per_image * images,
+    )

@@ -50,12 +50,16 @@ class Workload:
     ood_sets: int = 1
 
     @classmethod
-    def of(cls, known: int, strangers: Sequence[int], calibration: float | int) -> "Workload":
+    def of(cls, id_images: int, ood_images: Sequence[int], calibration: float | int) -> "Workload":
         """From the sizes of the sets; `calibration` is a share of the ID ones or a number."""
         if isinstance(calibration, float):
-            apart = round(known * calibration)
-            return cls(apart, known - apart + sum(strangers), len(strangers))
-        return cls(calibration, known + sum(strangers), len(strangers))
+            calibration_images = round(id_images * calibration)
+            return cls(
+                calibration_images,
+                id_images - calibration_images + sum(ood_images),
+                len(ood_images),
+            )
+        return cls(calibration, id_images + sum(ood_images), len(ood_images))
 
     @property
     def total(self) -> int:
@@ -71,11 +75,13 @@ def estimate(seconds_per_image: float, work: Workload, detectors: Sequence[str])
     itself the search.
     """
     every = [catalogue().detector(name) for name in detectors]
-    search = any(each.searches for each in every)
+    search = any(facts.searches for facts in every)
     searching = _SEARCH * seconds_per_image * min(work.calibration, _SURROGATES) * search
-    passes = 1.1 + sum(each.extra_passes for each in every)
+    forward_passes = 1.1 + sum(facts.extra_passes for facts in every)
     measuring = _MEASURE * len(detectors) * (1 + work.ood_sets)
-    return _START + work.total * (seconds_per_image * passes + _DECODE) + measuring + searching
+    return (
+        _START + work.total * (seconds_per_image * forward_passes + _DECODE) + measuring + searching
+    )
 
 
 def scored(detectors: Sequence[DetectorSpec]) -> tuple[str, ...]:
@@ -83,18 +89,18 @@ def scored(detectors: Sequence[DetectorSpec]) -> tuple[str, ...]:
 
     Raises SpecError for an unknown detector or setting.
     """
-    names = dict.fromkeys(each.name for each in detectors)
-    for chosen in detectors:
-        facts = catalogue().detector(chosen.name)
-        values = parsed_settings(facts.name, facts.settings, chosen.settings)
+    names = dict.fromkeys(name.name for name in detectors)
+    for spec in detectors:
+        facts = catalogue().detector(spec.name)
+        values = parsed_settings(facts.name, facts.settings, spec.settings)
         names |= dict.fromkeys(facts.scored_beside(values))
     return tuple(names)
 
 
 def specification(
     model: ModelSpec,
-    known: StoredSet,
-    strangers: Sequence[StoredSet],
+    id_set: StoredSet,
+    ood_sets: Sequence[StoredSet],
     calibration: StoredSet | float,
     detectors: Sequence[DetectorSpec],
     **settings: Any,
@@ -103,14 +109,16 @@ def specification(
 
     Raises SpecError, one sentence, for whatever cannot be audited like this.
     """
-    apart = Path(calibration.folder) if isinstance(calibration, StoredSet) else calibration
+    calibration_source = (
+        Path(calibration.folder) if isinstance(calibration, StoredSet) else calibration
+    )
     scored(detectors)
     try:
         return AuditSpec(
             model=model,
-            id=Path(known.folder),
-            ood=_by_name(strangers),
-            calibration=apart,
+            id=Path(id_set.folder),
+            ood=_by_name(ood_sets),
+            calibration=calibration_source,
             detectors=tuple(detectors),
             **settings,
         )
@@ -158,15 +166,16 @@ def _more_carefully(spec: AuditSpec, attempt: int) -> AuditSpec:
     return spec.model_copy(update={"decoders": cores()})
 
 
-def _by_name(strangers: Sequence[StoredSet]) -> dict[str, Path]:
+def _by_name(ood_sets: Sequence[StoredSet]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
-    for each in strangers:
-        if each.name in folders:
+    for stored in ood_sets:
+        if stored.name in folders:
             raise SpecError(
-                f'Two of the chosen sets of unfamiliar images are named "{each.name}": rename one '
+                f'Two of the chosen sets of unfamiliar images are named "{stored.name}": rename '
+                "one "
                 "of them."
             )
-        folders[each.name] = Path(each.folder)
+        folders[stored.name] = Path(stored.folder)
     return folders
 
 

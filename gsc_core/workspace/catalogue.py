@@ -45,7 +45,7 @@ class Catalogue(BaseModel):
 
     def detector(self, name: str) -> DetectorFacts:
         """The detector of that name; raises SpecError with the nearest names."""
-        return named(name, {each.name: each for each in self.detectors})
+        return named(name, {facts.name: facts for facts in self.detectors})
 
 
 def catalogue() -> Catalogue:
@@ -59,15 +59,15 @@ def catalogue() -> Catalogue:
 
 @functools.cache
 def _catalogue() -> Catalogue:
-    return _kept() or _made()
+    return _stored() or _made()
 
 
-def _kept() -> Catalogue | None:
+def _stored() -> Catalogue | None:
     try:
-        found = Catalogue.model_validate_json((home() / CATALOGUE_FILE).read_bytes())
+        stored = Catalogue.model_validate_json((home() / CATALOGUE_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if found.made_of == made_of() else None
+    return stored if stored.made_of == made_of() else None
 
 
 def _made() -> Catalogue:
@@ -84,7 +84,7 @@ def _made() -> Catalogue:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GscError(f"The list of detectors cannot be made: {error}. Try again.") from error
     try:
-        found = Catalogue.model_validate_json(done.stdout)
+        stored = Catalogue.model_validate_json(done.stdout)
     except ValidationError as error:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         reason = said[-1] if said else f"it ended with {done.returncode} and said nothing"
@@ -94,7 +94,7 @@ def _made() -> Catalogue:
     if home().exists():  # no workspace is made before somebody asks for one
         with suppress(GscError), written_aside(home() / CATALOGUE_FILE) as part:
             part.write_bytes(done.stdout)
-    return found
+    return stored
 
 
 def made_of() -> str:

@@ -25,9 +25,9 @@ def tidy() -> None:
     nothing more. Raises GscError when the index cannot be written.
     """
     now = time.time()
-    for kept in ("imagesets", "models", "runs"):
+    for folder in ("imagesets", "models", "runs"):
         for begins in (GONE, _PART):
-            for left in (home() / kept).glob(f"{begins}*"):
+            for left in (home() / folder).glob(f"{begins}*"):
                 if _older(left, now - _DAY):
                     shutil.rmtree(left, ignore_errors=True)
     files = [(file, now - _DAY) for file in (home() / "shares").glob("*.part")]

@@ -28,7 +28,7 @@ class DemoOrder(JobOrder):
     kind: ClassVar[Kind] = Kind.DEMO
 
 
-def pictures_folder() -> Path:
+def images_folder() -> Path:
     """Where the demo's images are drawn and kept."""
     return home() / "imagesets" / "demo"
 
@@ -53,7 +53,7 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     from gsc_core.demo.audit import run_demo  # noqa: PLC0415 - heavy
 
     if runs.finished_at(runs.DEMO_RUN) < job.created:  # else done since it was asked for
-        run_demo(pictures_folder(), runs.run_folder(runs.DEMO_RUN), on_progress)
+        run_demo(images_folder(), runs.run_folder(runs.DEMO_RUN), on_progress)
     register(on_progress)
 
 
@@ -75,31 +75,31 @@ def register(on_progress: Callable[[Progress], None]) -> None:
 def _added(record: Record) -> bool:
     """Put a record on its list if it is not there; whether it is still to be looked at."""
     with session() as db:
-        known = db.get(type(record), record.id)
-        if known is None:
+        stored = db.get(type(record), record.id)
+        if stored is None:
             db.add(record)
-        return known is None or known.readiness is Readiness.WAITING
+        return stored is None or stored.readiness is Readiness.WAITING
 
 
 def _images() -> int:
     """How many images are drawn, unless they are there, and pass the network."""
     sizes = Sizes()
     judged = sizes.id + len(OOD_SETS) * sizes.ood
-    drawn = 0 if pictures_folder().exists() else sizes.calibration + judged
+    drawn = 0 if images_folder().exists() else sizes.calibration + judged
     return drawn + Workload(sizes.calibration, judged).total
 
 
 def _sets() -> list[StoredSet]:
-    pictures = pictures_folder()
+    folders = images_folder()
     named = {"id": "road signs", "calibration": "road signs to calibrate"}
-    own = [_set(role, name, role, pictures / role) for role, name in named.items()]
-    return own + [_set(name, name, "ood", pictures / "ood" / name) for name in OOD_SETS]
+    own = [_set(role, name, role, folders / role) for role, name in named.items()]
+    return own + [_set(name, name, "ood", folders / "ood" / name) for name in OOD_SETS]
 
 
 def _set(part: str, name: str, role: str, folder: Path) -> StoredSet:
-    """Not `kept`: to delete the record must not leave the demo with half of its images."""
+    """Not `owned`: to delete the record must not leave the demo with half of its images."""
     return StoredSet(
-        id=f"demo-{part}", name=name, role=role, folder=str(folder), origin=_ORIGIN, kept=False
+        id=f"demo-{part}", name=name, role=role, folder=str(folder), origin=_ORIGIN, owned=False
     )
 
 

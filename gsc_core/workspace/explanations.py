@@ -32,9 +32,9 @@ from gsc_core.workspace.image_results import Judged
 if TYPE_CHECKING:
     from gsc_core.audit.reopen import Reopened
 
-KEPT_TRIES = 50
+MAX_TRIES = 50
 _TRY_ID = re.compile(r"[0-9a-f]{12}")
-_PICTURE = "picture"
+_IMAGE_FILE = "picture"
 _USUAL = "gsc"  # explains where no detector of the run does
 _LONGEST_NAME = 200
 
@@ -63,7 +63,7 @@ class StoredExplanation(Judged):
 class Tried(Judged):
     """An image that a person tried; `image` is its file."""
 
-    picture: Path
+    image: Path
 
 
 def explainers(run: Run) -> tuple[str, ...]:
@@ -81,12 +81,12 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
     there.
     """
     run = _run(run_id)
-    (picture,) = gallery.run_images(run, [row])
+    (image,) = gallery.run_images(run, [row])
     if detector not in explainers(run):
         raise GscError(f"{detector} explains no image here: choose {explainers(run)[0]}.")
     if explanation(run_id, row, detector) is not None or asked(run_id, row, detector) is not None:
         return None
-    title = f"Explain {picture.file[-_LONGEST_NAME:]}"
+    title = f"Explain {image.file[-_LONGEST_NAME:]}"
     return orders.submit(_order(run, row, detector), title, run_id)
 
 
@@ -94,8 +94,8 @@ def asked(run_id: str, row: int, detector: str) -> Job | None:
     """The job by which this explanation is waited for, or that failed to make it; else None."""
     order = _order(_run(run_id), row, detector)
     states = (*queue.WAITING, State.FAILED)
-    found = queue.jobs(kinds=(Kind.EXPLAIN,), states=states, subject=run_id)
-    return next((job for job in found if order.is_of(job)), None)
+    result = queue.jobs(kinds=(Kind.EXPLAIN,), states=states, subject=run_id)
+    return next((job for job in result if order.is_of(job)), None)
 
 
 def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | None:
@@ -120,16 +120,16 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
 def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], None]) -> None:
     """Explain a row and keep that; raises GscError when its image is gone or cannot be read."""
-    (picture,) = gallery.run_images(run, [row])
+    (image,) = gallery.run_images(run, [row])
     data = gallery.image_bytes(run, row)
     audit = _opened(run, on_progress)
-    seen = audit.look(data, picture.file)
+    seen = audit.look(data, image.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}
-    found = image_results.judge(run, audit, seen, picture.file, scores, detector)
+    result = image_results.judge(run, audit, seen, image.file, scores, detector)
     folder = _folder(run, row, detector)
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier audit in this folder, or damaged
     with folder_written_aside(folder) as part:
-        image_results.write(part, found, seen)
+        image_results.write(part, result, seen)
 
 
 def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
@@ -143,7 +143,7 @@ def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
     order = TryOrder(try_id=new_id(), file_name=file_name[-_LONGEST_NAME:])
     name = order.file_name
     with (
-        written_aside(_try_folder(run, order.try_id) / _PICTURE) as part,
+        written_aside(_try_folder(run, order.try_id) / _IMAGE_FILE) as part,
         part.open("wb") as target,
     ):
         while block := file.read(2**20):
@@ -164,7 +164,7 @@ def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
     run = _run(job.subject)
     order = TryOrder.of(job)
     folder, name = _try_folder(run, order.try_id), order.file_name
-    path = folder / _PICTURE
+    path = folder / _IMAGE_FILE
     if not path.is_file():
         raise GscError(f"{name} is no longer stored: drop it again.")
     audit = _opened(run, on_progress)
@@ -187,7 +187,7 @@ def tried(run_id: str, try_id: str) -> Tried | None:
     """
     run = _run(run_id)
     folder = _try_folder(run, try_id)
-    return image_results.read(run, folder, Tried, picture=folder / _PICTURE)
+    return image_results.read(run, folder, Tried, image=folder / _IMAGE_FILE)
 
 
 def _run(run_id: str) -> Run:
@@ -227,7 +227,7 @@ def _prune(run: Run) -> None:
     waiting = queue.jobs(kinds=(Kind.TRY,), states=queue.WAITING, subject=run.id)
     needed = {try_id(job) for job in waiting}
     folders = sorted((run.path / "tried").glob("*"), key=_age)
-    for folder in folders[: max(0, len(folders) - KEPT_TRIES + 1)]:
+    for folder in folders[: max(0, len(folders) - MAX_TRIES + 1)]:
         if folder.name not in needed:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -28,7 +28,7 @@ from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.run.stored import Run
 from gsc_core.workspace import ablations, runs
 
-KEPT = 10
+MAX_EXPORTS = 10
 """How many exports of a run are kept, the newest."""
 
 PROGRAM_FILE, CARD_FILE, ONNX_FILE = "detector.pt2", "detector.json", "detector.onnx"
@@ -117,18 +117,18 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     order, folder = Order.of(job), _folder(run, job.id)
     if _read(run, folder) is None:  # else killed between the result and its record
         _make(run, order, folder, on_progress)
-    for old in exports(run)[KEPT:]:
+    for old in exports(run)[MAX_EXPORTS:]:
         delete_export(run.id, old.id)
 
 
 def exports(run: Run) -> tuple[StoredExport, ...]:
     """What was made of a run's detectors, the newest first; what cannot be read is left out."""
-    found = [
+    stored = [
         stored
         for folder in (run.path / "exports").glob("*")
         if _ID.fullmatch(folder.name) and (stored := _read(run, folder)) is not None
     ]
-    return tuple(sorted(found, key=lambda each: (each.card.made, each.id), reverse=True))
+    return tuple(sorted(stored, key=lambda export: (export.card.made, export.id), reverse=True))
 
 
 def delete_export(run_id: str, export_id: str) -> None:

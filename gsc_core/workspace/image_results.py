@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gsc_core.audit.reopen import Reopened, Seen
 
 NEAREST = 8
-_FOUND, _CROP, _HEAT = "found.json", "crop.jpg", "heat.png"
+_RESULT_FILE, _CROP, _HEAT = "found.json", "crop.jpg", "heat.png"
 
 
 class Near(BaseModel):
@@ -36,7 +36,7 @@ class Near(BaseModel):
     similarity: float
 
 
-class Found(BaseModel):
+class ImageResult(BaseModel):
     """What the worker saves, for a `version` of the run (`runs.version`).
 
     `explanation` is None, with the reason, where the network cannot be cut.
@@ -54,7 +54,7 @@ class Found(BaseModel):
     unexplained: str | None
 
 
-class Judged(Found):
+class Judged(ImageResult):
     """What a page reads: with the images, and by the run's decision as it is now.
 
     `crop` is the image as the model saw it (JPEG), `heat` a PNG of the same size to lay over it,
@@ -68,7 +68,14 @@ class Judged(Found):
     @property
     def verdict(self) -> Placement | None:
         """The deciding detector's place; None when it gave no number for this image."""
-        return next((each for each in self.places if each.detector == self.decision.detector), None)
+        return next(
+            (
+                placement
+                for placement in self.places
+                if placement.detector == self.decision.detector
+            ),
+            None,
+        )
 
 
 J = TypeVar("J", bound=Judged)
@@ -84,7 +91,7 @@ def opened(folder: Path, version: int) -> Reopened:
 
 def judge(
     run: Run, audit: Reopened, seen: Seen, name: str, scores: dict[str, float], detector: str
-) -> Found:
+) -> ImageResult:
     """Placement an image's `scores` among the run's, and explain it by a GSC `detector`."""
     explanation, unexplained = None, None
     try:
@@ -93,29 +100,33 @@ def judge(
         unexplained = str(reason)
     probabilities = seen.batch.logits[0].softmax(dim=0)
     near = audit.nearest(seen, NEAREST)
-    return Found(
+    return ImageResult(
         version=run.version,
         name=name,
         predicted=int(probabilities.argmax()),
         confidence=float(probabilities.max()),
-        places=tuple(place(run, each, scores[each]) for each in run.detectors if each in scores),
+        places=tuple(
+            place(run, detector_name, scores[detector_name])
+            for detector_name in run.detectors
+            if detector_name in scores
+        ),
         nearest=tuple(Near(row=n.row, file=n.name, similarity=n.similarity) for n in near),
         explanation=explanation,
         unexplained=unexplained,
     )
 
 
-def write(folder: Path, found: Found, seen: Seen) -> None:
+def write(folder: Path, result: ImageResult, seen: Seen) -> None:
     """Write the images, and last the document, which shows `read` that all is there."""
-    pictures = {_CROP: crop_jpeg(seen.pixels)}
-    if found.explanation is not None and found.explanation.heat is not None:
+    files = {_CROP: crop_jpeg(seen.pixels)}
+    if result.explanation is not None and result.explanation.heat is not None:
         height, width = seen.pixels.shape[-2:]
-        pictures[_HEAT] = heat_png(found.explanation.heat, (height, width))
-    for name, content in pictures.items():
+        files[_HEAT] = heat_png(result.explanation.heat, (height, width))
+    for name, content in files.items():
         with written_aside(folder / name) as part:
             part.write_bytes(content)
-    with written_aside(folder / _FOUND) as part:
-        part.write_text(found.model_dump_json(), encoding="utf-8")
+    with written_aside(folder / _RESULT_FILE) as part:
+        part.write_text(result.model_dump_json(), encoding="utf-8")
 
 
 def read(run: Run, folder: Path, kind: type[J], **more: Any) -> J | None:
@@ -124,18 +135,18 @@ def read(run: Run, folder: Path, kind: type[J], **more: Any) -> J | None:
     None when there is nothing, it cannot be read, or the run was audited again since.
     """
     try:
-        stored = json.loads((folder / _FOUND).read_bytes())
-        found = Found.model_validate(stored)
+        stored = json.loads((folder / _RESULT_FILE).read_bytes())
+        result = ImageResult.model_validate(stored)
     except (OSError, ValueError, ValidationError):
         return None
-    if found.version != run.version:
+    if result.version != run.version:
         return None
     decision = decisions.current(run)
     heat = folder / _HEAT
-    told = {
-        "places": tuple(decided(each, decision) for each in found.places),
+    now = {
+        "places": tuple(decided(placement, decision) for placement in result.places),
         "crop": folder / _CROP,
         "heat": heat if heat.is_file() else None,
         "decision": decision,
     }
-    return kind(**dict(found) | told | more)
+    return kind(**dict(result) | now | more)

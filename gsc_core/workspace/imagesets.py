@@ -33,7 +33,7 @@ from gsc_core.workspace.uploads import is_archive, spool
 ROLES = ("id", "ood", "calibration")
 MAX_SURROGATES = 1000  # images that surrogate images are made from
 _READING = (Kind.SET, Kind.SURROGATES)
-_UPLOAD, _PICTURES = "upload", "pictures"
+_UPLOAD, _IMAGES = "upload", "pictures"
 
 
 class SetOrder(JobOrder):
@@ -61,10 +61,10 @@ def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -
     packed = is_archive([file for file, _ in files])
     name = _checked(name, role)
     stored = StoredSet(id=new_id(), name=name, role=role, folder="")
-    stored.folder = str(tables_folder(stored.id) / _PICTURES)
+    stored.folder = str(tables_folder(stored.id) / _IMAGES)
     stored.origin = "a ZIP" if packed else f"{len(files):,} uploaded files"
     with folder_written_aside(tables_folder(stored.id)) as part:
-        spool(files, part / (_UPLOAD if packed else _PICTURES))
+        spool(files, part / (_UPLOAD if packed else _IMAGES))
     return _add(stored)
 
 
@@ -80,7 +80,7 @@ def add_folder(relative: str, *, name: str, role: str) -> StoredSet:
 def register(folder: Path, *, name: str, role: str, origin: str) -> StoredSet:
     """Have any folder read where it lies; for callers that may read the whole disk."""
     name = _checked(name, role)
-    return _add(StoredSet(name=name, role=role, folder=str(folder), origin=origin, kept=False))
+    return _add(StoredSet(name=name, role=role, folder=str(folder), origin=origin, owned=False))
 
 
 def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list[StoredSet]:
@@ -90,9 +90,9 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
     the set or a kind is unknown, the set is not ready, or none is chosen.
     """
     source = image_set(set_id)
-    known = {each.name for each in SURROGATE_KINDS}
-    if not kinds or set(kinds) - known:
-        raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(known))}.")
+    available = {kind.name for kind in SURROGATE_KINDS}
+    if not kinds or set(kinds) - available:
+        raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(available))}.")
     if source.readiness is not Readiness.READY:
         raise GscError("The set has not been read yet: wait until it is ready.")
     return [_submit_kind(source, kind, name or source.name) for kind in kinds]
@@ -165,7 +165,7 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
     What cannot be used is refused: the record says why, and the files are removed. After a kill, or
     when the disk was full (GscError), it starts again from what was uploaded.
     """
-    _do(job, lambda stored: _pictures(stored, _told(on_progress, "reading the images")))
+    _do(job, lambda stored: _images_in(stored, _report(on_progress, "reading the images")))
 
 
 def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
@@ -173,7 +173,7 @@ def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
     order = SurrogatesOrder.of(job)
     _do(
         job,
-        lambda stored: _surrogates(stored, order, _told(on_progress, "making surrogate images")),
+        lambda stored: _surrogates(stored, order, _report(on_progress, "making surrogate images")),
     )
 
 
@@ -206,7 +206,7 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
     shutil.rmtree(own / _UPLOAD, ignore_errors=True)
 
 
-def _pictures(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageSet:
+def _images_in(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageSet:
     folder, own = Path(stored.folder), tables_folder(stored.id)
     archive = next((own / _UPLOAD).glob("*"), None)
     if archive is None:
@@ -229,11 +229,11 @@ def _surrogates(
         source, _ = source.split(MAX_SURROGATES / len(source), seed=0)
     for left in folder.parent.glob(".part-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    kinds = [each for each in SURROGATES if each.name == order.surrogate]
+    kinds = [kind for kind in SURROGATES if kind.name == order.surrogate]
     return write_surrogates(source, folder, kinds, seed=0, on_count=on_count)
 
 
-def _told(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int, int], None]:
+def _report(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int, int], None]:
     return lambda done, total: on_progress(Progress(phase, done, total))
 
 
@@ -247,7 +247,7 @@ def _add(stored: StoredSet) -> StoredSet:
 def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
     called = _free(name, f": {kind}")
     stored = StoredSet(id=new_id(), name=_checked(called, "ood"), role="ood", folder="")
-    stored.folder = str(tables_folder(stored.id) / _PICTURES)
+    stored.folder = str(tables_folder(stored.id) / _IMAGES)
     stored.origin = f"{kind} of {source.name}"
     order = SurrogatesOrder(source=source.id, surrogate=kind)
     with session() as db:
@@ -258,10 +258,10 @@ def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
 
 def _free(name: str, ending: str) -> str:
     """A free name for an OOD set that ends so, or so and a number, and is not too long."""
-    taken = {each.name for each in list_sets("ood")}
+    taken = {stored.name for stored in list_sets("ood")}
     numbered = (f"{ending} {n}" if n else ending for n in (None, *range(2, len(taken) + 3)))
     tries = (_cut(name, len(end)) + end for end in numbered)
-    return next(each for each in tries if each not in taken)
+    return next(stored for stored in tries if stored not in taken)
 
 
 def _cut(name: str, ending: int) -> str:
@@ -289,8 +289,8 @@ def _checked(name: str, role: str, own_id: str | None = None) -> str:
             f"A set needs a name of 1 to {MAX_CHARACTERS} printable characters, and not "
             f"{' or '.join(RESERVED)}: choose another."
         )
-    same = (each for each in list_sets(role) if each.name == name and each.id != own_id)
-    if any(each.readiness is not Readiness.REFUSED for each in same):
+    same = (stored for stored in list_sets(role) if stored.name == name and stored.id != own_id)
+    if any(stored.readiness is not Readiness.REFUSED for stored in same):
         raise GscError("There is already a set with this name and role: choose another name.")
     return name
 

@@ -17,7 +17,7 @@ from gsc_core.classifier.split import default_split, splits
 from gsc_core.errors import CheckpointError, ImageError
 from gsc_core.images.decode import decode
 from gsc_core.progress import Progress
-from gsc_core.workspace.model_facts import MAX_PICTURES, ModelFacts, Prediction, SplitFacts
+from gsc_core.workspace.model_facts import MAX_IMAGES, ModelFacts, Prediction, SplitFacts
 
 BATCH = 8
 _SECONDS, _RUNS = 2.0, 10  # to measure the speed: whichever comes first
@@ -25,7 +25,7 @@ _SECONDS, _RUNS = 2.0, 10  # to measure the speed: whichever comes first
 
 def examine(
     spec: ModelSpec,
-    pictures: Sequence[Path] = (),
+    images: Sequence[Path] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> ModelFacts:
     """Load a classifier, run it, and let it name some images.
@@ -34,8 +34,8 @@ def examine(
     """
     on_progress(Progress("opening the model", 0, 1))
     classifier = load_classifier(spec)
-    found = splits(classifier.program)
-    usual = default_split(found)
+    layers = splits(classifier.program)
+    usual = default_split(layers)
     device = device_of("auto")
     network = Network(classifier.program, None, device, Precision.of("auto", device))
     on_progress(Progress("measuring its speed", 0, 1))
@@ -52,10 +52,10 @@ def examine(
         preprocessing=classifier.preprocessing,
         splits=tuple(
             SplitFacts(name=s.name, shape=s.shape, linear=s.linear, default=s is usual)
-            for s in found
+            for s in layers
         ),
         seconds_per_image=seconds,
-        predictions=tuple(_named(network, classifier, pictures)),
+        predictions=tuple(_named(network, classifier, images)),
         device=str(network.device),
     )
 
@@ -88,9 +88,9 @@ def _logits(network: Network, classifier: Classifier, images: torch.Tensor) -> t
         ) from error
 
 
-def _named(network: Network, classifier: Classifier, pictures: Sequence[Path]) -> list[Prediction]:
+def _named(network: Network, classifier: Classifier, paths: Sequence[Path]) -> list[Prediction]:
     named = []
-    for path in pictures[:MAX_PICTURES]:
+    for path in paths[:MAX_IMAGES]:
         try:
             pixels = classifier.preprocessing.resize_crop(decode(path))[None]
         except ImageError:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gsc_core.classifier import Preprocessing
 
-MAX_PICTURES = 6
+MAX_IMAGES = 6
 
 
 class SplitFacts(BaseModel):

@@ -28,7 +28,7 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.model_facts import (
-    MAX_PICTURES,
+    MAX_IMAGES,
     ModelFacts,
     Prediction,
     SplitFacts,
@@ -69,10 +69,12 @@ def add_model(
 
     Raises GscError when the name or the kind of file cannot be used, or the disk refuses.
     """
-    name, kept_as = _checked(name), safe_name(file_name)
-    if PurePosixPath(kept_as).suffix.lower() not in SUFFIXES:
-        raise GscError(f"{kept_as} is not a model file: choose one that ends in {_any(SUFFIXES)}.")
-    path = _keep(file, kept_as)
+    name, stored_as = _checked(name), safe_name(file_name)
+    if PurePosixPath(stored_as).suffix.lower() not in SUFFIXES:
+        raise GscError(
+            f"{stored_as} is not a model file: choose one that ends in {_any(SUFFIXES)}."
+        )
+    path = _keep(file, stored_as)
     spec = ModelSpec(
         checkpoint=path,
         architecture=architecture or None,
@@ -181,17 +183,17 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
         stored = db.get(StoredModel, job.subject)
     if stored is None:
         return  # deleted meanwhile
-    found: dict[str, Any]
+    changes: dict[str, Any]
     try:
-        facts = examine(spec_of(stored), _familiar_pictures(), on_progress)
-        found = {"readiness": Readiness.READY, "facts": facts.model_dump(mode="json")}
+        facts = examine(spec_of(stored), _familiar_images(), on_progress)
+        changes = {"readiness": Readiness.READY, "facts": facts.model_dump(mode="json")}
     except GscError as error:
-        found = {"readiness": Readiness.REFUSED, "sentence": str(error), "facts": {}}
+        changes = {"readiness": Readiness.REFUSED, "sentence": str(error), "facts": {}}
     with session() as db:
         fresh = db.get(StoredModel, stored.id)
         # Else it was deleted, or revised, and a newer look follows.
         if fresh is not None and fresh.spec == stored.spec:
-            db.add(fresh.sqlmodel_update({"sentence": None} | found))
+            db.add(fresh.sqlmodel_update({"sentence": None} | changes))
 
 
 def safe_name(file_name: str) -> str:
@@ -215,17 +217,17 @@ def _any(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _keep(file: BinaryIO, kept_as: str) -> Path:
+def _keep(file: BinaryIO, stored_as: str) -> Path:
     """Copy a stream into the folder of its digest."""
     folder = home() / "models"
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
         try:
-            digest = _copied(file, aside / kept_as)
-            path = folder / digest / kept_as
+            digest = _copied(file, aside / stored_as)
+            path = folder / digest / stored_as
             path.parent.mkdir(exist_ok=True)
-            (aside / kept_as).replace(path)
+            (aside / stored_as).replace(path)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return path
@@ -268,18 +270,18 @@ def _update(stored: StoredModel, **values: Any) -> None:
 def _folder(stored: StoredModel) -> Path | None:
     """The folder `_keep` made for its file and lists of classes; None when it lies elsewhere."""
     folder = Path(stored.spec.get("checkpoint") or "").parent
-    ours = folder.parent == home() / "models" and _DIGEST.fullmatch(folder.name)
-    return folder if ours else None
+    own = folder.parent == home() / "models" and _DIGEST.fullmatch(folder.name)
+    return folder if own else None
 
 
-def _familiar_pictures() -> list[Path]:
+def _familiar_images() -> list[Path]:
     """Some images from all over the newest set of familiar ones; none where that is lost."""
-    ready = (each for each in imagesets.list_sets("id") if each.readiness is Readiness.READY)
+    ready = (stored for stored in imagesets.list_sets("id") if stored.readiness is Readiness.READY)
     newest = next(ready, None)
     if newest is None:
         return []
-    step = max(1, newest.images // MAX_PICTURES)
-    starts = range(0, min(newest.images, step * MAX_PICTURES), step)
+    step = max(1, newest.images // MAX_IMAGES)
+    starts = range(0, min(newest.images, step * MAX_IMAGES), step)
     try:
         return [one.path for at in starts for one in imagesets.members(newest, at, 1)]
     except GscError:  # which is said where the set is shown, and is no fault of the model

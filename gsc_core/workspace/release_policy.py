@@ -12,7 +12,7 @@ POLICY_FILE = "policy.toml"
 
 def current() -> Policy | None:
     """The policy that is kept, None when there is none. Raises GscError when it is damaged."""
-    text = kept()
+    text = stored_text()
     if text is None:
         return None
     try:
@@ -23,7 +23,7 @@ def current() -> Policy | None:
         ) from error
 
 
-def kept() -> bytes | None:
+def stored_text() -> bytes | None:
     """The text of the policy as somebody gave it, to read or to download."""
     try:
         return _path().read_bytes()
@@ -52,10 +52,10 @@ def forget() -> None:
 def version() -> int:
     """A number that changes with the policy, 0 for none: a part of the key of caches."""
     try:
-        found = _path().stat()
+        stat = _path().stat()
     except OSError:
         return 0
-    return hash((found.st_mtime_ns, found.st_size, found.st_ino))
+    return hash((stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
 def _path() -> Path:

@@ -41,11 +41,11 @@ def telling(run: Run, decision: Decision) -> tuple[Group, ...]:
 
     Raises GscError when the scores are missing or damaged.
     """
-    strangers = list(run.ood_sets)
+    ood_sets = list(run.ood_sets)
     groups = (
-        ("Unfamiliar images that look most familiar", strangers, False),
+        ("Unfamiliar images that look most familiar", ood_sets, False),
         ("Familiar images that look least familiar", ["id"], True),
-        ("Unfamiliar images that stand out most", strangers, True),
+        ("Unfamiliar images that stand out most", ood_sets, True),
     )
     return tuple(
         Group(title, _first(run, decision, sets, descending)) for title, sets, descending in groups
@@ -98,8 +98,8 @@ def asked(run: Run, decision: Decision) -> Job | None:
     """The job by which the explanations are waited for, or that failed to make them; else None."""
     order = _order(run, decision)
     states = (*queue.WAITING, State.FAILED)
-    found = queue.jobs(kinds=(Kind.REPORT_IMAGES,), states=states, subject=run.id)
-    return next((job for job in found if order.is_of(job)), None)
+    jobs = queue.jobs(kinds=(Kind.REPORT_IMAGES,), states=states, subject=run.id)
+    return next((job for job in jobs if order.is_of(job)), None)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
@@ -117,8 +117,8 @@ def _first(run: Run, decision: Decision, sets: Sequence[str], descending: bool) 
 def _rows(run: Run, decision: Decision) -> list[int]:
     """Of the telling images those that lie where they were audited."""
     rows = dict.fromkeys(row for group in telling(run, decision) for row in group.rows)
-    found = gallery.run_images(run, list(rows))
-    return [picture.row for picture in found if picture.path.is_file()]
+    images = gallery.run_images(run, list(rows))
+    return [image.row for image in images if image.path.is_file()]
 
 
 def _unexplained(run: Run, rows: Sequence[int], detector: str) -> tuple[int, ...]:

@@ -49,9 +49,7 @@ class Comparison:
         None where a run does not have the metric.
         """
         cells = {
-            name: [
-                _found(run, detector, ood_set).metric(metric) for detector, ood_set in self.pairs
-            ]
+            name: [_row(run, detector, ood_set).metric(metric) for detector, ood_set in self.pairs]
             for name, run in self.runs.items()
         }
         index = pd.MultiIndex.from_tuples(self.pairs, names=["Detector", "Unfamiliar images"])
@@ -62,11 +60,11 @@ class Comparison:
 
         Raises GscError when a run's scores are missing or damaged.
         """
-        found = {}
+        curves_by_run = {}
         for name, run in self.runs.items():
             scores = run.scores(detector)
-            found[name] = curve(scores["id"], scores[ood_set])
-        return found
+            curves_by_run[name] = curve(scores["id"], scores[ood_set])
+        return curves_by_run
 
 
 def winners(run: Run, metric: str) -> tuple[Winner, ...]:
@@ -74,7 +72,7 @@ def winners(run: Run, metric: str) -> tuple[Winner, ...]:
 
     A detector that points the wrong way only wins, or is as good, where nothing else was measured.
     """
-    found = []
+    winning = []
     for ood_set in (MEAN, *run.ood_sets):
         rows = [row for row in run.rows if row.ood_set == ood_set and metric in row.metrics]
         ranked = sorted(rows, key=lambda row: _rank(run, row, metric))
@@ -86,14 +84,14 @@ def winners(run: Run, metric: str) -> tuple[Winner, ...]:
                 if best.low <= row.metrics[metric].value <= best.high
                 and (row.detector in run.inverted) == (ranked[0].detector in run.inverted)
             ]
-            found.append(Winner(ood_set, ranked[0], tuple(level), len(ranked)))
-    return tuple(found)
+            winning.append(Winner(ood_set, ranked[0], tuple(level), len(ranked)))
+    return tuple(winning)
 
 
-def compare(chosen: Sequence[Run]) -> Comparison:
+def compare(runs_compared: Sequence[Run]) -> Comparison:
     """Put runs side by side; a run's label is its title, with its id where titles are the same."""
-    named = dict(zip(_labels(chosen), chosen, strict=True))
-    return Comparison(_overview(named), _pairs(chosen), named)
+    named = dict(zip(_labels(runs_compared), runs_compared, strict=True))
+    return Comparison(_overview(named), _pairs(runs_compared), named)
 
 
 def _rank(run: Run, row: Result, metric: str) -> tuple[bool, float, str]:
@@ -105,12 +103,12 @@ def _rank(run: Run, row: Result, metric: str) -> tuple[bool, float, str]:
     )
 
 
-def _labels(chosen: Sequence[Run]) -> list[str]:
-    titles = [runs.title(run.id) for run in chosen]
+def _labels(runs_compared: Sequence[Run]) -> list[str]:
+    titles = [runs.title(run.id) for run in runs_compared]
     often = Counter(titles)
     return [
         f"{title} ({run.id})" if often[title] > 1 else title
-        for title, run in zip(titles, chosen, strict=True)
+        for title, run in zip(titles, runs_compared, strict=True)
     ]
 
 
@@ -137,18 +135,18 @@ def _scored(run: Run, sets: Sequence[str]) -> int | None:
     return sum(run.images[name].scored for name in sets)
 
 
-def _pairs(chosen: Sequence[Run]) -> tuple[tuple[str, str], ...]:
+def _pairs(runs_compared: Sequence[Run]) -> tuple[tuple[str, str], ...]:
     """In the order of the first run; a mean over other sets is another quantity, so left out."""
-    if not chosen:
+    if not runs_compared:
         return ()
-    held = [{(row.detector, row.ood_set) for row in run.rows} for run in chosen]
+    held = [{(row.detector, row.ood_set) for row in run.rows} for run in runs_compared]
     common = set.intersection(*held)
-    same_sets = len({frozenset(run.ood_sets) for run in chosen}) == 1
-    first = ((row.detector, row.ood_set) for row in chosen[0].rows)
+    same_sets = len({frozenset(run.ood_sets) for run in runs_compared}) == 1
+    first = ((row.detector, row.ood_set) for row in runs_compared[0].rows)
     return tuple(pair for pair in first if pair in common and (same_sets or pair[1] != MEAN))
 
 
-def _found(run: Run, detector: str, ood_set: str) -> Result:
+def _row(run: Run, detector: str, ood_set: str) -> Result:
     row = run.row(detector, ood_set)
     assert row is not None  # a common pair
     return row

@@ -25,12 +25,12 @@ def run_folder(run_id: str) -> Path:
 
 def list_runs() -> tuple[str, ...]:
     """Ids of the runs that hold a result, the newest first."""
-    found = [
+    stamped = [
         (file.stat().st_mtime_ns, file.parent.name)
         for file in (home() / "runs").glob(f"*/{METRICS_FILE}")
         if RUN_ID.fullmatch(file.parent.name)
     ]
-    return tuple(run_id for _, run_id in sorted(found, reverse=True))
+    return tuple(run_id for _, run_id in sorted(stamped, reverse=True))
 
 
 def finished_at(run_id: str) -> float:
@@ -39,7 +39,7 @@ def finished_at(run_id: str) -> float:
     return file.stat().st_mtime if file.is_file() else 0.0
 
 
-def is_kept(run: Run) -> bool:
+def is_in_workspace(run: Run) -> bool:
     """Whether a run lies in the workspace: an audit may lie in a folder of its own."""
     return bool(RUN_ID.fullmatch(run.id)) and run.path.resolve() == run_folder(run.id).resolve()
 

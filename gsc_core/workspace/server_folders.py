@@ -51,19 +51,19 @@ def folder_below(relative: str) -> Path:
 
 
 def _below(root: Path, folder: Path, depth: int) -> Iterator[str]:
-    for each in _subfolders(folder):
-        yield each.relative_to(root).as_posix()
+    for part in _subfolders(folder):
+        yield part.relative_to(root).as_posix()
         if depth < _DEEPEST:
-            yield from _below(root, each, depth + 1)
+            yield from _below(root, part, depth + 1)
 
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            found = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+            folders = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError:  # one that may not be read is not offered
         return []
-    return sorted(path for path in found if not path.name.startswith(".") and _is_text(path.name))
+    return sorted(path for path in folders if not path.name.startswith(".") and _is_text(path.name))
 
 
 def _is_text(name: str) -> bool:

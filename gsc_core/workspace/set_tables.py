@@ -52,23 +52,26 @@ def tables_folder(set_id: str) -> Path:
 def write(stored: StoredSet, images: ImageSet) -> None:
     """Write both tables of a set that was read; raises GscError when the disk refuses."""
     files = images.images
-    inside = {
-        "name": [each.name for each in files],
-        "sha256": [each.sha256 for each in files],
-        "label": pa.array([each.label for each in files], pa.string()),
-        "width": [each.width for each in files],
-        "height": [each.height for each in files],
-        "bytes": [each.bytes for each in files],
+    within = {
+        "name": [image.name for image in files],
+        "sha256": [image.sha256 for image in files],
+        "label": pa.array([image.label for image in files], pa.string()),
+        "width": [image.width for image in files],
+        "height": [image.height for image in files],
+        "bytes": [image.bytes for image in files],
     }
     outside = [
-        *({"name": each.name, "why": each.reason} for each in images.broken),
-        *({"name": each.name, "why": f"is a copy of {each.same_as}"} for each in images.duplicates),
+        *({"name": image.name, "why": image.reason} for image in images.broken),
+        *(
+            {"name": image.name, "why": f"is a copy of {image.same_as}"}
+            for image in images.duplicates
+        ),
     ]
     schema = pa.schema({"name": pa.string(), "why": pa.string()})
     folder = tables_folder(stored.id)
     for file, table in (
         (LEFT_OUT_FILE, pa.Table.from_pylist(outside, schema)),
-        (MEMBERS_FILE, pa.table(inside)),
+        (MEMBERS_FILE, pa.table(within)),
     ):
         with written_aside(folder / file) as part:
             pq.write_table(table, part)
@@ -116,8 +119,8 @@ def left_out_csv(stored: StoredSet) -> bytes:
 def label_counts(stored: StoredSet) -> dict[str, int]:
     """How many images each label has, the labels in order; empty without labels."""
     counts = pc.value_counts(_read(stored, MEMBERS_FILE, ["label"])["label"])
-    found = {each["values"]: each["counts"] for each in counts.to_pylist()}
-    return {label: found[label] for label in sorted(filter(None, found))}
+    counts = {pair["values"]: pair["counts"] for pair in counts.to_pylist()}
+    return {label: counts[label] for label in sorted(filter(None, counts))}
 
 
 def extent(stored: StoredSet) -> Extent:

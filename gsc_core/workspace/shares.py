@@ -151,8 +151,8 @@ def _there(run_id: str) -> bool:
 
 
 def _all() -> list[Share]:
-    found = (_record(path) for path in _folder().glob(f"*{_SUFFIX}") if _ID.fullmatch(path.stem))
-    return [share for share in found if share is not None]
+    shares = (_record(path) for path in _folder().glob(f"*{_SUFFIX}") if _ID.fullmatch(path.stem))
+    return [share for share in shares if share is not None]
 
 
 def _record(path: Path) -> Share | None:

@@ -109,7 +109,7 @@ def test_own_steps_are_ticked_and_lead_to_the_start(home, tmp_path):
 
 @pytest.mark.slow
 def test_what_the_demo_brought_is_not_ones_own(home):
-    render_demo(demo.pictures_folder(), sizes=Sizes(calibration=16, id=16, ood=2))
+    render_demo(demo.images_folder(), sizes=Sizes(calibration=16, id=16, ood=2))
     demo.register(lambda _: None)
     app = opened("home")
     assert ":material/check_circle:" not in words(app)

@@ -219,7 +219,7 @@ def test_a_server_folder_where_the_operator_allows_it(tmp_path, monkeypatch):
     app.run()
     assert not app.exception
     (stored,) = imagesets.list_sets()
-    assert (stored.name, stored.kept, stored.images) == ("night", False, 1)
+    assert (stored.name, stored.owned, stored.images) == ("night", False, 1)
     app.button(key="set_read_again").click().run()
     assert "Starts in a moment" in words(app)
 

@@ -379,7 +379,7 @@ def test_the_demo_is_asked_for_once_however_many_ask(home):
 
 @pytest.mark.slow
 def test_the_demos_parts_can_be_used_renamed_and_deleted_without_harm(home):
-    render_demo(demo.pictures_folder(), sizes=Sizes(calibration=16, id=32, ood=4))
+    render_demo(demo.images_folder(), sizes=Sizes(calibration=16, id=32, ood=4))
     job = demo.submit_demo()
     write_run(home / "runs" / runs.DEMO_RUN)  # newer than the job: it is not run again
     demo.perform(job, lambda _: None)
@@ -391,7 +391,7 @@ def test_the_demos_parts_can_be_used_renamed_and_deleted_without_harm(home):
     assert {each.readiness for each in sets.values()} == {Readiness.READY}
     assert {name for name, each in sets.items() if each.role == "ood"} == set(OOD_SETS)
     known = next(each for each in sets.values() if each.role == "id")
-    assert (known.images, known.labels, known.kept) == (32, 16, False)
+    assert (known.images, known.labels, known.owned) == (32, 16, False)
 
     imagesets.rename_set(known.id, "signs I know")
     noise = sets["noise"]

@@ -305,7 +305,7 @@ def test_a_picture_of_the_audit_is_judged_as_there(
         row = a_row(table, set_name, 6)
         data = (made / "stage" / set_name / table.loc[row, "file"]).read_bytes()
         found = tried(data)
-        assert found.picture.read_bytes() == data
+        assert found.image.read_bytes() == data
         assert found.predicted == table.loc[row, "predicted"]
         assert {place.detector for place in found.places} == set(NAMES)
         for place in found.places:
@@ -332,7 +332,7 @@ def test_a_new_picture_by_the_module(folder: Path, tmp_path: Path) -> None:
 
 def test_the_verdict_on_a_try_follows_the_decision(folder: Path, made: Path) -> None:
     found = tried(next((made / "stage" / "noise").iterdir()).read_bytes())
-    try_id = found.picture.parent.name
+    try_id = found.image.parent.name
     score = next(place.score for place in found.places if place.detector == "energy")
     run = Run.load(folder)
     decision = decisions.decide(run, "energy", Typed(value=score + 1))
@@ -402,11 +402,11 @@ def test_old_tries_are_thrown_away_but_not_those_waited_for(folder: Path) -> Non
         os.utime(path, (1000 + i, 1000 + i))
         if i > 0:  # the very oldest still waits for its worker
             queue.cancel(job.id)
-    for i in range(explanations.KEPT_TRIES - 3):
+    for i in range(explanations.MAX_TRIES - 3):
         (folder / "tried" / f"{i:012}").mkdir()
     last = explanations.ask_try(RUN, io.BytesIO(b"x"), "last.png")
     left = {path.name for path in (folder / "tried").iterdir()}
-    assert len(left) == explanations.KEPT_TRIES + 1, "the one that waits is spared"
+    assert len(left) == explanations.MAX_TRIES + 1, "the one that waits is spared"
     explanations.ask_try(RUN, io.BytesIO(b"x"), "more.png")
     left = {path.name for path in (folder / "tried").iterdir()}
     assert jobs[0].payload["try"] in left and last.payload["try"] in left

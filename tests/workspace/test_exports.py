@@ -268,13 +268,17 @@ def twin(stored: exports.StoredExport, export_id: str, made: str) -> None:
 
 def test_the_newest_ten_are_kept_and_come_newest_first(run: Run) -> None:
     first = only(run)
-    for i in range(exports.KEPT):
+    for i in range(exports.MAX_EXPORTS):
         twin(first, f"{i:012x}", f"2020-01-{1 + i:02}T12:00:00Z")
     job = exports.submit_export(RUN, keeping(run, 0.9))
     do(job)
     kept = [each.id for each in exports.exports(run)]
-    assert kept == [job.id, first.id, *(f"{i:012x}" for i in reversed(range(2, exports.KEPT)))]
-    assert len(list((run.path / "exports").iterdir())) == exports.KEPT
+    assert kept == [
+        job.id,
+        first.id,
+        *(f"{i:012x}" for i in reversed(range(2, exports.MAX_EXPORTS))),
+    ]
+    assert len(list((run.path / "exports").iterdir())) == exports.MAX_EXPORTS
 
 
 def test_one_is_deleted_for_good_and_once_more_is_no_matter(run: Run) -> None:

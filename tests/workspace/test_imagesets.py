@@ -195,7 +195,7 @@ def test_a_server_folder_is_read_where_it_lies(tmp_path, monkeypatch):
     stored = add_folder("all", name="server", role="id")
     work()
     stored = image_set(stored.id)
-    assert (stored.kept, stored.images, stored.folder) == (False, 3, str(root / "all"))
+    assert (stored.owned, stored.images, stored.folder) == (False, 3, str(root / "all"))
     (root / "all/cat/3.png").write_bytes(png(9))
     imagesets.look_again(stored.id)
     imagesets.look_again(stored.id)

@@ -8,7 +8,7 @@ from gsc_core.deploy.card import Agreement
 from gsc_core.errors import GscError
 from gsc_core.run.stored import Run
 from gsc_core.workspace import exports
-from gsc_core.workspace.exports import CARD_FILE, KEPT, ONNX_FILE, PROGRAM_FILE, StoredExport
+from gsc_core.workspace.exports import CARD_FILE, MAX_EXPORTS, ONNX_FILE, PROGRAM_FILE, StoredExport
 from pages.parts.shared.text import plain, size
 
 _LABELS = {PROGRAM_FILE: "Detector", CARD_FILE: "Card", ONNX_FILE: "ONNX"}
@@ -31,7 +31,7 @@ def shelf(run: Run, made: tuple[StoredExport, ...]) -> None:
     for stored in made:
         with st.container(border=True):
             _card(run, stored, newest=stored is made[0])
-    st.caption(f"The newest {KEPT} are kept with the run; older ones are removed.")
+    st.caption(f"The newest {MAX_EXPORTS} are kept with the run; older ones are removed.")
 
 
 def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:

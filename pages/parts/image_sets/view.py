@@ -203,11 +203,11 @@ def _surrogates(stored: StoredSet) -> None:
 def _about(stored: StoredSet) -> None:
     with st.expander("About this set", key="set_about"):
         lines = [f"From {stored.origin}"] if stored.origin else []
-        if not stored.kept:
+        if not stored.owned:
             lines.append("Read in place; deleting the set here leaves its files untouched")
         lines += [f"SHA-256 over its images: {stored.sha256}"]
         st.markdown("  \n".join(plain(line) for line in lines))
-        if not stored.kept:
+        if not stored.owned:
             _read_again(stored)
 
 
@@ -241,11 +241,11 @@ def _manage(stored: StoredSet) -> None:
 def _delete(stored: StoredSet) -> None:
     st.markdown(
         "Its images are removed from this workspace."
-        if stored.kept
+        if stored.owned
         else "It is removed from this list; its files stay where they are."
     )
     used = imagesets.runs_with(stored)
-    if used and stored.kept:
+    if used and stored.owned:
         titles = ", ".join(runs.title(run_id) for run_id in used[:3])
         more = f" and {len(used) - 3} more" if len(used) > 3 else ""
         text = f"Used by {titles}{more}: their figures stay, their images are lost."

@@ -149,7 +149,7 @@ def _change() -> None:
 def _kept() -> bytes | None:
     """The text of the policy; nothing of one that is there and cannot be read."""
     try:
-        return release_policy.kept()
+        return release_policy.stored_text()
     except GscError:
         return b""
 
