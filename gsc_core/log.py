@@ -74,8 +74,12 @@ class RunLog:
 def is_logged_to(file: Path) -> bool:
     """Whether what is logged in `gsc_core` is written to `file` already."""
     path = os.path.realpath(file)
-    logs = (each for each in LOGGER.handlers if isinstance(each, _LogFile) and each.held is None)
-    return any(os.path.realpath(each.baseFilename) == path for each in logs)
+    logs = (
+        handler
+        for handler in LOGGER.handlers
+        if isinstance(handler, _LogFile) and handler.held is None
+    )
+    return any(os.path.realpath(handler.baseFilename) == path for handler in logs)
 
 
 @contextmanager

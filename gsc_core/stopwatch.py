@@ -45,19 +45,19 @@ class Stopwatch:
         self.exact = exact
         self.settle: Callable[[], None] = lambda: None
         self._spent: dict[tuple[str, str], Spent] = {}
-        self._inside = [(OTHER, "")]
+        self._stack = [(OTHER, "")]
         self._since = _now()
 
     @contextmanager
     def phase(self, name: str, of: str = "") -> Iterator[None]:
         """Count what happens inside for `name`, and there for `of`, such as one detector."""
         self._lap()
-        self._inside.append((name, of))
+        self._stack.append((name, of))
         try:
             yield
         finally:
             self._lap()
-            self._inside.pop()
+            self._stack.pop()
 
     def waiting(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """The same items; the time until each is there counts for `name`."""
@@ -73,20 +73,20 @@ class Stopwatch:
     def phases(self) -> dict[str, Spent]:
         """What was spent up to now by phase, the dearest first and `other` last."""
         self._lap()
-        found: dict[str, Spent] = {}
+        totals: dict[str, Spent] = {}
         for (name, _), spent in self._spent.items():
-            found[name] = found.get(name, Spent()) + spent
-        by_time = sorted(found, key=lambda name: (name == OTHER, -found[name].wall_s))
-        return {name: found[name] for name in by_time}
+            totals[name] = totals.get(name, Spent()) + spent
+        by_time = sorted(totals, key=lambda name: (name == OTHER, -totals[name].wall_s))
+        return {name: totals[name] for name in by_time}
 
     def parts(self, name: str) -> dict[str, Spent]:
         """What of a phase was spent on each part, the dearest first; empty when it has none."""
-        found = {of: spent for (phase, of), spent in self._spent.items() if phase == name and of}
-        return dict(sorted(found.items(), key=lambda part: -part[1].wall_s))
+        totals = {of: spent for (phase, of), spent in self._spent.items() if phase == name and of}
+        return dict(sorted(totals.items(), key=lambda part: -part[1].wall_s))
 
     def _lap(self) -> None:
         self.settle()
-        now, current = _now(), self._inside[-1]
+        now, current = _now(), self._stack[-1]
         self._spent[current] = self._spent.get(current, Spent()) + (now - self._since)
         self._since = now
 

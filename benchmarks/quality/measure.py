@@ -110,7 +110,7 @@ def measure(
         pictures={"id": len(subject.known)} | {n: len(s) for n, s in subject.ood.items()},
         frame=_everywhere(record.rows, splits),
         passes={(peer.name, THEIRS): peer.passes for peer in PEERS}
-        | {(each.name, OURS): each.extra_passes for each in make()},
+        | {(each.name, OURS): each.extra_forwards for each in make()},
         accuracy=t_interval([bench.id_accuracy(division) for division in divisions]),
         after={key: t_interval(values) for key, values in record.after.items()},
         correlations=[_correlation(over, each) for over, each in record.correlations.items()],

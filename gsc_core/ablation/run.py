@@ -171,7 +171,7 @@ class _LayerRun:
         assert self.calibrated is not None
         joined = {name: Scores.cat(parts) for name, parts in self.scores.items()}
         flipped = {
-            detector.name: detector.turned_
+            detector.name: detector.flipped_
             for detector in self.scorer.detectors
             if isinstance(detector, GSC)
         }

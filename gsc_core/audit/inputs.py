@@ -18,7 +18,7 @@ from gsc_core.files import writing_to
 from gsc_core.images import ImageSet, Partition, class_indices, partition, read_images
 from gsc_core.scoring.decoders import Decoders
 
-_OURS = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
+_MARKER = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
 
 
 def device_of(name: str) -> torch.device:
@@ -58,25 +58,25 @@ def decoders_of(spec: AuditSpec, device: torch.device, images: int) -> Decoders:
 def unpacking(folder: Path) -> Iterator[Path]:
     """A folder for what ZIPs hold, emptied of an earlier try; nothing is left after an error."""
     shutil.rmtree(folder, ignore_errors=True)
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     with writing_to(folder):
         folder.mkdir(parents=True)
-        (folder / _OURS).touch()
+        (folder / _MARKER).touch()
     try:
         yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # somebody else put something there meanwhile
-            for each in made[1:]:
-                each.rmdir()
+            for path in made[1:]:
+                path.rmdir()
         raise
-    if {each.name for each in folder.iterdir()} == {_OURS}:  # there was no ZIP
+    if {path.name for path in folder.iterdir()} == {_MARKER}:  # there was no ZIP
         shutil.rmtree(folder)
 
 
 def begun(folder: Path) -> bool:
     """Whether `unpacking` made this folder, and did not come to its end."""
-    return (folder / _OURS).exists()
+    return (folder / _MARKER).exists()
 
 
 def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
@@ -84,23 +84,23 @@ def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
 
     Raises ImageError or SpecError for what cannot be read or told apart.
     """
-    known = read_images(spec.id, "id", unpacked / "id", spec.labels)
-    apart_from: ImageSet | float
+    id_images = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    calibration: ImageSet | float
     if isinstance(spec.calibration, Path):
-        apart_from = read_images(spec.calibration, "calibration", unpacked / "calibration")
+        calibration = read_images(spec.calibration, "calibration", unpacked / "calibration")
     else:
-        apart_from = spec.calibration
+        calibration = spec.calibration
     ood = {
         name: read_images(path, name, unpacked / name.encode().hex())
         for name, path in spec.ood.items()
     }
-    return partition(known, apart_from, ood, spec.seed)
+    return partition(id_images, calibration, ood, spec.seed)
 
 
 def labels_of(sets: Partition, classifier: Classifier) -> tuple[dict[str, int], str]:
     """Class index of each ID image by digest (−1 unknown), and how it was found."""
-    pictures = [*sets.calibration.images, *sets.test["id"].images]
-    names = [picture.label for picture in pictures]
+    images = [*sets.calibration.images, *sets.test["id"].images]
+    names = [image.label for image in images]
     match = class_indices(names, classifier.class_names, classifier.num_classes)
-    found = zip(pictures, match.indices, strict=True)
-    return {picture.sha256: index for picture, index in found}, match.how
+    pairs = zip(images, match.indices, strict=True)
+    return {image.sha256: index for image, index in pairs}, match.how

@@ -48,7 +48,7 @@ class Measured:
     rows: tuple[Result, ...]
     surrogate_auroc: float | None
     accuracy_after: float | None
-    chosen: dict[str, Any]  # its settings with nothing left to choose
+    settings: dict[str, Any]  # its settings with nothing left to choose
 
     @property
     def inverted(self) -> bool:
@@ -72,43 +72,43 @@ def measure(
     made of calibration images, score lower than ID images (AUROC under 0.5). Each detector is
     measured inside `excusing`, and left out where that ends it.
     """
-    known = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
+    labelled = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
     rows = _rows_of(table)
 
     def of(detector: Detector) -> Measured:
         name = detector.name
         values = table[name].to_numpy()
         scores = {set_name: values[of_set] for set_name, of_set in rows.items()}
-        found = evaluate(scores.pop("id"), scores, repeats, seed)
+        by_set = evaluate(scores.pop("id"), scores, repeats, seed)
         after = PREDICTED_AFTER + name
         return Measured(
             detector,
-            tuple(_row(name, ood_set, intervals) for ood_set, intervals in found.items()),
+            tuple(_row(name, ood_set, intervals) for ood_set, intervals in by_set.items()),
             None if calibrated.surrogates is None else _on_surrogates(calibrated, name),
-            _accuracy(known, after) if after in known.column_names else None,
+            _accuracy(labelled, after) if after in labelled.column_names else None,
             detector.frozen(),
         )
 
-    each: dict[str, Measured] = {}
+    by_name: dict[str, Measured] = {}
     for detector in detectors:
         with excusing(detector):
-            each[detector.name] = of(detector)
-    there = [measured.detector for measured in each.values()]
+            by_name[detector.name] = of(detector)
+    there = [measured.detector for measured in by_name.values()]
     return RunDocument(
-        results=tuple(row for measured in each.values() for row in measured.rows),
-        id_accuracy=_accuracy(known, "predicted"),
+        results=tuple(row for measured in by_name.values() for row in measured.rows),
+        id_accuracy=_accuracy(labelled, "predicted"),
         id_accuracy_after={
-            name: m.accuracy_after for name, m in each.items() if m.accuracy_after is not None
+            name: m.accuracy_after for name, m in by_name.items() if m.accuracy_after is not None
         },
-        inverted=tuple(name for name, measured in each.items() if measured.inverted),
-        in_sample=tuple(name for name in calibrated.in_sample if name in each),
+        inverted=tuple(name for name, measured in by_name.items() if measured.inverted),
+        in_sample=tuple(name for name in calibrated.in_sample if name in by_name),
         surrogate_auroc={
-            name: m.surrogate_auroc for name, m in each.items() if m.surrogate_auroc is not None
+            name: m.surrogate_auroc for name, m in by_name.items() if m.surrogate_auroc is not None
         },
         chosen={
-            name: measured.chosen
-            for name, measured in each.items()
-            if measured.chosen != measured.detector.settings()
+            name: measured.settings
+            for name, measured in by_name.items()
+            if measured.settings != measured.detector.settings()
         },
         selections={
             detector.name: detector.selection_
@@ -121,7 +121,7 @@ def measure(
             if isinstance(detector, AutoEnsemble) and detector.losses_
         },
         directions={
-            detector.name: "turned" if detector.turned_ else "as published"
+            detector.name: "turned" if detector.flipped_ else "as published"
             for detector in there
             if isinstance(detector, GSC)
         },
@@ -170,11 +170,11 @@ def counts_of(
 
 def versions() -> dict[str, str]:
     """The versions a figure depends on."""
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):  # timm comes with an extra
-            found[name] = version(name)
-    return {"gsc-audit": __version__, "python": platform.python_version(), **found}
+            installed[name] = version(name)
+    return {"gsc-audit": __version__, "python": platform.python_version(), **installed}
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -192,23 +192,25 @@ def _rows_of(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _row(detector: str, ood_set: str, found: Mapping[str, Interval]) -> Result:
+def _row(detector: str, ood_set: str, intervals: Mapping[str, Interval]) -> Result:
     """The bounds take the value in: average precision is biased upwards when resampled."""
     metrics = {
-        name: Interval(each.value, min(each.low, each.value), max(each.high, each.value))
-        for name, each in found.items()
+        name: Interval(
+            interval.value, min(interval.low, interval.value), max(interval.high, interval.value)
+        )
+        for name, interval in intervals.items()
     }
     return Result(detector=detector, ood_set=ood_set, metrics=metrics)
 
 
 def _on_surrogates(calibrated: Calibrated, detector: str) -> float:
     assert calibrated.surrogates is not None
-    ours = calibrated.scores.outlier[detector][: calibrated.sample]
-    return metrics(ours.numpy(), calibrated.surrogates.outlier[detector].numpy()).auroc
+    id_scores = calibrated.scores.outlier[detector][: calibrated.sample]
+    return metrics(id_scores.numpy(), calibrated.surrogates.outlier[detector].numpy()).auroc
 
 
-def _accuracy(known: pa.Table, column: str) -> float | None:
-    if not known.num_rows:
+def _accuracy(labelled: pa.Table, column: str) -> float | None:
+    if not labelled.num_rows:
         return None
-    share: float = pc.mean(pc.equal(known["label"], known[column])).as_py()
+    share: float = pc.mean(pc.equal(labelled["label"], labelled[column])).as_py()
     return share

@@ -45,7 +45,7 @@ from gsc_core.run.layout import (
     SPEC_FILE,
 )
 from gsc_core.scoring.calibration import fit_again
-from gsc_core.scoring.calibration_file import Kept, load
+from gsc_core.scoring.calibration_file import StoredCalibration, load
 from gsc_core.scoring.faults import checked, in_words, is_fault
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.scorer import Scorer
@@ -74,7 +74,7 @@ class Neighbour:
     similarity: float
 
 
-Picture = Path | bytes | Seen
+ImageSource = Path | bytes | Seen
 """An image's file, its bytes, or one that was looked at already, which costs no further pass."""
 
 
@@ -82,15 +82,15 @@ Picture = Path | bytes | Seen
 class Reopened:
     """A finished audit, ready to look at images; see `reopen`.
 
-    `scorer` holds the fitted detectors, `kept` what they were fitted on, `normals` the usual range
-    of each channel where the audit looked at channels.
+    `scorer` holds the fitted detectors, `stored` what they were fitted on, `normals` the usual
+    range of each channel where the audit looked at channels.
     """
 
     folder: Path
     spec: AuditSpec
     classifier: Classifier
     scorer: Scorer
-    kept: Kept
+    stored: StoredCalibration
     normals: ChannelNormals | None
 
     @property
@@ -103,26 +103,26 @@ class Reopened:
         """The fitted detectors by name."""
         return {detector.name: detector for detector in self.scorer.detectors}
 
-    def look(self, picture: Path | bytes, name: str = "The image") -> Seen:
+    def look(self, source: Path | bytes, name: str = "The image") -> Seen:
         """Send one image through the network; `name` is what bytes are called in an error.
 
         Raises ImageError when it is no image that can be read.
         """
-        image = decode(picture) if isinstance(picture, Path) else decode_bytes(picture, name)
+        image = decode(source) if isinstance(source, Path) else decode_bytes(source, name)
         preprocessing = self.classifier.preprocessing
         pixels = preprocessing.resize_crop(image)
         images = preprocessing.normalise(pixels[None].to(self.network.device))
         needs = self.scorer.needs | _TO_EXPLAIN
         return Seen(pixels, represent(self.network, images, needs))
 
-    def score(self, picture: Picture) -> dict[str, float]:
+    def score(self, source: ImageSource) -> dict[str, float]:
         """Outlier scores by detector, as `scores.parquet` has them of test images.
 
         A detector that fails on this image, or gives no number for it, is left out.
         """
-        batch = self._seen(picture).batch
-        found = {name: self._score(detector, batch) for name, detector in self.detectors.items()}
-        return {name: score for name, score in found.items() if math.isfinite(score)}
+        batch = self._seen(source).batch
+        scores = {name: self._score(detector, batch) for name, detector in self.detectors.items()}
+        return {name: score for name, score in scores.items() if math.isfinite(score)}
 
     def _score(self, detector: Detector, batch: Representation) -> float:
         """A detector's score of one image; NaN where it fails, which the log tells of."""
@@ -146,13 +146,13 @@ class Reopened:
             raise SpecError("No layer of this network can be cut in two, so GSC explains nothing.")
         detector = self.detectors.get(name)
         if isinstance(detector, AutoGSC):
-            at_split = detector.chosen_.layer == "split"
+            at_split = detector.short_circuit_.layer == "split"
             detector = detector.cut_ if at_split else None
         kind = find(name)
         if detector is None and kind.explains:
             # its direction, all that the audit could have taught it, changes no explanation
             kind = kind if issubclass(kind, GSC) else GSC
-            detector = kind.configured({"direction": "published"}).fit(self.kept.calibration)
+            detector = kind.configured({"direction": "published"}).fit(self.stored.calibration)
         if not isinstance(detector, GSC):
             raise SpecError(f"{name} short-circuits nothing, so choose a GSC detector to explain.")
         if k is not None:
@@ -163,13 +163,13 @@ class Reopened:
         return detector
 
     def explain(
-        self, picture: Picture, detector: str = GSC.name, k: float | None = None
+        self, source: ImageSource, detector: str = GSC.name, k: float | None = None
     ) -> Explanation:
         """What the short-circuit does to an image; raises as `look` and `gsc` do."""
-        chosen = self.gsc(detector, k)
-        batch = self._seen(picture).batch
+        gsc = self.gsc(detector, k)
+        batch = self._seen(source).batch
         try:
-            return explain(batch, chosen, self.normals, self.classifier.class_names)
+            return explain(batch, gsc, self.normals, self.classifier.class_names)
         except Exception as error:
             if not is_fault(error):
                 raise
@@ -177,25 +177,25 @@ class Reopened:
                 LOGGER.exception("%s explains nothing", detector)
             raise SpecError(f"{detector} {in_words(error)}.") from error
 
-    def nearest(self, picture: Picture, n: int = 8) -> tuple[Neighbour, ...]:
+    def nearest(self, source: ImageSource, n: int = 8) -> tuple[Neighbour, ...]:
         """The calibration images most alike, by the cosine of the features, else of the logits.
 
         The logits stand in where the network has no last linear layer, or no detector of the audit
         read its input.
         """
-        batch, known = self._seen(picture).batch, self.kept.calibration
-        ours, theirs = batch.features, known.features
-        if ours is None or theirs is None:
-            ours, theirs = batch.logits, known.logits
-        similarity = torch.cosine_similarity(theirs, ours, dim=1)
+        batch, calibration = self._seen(source).batch, self.stored.calibration
+        query, bank = batch.features, calibration.features
+        if query is None or bank is None:
+            query, bank = batch.logits, calibration.logits
+        similarity = torch.cosine_similarity(bank, query, dim=1)
         best = similarity.topk(min(n, len(similarity)))
         return tuple(
-            Neighbour(row, self.kept.files[row].name, value)
+            Neighbour(row, self.stored.files[row].name, value)
             for row, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         )
 
-    def _seen(self, picture: Picture) -> Seen:
-        return picture if isinstance(picture, Seen) else self.look(picture)
+    def _seen(self, source: ImageSource) -> Seen:
+        return source if isinstance(source, Seen) else self.look(source)
 
 
 def reopen(
@@ -226,14 +226,14 @@ def reopen(
         )
     network = network_of(spec, classifier, spec.split, device_of(device or spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
-    kept = load(folder / CALIBRATION_FILE, network)
-    scored = with_parts([each.build() for each in spec.detectors])
-    able = [each for each in scored if each.name not in document.excused]
-    detectors = _as_chosen(able, document.chosen)
+    stored = load(folder / CALIBRATION_FILE, network)
+    scored = with_parts([detector.build() for detector in spec.detectors])
+    able = [detector for detector in scored if detector.name not in document.excused]
+    detectors = _as_frozen(able, document.chosen)
     scorer = Scorer(network, classifier.preprocessing, detectors)
     with _logged(folder):
-        fit_again(scorer, kept.calibration, _calibration_scores(folder, scorer.ensembles))
-    return Reopened(folder, spec, classifier, scorer, kept, _normals(folder))
+        fit_again(scorer, stored.calibration, _calibration_scores(folder, scorer.ensembles))
+    return Reopened(folder, spec, classifier, scorer, stored, _normals(folder))
 
 
 @contextmanager
@@ -257,13 +257,13 @@ def _stored(folder: Path) -> tuple[AuditSpec, RunDocument]:
     return spec, RunDocument.read(folder)
 
 
-def _as_chosen(
-    detectors: Sequence[Detector], chosen: Mapping[str, Mapping[str, Any]]
+def _as_frozen(
+    detectors: Sequence[Detector], frozen: Mapping[str, Mapping[str, Any]]
 ) -> list[Detector]:
     """The same detectors with the settings that they chose in the audit."""
     return [
-        type(each).configured({**each.settings(), **chosen.get(each.name, {})})
-        for each in detectors
+        type(detector).configured({**detector.settings(), **frozen.get(detector.name, {})})
+        for detector in detectors
     ]
 
 

@@ -112,7 +112,7 @@ def _audited(
 
     _check_folder(out)
     written_spec = _as_json(spec)
-    detectors = [each.build() for each in spec.detectors]
+    detectors = [detector.build() for detector in spec.detectors]
     step("opening the model", 0, 1)
     with watch.phase("opening the model", "reading and checking it"):
         classifier = load_classifier(spec.model)
@@ -135,12 +135,12 @@ def _audited(
 
     scorer = Scorer(network, classifier.preprocessing, detectors, watch)
     to_calibrate = sets.calibration.images
-    known = [labels[image.sha256] for image in to_calibrate]
+    class_indices = [labels[image.sha256] for image in to_calibrate]
     every = sum(map(len, sets.every().values()))
     with decoders_of(spec, network.device, every) as decoders:
         size = _batch_size(spec, scorer, sets)
         pace = Pace(size, spec.threads, step, decoders, watch)
-        calibrated = calibrate(scorer, to_calibrate, known, seed=spec.seed, pace=pace)
+        calibrated = calibrate(scorer, to_calibrate, class_indices, seed=spec.seed, pace=pace)
         _require_detectors(scorer)
         with watch.phase("writing"):
             calibrated = _written_down(calibrated, out)
@@ -157,14 +157,14 @@ def _audited(
         )
     _require_detectors(scorer)
     counts, left_out = counts_of(table, sets.left_out, broken)
-    chosen = {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup}
+    selected = {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup}
     document = measured.model_copy(
         update={
             "detectors": tuple(map(record, with_parts(detectors))),
             "images": counts,
             "left_out": left_out,
             "excused": scorer.excused,
-            "settings": _settings(spec, classifier, network, label_rule, chosen),
+            "settings": _settings(spec, classifier, network, label_rule, selected),
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
         }
     )
@@ -176,7 +176,7 @@ def _audited(
 def _check_folder(out: Path) -> None:
     """Raise SpecError unless `out` can hold a result without harm to files of another kind."""
     with writing_to(out):
-        there = {each.name for each in out.iterdir()} if out.exists() else set()
+        there = {path.name for path in out.iterdir()} if out.exists() else set()
     if begun(out / UNPACKED_FOLDER):  # by an audit that was killed before it wrote spec.json
         there.discard(UNPACKED_FOLDER)
     if is_logged_to(out / LOG_FILE):  # by the worker, which begins before us
@@ -196,13 +196,13 @@ def _compiled(
         return network, None
     size = batch_size(spec, network.device)
     images = torch.zeros(size, 3, *classifier.preprocessing.crop, device=network.device)
-    chosen = compile_where_faster(network, images)
-    return chosen.network, chosen.speedup
+    trial = compile_where_faster(network, images)
+    return trial.network, trial.speedup
 
 
 def _batch_size(spec: AuditSpec, scorer: Scorer, sets: Partition) -> int:
     """Images at a time: what was asked for, else by trial where that pays, else the usual."""
-    device, images = scorer.network.device, sum(len(each) for each in sets.every().values())
+    device, images = scorer.network.device, sum(map(len, sets.every().values()))
     if spec.batch_size is None and device.type == "cuda" and images >= WORTH_A_TRIAL:
         return batch_size_by_trial(scorer)
     return batch_size(spec, device)
@@ -238,7 +238,7 @@ def _key(
 
 
 def _digest(images: ImageSet, labels: Mapping[str, int]) -> str:
-    lines = (f"{each.sha256} {labels.get(each.sha256)} {each.name}" for each in images.images)
+    lines = (f"{image.sha256} {labels.get(image.sha256)} {image.name}" for image in images.images)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -246,7 +246,7 @@ def _require_detectors(scorer: Scorer) -> None:
     if scorer.detectors:
         return
     name, reason = next(iter(scorer.excused.items()))
-    if all(each.startswith(FAILED) for each in scorer.excused.values()):
+    if all(why.startswith(FAILED) for why in scorer.excused.values()):
         raise SpecError(f"None of the detectors ran to its end, so try others: {name} {reason}.")
     raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
 
@@ -271,13 +271,13 @@ def _join(
 ) -> tuple[dict[str, list[Broken]], pa.Table]:
     """One table of all scores, and the images of each set that could not be decoded."""
     images = calibrated.images
-    found = [labels[image.sha256] for image in images]
-    rows = Rows("calibration", "calibration", images, found, calibrated.scores)
+    class_indices = [labels[image.sha256] for image in images]
+    rows = Rows("calibration", "calibration", images, class_indices, calibrated.scores)
     tables, broken = [rows.table(())], {"calibration": list(calibrated.broken)}
     for name in sets.test:
         chunks = list(store.tables(name))
         tables.extend(table for table, _ in chunks)
-        broken[name] = [one for _, told in chunks for one in told]
+        broken[name] = [one for _, damaged in chunks for one in damaged]
         if not any(table.num_rows for table, _ in chunks):
             raise ImageError(f"None of the images of {name} can be read; check the files.")
     return broken, join(tables, path)
@@ -288,9 +288,9 @@ def _settings(
     classifier: Classifier,
     network: Network,
     label_rule: str,
-    chosen: Mapping[str, Any],
+    selected: Mapping[str, Any],
 ) -> Settings:
-    """The specification as it was carried out, with what was `chosen` on the way."""
+    """The specification as it was carried out, with what was selected on the way."""
     settings = {
         **spec.model_dump(mode="json"),
         "split": None if network.split is None else network.split.name,
@@ -302,7 +302,7 @@ def _settings(
         "class_names": classifier.class_names,
         "parameters": classifier.parameters,
         "labels": label_rule,
-        **chosen,
+        **selected,
     }
     return Settings.model_validate(settings)
 

@@ -66,14 +66,14 @@ def tune(
     networks = {_layer(network): network for network in cut}
     with _unpacked(out) as unpacked:
         step("reading the images", 0, 1)
-        pictures = read_sets(spec, unpacked).calibration.images
-        with decoders_of(spec, device, len(pictures)) as decoders:
+        images = read_sets(spec, unpacked).calibration.images
+        with decoders_of(spec, device, len(images)) as decoders:
             pace = Pace(batch_size(spec, device), spec.threads, step, decoders)
             fitted = {
                 name: _fitted(
                     network,
                     classifier.preprocessing,
-                    pictures,
+                    images,
                     spec.seed,
                     pace,
                     log=_log_beside(out),
@@ -106,7 +106,7 @@ def _layer(network: Network) -> str | None:
 def _fitted(
     network: Network,
     preprocessing: Preprocessing,
-    pictures: Sequence[ImageFile],
+    images: Sequence[ImageFile],
     seed: int,
     pace: Pace,
     log: Path,
@@ -118,7 +118,7 @@ def _fitted(
     detector = AutoGSC()
     scorer = Scorer(network, preprocessing, [detector])
     with logged_to(log, at_fault=True):
-        calibrate(scorer, pictures, [-1] * len(pictures), seed=seed, pace=pace)
+        calibrate(scorer, images, [-1] * len(images), seed=seed, pace=pace)
     if reason := scorer.excused.get(detector.name):
         raise SpecError(f"Nothing can be chosen here: {detector.name} {reason}.")
     return detector
@@ -146,7 +146,7 @@ def _runners_up(
         if (name, tried) != (best, selections[best].chosen)
         and (name == best or tried.short_circuit.layer == "split")
     ]
-    return tuple(sorted(others, key=lambda each: each.tried.loss)[:MAX_RUNNERS_UP])
+    return tuple(sorted(others, key=lambda runner_up: runner_up.tried.loss)[:MAX_RUNNERS_UP])
 
 
 def _check_file(out: Path) -> None:

@@ -80,14 +80,17 @@ def with_tuned(spec: AuditSpec, file: Path) -> AuditSpec:
         )
     usual = AutoGSC().settings()
     if any(
-        each.name == AutoGSC.name and each.build().settings() != usual for each in spec.detectors
+        detector.name == AutoGSC.name and detector.build().settings() != usual
+        for detector in spec.detectors
     ):
         raise SpecError(
             f"{AutoGSC.name} is set by both {file} and --detectors: name it there without settings."
         )
-    chosen = DetectorSpec(name=AutoGSC.name, settings=tuned.settings)
-    named = {each.name: each for each in spec.detectors}
-    detectors = named | {chosen.name: chosen} if chosen.name in named else {"": chosen} | named
+    auto_gsc = DetectorSpec(name=AutoGSC.name, settings=tuned.settings)
+    named = {detector.name: detector for detector in spec.detectors}
+    detectors = (
+        named | {auto_gsc.name: auto_gsc} if auto_gsc.name in named else {"": auto_gsc} | named
+    )
     return spec.model_copy(update={"split": tuned.split, "detectors": tuple(detectors.values())})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 
-def full_name(name: str, known: Collection[str]) -> str | None:
-    """The full one of the `known` names; a bare one is torchvision's, else timm's, else None."""
+def full_name(name: str, names: Collection[str]) -> str | None:
+    """The full one of the `names`; a bare one is torchvision's, else timm's, else None."""
     candidates = (name, f"torchvision/{name}", f"timm/{name}")
-    return next((each for each in candidates if each in known), None)
+    return next((full for full in candidates if full in names), None)

@@ -51,8 +51,8 @@ def resolve(name: str) -> str:
         SpecError: neither library has it; the sentence names the nearest ones.
         MissingExtra: timm may have it, and is not installed.
     """
-    if (found := full_name(name, names())) is not None:
-        return found
+    if (full := full_name(name, names())) is not None:
+        return full
     if not name.startswith("torchvision/"):
         require("timm")
     near = difflib.get_close_matches(

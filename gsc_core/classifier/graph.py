@@ -108,11 +108,11 @@ def single(result: Any) -> Any:
 
 
 def _depends_on(graph: Graph, source: Node) -> set[Node]:
-    found = {source}
+    dependent = {source}
     for node in graph.nodes:
-        if any(n in found for n in node.all_input_nodes if not is_size(n)):
-            found.add(node)
-    return found
+        if any(n in dependent for n in node.all_input_nodes if not is_size(n)):
+            dependent.add(node)
+    return dependent
 
 
 def _subgraph(module: GraphModule, nodes: list[Node], source: Node, result: Any) -> GraphModule:

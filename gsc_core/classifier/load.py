@@ -134,7 +134,7 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
         )
     architecture = architectures.resolve(architecture)
     options = spec.options or (said.options if spec.architecture is None else {})
-    module = state_dict.network(checkpoint.weights, architecture, options, source)
+    module = state_dict.module_of(checkpoint.weights, architecture, options, source)
     preprocessing = (
         spec.preprocessing
         or (said.preprocessing and said.preprocessing.model_copy(update={"source": "file"}))

@@ -95,9 +95,9 @@ class Network:
         self.precision = precision
         graph_module = _on_device(program, self.device)
         self.memory_format = _fastest_format(graph_module, self.device)
-        found = candidates(graph_module)
-        self.split = choose([item for item, _ in found], split)
-        node = next((node for item, node in found if item is self.split), None)
+        splits = candidates(graph_module)
+        self.split = choose([item for item, _ in splits], split)
+        node = next((node for item, node in splits if item is self.split), None)
         linear = _last_linear(graph_module)
         self.linear: Linear | None = None
         if linear is not None:
@@ -131,8 +131,8 @@ class Network:
     def gradient(self, output: Tensor, at: Tensor) -> Tensor:
         """Gradient, in the shape of `at`, of the sum of `output`, which was computed from it."""
         with self.flags():
-            (found,) = torch.autograd.grad(output.sum(), at)
-        return found
+            (gradient,) = torch.autograd.grad(output.sum(), at)
+        return gradient
 
     def compiled(self) -> Network:
         """This network with its forward passes compiled, which begins at the first of them.

@@ -79,25 +79,25 @@ def splits(program: ExportedProgram) -> list[Split]:
     return [split for split, _ in candidates(program.module(check_guards=False))]
 
 
-def default_split(found: list[Split]) -> Split | None:
+def default_split(splits: list[Split]) -> Split | None:
     """The last convolutional block; in a network of tokens, the last block before the norm."""
-    blocks = [split for split in found if split.block]
+    blocks = [split for split in splits if split.block]
     maps = [split for split in blocks if len(split.shape) == 3]
     tokens = [split for split in blocks if len(split.shape) == 2 and not split.linear]
-    for group in (maps, tokens, blocks, found):
+    for group in (maps, tokens, blocks, splits):
         if group:
             return group[-1]
     return None
 
 
-def choose(found: list[Split], name: str | None) -> Split | None:
+def choose(splits: list[Split], name: str | None) -> Split | None:
     """The split of that name, or the default; raises SpecError with the nearest names."""
     if name is None:
-        return default_split(found)
-    for split in found:
+        return default_split(splits)
+    for split in splits:
         if name == split.name or name in split.aliases:
             return split
-    names = [name for split in found for name in (split.name, *split.aliases)]
+    names = [name for split in splits for name in (split.name, *split.aliases)]
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.3) or names[-4:]
     raise SpecError(
         f"The network cannot be cut at a layer named {name!r}; nearest: {', '.join(near)} "
@@ -125,7 +125,7 @@ def candidates(module: GraphModule) -> list[tuple[Split, Node]]:
     order = {node: index for index, node in enumerate(module.graph.nodes)}
     images = images_of(module.graph)
     batch = shape_of(images)
-    found: dict[Node, tuple[Split, Node]] = {}
+    by_node: dict[Node, tuple[Split, Node]] = {}
     for name, members in _layers(module.graph).items():
         node = members[-1]
         shape = shape_of(node)
@@ -136,8 +136,8 @@ def candidates(module: GraphModule) -> list[tuple[Split, Node]]:
             continue
         maps = sum(operator_name(member) in _BLOCK_OPERATORS for member in members)
         split = Split(name, shape[1:], _channel_axis(node), maps >= 2, _is_linear(after))
-        found[node] = (_merge(found[node][0], split) if node in found else split, node)
-    return sorted(found.values(), key=lambda pair: order[pair[1]])
+        by_node[node] = (_merge(by_node[node][0], split) if node in by_node else split, node)
+    return sorted(by_node.values(), key=lambda pair: order[pair[1]])
 
 
 def _is_feature(shape: tuple[Any, ...], batch: Any) -> bool:

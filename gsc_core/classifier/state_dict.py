@@ -51,7 +51,7 @@ def unwrap(content: object, name: str) -> dict[str, Tensor]:
     )
 
 
-def network(
+def module_of(
     weights: dict[str, Tensor], architecture: str, options: Mapping[str, Any], name: str
 ) -> nn.Module:
     """Build the named architecture with as many classes as the weights have, and load them.
@@ -102,28 +102,28 @@ def _last_layer(module: nn.Module) -> tuple[str, int]:
     return layers[-1] if layers else ("", 0)
 
 
-def _fits_but_for_classes(found: Tensor, expected: Tensor) -> bool:
-    return found.shape[1:] == expected.shape[1:]
+def _fits_but_for_classes(weight: Tensor, expected: Tensor) -> bool:
+    return weight.shape[1:] == expected.shape[1:]
 
 
 def _compare(
-    found: dict[str, Tensor], expected: dict[str, Tensor], name: str, architecture: str
+    actual: dict[str, Tensor], expected: dict[str, Tensor], name: str, architecture: str
 ) -> None:
     """Raise a CheckpointError that names the first tensors that do not fit, and how many."""
     counters = {key for key in expected if key.endswith("num_batches_tracked")}
     problems = {
-        "missing": sorted(expected.keys() - found.keys() - counters),
-        "not in the architecture": sorted(found.keys() - expected.keys()),
+        "missing": sorted(expected.keys() - actual.keys() - counters),
+        "not in the architecture": sorted(actual.keys() - expected.keys()),
         "of another shape": [
-            f"{key} ({_shape(found[key])} instead of {_shape(expected[key])})"
-            for key in sorted(found.keys() & expected.keys())
-            if found[key].shape != expected[key].shape
+            f"{key} ({_shape(actual[key])} instead of {_shape(expected[key])})"
+            for key in sorted(actual.keys() & expected.keys())
+            if actual[key].shape != expected[key].shape
         ],
     }
-    told = [f"{len(keys)} {what}: {_first(keys)}" for what, keys in problems.items() if keys]
-    if told:
+    mismatches = [f"{len(keys)} {what}: {_first(keys)}" for what, keys in problems.items() if keys]
+    if mismatches:
         raise CheckpointError(
-            f"The weights in {name} do not fit {architecture} ({'; '.join(told)}): name the "
+            f"The weights in {name} do not fit {architecture} ({'; '.join(mismatches)}): name the "
             f"architecture and options it was trained with."
         )
 

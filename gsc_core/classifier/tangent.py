@@ -38,8 +38,10 @@ def affine(operator: Any, source: Tensor, weight: Tensor, bias: Tensor | None, *
 
 def _is_fixed(module: GraphModule, node: Node) -> bool:
     """Whether weight and bias are constants, given by position."""
-    parameters = [each for each in node.args[1:3] if each is not None]
-    return not node.kwargs and all(constant_of(module, each) is not None for each in parameters)
+    parameters = [parameter for parameter in node.args[1:3] if parameter is not None]
+    return not node.kwargs and all(
+        constant_of(module, parameter) is not None for parameter in parameters
+    )
 
 
 class _Affine(torch.autograd.Function):

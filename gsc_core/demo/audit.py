@@ -14,21 +14,21 @@ from gsc_core.progress import Progress
 from gsc_core.run.stored import Run
 
 
-def run_demo(pictures_in: Path, out: Path, on_progress: Callable[[Progress], None]) -> Run:
+def run_demo(into: Path, out: Path, on_progress: Callable[[Progress], None]) -> Run:
     """Render the images into a folder, where they are kept, and audit the committed network."""
 
     def drawing(done: int, total: int) -> None:
         on_progress(Progress("drawing road signs", done, total))
 
-    return run_audit(demo_spec(render_demo(pictures_in, progress=drawing)), out, on_progress)
+    return run_audit(demo_spec(render_demo(into, progress=drawing)), out, on_progress)
 
 
-def demo_spec(pictures: Mapping[str, Path]) -> AuditSpec:
+def demo_spec(folders: Mapping[str, Path]) -> AuditSpec:
     """The demo's audit of the folders that `render_demo` made."""
     return AuditSpec(
         model=ModelSpec(checkpoint=DEMO_WEIGHTS),
-        id=pictures["id"],
-        calibration=pictures["calibration"],
-        ood={name: pictures[name] for name in OOD_SETS},
+        id=folders["id"],
+        calibration=folders["calibration"],
+        ood={name: folders[name] for name in OOD_SETS},
         detectors=tuple(DetectorSpec(name=detector.name) for detector in CATALOGUE),
     )

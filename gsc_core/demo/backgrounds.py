@@ -85,10 +85,10 @@ def _treeline(rng: Rng, horizon: float, rise: float) -> Array:
 def road(rng: Rng) -> Array:
     """Sky, a line of trees, a verge and a road that runs to the horizon."""
     y, x = grid()
-    picture, horizon = sky(rng), rng.uniform(0.5, 0.72)
+    image, horizon = sky(rng), rng.uniform(0.5, 0.72)
     trees = _treeline(rng, horizon, rng.uniform(0.1, 0.45))
     palette = LEAVES[rng.integers(3)]
-    picture[trees] = (ramp(fractal(rng, 6, 4, 0.7), palette) * 0.8)[trees]
+    image[trees] = (ramp(fractal(rng, 6, 4, 0.7), palette) * 0.8)[trees]
     depth = np.clip((y - horizon) / (1 - horizon), 1e-3, 1)
     ground = ramp(fractal(rng, (16, 5), 3, 0.8) * 0.6 + 0.3, palette)
     middle = rng.uniform(-0.2, 1.2) + (rng.uniform(-0.5, 1.5) - 0.5) * depth
@@ -98,8 +98,8 @@ def road(rng: Rng) -> Array:
     dashes = (across < 0.03) & ((6 / (depth + 0.15)) % 2 < 1)
     ground[dashes | (np.abs(across - 0.72) < 0.03)] = 0.86
     below = y > horizon
-    picture[below] = ground[below]
-    return picture
+    image[below] = ground[below]
+    return image
 
 
 def facade(rng: Rng) -> Array:
@@ -128,10 +128,10 @@ def facade(rng: Rng) -> Array:
 
 def tree_tops(rng: Rng) -> Array:
     """Trees below an open sky."""
-    picture, leaves = sky(rng), foliage(rng)
+    image, leaves = sky(rng), foliage(rng)
     trees = _treeline(rng, rng.uniform(0.6, 1.1), rng.uniform(0.3, 0.7))
-    picture[trees] = leaves[trees]
-    return picture
+    image[trees] = leaves[trees]
+    return image
 
 
 BACKGROUNDS: tuple[Background, ...] = (
@@ -141,5 +141,5 @@ BACKGROUNDS: tuple[Background, ...] = (
 
 def background(rng: Rng) -> Array:
     """One background, as a lens that looks at the sign shows it: more or less out of focus."""
-    picture = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng)
-    return blurred(picture, rng.uniform(0.4, 2.6))
+    image = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng)
+    return blurred(image, rng.uniform(0.4, 2.6))

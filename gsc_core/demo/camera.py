@@ -8,12 +8,12 @@ from PIL import Image, ImageFilter
 from gsc_core.demo.noise import SIDE, Array, Rng, to_array, to_image
 
 
-def _exposed(picture: Array, rng: Rng) -> Array:
+def _exposed(pixels: Array, rng: Rng) -> Array:
     """Exposure, contrast and white balance that are a little off."""
     cast = rng.normal(1, 0.03, 3).astype(np.float32)
     contrast = rng.uniform(0.75, 1.15)
     gain = np.exp(rng.normal(-0.08, 0.28))
-    return np.asarray(((picture - 0.5) * contrast + 0.5) * gain * cast, np.float32)
+    return np.asarray(((pixels - 0.5) * contrast + 0.5) * gain * cast, np.float32)
 
 
 def _moved(image: Image.Image, rng: Rng) -> Image.Image:
@@ -32,9 +32,9 @@ def _few_pixels(image: Image.Image, rng: Rng) -> Image.Image:
     return small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def develop(picture: Array, rng: Rng) -> Image.Image:
+def develop(pixels: Array, rng: Rng) -> Image.Image:
     """Light [96, 96, 3], about 0…1, to the RGB image that a small camera would give."""
-    image = to_image(_exposed(picture, rng))
+    image = to_image(_exposed(pixels, rng))
     if rng.random() < 0.35:
         image = _moved(image, rng)
     if rng.random() < 0.4:

@@ -50,9 +50,9 @@ def grid(side: int = SIDE) -> tuple[Array, Array]:
     return y, x
 
 
-def to_image(picture: Array) -> Image.Image:
+def to_image(pixels: Array) -> Image.Image:
     """[H, W, 3] in 0…1 (clipped) to an RGB image."""
-    return Image.fromarray((picture.clip(0, 1) * 255 + 0.5).astype(np.uint8))
+    return Image.fromarray((pixels.clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
 def to_array(image: Image.Image) -> Array:
@@ -60,6 +60,6 @@ def to_array(image: Image.Image) -> Array:
     return np.asarray(image, np.float32) / np.float32(255)
 
 
-def blurred(picture: Array, radius: float) -> Array:
+def blurred(pixels: Array, radius: float) -> Array:
     """[H, W, 3] softened by a Gaussian of ``radius`` pixels (8-bit inside, which is enough)."""
-    return to_array(to_image(picture).filter(ImageFilter.GaussianBlur(radius)))
+    return to_array(to_image(pixels).filter(ImageFilter.GaussianBlur(radius)))

@@ -62,7 +62,7 @@ def _plain(rng: Rng, texture: Texture) -> Image.Image:
     return to_image(texture(rng))
 
 
-KNOWN: Mapping[str, Painter] = {name: partial(_sign, name=name) for name in CLASS_NAMES}
+ID_PAINTERS: Mapping[str, Painter] = {name: partial(_sign, name=name) for name in CLASS_NAMES}
 
 OOD_SETS: Mapping[str, Mapping[str, Painter]] = {
     "unseen-signs": {name: partial(_sign, name=name) for name in UNSEEN_SIGNS},
@@ -86,16 +86,16 @@ def paint(painter: Painter, seed: int, purpose: Purpose, kind: int, index: int) 
     return jpeg(painter(rng), rng)
 
 
-def _pictures(seed: int, sizes: Sizes) -> Iterator[tuple[Path, bytes]]:
+def _images(seed: int, sizes: Sizes) -> Iterator[tuple[Path, bytes]]:
     """Every image of the demo with its place below the demo folder, kinds in turn."""
     for place, count, purpose in (
         ("calibration", sizes.calibration, Purpose.CALIBRATION),
         ("id", sizes.id, Purpose.ID_TEST),
     ):
         for i in range(count):
-            kind, name = i % len(KNOWN), CLASS_NAMES[i % len(KNOWN)]
-            index = i // len(KNOWN)
-            data = paint(KNOWN[name], seed, purpose, kind, index)
+            kind, name = i % len(ID_PAINTERS), CLASS_NAMES[i % len(ID_PAINTERS)]
+            index = i // len(ID_PAINTERS)
+            data = paint(ID_PAINTERS[name], seed, purpose, kind, index)
             yield Path(place, name, f"{name}-{index:04}.jpg"), data
     for number, (set_name, kinds) in enumerate(OOD_SETS.items()):
         names = list(kinds)
@@ -109,11 +109,11 @@ def _pictures(seed: int, sizes: Sizes) -> Iterator[tuple[Path, bytes]]:
 def _manifest(folder: Path) -> dict[str, int] | None:
     """What a rendered demo says of itself; None when the folder is anything else."""
     try:
-        found = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
         return None
     keys = {"version", "seed", *(field.name for field in fields(Sizes))}
-    return found if isinstance(found, dict) and set(found) == keys else None
+    return manifest if isinstance(manifest, dict) and set(manifest) == keys else None
 
 
 def render_demo(
@@ -137,10 +137,10 @@ def render_demo(
     manifest = {"version": VERSION, "seed": seed, **asdict(sizes)}
     folders = {"calibration": into / "calibration", "id": into / "id"}
     folders |= {name: into / "ood" / name for name in OOD_SETS}
-    found = _manifest(into)
-    if found == manifest:
+    earlier = _manifest(into)
+    if earlier == manifest:
         return folders
-    if found is None and into.exists() and (into.is_file() or any(into.iterdir())):
+    if earlier is None and into.exists() and (into.is_file() or any(into.iterdir())):
         raise ImageError(f"{into} already holds other files: choose an empty or new folder.")
     into.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}-") as aside:
@@ -148,7 +148,7 @@ def render_demo(
         for folder in folders.values():
             (whole / folder.relative_to(into)).mkdir(parents=True)
         total = sizes.calibration + sizes.id + len(OOD_SETS) * sizes.ood
-        for done, (place, data) in enumerate(_pictures(seed, sizes), start=1):
+        for done, (place, data) in enumerate(_images(seed, sizes), start=1):
             (whole / place).parent.mkdir(exist_ok=True)
             (whole / place).write_bytes(data)
             if progress is not None:

@@ -139,18 +139,18 @@ def night(scene: Scene, rng: Rng) -> Array:
     cy, cx = rng.uniform(0.3, 0.7, 2)
     beam = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / rng.uniform(0.08, 0.4))[..., None]
     lit = scene.sign * (0.08 + rng.uniform(0.2, 0.8) * beam)
-    picture = _joined(Scene(dark + blurred(lamps, 2.5) * 1.4, lit, scene.mask))
-    glow = blurred(picture, 5)
-    noise = rng.normal(0, rng.uniform(0.02, 0.07), picture.shape)
-    return np.asarray(picture + 0.5 * glow + noise, np.float32)
+    image = _joined(Scene(dark + blurred(lamps, 2.5) * 1.4, lit, scene.mask))
+    glow = blurred(image, 5)
+    noise = rng.normal(0, rng.uniform(0.02, 0.07), image.shape)
+    return np.asarray(image + 0.5 * glow + noise, np.float32)
 
 
 def fog(scene: Scene, rng: Rng) -> Array:
     """Fog: what is far is grey, the sign is pale, edges are soft."""
     grey = rng.uniform(0.62, 0.85) * np.array((0.98, 1.0, 1.02), np.float32)
     drift = (0.12 * smooth(rng, (4, 3)) - 0.06)[..., None]
-    far, near = rng.uniform(0.8, 0.97), rng.uniform(0.55, 0.84)
-    veil = near * scene.mask + far * (1 - scene.mask) + drift
+    background, foreground = rng.uniform(0.8, 0.97), rng.uniform(0.55, 0.84)
+    veil = foreground * scene.mask + background * (1 - scene.mask) + drift
     return blurred(_joined(scene) * (1 - veil) + grey * veil, rng.uniform(0.5, 1.4))
 
 

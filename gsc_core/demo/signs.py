@@ -99,7 +99,7 @@ def _letter_p(board: Board) -> None:
     board.text(0.03, 0, "P", 1.5, WHITE)
 
 
-KNOWN_SIGNS: Mapping[str, Drawing] = {
+ID_SIGNS: Mapping[str, Drawing] = {
     "stop": _stop,
     "yield": _yield,
     "no-entry": _no_entry,
@@ -185,7 +185,7 @@ UNSEEN_SIGNS: Mapping[str, Drawing] = {
     "danger": partial(_warning, pictogram=_exclamation),
 }
 
-CLASS_NAMES: tuple[str, ...] = tuple(sorted(KNOWN_SIGNS))
+CLASS_NAMES: tuple[str, ...] = tuple(sorted(ID_SIGNS))
 
 
 @cache
@@ -195,5 +195,5 @@ def face(name: str) -> Image.Image:
     Raises KeyError for a name that is in neither table.
     """
     board = Board.blank()
-    {**KNOWN_SIGNS, **UNSEEN_SIGNS}[name](board)
+    {**ID_SIGNS, **UNSEEN_SIGNS}[name](board)
     return board.face()

@@ -155,10 +155,10 @@ def stripes(rng: Rng) -> Array:
 
 def scattered(rng: Rng) -> Array:
     """A plain colour with salt and pepper."""
-    picture = np.ones((SIDE, SIDE, 1)) * rng.random(3)
+    image = np.ones((SIDE, SIDE, 1)) * rng.random(3)
     hit = rng.random((SIDE, SIDE, 1))
     share = rng.uniform(0.02, 0.3)
-    return np.asarray(np.where(hit < share, 0, np.where(hit > 1 - share, 1, picture)), np.float32)
+    return np.asarray(np.where(hit < share, 0, np.where(hit > 1 - share, 1, image)), np.float32)
 
 
 NOISES: Mapping[str, Texture] = {

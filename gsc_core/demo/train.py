@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS
+from gsc_core.demo.labelled import labelled_images
 from gsc_core.demo.noise import SIDE
-from gsc_core.demo.pictures import labelled_pictures
 from gsc_core.demo.render import VERSION, Purpose
 
 ARCHITECTURE = "resnet18"
@@ -42,17 +42,17 @@ class Recipe:
     label_smoothing: float = 0.0
 
 
-def known_signs(
+def id_signs(
     recipe: Recipe, purpose: Purpose, per_class: int, workers: int
 ) -> tuple[Tensor, Tensor]:
     """Images [N, 3, 96, 96] uint8 and classes [N] for one purpose."""
-    pictures, labels = labelled_pictures(recipe.seed, purpose, per_class, workers)
-    return torch.from_numpy(pictures), torch.from_numpy(labels)
+    images, labels = labelled_images(recipe.seed, purpose, per_class, workers)
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def preprocessing(pictures: Tensor) -> dict[str, Any]:
+def preprocessing(images: Tensor) -> dict[str, Any]:
     """How images are to be prepared: their size, and the mean and deviation of each channel."""
-    sample = pictures[::7].float() / 255
+    sample = images[::7].float() / 255
     return {
         "resize": SIDE,
         "crop": SIDE,
@@ -63,11 +63,11 @@ def preprocessing(pictures: Tensor) -> dict[str, Any]:
 
 
 def train(
-    recipe: Recipe, pictures: Tensor, labels: Tensor, report: Callable[[str], None]
+    recipe: Recipe, images: Tensor, labels: Tensor, report: Callable[[str], None]
 ) -> nn.Module:
     """The trained network, in evaluation mode."""
     torch.manual_seed(recipe.seed)
-    prepared = preprocessing(pictures)
+    prepared = preprocessing(images)
     normalise = v2.Normalize(prepared["mean"], prepared["std"])
     vary = v2.Compose(
         [
@@ -79,7 +79,7 @@ def train(
     )
     network: nn.Module = timm.create_model(ARCHITECTURE, num_classes=len(CLASS_NAMES), **OPTIONS)
     network = network.to(memory_format=torch.channels_last)
-    steps = -(-len(pictures) // recipe.batch)
+    steps = -(-len(images) // recipe.batch)
     optimiser = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -88,29 +88,27 @@ def train(
     )
     for epoch in range(1, recipe.epochs + 1):
         total = 0.0
-        for chosen in torch.split(torch.randperm(len(pictures)), recipe.batch):
-            batch = vary(pictures[chosen]).contiguous(memory_format=torch.channels_last)
+        for indices in torch.split(torch.randperm(len(images)), recipe.batch):
+            batch = vary(images[indices]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):  # half the time on a CPU that has it
                 logits = network(batch)
             loss = cross_entropy(
-                logits.float(), labels[chosen], label_smoothing=recipe.label_smoothing
+                logits.float(), labels[indices], label_smoothing=recipe.label_smoothing
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
-            total += loss.item() * len(chosen)
-        report(f"epoch {epoch}/{recipe.epochs}: loss {total / len(pictures):.4f}")
+            total += loss.item() * len(indices)
+        report(f"epoch {epoch}/{recipe.epochs}: loss {total / len(images):.4f}")
     return network.eval()
 
 
 @torch.inference_mode()
-def accuracy(
-    network: nn.Module, pictures: Tensor, labels: Tensor, prepared: dict[str, Any]
-) -> float:
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor, prepared: dict[str, Any]) -> float:
     """Share of images [N, 3, 96, 96] uint8 that the network names rightly."""
     normalise = v2.Normalize(prepared["mean"], prepared["std"])
-    batches = (normalise(part.float() / 255) for part in torch.split(pictures, 256))
+    batches = (normalise(part.float() / 255) for part in torch.split(images, 256))
     named = torch.cat([network(batch).argmax(1) for batch in batches])
     return float((named == labels).float().mean())
 
@@ -139,11 +137,11 @@ def save(
 
 def run(recipe: Recipe, out: Path, report: Callable[[str], None], workers: int = 2) -> float:
     """Render, train, measure and save; gives the held-out accuracy."""
-    pictures, labels = known_signs(recipe, Purpose.TRAINING, recipe.per_class, workers)
-    report(f"{len(pictures)} training images of {len(CLASS_NAMES)} signs rendered")
-    network = train(recipe, pictures, labels, report)
-    prepared = preprocessing(pictures)
-    unseen = known_signs(recipe, Purpose.HELD_OUT, recipe.held_out_per_class, workers)
+    images, labels = id_signs(recipe, Purpose.TRAINING, recipe.per_class, workers)
+    report(f"{len(images)} training images of {len(CLASS_NAMES)} signs rendered")
+    network = train(recipe, images, labels, report)
+    prepared = preprocessing(images)
+    unseen = id_signs(recipe, Purpose.HELD_OUT, recipe.held_out_per_class, workers)
     held_out = accuracy(network, *unseen, prepared)
     save(network, recipe, prepared, held_out, out)
     report(f"held-out accuracy {held_out:.2%} on {len(unseen[0])} images; wrote {out}")

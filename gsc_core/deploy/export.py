@@ -156,7 +156,7 @@ def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
     plain = [
         name
         for name, other in audit.detectors.items()
-        if name != detector and not other.extra_passes and other.needs | _PLAIN == _PLAIN
+        if name != detector and not other.extra_forwards and other.needs | _PLAIN == _PLAIN
     ]
     instead = f"use {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")

@@ -66,7 +66,7 @@ class AutoGSC(Detector):
     fitted_with: ClassVar[Fit] = Fit.IMAGES | Fit.SURROGATES
 
     selection_: Selection | None = field(default=None, init=False, repr=False)
-    chosen_: ShortCircuit = field(default=NOTHING, init=False, repr=False)
+    short_circuit_: ShortCircuit = field(default=NOTHING, init=False, repr=False)
     cut_: GSC | None = field(default=None, init=False, repr=False)
     capped_: bool = field(default=True, init=False, repr=False)
     read_out_: ReadOut = field(default=ReadOut(None), init=False, repr=False)
@@ -77,14 +77,14 @@ class AutoGSC(Detector):
         self.selection_ = None
         self.read_out_ = ReadOut.of(calibration.network.linear, calibration.features)
         options = self._options(calibration)
-        self.chosen_, self.capped_ = options[0], self.cap == "yes" and self.read_out_.caps
+        self.short_circuit_, self.capped_ = options[0], self.cap == "yes" and self.read_out_.caps
         if len(options) > 1 or (self.cap == AUTO and self.read_out_.caps):
             self._require_surrogates(calibration)
             capped = None if self.cap == AUTO else self.capped_
             self.selection_ = select(calibration, options, self.read_out_, capped)
             best = self.selection_.chosen
-            self.chosen_, self.capped_ = best.short_circuit, best.capped
-        self.cut_ = detector_of(self.chosen_)
+            self.short_circuit_, self.capped_ = best.short_circuit, best.capped
+        self.cut_ = detector_of(self.short_circuit_)
         if self.cut_ is not None:
             self.cut_.fit(calibration)
         self.scale_ = Scale.of(read(calibration.sample, self.cut_, self.read_out_))
@@ -93,8 +93,8 @@ class AutoGSC(Detector):
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
         assert self.scale_ is not None, "fit() comes first"
-        found = read_at_once(batch, self.cut_, self.read_out_)
-        return self.scale_.mean(found, self.read_out_.columns(self.capped_)).detach()
+        readings = read_at_once(batch, self.cut_, self.read_out_)
+        return self.scale_.mean(readings, self.read_out_.columns(self.capped_)).detach()
 
     def logits_after(self, batch: Representation) -> Tensor | None:
         """Logits `[B,K]` after the short-circuit; None where nothing is cut."""
@@ -107,18 +107,18 @@ class AutoGSC(Detector):
             for name, value in self.settings().items()
             if name in ShortCircuit.model_fields and value not in (AUTO, 0.0)
         }
-        found: dict[ShortCircuit, None] = {}
-        for each in candidates(calibration.network):
-            if self.layer in (AUTO, each.layer):
-                whole = each.layer == "none"
-                found[each if whole else _checked(each, set_)] = None
-        if not found:
+        options: dict[ShortCircuit, None] = {}
+        for option in candidates(calibration.network):
+            if self.layer in (AUTO, option.layer):
+                whole = option.layer == "none"
+                options[option if whole else _checked(option, set_)] = None
+        if not options:
             raise Excused(f"this network has no feature to cut at layer={self.layer}")
-        return list(found)
+        return list(options)
 
     def _require_surrogates(self, calibration: Calibration) -> None:
-        far = calibration.surrogates
-        n = 0 if far is None else min(len(calibration.sample), len(far))
+        surrogates = calibration.surrogates
+        n = 0 if surrogates is None else min(len(calibration.sample), len(surrogates))
         if n < _MIN_TO_CHOOSE:
             raise Excused(
                 f"needs at least {_MIN_TO_CHOOSE} calibration images to choose on; there are {n}"
@@ -127,7 +127,7 @@ class AutoGSC(Detector):
     def frozen(self) -> dict[str, Any]:
         """The settings with which another `AutoGSC` cuts and reads the same without a search."""
         assert self.scale_ is not None, "fit() comes first"
-        cut = self.chosen_.model_dump()
+        cut = self.short_circuit_.model_dump()
         return {**cut, "cap": "yes" if self.capped_ else "no"}
 
 

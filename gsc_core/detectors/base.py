@@ -57,11 +57,11 @@ class Representation:
 
     def __getitem__(self, index: slice | Tensor) -> Self:
         """The chosen images of the batch."""
-        return self._each(lambda tensor: tensor[index])
+        return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        return self._each(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: tensor.to(device))
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
@@ -93,7 +93,7 @@ class Representation:
     def _made(self) -> dict[Hashable, Any]:
         return {}
 
-    def _each(self, do: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self, do: Callable[[Tensor], Tensor]) -> Self:
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: do(t) for name, t in held.items() if t is not None})
 
@@ -157,10 +157,10 @@ class Calibration:
 
     def require_labels(self) -> Tensor:
         """Mask `[N]` of labelled images; raises Excused when no image has a label."""
-        known = self.labels >= 0
-        if not bool(known.any()):
+        labelled = self.labels >= 0
+        if not bool(labelled.any()):
             raise Excused("needs calibration images with class labels, and there are none")
-        return known
+        return labelled
 
 
 def knob(
@@ -200,7 +200,7 @@ class Detector(ABC):
     paper: ClassVar[Paper | None] = None
     needs: ClassVar[Need] = Need.LOGITS
     fitted_with: ClassVar[Fit] = Fit.NOTHING
-    extra_passes: ClassVar[float] = 0.0  # forward-pass equivalents beyond the shared one
+    extra_forwards: ClassVar[float] = 0.0  # forward-pass equivalents beyond the shared one
     explains: ClassVar[bool] = False  # whether it short-circuits channels that can be shown
 
     def fit(self, calibration: Calibration) -> Self:

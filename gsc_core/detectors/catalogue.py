@@ -129,7 +129,7 @@ def facts_of(detector: type[Detector]) -> DetectorFacts:
         paper=f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
         reads=tuple(str(need.name).lower().replace("_", " ") for need in detector.needs),
         fitted_with=tuple(str(part.name).lower() for part in detector.fitted_with),
-        extra_passes=detector.extra_passes,
+        extra_passes=detector.extra_forwards,
         settings=detector.knobs(),
         explains=detector.explains,
         searches=issubclass(detector, AutoGSC | AutoEnsemble),

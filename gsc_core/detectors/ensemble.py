@@ -66,13 +66,15 @@ class Ensemble(Detector):
                 fitted.append(part().fit(calibration))
             except Excused:
                 continue
-        sample, far = calibration.sample, calibration.surrogates
+        sample, surrogates = calibration.sample, calibration.surrogates
         self.join(fitted)
         self.learn(
             {part.name: part.score(sample) for part in fitted},
             None
-            if far is None
-            else SurrogateScores({part.name: part.score(far) for part in fitted}, far.kinds),
+            if surrogates is None
+            else SurrogateScores(
+                {part.name: part.score(surrogates) for part in fitted}, surrogates.kinds
+            ),
         )
         return self
 
@@ -88,9 +90,11 @@ class Ensemble(Detector):
                 raise Excused(f"needs {part.name}, which cannot run here")
         self.parts_ = tuple(there[part.name] for part in self.required())
 
-    def learn(self, known: Columns, surrogates: SurrogateScores | None) -> None:
+    def learn(self, id_scores: Columns, surrogates: SurrogateScores | None) -> None:
         """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed."""
-        self.ranks_ = {part.name: double(known[part.name]).sort().values for part in self.parts_}
+        self.ranks_ = {
+            part.name: double(id_scores[part.name]).sort().values for part in self.parts_
+        }
 
     def combine(self, columns: Columns) -> Tensor:
         """Scores `[B]` from those of the parts, `[B]` each; ties count half."""
@@ -145,38 +149,38 @@ class AutoEnsemble(Ensemble):
 
     def join(self, detectors: Iterable[Detector]) -> None:
         """As in `Ensemble`; while the partner is open, one of the panel is enough."""
-        found = {detector.name: detector for detector in detectors}
+        by_name = {detector.name: detector for detector in detectors}
         if self.partner != AUTO:
-            super().join(found.values())
+            super().join(by_name.values())
             return
-        if AutoGSC.name not in found or not any(part.name in found for part in PANEL):
+        if AutoGSC.name not in by_name or not any(part.name in by_name for part in PANEL):
             raise Excused("needs gsc-auto and a partner for it, and they cannot run here")
-        self.parts_ = tuple(found[part.name] for part in self.parts if part.name in found)
+        self.parts_ = tuple(by_name[part.name] for part in self.parts if part.name in by_name)
 
-    def learn(self, known: Columns, surrogates: SurrogateScores | None) -> None:
+    def learn(self, id_scores: Columns, surrogates: SurrogateScores | None) -> None:
         """Choose the partner where that is open, and learn the ranks."""
         if self.partner == AUTO:
             if surrogates is None:
                 raise Excused("needs surrogate images to choose a partner on")
-            super().learn(known, surrogates)
+            super().learn(id_scores, surrogates)
             self.losses_ = {
-                part.name: self._loss(part.name, known, surrogates)
+                part.name: self._loss(part.name, id_scores, surrogates)
                 for part in self.parts_
                 if part.name != AutoGSC.name
             }
-            chosen = AutoGSC.name, min(self.losses_, key=self.losses_.__getitem__)
-            self.parts_ = tuple(part for part in self.parts_ if part.name in chosen)
-        super().learn(known, surrogates)
+            pair = AutoGSC.name, min(self.losses_, key=self.losses_.__getitem__)
+            self.parts_ = tuple(part for part in self.parts_ if part.name in pair)
+        super().learn(id_scores, surrogates)
 
-    def _loss(self, partner: str, known: Columns, surrogates: SurrogateScores) -> float:
+    def _loss(self, partner: str, id_scores: Columns, surrogates: SurrogateScores) -> float:
         """How badly `gsc-auto` and this partner together tell surrogate outliers."""
         of_auto, of_partner = self.ranks_[AutoGSC.name], self.ranks_[partner]
-        ours, theirs = (
+        id_ranks, surrogate_ranks = (
             rank(of_auto, columns[AutoGSC.name]) + rank(of_partner, columns[partner])
-            for columns in (known, surrogates.columns)
+            for columns in (id_scores, surrogates.columns)
         )
         # sums that are equal tie in float32
-        return loss(by_kind(ours.float(), theirs.float(), surrogates.kinds))
+        return loss(by_kind(id_ranks.float(), surrogate_ranks.float(), surrogates.kinds))
 
     def frozen(self) -> dict[str, Any]:
         """The settings with which another one has the same partner."""
@@ -196,8 +200,10 @@ AutoEnsemble.fitted_with &= ~Fit.LABELS  # without labels, who needs them is no 
 
 def with_parts(detectors: Sequence[Detector]) -> list[Detector]:
     """The detectors, and what ensembles among them need beside them, ensembles last."""
-    single = {each.name: each for each in detectors if not isinstance(each, Ensemble)}
-    ensembles = [each for each in detectors if isinstance(each, Ensemble)]
+    single = {
+        detector.name: detector for detector in detectors if not isinstance(detector, Ensemble)
+    }
+    ensembles = [detector for detector in detectors if isinstance(detector, Ensemble)]
     for ensemble in ensembles:
         for part in ensemble.required():
             single.setdefault(part.name, part())

@@ -92,18 +92,18 @@ def parsed_settings(
     detector: str, knobs: Sequence[Knob], values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Each value as its knob takes it; raises SpecError for an unknown knob or value."""
-    known = {knob.name: knob for knob in knobs}
+    by_name = {knob.name: knob for knob in knobs}
     for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3) or list(known)
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=3) or list(by_name)
             offer = f"; it has {', '.join(near)}" if near else ""
             raise SpecError(f"Detector {detector} has no setting {name!r}{offer}.")
-    return {name: known[name].parse(value) for name, value in values.items()}
+    return {name: by_name[name].parse(value) for name, value in values.items()}
 
 
-def named(detector: str, known: Mapping[str, T]) -> T:
+def named(detector: str, by_name: Mapping[str, T]) -> T:
     """What is known of a detector by its name; raises SpecError with the nearest names."""
-    if detector in known:
-        return known[detector]
-    near = difflib.get_close_matches(detector.lower(), known, n=3, cutoff=0.4) or list(known)
+    if detector in by_name:
+        return by_name[detector]
+    near = difflib.get_close_matches(detector.lower(), by_name, n=3, cutoff=0.4) or list(by_name)
     raise SpecError(f"There is no detector {detector!r}; the nearest: {', '.join(near)}.")

@@ -27,8 +27,8 @@ class GMM(OnFeatures):
     def bind(self, calibration: Calibration) -> Any:
         """The library's GMM; a covariance needs more images of each class than dimensions."""
         features = calibration.require_features()
-        known = calibration.require_labels()
-        features, labels = features[known], calibration.labels[known]
+        labelled = calibration.require_labels()
+        features, labels = features[labelled], calibration.labels[labelled]
         counts = labels.bincount()
         fewest = int(counts[counts > 0].min())
         if fewest <= features.shape[1]:

@@ -72,7 +72,7 @@ def confidence_of(logits: Tensor, kind: str) -> Tensor:
 class GSC(Detector):
     """The method with every knob free, its direction learned on surrogate outliers.
 
-    Scores are higher for OOD. `turned_` tells that the published direction (a larger drop of
+    Scores are higher for OOD. `flipped_` tells that the published direction (a larger drop of
     confidence means OOD) was backwards on this model's surrogates and has been turned.
     """
 
@@ -133,23 +133,23 @@ class GSC(Detector):
 
     network_: Network | None = field(default=None, init=False, repr=False)
     caps_: Tensor | None = field(default=None, init=False, repr=False)
-    turned_: bool = field(default=False, init=False, repr=False)
+    flipped_: bool = field(default=False, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn the truncation levels and the direction from calibration images."""
         self._require_cut(calibration.network)
-        self.network_, self.turned_ = calibration.network, False
+        self.network_, self.flipped_ = calibration.network, False
         if self.intervention == "truncate":
             key = ("caps", type(self).at, self.percentile)
             self.caps_ = calibration.sample.once(key, lambda: self._learn_caps(calibration))
         if self.direction == "learned":
-            self.turned_ = self._learn_direction(calibration)
+            self.flipped_ = self._learn_direction(calibration)
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
         raw = self._published_score(batch).detach()
-        return -raw if self.turned_ else raw
+        return -raw if self.flipped_ else raw
 
     def mask(self, batch: Representation) -> Tensor:
         """The short-circuited coordinates: a boolean tensor that broadcasts to the feature map."""
@@ -161,10 +161,10 @@ class GSC(Detector):
             nothing = torch.zeros_like(feature, dtype=torch.bool)
             return nothing | select(ranking, k).view_as(feature)
         ranking = self.channel_ranking(batch)
-        chosen = select(ranking, count(self.share, ranking.shape[1]))
+        selected = select(ranking, count(self.share, ranking.shape[1]))
         shape = [1] * feature.ndim
-        shape[0], shape[self.channel] = chosen.shape
-        return chosen.view(shape)
+        shape[0], shape[self.channel] = selected.shape
+        return selected.view(shape)
 
     def channel_ranking(self, batch: Representation) -> Tensor:
         """How much the prediction leans on each channel, `[B,C]`: sums over positions first."""
@@ -254,15 +254,15 @@ class GSC(Detector):
 
     def _learn_direction(self, calibration: Calibration) -> bool:
         """Whether surrogate outliers score lower than the images they were made from."""
-        strangers = calibration.surrogates
-        if strangers is None or min(len(strangers), len(calibration.sample)) < _MIN_TO_LEARN:
-            found = 0 if strangers is None else len(calibration.sample)
+        surrogates = calibration.surrogates
+        if surrogates is None or min(len(surrogates), len(calibration.sample)) < _MIN_TO_LEARN:
+            images = 0 if surrogates is None else len(calibration.sample)
             raise Excused(
                 f"needs at least {_MIN_TO_LEARN} calibration images to learn its direction; "
-                f"there are {found}"
+                f"there are {images}"
             )
-        ours, theirs = map(self._published_score, (calibration.sample, strangers))
-        return separation(ours, theirs).auroc < 0.5
+        id_scores, surrogate_scores = map(self._published_score, (calibration.sample, surrogates))
+        return separation(id_scores, surrogate_scores).auroc < 0.5
 
     def _fitted(self) -> tuple[Network, Split]:
         assert self.network_ is not None and self.network_.split is not None, "fit() comes first"

@@ -34,18 +34,18 @@ class KNN(Detector):
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES
 
-    known_: Points | None = field(default=None, init=False, repr=False)
+    bank_: Points | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
         """Keep the normalised calibration features `[N,D]`, in float64."""
         features = calibration.require_features(max(self.k, LEAST_IMAGES))
-        self.known_ = Points.of(double(torch.nn.functional.normalize(features)))
+        self.bank_ = Points.of(double(torch.nn.functional.normalize(features)))
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]` in float64; higher = more likely OOD."""
-        assert self.known_ is not None, "fit() comes first"
+        assert self.bank_ is not None, "fit() comes first"
         assert batch.features is not None
         direction = torch.nn.functional.normalize(batch.features.detach())
-        distances = self.known_.distances(double(direction))
+        distances = self.bank_.distances(double(direction))
         return distances.kthvalue(self.k, dim=1).values

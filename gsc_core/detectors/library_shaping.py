@@ -20,7 +20,7 @@ from gsc_core.detectors.library import LEAST_IMAGES, settled
 
 Head = Callable[[Tensor], Tensor]
 
-_FAR = 1e18  # beyond any feature, and its logits are still finite in float32
+_LIMIT = 1e18  # beyond any feature, and its logits are still finite in float32
 
 
 @dataclass(eq=False)
@@ -64,6 +64,6 @@ def _head(linear: Linear) -> Head:
     """
 
     def head(maps: Tensor) -> Tensor:
-        return linear(maps.flatten(1).nan_to_num(nan=0.0).clamp(-_FAR, _FAR))
+        return linear(maps.flatten(1).nan_to_num(nan=0.0).clamp(-_LIMIT, _LIMIT))
 
     return head

@@ -89,9 +89,9 @@ class Mahalanobis(Detector):
     def _labelled(self, calibration: Calibration) -> tuple[Tensor, Tensor]:
         """Features `[N,D]` and class numbers `[N]` without gaps of the labelled images."""
         features = double(calibration.require_features())
-        known = calibration.require_labels().to(features.device)
-        features = features[known]
-        labels = calibration.labels.to(features.device)[known]
+        labelled = calibration.require_labels().to(features.device)
+        features = features[labelled]
+        labels = calibration.labels.to(features.device)[labelled]
         present = labels.bincount() > 0
         classes = int(present.sum())
         unshrunk = self.shrinkage == "none"

@@ -38,7 +38,7 @@ class ODIN(Detector):
     about = "Nudges the pixels towards the predicted class: familiar images gain more confidence."
     paper = published(ood.ODIN)
     needs = Need.LOGITS | Need.IMAGES
-    extra_passes = 3.4  # a pass with its gradient down to the pixels, and one more
+    extra_forwards = 3.4  # a pass with its gradient down to the pixels, and one more
 
     network_: Network | None = field(default=None, init=False, repr=False)
 

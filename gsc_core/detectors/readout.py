@@ -18,9 +18,9 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Linear
 
-KEPT = (0.90, 0.95, 0.98)  # share of the calibration images' features under each level
+LEVEL_QUANTILES = (0.90, 0.95, 0.98)  # share of the calibration images' features under each level
 _MIDDLE_THIRDS = torch.tensor([0.16, 0.5, 0.84])  # a standard deviation either side, if normal
-_MOST_VALUES = 2**22  # of which a level is taken; of more, every so many images
+_MAX_VALUES = 2**22  # of which a level is taken; of more, every so many images
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ class ReadOut:
             some = features.minimum(cuts[:, None, None])
             left, cut_off = torch.cat([left, self.linear(some)]), torch.cat([cut_off, some])
         residual, energy = _of_logits(left, predicted)
-        found = [residual, energy]
+        readings = [residual, energy]
         if not judging:
             length = (cut_off - torch.stack(self.centres)[:, None]).norm(dim=2).clamp(min=1e-12)
-            found.append((residual + left.mean(dim=2)) / length)
-        return torch.stack(found, dim=2).movedim(0, 1).flatten(1)
+            readings.append((residual + left.mean(dim=2)) / length)
+        return torch.stack(readings, dim=2).movedim(0, 1).flatten(1)
 
     def columns(self, capped: bool, judging: bool = False) -> list[int]:
         """Which readings are averaged: with features cut off, or as they are."""
         if self.linear is None or not self.cuts:
             return [0, 1]
         levels = range(1, len(self.cuts)) if capped else range(1)
-        each = 2 if judging else 3
-        return [each * level + reading for level in levels for reading in range(each)]
+        reading = 2 if judging else 3
+        return [reading * level + reading for level in levels for reading in range(reading)]
 
 
 def _of_logits(logits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,9 +90,12 @@ def _of_logits(logits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
 
 def levels(features: Tensor) -> tuple[float, ...]:
     """Where to cut off pooled features: so many of all values of `features [N,D]` lie below."""
-    some = features[:: 1 + features.numel() // _MOST_VALUES]
+    some = features[:: 1 + features.numel() // _MAX_VALUES]
     values = some.flatten().sort().values
-    return tuple(float(values[min(len(values) - 1, int(kept * len(values)))]) for kept in KEPT)
+    return tuple(
+        float(values[min(len(values) - 1, int(quantile * len(values)))])
+        for quantile in LEVEL_QUANTILES
+    )
 
 
 @dataclass(frozen=True)

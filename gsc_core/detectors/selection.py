@@ -24,7 +24,7 @@ from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, Trie
 TIE = 1.02  # times the least loss: below it the simplest is taken
 DOUBT = 1.2  # times better must uncapped readings be: 256 images can hardly tell less
 _ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candidates goes on
-_FEWEST, _FEW = 24, 12  # images in a round, and candidates, below which all go on
+_MIN_IMAGES, _MIN_CANDIDATES = 24, 12  # images in a round, and candidates, below which all go on
 _AT_ONCE = 64  # images: more are not faster on a CPU; an accelerator takes all
 _PHASE = "choosing the short-circuit"
 
@@ -42,33 +42,33 @@ def select(
     raise to stop.
     """
     assert calibration.surrogates is not None
-    ours, theirs = calibration.sample, calibration.surrogates
-    rounds = [part for part in _ROUNDS if min(len(ours), len(theirs)) // part >= _FEWEST]
+    sample, surrogates = calibration.sample, calibration.surrogates
+    rounds = [part for part in _ROUNDS if min(len(sample), len(surrogates)) // part >= _MIN_IMAGES]
     trials = _Trials(calibration, read_out, _number(len(options), len(rounds)))
     left = list(options)
     for part in rounds:
-        losses = {each: min(one.loss for one in trials(each, part)) for each in left}
+        losses = {option: min(one.loss for one in trials(option, part)) for option in left}
         left = sorted(left, key=losses.__getitem__)[: _going_on(len(left))]
-    tried = [one for each in dict.fromkeys([*left, NOTHING]) for one in trials(each)]
+    tried = [one for option in dict.fromkeys([*left, NOTHING]) for one in trials(option)]
     calibration.step(_PHASE, trials.total, trials.total)
-    chosen = _chosen(
+    best = _best(
         [one for one in tried if one.short_circuit in options and capped in (None, one.capped)]
     )
     return Selection(
-        chosen=chosen,
+        chosen=best,
         nothing=next(
-            one for one in tried if one.short_circuit == NOTHING and one.capped == chosen.capped
+            one for one in tried if one.short_circuit == NOTHING and one.capped == best.capped
         ),
         tried=tuple(sorted(tried, key=lambda one: one.loss)),
         dropped=len(set(options) - {one.short_circuit for one in tried}),
-        images=len(ours),
-        surrogates=len(theirs),
+        images=len(sample),
+        surrogates=len(surrogates),
     )
 
 
 def _going_on(candidates: int) -> int:
     """How many of them are in the next round."""
-    return min(candidates, max(_FEW, candidates // 3))
+    return min(candidates, max(_MIN_CANDIDATES, candidates // 3))
 
 
 def _number(candidates: int, rounds: int) -> int:
@@ -76,15 +76,15 @@ def _number(candidates: int, rounds: int) -> int:
     return candidates + (_number(_going_on(candidates), rounds - 1) if rounds else 1)
 
 
-def _chosen(tried: Sequence[Tried]) -> Tried:
+def _best(tried: Sequence[Tried]) -> Tried:
     """Capped readings, unless others are clearly better; the simplest of those near the best."""
-    capped, plain = ([each for each in tried if each.capped is which] for which in (True, False))
+    capped, plain = ([trial for trial in tried if trial.capped is which] for which in (True, False))
     group = capped or plain
     if capped and plain and DOUBT * min(e.loss for e in plain) < min(e.loss for e in capped):
         group = plain
-    least = min(each.loss for each in group)
-    near = [each for each in group if each.loss <= TIE * least]
-    return min(near, key=lambda each: (each.short_circuit.complexity, each.loss))
+    least = min(trial.loss for trial in group)
+    near = [trial for trial in group if trial.loss <= TIE * least]
+    return min(near, key=lambda trial: (trial.short_circuit.complexity, trial.loss))
 
 
 class _Trials:
@@ -99,7 +99,7 @@ class _Trials:
         self.done, self.total = 0, total
         self.batches = (calibration.sample, calibration.surrogates)
         self.kinds = calibration.surrogates.kinds
-        self.kept: dict[tuple[ShortCircuit, int], list[Tensor]] = {}
+        self.readings: dict[tuple[ShortCircuit, int], list[Tensor]] = {}
 
     def __call__(self, option: ShortCircuit, part: int = 1) -> tuple[Tried, ...]:
         """The candidate on the first of so many parts of the images, with each way to read it:
@@ -108,17 +108,21 @@ class _Trials:
         detector = detector_of(option)
         if detector is not None:
             detector.fit(self.calibration)
-        known, strangers = (
+        id_readings, surrogate_readings = (
             self._readings(option, detector, which, len(batch) // part)
             for which, batch in enumerate(self.batches)
         )
-        scale = Scale.of(known)
+        scale = Scale.of(id_readings)
         self.done += 1
         self.calibration.step(_PHASE, self.done, self.total)
-        kinds = self.kinds[: len(strangers)]
+        kinds = self.kinds[: len(surrogate_readings)]
         return tuple(
             _tried(
-                option, capped, scale.mean(known, columns), scale.mean(strangers, columns), kinds
+                option,
+                capped,
+                scale.mean(id_readings, columns),
+                scale.mean(surrogate_readings, columns),
+                kinds,
             )
             for capped in (False, True)[: 1 + self.read_out.caps]
             for columns in [self.read_out.columns(capped, judging=True)]
@@ -128,12 +132,12 @@ class _Trials:
         self, option: ShortCircuit, detector: GSC | None, which: int, number: int
     ) -> Tensor:
         """Readings `[number,R]` of the first images of one of the batches."""
-        kept = self.kept.setdefault((option, which), [])
-        done = sum(map(len, kept))
+        parts = self.readings.setdefault((option, which), [])
+        done = sum(map(len, parts))
         if done < number:
             some = self.batches[which][done:number]
-            kept.append(read(some, detector, self.read_out, judging=True))
-        return torch.cat(kept)
+            parts.append(read(some, detector, self.read_out, judging=True))
+        return torch.cat(parts)
 
 
 def read(
@@ -154,13 +158,13 @@ def read_at_once(
 
 
 def _tried(
-    option: ShortCircuit, capped: bool, ours: Tensor, theirs: Tensor, kinds: Tensor
+    option: ShortCircuit, capped: bool, id_scores: Tensor, surrogate_scores: Tensor, kinds: Tensor
 ) -> Tried:
-    whole = separation(ours, theirs)
+    whole = separation(id_scores, surrogate_scores)
     return Tried(
         short_circuit=option,
         capped=capped,
         fpr95=whole.fpr95,
         auroc=whole.auroc,
-        by_kind=by_kind(ours, theirs, kinds),
+        by_kind=by_kind(id_scores, surrogate_scores, kinds),
     )

@@ -12,22 +12,22 @@ from gsc_core.evaluation.selection import Separation
 from gsc_core.images.surrogates import SURROGATES
 
 
-def separation(ours: Tensor, theirs: Tensor) -> Separation:
+def separation(id_scores: Tensor, surrogate_scores: Tensor) -> Separation:
     """How well outlier scores of familiar images `[N]` lie below those of unfamiliar images `[M]`.
 
     FPR95 is the share of unfamiliar images at or below the threshold that keeps 95 % of the
     familiar
     images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
-    return _separation(double(ours).sort().values, theirs)
+    return _separation(double(id_scores).sort().values, surrogate_scores)
 
 
-def _separation(known: Tensor, theirs: Tensor) -> Separation:
+def _separation(id_sorted: Tensor, surrogate_scores: Tensor) -> Separation:
     """As `separation`, of scores of familiar images that are sorted already, in float64."""
-    strangers = double(theirs).contiguous()
-    auroc = int(_twice_below(known, strangers).sum()) / (2 * len(known) * len(strangers))
-    threshold = known[math.ceil(0.95 * len(known)) - 1]
-    return Separation(float((strangers <= threshold).double().mean()), auroc)
+    outliers = double(surrogate_scores).contiguous()
+    auroc = int(_twice_below(id_sorted, outliers).sum()) / (2 * len(id_sorted) * len(outliers))
+    threshold = id_sorted[math.ceil(0.95 * len(id_sorted)) - 1]
+    return Separation(float((outliers <= threshold).double().mean()), auroc)
 
 
 def rank(reference: Tensor, scores: Tensor) -> Tensor:
@@ -42,13 +42,13 @@ def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
     return below + torch.searchsorted(reference, values, right=True)
 
 
-def by_kind(ours: Tensor, surrogates: Tensor, kinds: Tensor) -> dict[str, Separation]:
+def by_kind(id_scores: Tensor, surrogates: Tensor, kinds: Tensor) -> dict[str, Separation]:
     """The separation of outlier scores from each kind of surrogate outlier, by the kind's name.
 
     `kinds [M]` are the kinds of `surrogates [M]`, as indices into `SURROGATES`. A kind of which
     there is none is left out.
     """
-    known = double(ours).sort().values
+    id_sorted = double(id_scores).sort().values
     which = kinds.to(surrogates.device)
     scores = {kind.name: surrogates[which == at] for at, kind in enumerate(SURROGATES)}
-    return {name: _separation(known, some) for name, some in scores.items() if len(some)}
+    return {name: _separation(id_sorted, some) for name, some in scores.items() if len(some)}

@@ -26,8 +26,8 @@ class SHE(OnFeatures):
         """The library's SHE; it needs a correctly classified image of every class."""
         linear = calibration.linear
         features = calibration.require_features()
-        known = calibration.require_labels()
-        features, labels = features[known], calibration.labels[known]
+        labelled = calibration.require_labels()
+        features, labels = features[labelled], calibration.labels[labelled]
         predicted = linear(features).argmax(dim=1)
         classes = linear.weight.shape[0]
         correct = labels[predicted == labels].bincount(minlength=classes)

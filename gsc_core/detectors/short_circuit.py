@@ -32,10 +32,10 @@ def candidates(network: Network) -> Iterator[ShortCircuit]:
     yield NOTHING
     how = tuple(product(RANKINGS, SHARES, ("zero", "truncate")))
     if network.linear is not None:
-        yield from (_of("pooled", "element", each) for each in how)
+        yield from (_of("pooled", "element", way) for way in how)
     if network.split is not None:
-        for granularity, each in product(("channel", "element"), how):
-            yield _of("split", granularity, each)
+        for granularity, way in product(("channel", "element"), how):
+            yield _of("split", granularity, way)
 
 
 def _of(layer: str, granularity: str, how: tuple[str, float, str]) -> ShortCircuit:

@@ -75,8 +75,8 @@ class ViM(Detector):
         """Length `[B]` of what the principal subspace does not hold of features `[B,D]`."""
         assert self.principal_ is not None and self.origin_ is not None
         centred = features - self.origin_
-        inside = centred @ self.principal_ @ self.principal_.T
-        lengths: Tensor = torch.linalg.vector_norm(centred - inside, dim=1)
+        projected = centred @ self.principal_ @ self.principal_.T
+        lengths: Tensor = torch.linalg.vector_norm(centred - projected, dim=1)
         return lengths
 
 

@@ -3,7 +3,7 @@
 What needs torch is imported from its own module: `one_image`, `channels`.
 """
 
-from gsc_core.explanation.pictures import crop_jpeg, heat_png
+from gsc_core.explanation.heat_image import crop_jpeg, heat_png
 from gsc_core.explanation.result import ChannelReading, ClassShare, Explanation, Usual
 
 __all__ = ["ChannelReading", "ClassShare", "Explanation", "Usual", "crop_jpeg", "heat_png"]

@@ -38,8 +38,10 @@ class ChannelNormals:
         if sample.feature_map is None or sample.gradient is None:
             return None
         pairs = zip(sample.feature_map, sample.gradient, strict=True)
-        each = [by_channel(positions(h, channel), positions(g, channel)) for h, g in pairs]
-        stacked = (torch.stack(values).cpu().double().numpy() for values in zip(*each, strict=True))
+        by_image = [by_channel(positions(h, channel), positions(g, channel)) for h, g in pairs]
+        stacked = (
+            torch.stack(values).cpu().double().numpy() for values in zip(*by_image, strict=True)
+        )
         return cls(*(np.percentile(values, PERCENTILES, axis=0) for values in stacked))
 
     def table(self) -> pa.Table:

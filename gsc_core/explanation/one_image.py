@@ -80,11 +80,11 @@ def heat_of(
         removed, places = removed[first:], (side, side)
         if first and not bool(gradient[1:].any()):
             return None, _NO_PLACE
-    kept = removed.detach().double().clamp(min=0).reshape(places)
-    most = float(kept.max())
-    if most == 0:
+    positive = removed.detach().double().clamp(min=0).reshape(places)
+    highest = float(positive.max())
+    if highest == 0:
         return None, _NOTHING_TAKEN
-    return tuple(tuple(row) for row in (kept / most).tolist()), None
+    return tuple(tuple(row) for row in (positive / highest).tolist()), None
 
 
 def _places(feature_map: Tensor, channel: int) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ def _read(
     channels: Sequence[int],
     normals: ChannelNormals | None,
 ) -> tuple[ChannelReading, ...]:
-    found = zip(
+    rows = zip(
         channels,
         *(values[channels].tolist() for values in by_channel(h, g)),
         taken.double().mean(dim=0)[channels].tolist(),
@@ -129,9 +129,7 @@ def _read(
             if normals is None
             else {f"normal_{name}": normals.usual(name, index) for name in READINGS},
         )
-        for rank, (index, activation, gradient, contribution, positions, gone) in enumerate(
-            found, 1
-        )
+        for rank, (index, activation, gradient, contribution, positions, gone) in enumerate(rows, 1)
     )
 
 

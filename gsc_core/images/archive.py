@@ -20,7 +20,7 @@ from typing import IO
 from gsc_core.errors import ImageError
 from gsc_core.files import disk_full
 from gsc_core.images.aside import folder_written_aside
-from gsc_core.images.opening import PICTURE_SUFFIXES
+from gsc_core.images.opening import IMAGE_SUFFIXES
 
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES_A_MEMBER = 256
@@ -138,7 +138,7 @@ def is_hidden(path: PurePosixPath) -> bool:
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
-    return PurePosixPath(member.filename).suffix.lower() in PICTURE_SUFFIXES | {".csv"}
+    return PurePosixPath(member.filename).suffix.lower() in IMAGE_SUFFIXES | {".csv"}
 
 
 def _check_place(member: zipfile.ZipInfo, name: str) -> None:

@@ -37,13 +37,13 @@ def decode_bytes(data: bytes, name: str) -> torch.Tensor:
     Raises ImageError when the bytes are not a whole image.
     """
     with opened(data, name) as image:
-        turned = orientation(image) != 1
-        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and not turned:
+        rotated = orientation(image) != 1
+        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and not rotated:
             try:
                 return _decode_jpeg(data)
             except RuntimeError:
                 pass  # Pillow has the last word: it reads some that torchvision does not
-        pixels = rgb_of(ImageOps.exif_transpose(image) if turned else image)
+        pixels = rgb_of(ImageOps.exif_transpose(image) if rotated else image)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

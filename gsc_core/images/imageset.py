@@ -85,16 +85,16 @@ class ImageSet:
             raise SpecError(f"The calibration share is {share:g}: give one between 0 and 1.")
         if len(self) < 2:
             raise ImageError(f"{self.name} holds too few images to divide: give at least two.")
-        chosen = self._chosen(share, np.random.default_rng(seed))
+        drawn = self._drawn(share, np.random.default_rng(seed))
         return (
-            self._with(image for image in self.images if image.name in chosen),
-            self._with(image for image in self.images if image.name not in chosen),
+            self._with(image for image in self.images if image.name in drawn),
+            self._with(image for image in self.images if image.name not in drawn),
         )
 
     def _with(self, images: Iterable[ImageFile]) -> "ImageSet":
         return replace(self, images=tuple(images), broken=(), duplicates=())
 
-    def _chosen(self, share: float, random: np.random.Generator) -> set[str]:
+    def _drawn(self, share: float, random: np.random.Generator) -> set[str]:
         """Draw from each label in turn; the fraction a label leaves over is carried to the next."""
         groups: defaultdict[str | None, list[str]] = defaultdict(list)
         for image in self.images:
@@ -102,18 +102,18 @@ class ImageSet:
         strata = [groups[label] for label in sorted(groups, key=lambda text: (text is None, text))]
         random.shuffle(strata)
         ends = np.cumsum([len(names) for names in strata])
-        drawn = np.diff(np.floor(ends * share + 0.5), prepend=0).astype(int)
-        chosen: set[str] = set()
-        for names, count in zip(strata, drawn, strict=True):
+        counts = np.diff(np.floor(ends * share + 0.5), prepend=0).astype(int)
+        drawn: set[str] = set()
+        for names, count in zip(strata, counts, strict=True):
             both = 1 if len(names) > 1 else 0
             order = random.permutation(len(names))
-            chosen.update(names[at] for at in order[: np.clip(count, both, len(names) - both)])
-        return self._neither_empty(chosen)
+            drawn.update(names[at] for at in order[: np.clip(count, both, len(names) - both)])
+        return self._neither_empty(drawn)
 
-    def _neither_empty(self, chosen: set[str]) -> set[str]:
-        if not chosen:
+    def _neither_empty(self, drawn: set[str]) -> set[str]:
+        if not drawn:
             return {self.images[0].name}
-        return chosen - {self.images[0].name} if len(chosen) == len(self) else chosen
+        return drawn - {self.images[0].name} if len(drawn) == len(self) else drawn
 
 
 def shared(a: ImageSet, b: ImageSet) -> tuple[Duplicate, ...]:

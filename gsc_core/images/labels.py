@@ -27,15 +27,15 @@ def labels_of(names: Sequence[str], root: Path | None, table: Path | None = None
     Raises ImageError when `table` cannot be read, or names none of the images.
     """
     if table is not None:
-        found = _from_table(names, table)
-        if not any(found.values()):
+        by_name = _from_table(names, table)
+        if not any(by_name.values()):
             raise ImageError(f"{table.name} names none of these images: check its file column.")
-        return found
+        return by_name
     tables = _tables(names, root) if root else []
     if len(tables) == 1 and _columns(_rows(tables[0])):
-        found = _from_table(names, tables[0])
-        if any(found.values()):
-            return found
+        by_name = _from_table(names, tables[0])
+        if any(by_name.values()):
+            return by_name
     return _from_names(names)
 
 

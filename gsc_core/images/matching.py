@@ -45,14 +45,14 @@ def class_indices(
             "The images carry no labels: sort them into one folder for each class, or add a CSV "
             "table with the columns file and label.",
         )
-    known = sorted({label for label in labels if label})
+    distinct = sorted({label for label in labels if label})
     for rule in (_by_name, _by_number, _by_wordnet_id, _by_order):
-        index, how = rule(known, class_names, num_classes)
+        index, how = rule(distinct, class_names, num_classes)
         if index:
             return _match(labels, index, how)
     return LabelMatch(
         (-1,) * len(labels),
-        f"None of the {len(known)} labels (such as {known[0][:40]!r}) is one of the classes: "
+        f"None of the {len(distinct)} labels (such as {distinct[0][:40]!r}) is one of the classes: "
         "rename the folders to its class names, or use the class numbers "
         f"0 to {num_classes - 1} as labels.",
     )
@@ -68,11 +68,11 @@ def _match(labels: Sequence[str | None], index: dict[str, int], how: str) -> Lab
     return LabelMatch(indices, f"{how}{rest}.")
 
 
-def _by_name(known: Sequence[str], names: Sequence[str] | None, _: int) -> _Rule:
+def _by_name(labels: Sequence[str], names: Sequence[str] | None, _: int) -> _Rule:
     exact = _numbered(names or (), str)
     loose = _numbered(names or (), _loosely)
-    found = {label: exact.get(label, loose.get(_loosely(label), -1)) for label in known}
-    return {k: v for k, v in found.items() if v >= 0}, "Labels are the classifier's class names"
+    index = {label: exact.get(label, loose.get(_loosely(label), -1)) for label in labels}
+    return {k: v for k, v in index.items() if v >= 0}, "Labels are the classifier's class names"
 
 
 def _numbered(names: Sequence[str], key: Callable[[str], str]) -> dict[str, int]:
@@ -86,19 +86,19 @@ def _loosely(text: str) -> str:
     return re.sub(r"[\s_-]+", "", text.casefold())
 
 
-def _by_number(known: Sequence[str], _: Sequence[str] | None, num_classes: int) -> _Rule:
-    found = {label: int(m[1]) for label in known if (m := _WHOLE_NUMBER.fullmatch(label))}
-    fits = len(found) == len(known) and max(found.values()) < num_classes
-    return found if fits else {}, "Labels are class numbers"
+def _by_number(labels: Sequence[str], _: Sequence[str] | None, num_classes: int) -> _Rule:
+    index = {label: int(m[1]) for label in labels if (m := _WHOLE_NUMBER.fullmatch(label))}
+    fits = len(index) == len(labels) and max(index.values()) < num_classes
+    return index if fits else {}, "Labels are class numbers"
 
 
-def _by_wordnet_id(known: Sequence[str], _: Sequence[str] | None, num_classes: int) -> _Rule:
-    ids = {label: m[0] for label in known if (m := WORDNET_ID.match(label))}
+def _by_wordnet_id(labels: Sequence[str], _: Sequence[str] | None, num_classes: int) -> _Rule:
+    ids = {label: m[0] for label in labels if (m := WORDNET_ID.match(label))}
     if num_classes != 1000 or not ids:
         return {}, ""
-    index = _imagenet_1k()
-    found = {label: index[wordnet] for label, wordnet in ids.items() if wordnet in index}
-    return found, "Labels are WordNet ids of ImageNet-1k"
+    numbers = _imagenet_1k()
+    index = {label: numbers[wordnet] for label, wordnet in ids.items() if wordnet in numbers}
+    return index, "Labels are WordNet ids of ImageNet-1k"
 
 
 @functools.cache
@@ -110,7 +110,7 @@ def _imagenet_1k() -> dict[str, int]:
     return {info.index_to_label_name(at): at for at in range(1000)}
 
 
-def _by_order(known: Sequence[str], _: Sequence[str] | None, num_classes: int) -> _Rule:
-    index = {label: at for at, label in enumerate(known)}
+def _by_order(labels: Sequence[str], _: Sequence[str] | None, num_classes: int) -> _Rule:
+    index = {label: at for at, label in enumerate(labels)}
     how = f"The {num_classes} labels in alphabetical order are the {num_classes} classes"
-    return index if len(known) == num_classes else {}, how
+    return index if len(labels) == num_classes else {}, how

@@ -31,36 +31,36 @@ class Partition:
 
 
 def partition(
-    known: ImageSet, calibration: ImageSet | float, ood: Mapping[str, ImageSet], seed: int
+    id_images: ImageSet, calibration: ImageSet | float, ood: Mapping[str, ImageSet], seed: int
 ) -> Partition:
     """Part the sets of an audit.
 
-    `calibration` is a set of its own, or the share of `known` to set apart. An image that is in
+    `calibration` is a set of its own, or the share of `id_images` to set apart. An image that is in
     both is tested on no more; an OOD image that is an ID image too cannot be judged and is left
     out. Raises ImageError when nothing remains of a set.
     """
-    left_out = {"id": LeftOut(known.broken, known.duplicates)}
+    left_out = {"id": LeftOut(id_images.broken, id_images.duplicates)}
     if isinstance(calibration, float):
-        if len(known) < 2:
+        if len(id_images) < 2:
             raise ImageError(
                 "The ID set has one readable image; an audit needs at least two, to calibrate on "
                 "one part and test on the other."
             )
-        calibration, test = known.split(calibration, seed)
+        calibration, test = id_images.split(calibration, seed)
     else:
-        twins = shared(known, calibration)
-        test = known.without(twin.name for twin in twins)
-        left_out["id"] = LeftOut(known.broken, known.duplicates + twins)
+        twins = shared(id_images, calibration)
+        test = id_images.without(twin.name for twin in twins)
+        left_out["id"] = LeftOut(id_images.broken, id_images.duplicates + twins)
         left_out["calibration"] = LeftOut(calibration.broken, calibration.duplicates)
         if not len(test):
             raise ImageError("Every ID image is a calibration image too: give others to test.")
     sets = {"id": test}
-    for name, strangers in ood.items():
-        in_test = shared(strangers, test)
-        rest = strangers.without(twin.name for twin in in_test)
+    for name, ood_images in ood.items():
+        in_test = shared(ood_images, test)
+        rest = ood_images.without(twin.name for twin in in_test)
         twins = in_test + shared(rest, calibration)
-        sets[name] = strangers.without(twin.name for twin in twins)
-        left_out[name] = LeftOut(strangers.broken, strangers.duplicates + twins)
+        sets[name] = ood_images.without(twin.name for twin in twins)
+        left_out[name] = LeftOut(ood_images.broken, ood_images.duplicates + twins)
         if not len(sets[name]):
             raise ImageError(f"Every image of {name} is an ID image too: give others as OOD.")
     return Partition(calibration, sets, left_out)

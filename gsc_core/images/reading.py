@@ -13,7 +13,7 @@ from gsc_core.errors import ImageError
 from gsc_core.images.archive import inspect, is_hidden, unpack
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
 from gsc_core.images.labels import labels_of
-from gsc_core.images.opening import PICTURE_SUFFIXES, READABLE, header, read_bytes
+from gsc_core.images.opening import IMAGE_SUFFIXES, READABLE, header, read_bytes
 
 OnCount = Callable[[int, int], None]
 """Told how many files of how many are done; may raise, to stop."""
@@ -32,7 +32,7 @@ def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -
         return read_folder(path, name, labels)
     if not path.exists():
         raise ImageError(f"{path} does not exist: check the path.")
-    if _is_picture(path):
+    if _is_image(path):
         return read_files([path], name)
     return read_archive(path, name, into, labels)
 
@@ -73,7 +73,7 @@ def read_archive(
     Images with names too long for a disk are listed as broken.
     """
     contents = inspect(zip_path)
-    if not any(_is_picture(Path(member.filename)) for member in contents.members):
+    if not any(_is_image(Path(member.filename)) for member in contents.members):
         raise ImageError(_nothing(zip_path.name, [Path(other) for other in contents.others], ()))
     unpack(zip_path, into)
     try:
@@ -89,7 +89,7 @@ def read_archive(
 
 def _visible(root: Path) -> Iterable[Path]:
     for folder, folders, files in os.walk(root):
-        folders[:] = [each for each in folders if not is_hidden(PurePosixPath(each))]
+        folders[:] = [subfolder for subfolder in folders if not is_hidden(PurePosixPath(subfolder))]
         for file in files:
             if not is_hidden(PurePosixPath(file)):
                 yield Path(folder, file)
@@ -104,10 +104,10 @@ def _read(
     look_around: bool = True,
     on_count: OnCount = nobody,
 ) -> ImageSet:
-    named = sorted((_name(path, root), path) for path in paths if _is_picture(path))
+    named = sorted((_name(path, root), path) for path in paths if _is_image(path))
     looked = _look_at_all(named, on_count)
-    good = [each for each in looked if isinstance(each, ImageFile)]
-    broken = tuple(each for each in looked if isinstance(each, Broken))
+    good = [image for image in looked if isinstance(image, ImageFile)]
+    broken = tuple(image for image in looked if isinstance(image, Broken))
     if not good:
         raise ImageError(_nothing(name, paths, broken))
     first: dict[str, str] = {}
@@ -131,16 +131,16 @@ def _look_at_all(named: list[tuple[str, Path]], on_count: OnCount) -> list[Image
     looked = []
     pool = ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)))
     try:
-        for done, each in enumerate(pool.map(lambda pair: _look(*pair), named), 1):
-            looked.append(each)
+        for done, image in enumerate(pool.map(lambda pair: _look(*pair), named), 1):
+            looked.append(image)
             on_count(done, len(named))
     finally:
         pool.shutdown(cancel_futures=True)
     return looked
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _name(path: Path, root: Path) -> str:
@@ -164,5 +164,7 @@ def _nothing(name: str, paths: list[Path], broken: tuple[Broken, ...]) -> str:
         first = f"{broken[0].name} {broken[0].reason}"
         return f"None of the {len(broken)} images in {name} can be read; the first: {first}"
     kinds = Counter(sorted(path.suffix.lower() or "without an ending" for path in paths))
-    found = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(4))
-    return f"There is no image in {name}, only {found or 'an empty folder'}: give {READABLE} files."
+    others = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(4))
+    return (
+        f"There is no image in {name}, only {others or 'an empty folder'}: give {READABLE} files."
+    )

@@ -129,18 +129,18 @@ def surrogate_makers(
 
 
 def surrogates_of_tensor(
-    pictures: torch.Tensor, kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
+    images: torch.Tensor, kinds: Sequence[Surrogate] = SURROGATES, seed: int = 0
 ) -> torch.Tensor:
     """One surrogate of each kind from each image: uint8 `[N,3,H,W]` to `[N·kinds,3,H,W]`.
 
     Each image is mixed with the one before it, the first with the last, so shuffle them first.
     Raises ImageError when a kind needs two images and there are fewer.
     """
-    if len(pictures) < 2 and any(kind.needs_other for kind in kinds):
+    if len(images) < 2 and any(kind.needs_other for kind in kinds):
         raise ImageError("Blends of two images need two images: give more.")
     made = [
-        kind.make(picture, pictures[at - 1], _generator(seed, kind, str(at)))
-        for at, picture in enumerate(pictures)
+        kind.make(image, images[at - 1], _generator(seed, kind, str(at)))
+        for at, image in enumerate(images)
         for kind in kinds
     ]
     return torch.stack(made)
@@ -177,7 +177,7 @@ def _makers(
     files = images.images if isinstance(images, ImageSet) else tuple(map(_file, images))
     start = torch.Generator().manual_seed(seed)
     order = [files[at] for at in torch.randperm(len(files), generator=start).tolist()]
-    before = next((each for image in reversed(order) if (each := _decoded(image))), None)
+    before = next((decoded for image in reversed(order) if (decoded := _decoded(image))), None)
     for now in filter(None, map(_decoded, order)):
         image, pixels = now
         for kind in kinds:
@@ -201,9 +201,9 @@ def _decoded(image: ImageFile) -> tuple[ImageFile, torch.Tensor] | None:
     return image, pixels
 
 
-def _generator(seed: int, kind: Surrogate, picture: str) -> torch.Generator:
+def _generator(seed: int, kind: Surrogate, name: str) -> torch.Generator:
     """Seed by image and kind, so that one image more or less changes no other's surrogates."""
-    digest = hashlib.sha256(f"{seed}\n{kind.name}\n{picture}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\n{kind.name}\n{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 

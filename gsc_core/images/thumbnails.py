@@ -22,10 +22,10 @@ def thumbnail(path: Path, side: int = SIDE) -> bytes:
     with opened(read_bytes(path, path.name), path.name) as image:
         # Colours that can be averaged as they are, are: few pixels are then turned and converted.
         plain = image.mode in ("RGB", "L", "CMYK") and not image.has_transparency_data
-        turned = orientation(image) != 1
+        rotated = orientation(image) != 1
         if plain:
             image.thumbnail((side, side))
-        small = Image.fromarray(rgb_of(ImageOps.exif_transpose(image) if turned else image))
+        small = Image.fromarray(rgb_of(ImageOps.exif_transpose(image) if rotated else image))
         small.thumbnail((side, side))
     file = io.BytesIO()
     small.save(file, "JPEG", quality=_QUALITY)

@@ -79,8 +79,8 @@ def calibrate(
     done: list[ImageFile] = []
     broken: list[Broken] = []
 
-    def passes(chosen: Sequence[int]) -> Iterable[Representation]:
-        files = [images[i] for i in chosen]
+    def represented(indices: Sequence[int]) -> Iterable[Representation]:
+        files = [images[i] for i in indices]
         read = read_batches(
             files, scorer.preprocessing, pace.batch_size, pace.threads, pace.decoders
         )
@@ -91,22 +91,24 @@ def calibrate(
                 yield scorer.represent(batch.pixels)
             pace.step("calibrating", len(done) + len(broken), len(images))
 
-    sampled = list(passes(order[:size]))
+    sampled = list(represented(order[:size]))
     if not sampled:
         raise ImageError("None of the calibration images can be read; check the folder.")
     sample = Representation.cat(sampled)
     files = tuple(done)
-    strangers, sources = _surrogates(scorer, files, seed, pace)
+    surrogates, sources = _surrogates(scorer, files, seed, pace)
 
-    def known(representation: Representation) -> Calibration:
-        found = torch.tensor([label_of[image.name] for image in done], device=scorer.network.device)
+    def calibration_on(representation: Representation) -> Calibration:
+        class_indices = torch.tensor(
+            [label_of[image.name] for image in done], device=scorer.network.device
+        )
         return Calibration(
             scorer.network,
             representation.logits,
             representation.features,
-            found,
+            class_indices,
             sample,
-            strangers,
+            surrogates,
             stopping(pace.step),
         )
 
@@ -114,13 +116,13 @@ def calibrate(
         """A batch at a time: some detectors go back to the network, with a graph."""
         return [scorer.score(whole[s], only(scorer)) for s in _slices(len(whole), pace.batch_size)]
 
-    scorer.fit(_reading_maps(scorer), known(sample))
-    kept, streamed = [_slim(sample)], scored(sample, _reading_maps)
-    for representation in passes(order[size:]):
-        kept.append(_slim(representation))
+    scorer.fit(_reading_maps(scorer), calibration_on(sample))
+    slim, streamed = [_slim(sample)], scored(sample, _reading_maps)
+    for representation in represented(order[size:]):
+        slim.append(_slim(representation))
         streamed.append(scorer.score(representation, _reading_maps(scorer)))
-    everything = Representation.cat(kept)
-    calibration = known(everything)
+    everything = Representation.cat(slim)
+    calibration = calibration_on(everything)
     pace.step("fitting the detectors", 0, 1)
     learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
     unseen: dict[str, HeldOut | None] = {}
@@ -129,23 +131,25 @@ def calibrate(
             unseen[detector.name] = held_out_scores(detector, calibration, sources)
     scorer.fit(_not_reading_maps(scorer), calibration)
     late = scored(everything, _not_reading_maps)
-    far = [] if strangers is None else scored(strangers, _single)
-    apart = {n: h for n, h in unseen.items() if h is not None and n in late[0].outlier}
-    scores = _with(_beside(Scores.cat(streamed), Scores.cat(late)), apart, "images")
-    surrogates = _with(Scores.cat(far), apart, "surrogates") if far else None
-    scorer.learn(scores.outlier, _to_learn_from(surrogates, strangers))
-    in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in apart]
+    surrogate_batches = [] if surrogates is None else scored(surrogates, _single)
+    held_out = {n: h for n, h in unseen.items() if h is not None and n in late[0].outlier}
+    scores = _with(_beside(Scores.cat(streamed), Scores.cat(late)), held_out, "images")
+    surrogate_scores = (
+        _with(Scores.cat(surrogate_batches), held_out, "surrogates") if surrogate_batches else None
+    )
+    scorer.learn(scores.outlier, _to_learn_from(surrogate_scores, surrogates))
+    in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in held_out]
     in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
     return Calibrated(
         images=tuple(done),
         broken=tuple(broken),
         scores=_combined(scores, scorer),
         sample=len(sample),
-        surrogates=None if surrogates is None else _combined(surrogates, scorer),
+        surrogates=None if surrogate_scores is None else _combined(surrogate_scores, scorer),
         calibration=replace(
             calibration,
             sample=_without_pixels(sample),
-            surrogates=None if strangers is None else _without_pixels(strangers),
+            surrogates=None if surrogates is None else _without_pixels(surrogates),
         ),
         in_sample=tuple(in_sample),
     )
@@ -255,8 +259,8 @@ def _slices(n: int, size: int) -> Iterable[slice]:
 
 def _with(scores: Scores, held_out: Mapping[str, HeldOut], of: str) -> Scores:
     """The scores, with those of a held-out fit in place of the ones in sample."""
-    found = {name: getattr(held, of) for name, held in held_out.items()}
-    better = {n: s for n, s in found.items() if s is not None and n in scores.outlier}
+    replacements = {name: getattr(held, of) for name, held in held_out.items()}
+    better = {n: s for n, s in replacements.items() if s is not None and n in scores.outlier}
     return replace(scores, outlier=scores.outlier | better)
 
 

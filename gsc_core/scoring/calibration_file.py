@@ -38,7 +38,7 @@ class CalibrationFile:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredCalibration:
     """What `load` reads: the calibration, and which image each of its rows is.
 
     The first `len(calibration.sample)` images are the sample. Their order is that of the
@@ -54,7 +54,7 @@ def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> N
 
     Raises SpecError when the disk does not allow it.
     """
-    sample, strangers = calibration.sample, calibration.surrogates
+    sample, surrogates = calibration.sample, calibration.surrogates
     named = json.dumps([[image.name, image.sha256] for image in images]).encode()
     tensors: dict[str, Tensor | None] = {
         # not in the header, which has a limit that many long names can reach
@@ -66,8 +66,8 @@ def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> N
         "sample.feature_map": sample.feature_map,
         "sample.gradient": sample.gradient,
     }
-    if strangers is not None:
-        tensors |= {f"surrogates.{name}": getattr(strangers, name) for name in _OF_SURROGATES}
+    if surrogates is not None:
+        tensors |= {f"surrogates.{name}": getattr(surrogates, name) for name in _OF_SURROGATES}
     split = calibration.network.split
     about = {"sample": str(len(sample)), "split": "" if split is None else split.name}
     held = {
@@ -77,7 +77,7 @@ def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> N
         _save(held, part, about)
 
 
-def load(path: Path, network: Network) -> Kept:
+def load(path: Path, network: Network) -> StoredCalibration:
     """Read what `keep` wrote, onto the device of `network`.
 
     Raises SpecError when there is no such file, it is damaged, or was made at another split.
@@ -96,7 +96,7 @@ def load(path: Path, network: Network) -> Kept:
             raise SpecError(
                 "The calibration was stored for another layer of the network: run the audit again."
             )
-        return _kept(held, int(about["sample"]), network)
+        return _stored(held, int(about["sample"]), network)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise SpecError(f"{path.name} of this run is damaged: run the audit again.") from error
 
@@ -112,7 +112,7 @@ def _save(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None
     path.chmod(0o644)  # the library makes it readable for its owner alone
 
 
-def _kept(held: dict[str, Tensor], size: int, network: Network) -> Kept:
+def _stored(held: dict[str, Tensor], size: int, network: Network) -> StoredCalibration:
     logits, features = held["logits"], held.get("features")
     sample = Representation(
         logits[:size],
@@ -120,13 +120,13 @@ def _kept(held: dict[str, Tensor], size: int, network: Network) -> Kept:
         held.get("sample.feature_map"),
         held.get("sample.gradient"),
     )
-    told = json.loads(held["files"].cpu().numpy().tobytes())
-    files = tuple(CalibrationFile(name, sha256) for name, sha256 in told)
+    listed = json.loads(held["files"].cpu().numpy().tobytes())
+    files = tuple(CalibrationFile(name, sha256) for name, sha256 in listed)
     if len(files) != len(logits):
         raise ValueError("files and logits do not belong together")
     surrogates = _surrogates(held)
     calibration = Calibration(network, logits, features, held["labels"], sample, surrogates)
-    return Kept(calibration, files)
+    return StoredCalibration(calibration, files)
 
 
 def _surrogates(held: Mapping[str, Tensor]) -> Surrogates | None:

@@ -53,8 +53,8 @@ class Rows:
             columns[PREDICTED_AFTER + name] = pa.array(after.numpy(), pa.int32())
         for name, scores in self.scores.outlier.items():
             columns[name] = pa.array(scores.numpy(), pa.float32())
-        told = {_BROKEN: [asdict(one) for one in broken], _EXCUSED: dict(excused)}
-        metadata = {name: json.dumps(value).encode() for name, value in told.items()}
+        notes = {_BROKEN: [asdict(one) for one in broken], _EXCUSED: dict(excused)}
+        metadata = {name: json.dumps(value).encode() for name, value in notes.items()}
         return pa.table(columns).replace_schema_metadata(metadata)
 
 
@@ -87,15 +87,15 @@ class ChunkStore:
         """The chunks of a set in order, each with its broken images."""
         for index in range(self.finished(set_name)):
             table = pq.ParquetFile(self._path(set_name, index)).read()
-            told = json.loads((table.schema.metadata or {}).get(_BROKEN, b"[]"))
-            yield table.replace_schema_metadata(), [Broken(**one) for one in told]
+            records = json.loads((table.schema.metadata or {}).get(_BROKEN, b"[]"))
+            yield table.replace_schema_metadata(), [Broken(**one) for one in records]
 
     def excused(self, set_name: str) -> dict[str, str]:
         """Why detectors were left out until the last chunk of a set; older ones do not tell."""
         if not (done := self.finished(set_name)):
             return {}
-        told = pq.read_schema(self._path(set_name, done - 1)).metadata or {}
-        reasons: dict[str, str] = json.loads(told.get(_EXCUSED, b"{}"))
+        notes = pq.read_schema(self._path(set_name, done - 1)).metadata or {}
+        reasons: dict[str, str] = json.loads(notes.get(_EXCUSED, b"{}"))
         return reasons
 
     def remove(self) -> None:

@@ -33,7 +33,7 @@ Order = tuple[Prepare, Sequence[ImageFile], tuple[int, ...]]
 """What a decoder is asked: how, which images, and the shape `[n,3,h,w]` they fill."""
 
 _HEADER = mmap.PAGESIZE  # in front of the pixels: the number of the image in hand, from 1 on
-_MOST_PIXELS = 3 * 4096 * 4096  # of one image: `Preprocessing.crop` allows no more
+_MAX_PIXELS = 3 * 4096 * 4096  # of one image: `Preprocessing.crop` allows no more
 
 
 def prepared(preprocessing: Preprocessing, path: Path) -> Tensor:
@@ -63,7 +63,7 @@ class SharedPixels:
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._map = mmap.mmap(descriptor, _HEADER + _MOST_PIXELS)
+        self._map = mmap.mmap(descriptor, _HEADER + _MAX_PIXELS)
         self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
         self._in_hand = self._bytes[:8].view(torch.int64)
 
@@ -71,13 +71,13 @@ class SharedPixels:
     def create() -> int:
         """A file descriptor of such memory."""
         descriptor = os.memfd_create("decoded images")
-        os.ftruncate(descriptor, _HEADER + _MOST_PIXELS)
+        os.ftruncate(descriptor, _HEADER + _MAX_PIXELS)
         return descriptor
 
     @staticmethod
     def room(shape: Sequence[int]) -> int:
         """How many images `[3,h,w]` of this shape it holds."""
-        return _MOST_PIXELS // torch.Size(shape).numel()
+        return _MAX_PIXELS // torch.Size(shape).numel()
 
     def pixels(self, shape: Sequence[int]) -> Tensor:
         """The pixels as uint8 `[n,3,h,w]`: not a copy."""
@@ -106,8 +106,8 @@ def serve_forks(control: int) -> None:
             if child:
                 orders.close()
                 _decode_until_closed(*descriptors)
-            for each in descriptors:
-                os.close(each)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 def _decode_until_closed(pipe: int, memory: int) -> None:

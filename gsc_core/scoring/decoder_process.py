@@ -50,13 +50,13 @@ class ForkServer:
         """In a group of its own: Ctrl-C is for the audit, which then ends its decoders."""
         if self._control is not None:
             self._control.close()
-        self._control, theirs = socket.socketpair()
-        with theirs:
+        self._control, child_end = socket.socketpair()
+        with child_end:
             self._process = subprocess.Popen(  # noqa: S603 - our own
-                [sys.executable, "-c", _SERVE, json.dumps(sys.path), str(theirs.fileno())],
+                [sys.executable, "-c", _SERVE, json.dumps(sys.path), str(child_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
                 process_group=0,
             )
@@ -89,9 +89,9 @@ class DecoderProcess:
             memory = SharedPixels.create()
             try:
                 self._shared = SharedPixels(memory)
-                self._socket, theirs = socket.socketpair()
-                with theirs:
-                    self._server.fork(theirs.fileno(), memory)
+                self._socket, child_end = socket.socketpair()
+                with child_end:
+                    self._server.fork(child_end.fileno(), memory)
             finally:
                 os.close(memory)
             self._connection = Connection(os.dup(self._socket.fileno()))

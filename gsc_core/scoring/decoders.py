@@ -27,8 +27,8 @@ Reasons = list[str | None]
 PROCESSES_FROM = 2000
 """Images from which processes are started at once: the first costs 3 CPU seconds of imports."""
 
-_PATIENCE_S = 1.0  # for which the network may have waited in all before processes are started
-_MOST_DEATHS = 3  # one after another, with no image in hand: then it is not the images
+_MAX_WAIT_S = 1.0  # for which the network may have waited in all before processes are started
+_MAX_DEATHS = 3  # one after another, with no image in hand: then it is not the images
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -111,7 +111,7 @@ class Decoders:
     def waited(self, seconds: float) -> None:
         """Told that the network had to wait for a bundle: more decoders may be needed."""
         self._waited_s += seconds
-        if self._at_once or self._waited_s > _PATIENCE_S:
+        if self._at_once or self._waited_s > _MAX_WAIT_S:
             self._one_more()
 
     def _one_more(self) -> None:
@@ -139,7 +139,7 @@ class Decoders:
             return  # no processes can be had here: threads do all
         self._taken_over = True
         while bundle := self._bundles.get():
-            _answer(bundle, lambda each: self._asked(process, each))
+            _answer(bundle, lambda whole: self._asked(process, whole))
         process.close()
 
     def _asked(self, process: DecoderProcess, bundle: Bundle, alone: bool = False) -> Reasons:
@@ -155,7 +155,7 @@ class Decoders:
                 raise Stopped from end
         at = process.in_hand
         self._deaths += at is None
-        able = process.start() and self._deaths < _MOST_DEATHS
+        able = process.start() and self._deaths < _MAX_DEATHS
         if at is None and able:
             return self._asked(process, bundle, alone)
         if at is None and not alone:

@@ -97,10 +97,10 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
         with torch.inference_mode(False):
             reads = self.detector.needs & ~(Need.LOGITS | Need.FEATURES)
             sampled = bool(reads) or Fit.SURROGATES in self.detector.fitted_with
-            known = self._known(data_loader)
+            id_batches = self._id_batches(data_loader)
             if not self.requires_fit:
-                known = islice(known, 1)  # it takes no more than the network
-            self._learn(self._from_sample(known) if sampled else self._from_all(known))
+                id_batches = islice(id_batches, 1)  # it takes no more than the network
+            self._learn(self._from_sample(id_batches) if sampled else self._from_all(id_batches))
         return self
 
     def predict(self, x: Tensor) -> Tensor:
@@ -160,18 +160,18 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
             raise SpecError(f"{self.detector.name} cannot be used here: {reason}.") from reason
         self._calibration = calibration
 
-    def _known(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    def _id_batches(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
         """The ID images of each batch and their classes; the first one tells the size."""
         some = False
         for x, y in batches:
-            known = is_known(y)
-            if not bool(known.any()):
+            is_id = is_known(y)
+            if not bool(is_id.any()):
                 continue
             if not some:
                 self._export(x)
             self._check(x)
             some = True
-            yield x[known.to(x.device)], y[known].to(self._device, torch.long)
+            yield x[is_id.to(x.device)], y[is_id].to(self._device, torch.long)
         if not some:
             raise ImageError("No image to fit on has a label of 0 or more: give familiar images.")
 
@@ -194,16 +194,16 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
         x = x.detach().to(self._device, torch.float32)
         return represent(self._cut, x, self.detector.needs | Need.LOGITS)
 
-    def _from_all(self, known: Iterable[tuple[Tensor, Tensor]]) -> Calibration:
-        done = [(self._represent(x), y) for x, y in known]
+    def _from_all(self, id_batches: Iterable[tuple[Tensor, Tensor]]) -> Calibration:
+        done = [(self._represent(x), y) for x, y in id_batches]
         whole = Representation.cat([part for part, _ in done])
         labels = torch.cat([y for _, y in done])
         sample = whole[:SAMPLE_IMAGES]
         return Calibration(self._cut, whole.logits, whole.features, labels, sample)
 
-    def _from_sample(self, known: Iterable[tuple[Tensor, Tensor]]) -> Calibration:
+    def _from_sample(self, id_batches: Iterable[tuple[Tensor, Tensor]]) -> Calibration:
         reservoir = Reservoir(self.seed)
-        for x, y in known:
+        for x, y in id_batches:
             reservoir.add(x, y)
         images, labels = reservoir.shuffled()
         sample = self._sampled(images)
@@ -214,21 +214,21 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
             sample.features,
             labels[:n],
             sample,
-            self._strangers(images[:n]),
+            self._surrogates(images[:n]),
         )
 
     def _sampled(self, images: Tensor) -> Representation:
         """One pass over as many images as there is room for beside their surrogates."""
         first = self._represent(images[:_AT_ONCE])
-        each = sum(tensor[0].nbytes for tensor in vars(first).values() if tensor is not None)
-        most = max(2, SAMPLE_BYTES // (2 * each))
-        return Representation.cat([first, *self._passes(images[_AT_ONCE:most])])[:most]
+        image_bytes = sum(tensor[0].nbytes for tensor in vars(first).values() if tensor is not None)
+        most = max(2, SAMPLE_BYTES // (2 * image_bytes))
+        return Representation.cat([first, *self._represented(images[_AT_ONCE:most])])[:most]
 
-    def _passes(self, images: Tensor) -> Iterator[Representation]:
+    def _represented(self, images: Tensor) -> Iterator[Representation]:
         for at in range(0, len(images), _AT_ONCE):
             yield self._represent(images[at : at + _AT_ONCE])
 
-    def _strangers(self, images: Tensor) -> Surrogates | None:
+    def _surrogates(self, images: Tensor) -> Surrogates | None:
         """One pass over surrogate outliers of the sample, as many as it has images."""
         if not self.requires_fit or len(images) < 2:
             return None
@@ -236,18 +236,18 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
         some = colours.pixels(images[: max(2, len(images) // len(SURROGATES))])
         made = colours.images(surrogates_of_tensor(some, seed=self.seed))
         kinds = torch.arange(len(SURROGATES)).repeat(len(some))
-        return Surrogates.of(Representation.cat(list(self._passes(made))), kinds)
+        return Surrogates.of(Representation.cat(list(self._represented(made))), kinds)
 
 
 def _info(detector: Detector) -> api.DetectorInfo:
     paper = detector.paper
-    found = paper and api.Paper(paper.title, paper.venue, paper.year, paper.url)
-    return api.DetectorInfo(tasks={api.Task.CLASSIFICATION}, paper=found, ai_coded=True)
+    cited = paper and api.Paper(paper.title, paper.venue, paper.year, paper.url)
+    return api.DetectorInfo(tasks={api.Task.CLASSIFICATION}, paper=cited, ai_coded=True)
 
 
 def _moved(calibration: Calibration, network: Network) -> Calibration:
     """The calibration for the same network on another device."""
-    device, features, far = network.device, calibration.features, calibration.surrogates
+    device, features, surrogates = network.device, calibration.features, calibration.surrogates
     return replace(
         calibration,
         network=network,
@@ -255,5 +255,5 @@ def _moved(calibration: Calibration, network: Network) -> Calibration:
         features=None if features is None else features.to(device),
         labels=calibration.labels.to(device),
         sample=calibration.sample.to(device),
-        surrogates=None if far is None else far.to(device),
+        surrogates=None if surrogates is None else surrogates.to(device),
     )

@@ -31,13 +31,13 @@ class Stop(BaseException):
 def stopping(step: Step) -> Step:
     """The step, so that what it raises goes through every detector that is told of it."""
 
-    def told(phase: str, done: int, total: int) -> None:
+    def stoppable(phase: str, done: int, total: int) -> None:
         try:
             step(phase, done, total)
         except Exception as reason:
             raise Stop(reason) from reason
 
-    return told
+    return stoppable
 
 
 @contextmanager

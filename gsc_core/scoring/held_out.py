@@ -43,24 +43,24 @@ def held_out_scores(
     """
     everything = Representation(calibration.logits, calibration.features)
     part_of = parts(calibration.labels)
-    strangers = calibration.surrogates if sources is not None else None
-    ours = torch.empty(len(everything))
-    theirs = None if strangers is None else torch.empty(len(strangers))
+    surrogates = calibration.surrogates if sources is not None else None
+    id_scores = torch.empty(len(everything))
+    surrogate_scores = None if surrogates is None else torch.empty(len(surrogates))
     for part in range(PARTS):
-        apart = part_of == part
-        if not bool(apart.any()):
+        held_out = part_of == part
+        if not bool(held_out.any()):
             return None
         fresh = type(detector).configured(detector.settings())
         try:
-            fresh.fit(_only(calibration, ~apart))
+            fresh.fit(_only(calibration, ~held_out))
         except Excused:
             return None
-        ours[apart.cpu()] = _scores(fresh, everything[apart])
-        if strangers is not None and theirs is not None and sources is not None:
-            made_of_these = apart[sources]
-            theirs[made_of_these.cpu()] = _scores(fresh, strangers[made_of_these])
-    finite = all(bool(s.isfinite().all()) for s in (ours, theirs) if s is not None)
-    return HeldOut(ours, theirs) if finite else None
+        id_scores[held_out.cpu()] = _scores(fresh, everything[held_out])
+        if surrogates is not None and surrogate_scores is not None and sources is not None:
+            made_of_these = held_out[sources]
+            surrogate_scores[made_of_these.cpu()] = _scores(fresh, surrogates[made_of_these])
+    finite = all(bool(s.isfinite().all()) for s in (id_scores, surrogate_scores) if s is not None)
+    return HeldOut(id_scores, surrogate_scores) if finite else None
 
 
 def _scores(detector: Detector, batch: Representation) -> Tensor:

@@ -87,24 +87,24 @@ def read_batches(
     """
     prepare = functools.partial(prepared, preprocessing)
     shape = (3, *preprocessing.crop)
-    bundle = max(1, min(_BUNDLE_IMAGES, size // 2, SharedPixels.room(shape)))
+    bundle_size = max(1, min(_BUNDLE_IMAGES, size // 2, SharedPixels.room(shape)))
     with nullcontext(decoders) if decoders else Decoders(threads, most=0) as decoding:
         starts = iter(range(0, len(images), size))
         begun: deque[_Begun] = deque()
 
         def begin_more() -> None:
             # two batches, or as many as give each decoder a bundle and the next
-            depth = max(2, math.ceil(2 * decoding.width * bundle / size))
+            depth = max(2, math.ceil(2 * decoding.width * bundle_size / size))
             for start in islice(starts, max(0, depth - len(begun))):
-                chosen = images[start : start + size]
+                files = images[start : start + size]
                 pixels = torch.empty(
-                    (len(chosen), *shape), dtype=torch.uint8, pin_memory=decoding.pinned
+                    (len(files), *shape), dtype=torch.uint8, pin_memory=decoding.pinned
                 )
-                parts = [slice(at, at + bundle) for at in range(0, len(chosen), bundle)]
-                bundles = [Bundle(prepare, chosen[part], pixels[part]) for part in parts]
-                begun.append(_Begun(chosen, pixels, bundles))
-                for each in bundles:
-                    decoding.submit(each)
+                parts = [slice(at, at + bundle_size) for at in range(0, len(files), bundle_size)]
+                bundles = [Bundle(prepare, files[part], pixels[part]) for part in parts]
+                begun.append(_Begun(files, pixels, bundles))
+                for bundle in bundles:
+                    decoding.submit(bundle)
 
         begin_more()
         waited: Callable[[float], None] = _nothing_was_ahead
@@ -115,8 +115,8 @@ def read_batches(
                 begin_more()
                 yield batch
         finally:
-            for each in begun:
-                each.cancel()
+            for waiting in begun:
+                waiting.cancel()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def score_set(
 
     `labels` gives the class index of an ID image by its digest; an OOD image has none.
     """
-    known = images.name == "id"
+    is_id = images.name == "id"
     size = _dividing(pace.batch_size)
     first = store.finished(images.name)
     _excuse_as_before(scorer, store, images.name)
@@ -39,11 +39,11 @@ def score_set(
             broken.extend(batch.broken)
             if batch.images:
                 good.extend(batch.images)
-                scores.append(scorer.score(scorer.represent(batch.pixels), after=known))
+                scores.append(scorer.score(scorer.represent(batch.pixels), after=is_id))
             done += len(batch.images) + len(batch.broken)
             pace.step(phase, done, total)
-        found = [labels.get(image.sha256, -1) if known else -1 for image in good]
-        rows = Rows(images.name, "id" if known else "ood", good, found, Scores.cat(scores))
+        class_indices = [labels.get(image.sha256, -1) if is_id else -1 for image in good]
+        rows = Rows(images.name, "id" if is_id else "ood", good, class_indices, Scores.cat(scores))
         with pace.watch.phase("writing"):
             store.write(images.name, index, rows.table(broken, scorer.excused))
 

@@ -109,12 +109,12 @@ class Scorer:
             with self.excusing(detector), self.watch.phase("fitting", detector.name):
                 detector.fit(calibration)
 
-    def learn(self, known: Mapping[str, Tensor], surrogates: SurrogateScores | None) -> None:
+    def learn(self, id_scores: Mapping[str, Tensor], surrogates: SurrogateScores | None) -> None:
         """Let ensembles learn from their parts' scores of calibration images and surrogates."""
         for detector in self.ensembles:
             with self.excusing(detector):
                 detector.join(d for d in self.detectors if not isinstance(d, Ensemble))
-                detector.learn(known, surrogates)
+                detector.learn(id_scores, surrogates)
 
     def combine(self, outlier: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The ensembles' scores `[N]` from those of their parts."""
@@ -127,7 +127,7 @@ class Scorer:
     @property
     def ensembles(self) -> list[Ensemble]:
         """The detectors that combine others."""
-        return [each for each in self.detectors if isinstance(each, Ensemble)]
+        return [detector for detector in self.detectors if isinstance(detector, Ensemble)]
 
     @contextmanager
     def excusing(self, detector: Detector) -> Iterator[None]:

@@ -211,7 +211,7 @@ def test_nothing_is_chosen_again(choosing: Path) -> None:
     assert isinstance(automatic, AutoGSC) and automatic.selection_ is None
     assert isinstance(pair, AutoEnsemble) and not pair.losses_
     phases: list[str] = []
-    known = replace(opened.kept.calibration, step=lambda phase, *_: phases.append(phase))
+    known = replace(opened.stored.calibration, step=lambda phase, *_: phases.append(phase))
     again = AutoGSC.configured(chosen["gsc-auto"]).fit(replace(known, surrogates=None))
     assert phases == []
     assert torch.equal(again.score(known.sample), automatic.score(known.sample))
@@ -222,7 +222,7 @@ def test_nothing_is_chosen_again(choosing: Path) -> None:
 def test_the_selection_again_from_what_is_kept(choosing: Path) -> None:
     """Chosen and all that was tried, to the last digit that JSON keeps; of these no better one."""
     opened, document = reopen(choosing), document_of(choosing)
-    again = AutoGSC.configured(AT_SPLIT.settings).fit(opened.kept.calibration)
+    again = AutoGSC.configured(AT_SPLIT.settings).fit(opened.stored.calibration)
     assert again.selection_ is not None
     told = document["selections"]["gsc-auto"]
     assert told == again.selection_.model_dump(mode="json")
@@ -230,13 +230,13 @@ def test_the_selection_again_from_what_is_kept(choosing: Path) -> None:
     assert document["chosen"]["gsc-auto"] == cut == again.frozen()
     assert cut["layer"] == "split"
     assert told["chosen"] in told["tried"] and told["nothing"] in told["tried"]
-    assert told["images"] == len(opened.kept.calibration.sample)
+    assert told["images"] == len(opened.stored.calibration.sample)
 
 
 def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
     """FPR95 and AUROC of the chosen one by scikit-learn, by the readings it was judged by."""
     opened, document = reopen(choosing), document_of(choosing)
-    known = opened.kept.calibration
+    known = opened.stored.calibration
     assert known.surrogates is not None
     chosen = AutoGSC.configured(document["chosen"]["gsc-auto"]).fit(known)
     ours, theirs = (
@@ -289,7 +289,7 @@ def test_a_run_from_before_anything_was_chosen_opens(stage: Path, tmp_path: Path
 
 def test_what_is_kept_belongs_together_row_by_row(run: Path, opened: Reopened, stage: Path) -> None:
     """Order, labels, logits and gradients of the calibration, again by the module alone."""
-    kept, rows = opened.kept, rows_of(run)
+    kept, rows = opened.stored, rows_of(run)
     calibration = rows[rows["role"] == "calibration"]
     assert [file.name for file in kept.files] == list(calibration["file"])
     assert [file.sha256 for file in kept.files] == list(calibration["sha256"])
@@ -317,13 +317,13 @@ def test_no_pixels_are_kept(run: Path) -> None:
 
 def test_surrogates_keep_their_kinds(run: Path, opened: Reopened, tmp_path: Path) -> None:
     """Files of before they were kept have one of each kind in turn, as this one."""
-    kept = opened.kept.calibration
+    kept = opened.stored.calibration
     assert kept.surrogates is not None
     in_turn = [i % 4 for i in range(len(kept.surrogates))]
     assert kept.surrogates.kinds.tolist() == in_turn
     path = tmp_path / "calibration.safetensors"
     other = replace(kept, surrogates=kept.surrogates[torch.tensor([7, 2, 4])])
-    files = [ImageFile(Path(file.name), file.name, file.sha256) for file in opened.kept.files]
+    files = [ImageFile(Path(file.name), file.name, file.sha256) for file in opened.stored.files]
     keep(other, files, path)
     again = load(path, kept.network).calibration.surrogates
     assert again is not None and again.kinds.tolist() == [3, 2, 0]
@@ -340,7 +340,7 @@ def test_surrogates_keep_their_kinds(run: Path, opened: Reopened, tmp_path: Path
 def test_the_usual_range_of_each_channel(run: Path, opened: Reopened) -> None:
     """Against NumPy on the kept maps, one channel and one image at a time."""
     table = pd.read_parquet(run / "channels.parquet")
-    sample = opened.kept.calibration.sample
+    sample = opened.stored.calibration.sample
     assert sample.feature_map is not None and sample.gradient is not None
     h, g = sample.feature_map.double().numpy(), sample.gradient.double().numpy()
     assert list(table["channel"]) == list(range(h.shape[1]))
@@ -415,7 +415,7 @@ def test_nearest_by_a_loop(opened: Reopened, stage: Path) -> None:
         ours = module.pooled(read_with_pillow(path))[0].double().numpy()
         features = {
             file.name: module.pooled(read_with_pillow(stage / "calibration" / file.name))[0]
-            for file in opened.kept.files
+            for file in opened.stored.files
         }
     cosine = {
         name: float(f.double().numpy() @ ours / np.linalg.norm(f.double()) / np.linalg.norm(ours))
@@ -426,15 +426,15 @@ def test_nearest_by_a_loop(opened: Reopened, stage: Path) -> None:
     np.testing.assert_allclose([one.similarity for one in near], expected, atol=1e-5)
     for one in near:
         assert cosine[one.name] == pytest.approx(one.similarity, abs=1e-5)
-        assert opened.kept.files[one.row].name == one.name
+        assert opened.stored.files[one.row].name == one.name
 
 
 def test_a_calibration_picture_is_nearest_to_itself(opened: Reopened, stage: Path) -> None:
-    file = opened.kept.files[7]
+    file = opened.stored.files[7]
     (near,) = opened.nearest(stage / "calibration" / file.name, 1)
     assert (near.row, near.name) == (7, file.name)
     assert near.similarity == pytest.approx(1, abs=1e-5)
-    assert len(opened.nearest(stage / "calibration" / file.name, 999)) == len(opened.kept.files)
+    assert len(opened.nearest(stage / "calibration" / file.name, 999)) == len(opened.stored.files)
 
 
 # --- what cannot be opened ---------------------------------------------------------------------

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torchvision.transforms import v2
 
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS
-from gsc_core.demo.pictures import labelled_pictures
+from gsc_core.demo.labelled import labelled_images
 from gsc_core.demo.render import VERSION, Purpose
 from gsc_core.demo.train import Recipe, run
 
@@ -39,7 +39,7 @@ def measured_accuracy(path, seed, purpose, per_class):
             v2.Normalize(given["mean"], given["std"]),
         ]
     )
-    pictures, labels = labelled_pictures(seed, purpose, per_class)
+    pictures, labels = labelled_images(seed, purpose, per_class)
     with torch.inference_mode():
         named = network(prepare(torch.from_numpy(pictures))).argmax(1)
     return float((named.numpy() == labels).mean())

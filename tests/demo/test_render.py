@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gsc_core.demo import CLASS_NAMES, OOD_SETS, Sizes, render_demo
-from gsc_core.demo.pictures import labelled_pictures
-from gsc_core.demo.render import KNOWN, MANIFEST, Purpose, paint
+from gsc_core.demo.labelled import labelled_images
+from gsc_core.demo.render import ID_PAINTERS, MANIFEST, Purpose, paint
 from gsc_core.errors import ImageError, SpecError
 
 SMALL = Sizes(calibration=20, id=len(CLASS_NAMES), ood=6)
@@ -85,7 +85,7 @@ def test_no_picture_occurs_twice(demo):
 def test_a_picture_does_not_depend_on_those_before_it(demo):
     into, _, _ = demo
     kind = CLASS_NAMES.index("stop")
-    alone = paint(KNOWN["stop"], 3, Purpose.ID_TEST, kind, 0)
+    alone = paint(ID_PAINTERS["stop"], 3, Purpose.ID_TEST, kind, 0)
     assert (into / "id/stop/stop-0000.jpg").read_bytes() == alone
 
 
@@ -112,7 +112,7 @@ def test_two_keys_never_share_a_random_stream(keys):
 
 @pytest.mark.slow
 def test_arrays_do_not_depend_on_the_number_of_processes():
-    (one, labels), (two, _) = (labelled_pictures(5, Purpose.HELD_OUT, 2, n) for n in (1, 2))
+    (one, labels), (two, _) = (labelled_images(5, Purpose.HELD_OUT, 2, n) for n in (1, 2))
     assert one.shape == (2 * len(CLASS_NAMES), 3, 96, 96)
     assert labels.tolist() == [k for k in range(len(CLASS_NAMES)) for _ in range(2)]
     assert np.array_equal(one, two)

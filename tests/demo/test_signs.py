@@ -10,9 +10,9 @@ from PIL import Image
 
 from gsc_core.demo.board import FACE_PX, Board
 from gsc_core.demo.noise import fractal, ramp, to_array, to_image
-from gsc_core.demo.render import KNOWN, OOD_SETS
+from gsc_core.demo.render import ID_PAINTERS, OOD_SETS
 from gsc_core.demo.scenes import _corners, _perspective, fog, night, photograph
-from gsc_core.demo.signs import CLASS_NAMES, KNOWN_SIGNS, UNSEEN_SIGNS, face
+from gsc_core.demo.signs import CLASS_NAMES, ID_SIGNS, UNSEEN_SIGNS, face
 
 INK = (200, 30, 40)
 
@@ -30,11 +30,11 @@ def area(board: Board) -> float:
 
 def test_there_are_enough_classes_and_none_is_both_known_and_unseen():
     assert len(CLASS_NAMES) >= 12
-    assert not set(KNOWN_SIGNS) & set(UNSEEN_SIGNS)
+    assert not set(ID_SIGNS) & set(UNSEEN_SIGNS)
 
 
 def test_any_two_signs_differ_visibly():
-    faces = {name: on_grey(name) for name in [*KNOWN_SIGNS, *UNSEEN_SIGNS]}
+    faces = {name: on_grey(name) for name in [*ID_SIGNS, *UNSEEN_SIGNS]}
     for first, second in combinations(faces, 2):
         change = np.abs(faces[first] - faces[second]).max(axis=-1)
         # Speed 30 and 80 differ least: in the open side of one digit.
@@ -105,8 +105,8 @@ def test_night_is_darker_and_fog_paler_than_day():
 
 @pytest.mark.parametrize(
     "painter",
-    [*KNOWN.values(), *(p for kinds in OOD_SETS.values() for p in kinds.values())],
-    ids=[*KNOWN, *(f"{s}/{k}" for s, kinds in OOD_SETS.items() for k in kinds)],
+    [*ID_PAINTERS.values(), *(p for kinds in OOD_SETS.values() for p in kinds.values())],
+    ids=[*ID_PAINTERS, *(f"{s}/{k}" for s, kinds in OOD_SETS.items() for k in kinds)],
 )
 def test_every_kind_paints_a_picture_with_something_in_it(painter):
     pictures = [np.asarray(painter(np.random.default_rng(seed)), float) for seed in (1, 2)]

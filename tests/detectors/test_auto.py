@@ -30,7 +30,7 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.demo import DEMO_WEIGHTS
-from gsc_core.demo.pictures import labelled_pictures
+from gsc_core.demo.labelled import labelled_images
 from gsc_core.demo.render import OOD_SETS, Purpose, paint
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Representation
@@ -127,7 +127,7 @@ def found() -> tuple[AutoGSC, Representation, Representation]:
 
 def test_the_planted_short_circuit_is_found_and_used() -> None:
     detector, known, strange = found()
-    assert detector.chosen_.model_dump() == {
+    assert detector.short_circuit_.model_dump() == {
         "layer": "pooled",
         "granularity": "element",
         "ranking": "gradient",
@@ -152,7 +152,7 @@ def test_there_are_no_logits_after_where_nothing_is_cut() -> None:
     w = world()
     assert AutoGSC(layer="none").fit(w.calibration).logits_after(w.known) is None
     open_ = AutoGSC().fit(w.calibration)
-    assert (open_.logits_after(w.known) is None) == (open_.chosen_ == NOTHING)
+    assert (open_.logits_after(w.known) is None) == (open_.short_circuit_ == NOTHING)
 
 
 def test_a_score_is_the_mean_of_standardised_readings() -> None:
@@ -268,7 +268,7 @@ def test_a_knob_that_is_set_is_kept_by_every_option(knobs: dict[str, object]) ->
             allowed.add(option.model_copy(update=kept))  # pooled features have no positions
     tried = {each.short_circuit for each in detector.selection_.tried}
     assert tried == allowed | {NOTHING}  # which is there to compare with
-    assert detector.chosen_ in allowed
+    assert detector.short_circuit_ in allowed
 
 
 @pytest.mark.parametrize("cap", ["yes", "no"])
@@ -381,13 +381,13 @@ def demo(seed: int) -> tuple[Calibration, Representation, list[Representation]]:
         ready = (classifier.preprocessing.normalise(part) for part in pixels.split(32))
         return Representation.cat([represent(network, part, AutoGSC.needs) for part in ready])
 
-    ours = torch.from_numpy(labelled_pictures(seed, Purpose.CALIBRATION, 10)[0])
+    ours = torch.from_numpy(labelled_images(seed, Purpose.CALIBRATION, 10)[0])
     ours = ours[torch.randperm(len(ours), generator=torch.Generator().manual_seed(seed))]
     sample, far = seen(ours), seen(surrogates_of_tensor(ours[: len(ours) // 4]))
     unknown = torch.full((len(ours),), -1)
     surrogates = in_turn(far)
     calibration = Calibration(network, sample.logits, sample.features, unknown, sample, surrogates)
-    known = seen(torch.from_numpy(labelled_pictures(seed, Purpose.ID_TEST, 6)[0]))
+    known = seen(torch.from_numpy(labelled_images(seed, Purpose.ID_TEST, 6)[0]))
     strange = [seen(rendered(kinds, i, seed)) for i, kinds in enumerate(OOD_SETS.values())]
     return calibration, known, strange
 

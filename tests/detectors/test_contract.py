@@ -213,7 +213,7 @@ def test_says_what_it_is(detector: type[Detector]) -> None:
     assert detector.title and detector.__doc__
     assert detector.about.endswith(".") and detector.about.count(". ") == 0
     assert Need.LOGITS in detector.needs
-    assert (Need.IMAGES in detector.needs) == (detector.extra_passes > 0)
+    assert (Need.IMAGES in detector.needs) == (detector.extra_forwards > 0)
     # a classical baseline that no single paper introduced, and combinations of others
     if detector.name != "gmm" and not issubclass(detector, Ensemble):
         assert detector.paper is not None

@@ -579,10 +579,10 @@ def test_the_direction_turns_exactly_when_surrogates_score_lower(
     learned = GSC(**knobs).fit(calibration)
     strange_is_one = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
     auroc = roc_auc_score(strange_is_one, np.r_[-ours, -theirs])
-    assert learned.turned_ == (round(auroc, 12) < 0.5)
+    assert learned.flipped_ == (round(auroc, 12) < 0.5)
     published = PublishedGSC(**knobs).fit(calibration)
-    assert not published.turned_
-    sign = -1 if learned.turned_ else 1
+    assert not published.flipped_
+    sign = -1 if learned.flipped_ else 1
     assert torch.equal(published.score(sample), -sample.logits.amax(1))
     assert torch.equal(learned.score(sample), sign * published.score(sample))
 
@@ -599,13 +599,13 @@ def test_learned_and_published_differ_in_their_sign_alone(name: str, reading: st
         for batch in (one.calibration.sample, one.calibration.surrogates)
     )
     auroc = roc_auc_score([0] * len(known) + [1] * len(strange), np.r_[known, strange])
-    assert learned.turned_ == (auroc < 0.5)
+    assert learned.flipped_ == (auroc < 0.5)
     sign = -1 if auroc < 0.5 else 1
     assert torch.equal(learned.score(one.batch), sign * published.score(one.batch))
     turned = replace(
         one.calibration, sample=one.calibration.surrogates, surrogates=one.calibration.sample
     )
-    assert GSC(reading=reading).fit(turned).turned_ == (auroc > 0.5)
+    assert GSC(reading=reading).fit(turned).flipped_ == (auroc > 0.5)
 
 
 def test_fitting_again_learns_anew() -> None:
@@ -614,9 +614,9 @@ def test_fitting_again_learns_anew() -> None:
     unknown = torch.full((10,), -1)
     first = Calibration(one.network, high.logits, None, unknown, high, low)
     detector = GSC(share=0.0, reading="residual_logit")
-    assert not detector.fit(first).turned_
-    assert detector.fit(replace(first, sample=low, surrogates=high)).turned_
-    assert not detector.fit(first).turned_
+    assert not detector.fit(first).flipped_
+    assert detector.fit(replace(first, sample=low, surrogates=high)).flipped_
+    assert not detector.fit(first).flipped_
 
 
 @pytest.mark.parametrize("name", MODULES)

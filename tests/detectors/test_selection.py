@@ -34,7 +34,7 @@ from torch import Tensor
 from gsc_core.classifier.network import Linear, Network
 from gsc_core.detectors.base import Calibration
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.readout import KEPT, ReadOut, Scale, levels
+from gsc_core.detectors.readout import LEVEL_QUANTILES, ReadOut, Scale, levels
 from gsc_core.detectors.selection import DOUBT, TIE, read, select
 from gsc_core.detectors.selection_loss import by_kind, separation
 from gsc_core.detectors.short_circuit import RANKINGS, SHARES, PooledGSC, candidates, detector_of
@@ -308,7 +308,7 @@ def test_levels_of_many_features_are_those_of_all() -> None:
     """Too many to sort: some are left out, but no feature is."""
     features = torch.rand(4200, 1024, generator=torch.Generator().manual_seed(0))
     features[:, 1::2] += 1  # every other feature is stronger
-    exact = np.quantile(features.numpy(), KEPT)
+    exact = np.quantile(features.numpy(), LEVEL_QUANTILES)
     assert levels(features) == pytest.approx(tuple(exact), abs=0.002)
 
 

@@ -424,7 +424,7 @@ def test_the_direction_is_learned_on_surrogates(
     module, gsc = Templates(), GSC(**knobs)
     detector = PytorchOodDetector(module, gsc, preprocessing, split="layer")
     detector.fit(DataLoader(TensorDataset(*patterns(100, seed=1)), 32))
-    assert gsc.turned_ is turned
+    assert gsc.flipped_ is turned
     familiar = patterns(40, seed=2)[0]
     both = torch.cat([familiar, torch.rand(40, 3, 16, 16)])
     expected = -module(both).detach().amax(dim=1)

@@ -154,11 +154,11 @@ def test_the_estimate_grows_with_all_that_costs():
     assert estimate(0.02, work, [*QUICK, "gsc-auto"]) > usual + 1  # it searches
     odin = next(each for each in CATALOGUE if each.name == "odin")
     more = estimate(0.02, work, [*QUICK, "odin"]) - estimate(0.02, work, [*QUICK, "vim"])
-    assert more == pytest.approx(odin.extra_passes * 0.02 * work.total)
+    assert more == pytest.approx(odin.extra_forwards * 0.02 * work.total)
 
 
 def test_quick_means_no_further_pass():
-    passes = {each.name: each.extra_passes for each in CATALOGUE}
+    passes = {each.name: each.extra_forwards for each in CATALOGUE}
     assert QUICK[0] == "gsc"
     assert {passes[name] for name in QUICK} == {0.0}
 

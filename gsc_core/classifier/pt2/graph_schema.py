@@ -46,9 +46,9 @@ def _allowed(info: ValidationInfo) -> Contents:
 
 
 def _operator(name: str, info: ValidationInfo) -> str:
-    known = re.fullmatch(r"torch\.ops\.aten\.([a-z0-9_]+)\.([A-Za-z][A-Za-z0-9_]*)", name)
+    aten = re.fullmatch(r"torch\.ops\.aten\.([a-z0-9_]+)\.([A-Za-z][A-Za-z0-9_]*)", name)
     allowed = _allowed(info)
-    if name in allowed.arithmetic or (known and known[1] in allowed.operators):
+    if name in allowed.arithmetic or (aten and aten[1] in allowed.operators):
         return name
     raise ValueError(f"calls {name[:80]!r}, which is not an operator that image classifiers need")
 

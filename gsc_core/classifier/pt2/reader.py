@@ -55,7 +55,7 @@ _MODEL = "models/model.json"
 _WEIGHTS = "data/weights/model_weights_config.json"
 _CONSTANTS = "data/constants/model_constants_config.json"
 _SAMPLES = "data/sample_inputs/model.pt"
-_KNOWN = re.compile(
+_MEMBER = re.compile(
     r"models/model\.json|archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
     r"|data/weights/(weight_[0-9]{1,6}|model_weights_config\.json)"
     r"|data/constants/(tensor_[0-9]{1,6}|model_constants_config\.json)"
@@ -95,8 +95,8 @@ def open_program(path: Path, contents: Contents = CLASSIFIER) -> ExportedProgram
         ) from error
     arithmetic = {operator.getitem, *map(_function, contents.arithmetic)}
     for node in program.graph.nodes:
-        known = isinstance(node.target, OpOverload) or node.target in arithmetic
-        if node.op == "call_function" and not known:
+        allowed = isinstance(node.target, OpOverload) or node.target in arithmetic
+        if node.op == "call_function" and not allowed:
             raise _refused(path, f"calls {str(node.target)[:80]!r}, which is no operator")
     return program
 
@@ -135,7 +135,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         roots.add(root)
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 0x1 or name in members:
             raise _refused(path, f"packs {info.filename[:80]!r} in a way torch never does")
-        if not _KNOWN.fullmatch(name):
+        if not _MEMBER.fullmatch(name):
             raise _refused(path, f"holds {info.filename[:80]!r}, which no image classifier needs")
         members[name] = info
     if len(roots) != 1 or sum(i.file_size for i in members.values()) > path.stat().st_size:
@@ -180,7 +180,7 @@ def _tensors(
     config: Payloads, folder: str, members: dict[str, zipfile.ZipInfo], path: Path
 ) -> dict[str, zipfile.ZipInfo]:
     """The members that hold the tensors; each is there and large enough."""
-    found = {}
+    tensors = {}
     for tensor, payload in config.config.items():
         name = folder + payload.path_name
         itemsize = _BYTES.get(payload.tensor_meta.dtype)
@@ -188,8 +188,8 @@ def _tensors(
             raise _refused(path, f"holds {tensor} in a number format that is not supported")
         if name not in members or payload.elements * itemsize > members[name].file_size:
             raise _refused(path, f"lacks the values of {tensor}")
-        found[name] = members[name]
-    return found
+        tensors[name] = members[name]
+    return tensors
 
 
 def _written(

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.images import PICTURE_SUFFIXES
+from gsc_core.images import IMAGE_SUFFIXES
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.run.stored import Run
@@ -28,7 +28,7 @@ def try_one(run: Run) -> None:
     st.header("Try an image of your own", anchor=False)
     st.file_uploader(
         "An image",
-        type=sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES),
+        type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
         key="try_file",
         on_change=_dropped,
         args=(run.id,),

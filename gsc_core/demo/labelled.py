@@ -1,4 +1,4 @@
-"""Known signs by day as arrays with their classes: what the network is trained and measured on."""
+"""ID signs by day as arrays with their classes: what the network is trained and measured on."""
 
 import io
 import multiprocessing
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gsc_core.demo.render import KNOWN, Purpose, paint
+from gsc_core.demo.render import ID_PAINTERS, Purpose, paint
 from gsc_core.demo.signs import CLASS_NAMES
 
 Bytes = NDArray[np.uint8]
@@ -18,12 +18,12 @@ Bytes = NDArray[np.uint8]
 
 def _one_class(kind: int, seed: int, purpose: Purpose, count: int) -> Bytes:
     """Images of one class, [count, 3, 96, 96], as they are after JPEG."""
-    painter = KNOWN[CLASS_NAMES[kind]]
+    painter = ID_PAINTERS[CLASS_NAMES[kind]]
     files = (io.BytesIO(paint(painter, seed, purpose, kind, i)) for i in range(count))
     return np.stack([np.asarray(Image.open(f)).transpose(2, 0, 1) for f in files])
 
 
-def labelled_pictures(
+def labelled_images(
     seed: int, purpose: Purpose, per_class: int, workers: int = 1
 ) -> tuple[Bytes, NDArray[np.int64]]:
     """Images [N, 3, 96, 96] and class indices [N], class after class.
