@@ -15,7 +15,7 @@ from places import ROOT
 
 CORE = ROOT / "gsc_core"
 WORDY = frozenset({"sentences", "report", "cli"})
-NOT_YET = frozenset({"workspace", "jobs"})  # rooms whose names are still to be changed
+
 
 AMBIGUOUS = re.compile(
     "known|ours|theirs|strangers?|strange|far|apart|pictures?|turned|backwards|passes|inside|kept|"
@@ -30,11 +30,10 @@ STORED = {
     "chosen": "a key of metrics.json, of a stored decision and of what `gsc tune` writes",
     "extra_passes": "a key of `gsc detectors --json`",
     "pictures": "a key of an exported detector's card, and of the file of `gsc watch`",
-    "kept": "a column of the workspace's database",
 }
 """Fields whose name is in files of earlier versions; accepted as fields alone."""
 
-ROOMS = sorted({path.relative_to(CORE).parts[0] for path in CORE.rglob("*.py")} - WORDY - NOT_YET)
+ROOMS = sorted({path.relative_to(CORE).parts[0] for path in CORE.rglob("*.py")} - WORDY)
 
 
 def names(tree: ast.Module) -> Iterator[tuple[str, int, bool]]:

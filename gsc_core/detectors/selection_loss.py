@@ -16,8 +16,7 @@ def separation(id_scores: Tensor, surrogate_scores: Tensor) -> Separation:
     """How well outlier scores of familiar images `[N]` lie below those of unfamiliar images `[M]`.
 
     FPR95 is the share of unfamiliar images at or below the threshold that keeps 95 % of the
-    familiar
-    images, AUROC the Mann-Whitney share of pairs in order, ties half.
+    familiar images, AUROC the Mann-Whitney share of pairs in order, ties half.
     """
     return _separation(double(id_scores).sort().values, surrogate_scores)
 

@@ -61,8 +61,7 @@ def evaluate(
 
     Rare events resample too narrowly, and those that never happened to no doubt at all. So the
     interval of an FPR is never narrower than the exact binomial one for so many images, nor that of
-    the mean FPR than what these make of a mean: none of 200 unfamiliar images accepted still
-    allows
+    the mean FPR than what these make of a mean: none of 200 unfamiliar images accepted still allows
     1.8 %, and half of that beside a set of which all are. The other metrics have no such bound: a
     perfect AUROC keeps an interval without width.
 

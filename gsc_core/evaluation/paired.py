@@ -51,9 +51,8 @@ class Resampled:
 class Resampling:
     """Bootstrap draws of images, the same for every detector that is measured on them.
 
-    id_images, ood_images: how many ID images there are and how many of each OOD set. A draw
-    takes as
-    many of each with replacement; it depends on the seed and the set's name. Memory: 4 bytes an
+    id_images, ood_images: how many ID images there are and how many of each OOD set. A draw takes
+    as many of each with replacement; it depends on the seed and the set's name. Memory: 4 bytes an
     image and repeat.
     """
 

@@ -22,9 +22,8 @@ class Selective:
 
     accuracy: of all. passing: of those that are accepted, with its exact 95 % interval low..high.
     accepted: the share that is accepted. area: under the whole risk-coverage curve, 0 is perfect,
-    and
-    an
-    order that knows nothing has 1 − accuracy. coverage, risk `[T]`: the curve, coverage rising to 1
+    and an order that knows nothing has 1 − accuracy. coverage, risk `[T]`: the curve, coverage
+    rising to 1
     and at most `POINTS` of its points. total: how many images there were.
     """
 

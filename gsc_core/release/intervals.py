@@ -59,8 +59,8 @@ def not_surer_than_pairs(auroc: Interval, id_images: int, ood_images: Sequence[i
 
     A bootstrap of perfectly parted scores has no width. But k pairs of different images are all
     parted with a chance of at most AUROC^k, so no k pairs show more than 0.025^(1/k). Of
-    `id_images`
-    ID images, each OOD set (`unfamiliar images` has the number of images of each) gets its part.
+    `id_images` ID images, each OOD set (`unfamiliar images` has the number of images of each) gets
+    its part.
     """
     sets = len(ood_images)
     pairs = sets * min(id_images // sets, *ood_images)

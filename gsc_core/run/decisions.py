@@ -1,8 +1,8 @@
 """The threshold that a person chose for a run: `threshold.json` in its folder.
 
 A rule that looks at unfamiliar images sets the threshold on one half of each of their sets
-(`halves`), and
-its effect is told on the other. Familiar images set it on calibration, test it on test.
+(`halves`), and its effect is told on the other. Familiar images set it on calibration, test it on
+test.
 """
 
 import math
@@ -39,11 +39,10 @@ class Decision(BaseModel):
     """Which detector raises the alarm, at which outlier score, and by which rule that was found.
 
     An image is accepted when its score is at most `value`. `chosen` is when a person decided, None
-    for
-    the default. `audited` is when the run's scores were finished: another audit in the same folder
+    for the default. `audited` is when the run's scores were finished: another audit in the same
+    folder
     has other scores, which the value does not fit. `halved`: one half of the unfamiliar images set
-    the
-    value, so the other half tests it; decisions that were stored before that was so say False.
+    the value, so the other half tests it; decisions that were stored before that was so say False.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -196,8 +195,7 @@ def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
     together.
 
     The classes through which most unfamiliar images are accepted come first, then those that lose
-    most familiar
-    images; classes that no test image was taken for are left out.
+    most familiar images; classes that no test image was taken for are left out.
     """
     id_effects = _by_class(run, decision, [run.rows_of(["id"])])
     tested = halves(run).testing if decision.halved else {s: run.rows_of([s]) for s in run.ood_sets}

@@ -17,9 +17,8 @@ class Placement(BaseModel):
     """Where one detector's score lies among the familiar images that the audit tested on.
 
     `percentile` is the share of those, 0 to 100, that score at most as high: 99 is less familiar
-    than
-    nearly all of them. `threshold` keeps 95 % of the calibration images, None when they are too
-    few for that; the deciding detector has the run's own.
+    than nearly all of them. `threshold` keeps 95 % of the calibration images, None when they are
+    too few for that; the deciding detector has the run's own.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -70,9 +70,8 @@ def in_words(tried: Tried, split: str | None) -> str:
 def table(selection: Selection, split: str | None, measure: Measure) -> pd.DataFrame:
     """The best that were tried, what was chosen and what cuts nothing among them; percent.
 
-    Mistakes are what it is chosen by, as in `panel`. The figure on all surrogate images and on
-    each kind
-    of them stands last.
+    Mistakes are what it is chosen by, as in `panel`. The figure on all surrogate images and on each
+    kind of them stands last.
     """
     shown = list(selection.tried[:MAX_SHOWN])
     shown += [each for each in (selection.chosen, selection.nothing) if each not in shown]

@@ -77,11 +77,9 @@ def estimate(seconds_per_image: float, work: Workload, detectors: Sequence[str])
     every = [catalogue().detector(name) for name in detectors]
     search = any(facts.searches for facts in every)
     searching = _SEARCH * seconds_per_image * min(work.calibration, _SURROGATES) * search
-    forward_passes = 1.1 + sum(facts.extra_passes for facts in every)
+    cost = 1.1 + sum(facts.extra_passes for facts in every)
     measuring = _MEASURE * len(detectors) * (1 + work.ood_sets)
-    return (
-        _START + work.total * (seconds_per_image * forward_passes + _DECODE) + measuring + searching
-    )
+    return _START + work.total * (seconds_per_image * cost + _DECODE) + measuring + searching
 
 
 def scored(detectors: Sequence[DetectorSpec]) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ A detector that was exported calls a few more; each checks its arguments and tou
 Not all others do: `_native_batch_norm_legit_no_training`, `_weight_norm`, `grid_sampler_2d` and
 `_upsample_bilinear2d_aa` read past a tensor's end when their arguments do not fit together, and a
 division of integers can end the process. That may crash the process which runs an unfamiliar
-image's
-program, and is why the app does so in a worker.
+image's program, and is why the app does so in a worker.
 """
 
 from dataclasses import dataclass
