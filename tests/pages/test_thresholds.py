@@ -173,7 +173,7 @@ def test_each_class_has_its_row_once_that_is_opened(home):
     found = decisions.effect_by_class(run, decisions.default(run))
     assert list(table["Classified as"]) == [one.name for one in found]
     assert list(table["Accepted unfamiliar images"]) == [1000 * one.ood.share for one in found]
-    assert list(table["familiar: tested"]) == [one.familiar.total for one in found]
+    assert list(table["familiar: tested"]) == [one.id.total for one in found]
 
 
 def test_refusing_says_what_it_gains(home):

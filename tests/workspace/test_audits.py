@@ -233,7 +233,7 @@ def test_after_a_dead_process_images_are_decoded_apart(
     job = job_of(submit_audit(small_spec(stage, decoders=asked), "small", 0))
     job.attempts = attempt
     assert decoded_by(monkeypatch, job) == {where}
-    assert runs.load_run(home / "runs" / job.subject).images["id"].scored == 80
+    assert Run.load(home / "runs" / job.subject).images["id"].scored == 80
 
 
 # --- history -----------------------------------------------------------------------------------
