@@ -58,7 +58,7 @@ def test_a_detector_that_failed_midway_is_not_said_to_have_never_run(home):
     failed = "failed: ValueError: no root, our fault; the log has the details"
     write_run(home / "demo", excused={"vra": failed})
     app = opened("results")
-    assert "Left out: vra. The reason is under the table." in words(app)
+    assert "Left out: vra. The reason is below the table." in words(app)
     assert app.dataframe[1].value["Why"].to_dict() == {"vra": failed}
     assert "not run" not in words(app).lower()
 
