@@ -154,7 +154,7 @@ def test_another_detector_borrows_the_rule_and_says_so(run: Run) -> None:
     decisions.store(run, decisions.decide(run, "gsc", KeepId(share=0.8)))
     app = page()
     app.selectbox(key="deploy_detector").select("energy").run()
-    assert "The run is judged by gsc: this is the same rule for energy." in words(app)
+    assert "The run's threshold is for gsc: this is the same rule for energy." in words(app)
     pressed(app, "deploy_start")
     assert order_of().decision == decisions.decide(run, "energy", KeepId(share=0.8))
 
@@ -203,7 +203,7 @@ def test_too_few_calibration_pictures_make_no_detector(run: Run) -> None:
     )
     few.to_parquet(run.path / "scores.parquet", index=False)
     app = page()
-    assert "takes 19 calibration images and this run has 10" in words(app)
+    assert "takes 19 calibration images, and this run has 10" in words(app)
     assert app.button(key="deploy_start").disabled
 
 
@@ -220,7 +220,7 @@ def test_a_threshold_that_flags_all_or_nothing_makes_no_detector(run: Run) -> No
     assert not app.button(key="deploy_start").disabled
     app.selectbox(key="deploy_detector").select("energy").run()
     assert "would flag every image" in words(app)
-    assert "scores above" not in words(app)
+    assert "score above" not in words(app)
     assert app.button(key="deploy_start").disabled
 
 

@@ -328,7 +328,7 @@ def test_a_run_without_its_model_says_so(run):
     (run.path / "spec.json").write_text(json.dumps(spec))
     app = work(opened("images", run="x", image="70"))
     assert not app.exception
-    assert "There is not a file" in words(app)
+    assert "There is no file" in words(app)
     assert "Verdict" in app.dataframe[0].value
 
 
@@ -337,7 +337,7 @@ def test_a_network_that_cannot_be_cut_is_told_without_channels(home, audited):
     assert not found.exception
     assert "GSC explains nothing" in words(found)
     assert not found.get("plotly_chart")
-    assert "nearest" in words(found)
+    assert "most similar" in words(found)
 
 
 def work_unsplit(home, audited) -> AppTest:
