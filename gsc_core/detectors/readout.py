@@ -78,8 +78,8 @@ class ReadOut:
         if self.linear is None or not self.cuts:
             return [0, 1]
         levels = range(1, len(self.cuts)) if capped else range(1)
-        reading = 2 if judging else 3
-        return [reading * level + reading for level in levels for reading in range(reading)]
+        per_level = 2 if judging else 3
+        return [per_level * level + reading for level in levels for reading in range(per_level)]
 
 
 def _of_logits(logits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
