@@ -39,7 +39,7 @@ def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
     assert said[1] == best["detector"]
     assert int(said[2]) == pytest.approx(1000 * best["fpr95"], abs=0.51)
     assert "950 of 1,000 familiar images" in words(app)
-    assert "200 familiar images and 360 unfamiliar images" in words(app)
+    assert "200 familiar and 360 unfamiliar images" in words(app)
 
 
 def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
