@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from gsc_core.ablation.consistency import around_feature, around_picture
+from gsc_core.ablation.consistency import around_feature, around_image
 from gsc_core.ablation.run import ablate
 from gsc_core.audit.reopen import reopen
 from gsc_core.audit.run import run_audit
@@ -359,7 +359,7 @@ def test_gradients_are_as_steady_there(places: tuple[Place, Place]) -> None:
     feature, picture = (
         [
             around_feature(place.network, place.known.feature_map, seed=3),
-            around_picture(
+            around_image(
                 place.network, place.known.images, spread.to(place.network.device), seed=3
             ),
         ]
