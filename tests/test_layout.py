@@ -204,6 +204,14 @@ def test_every_package_and_file_of_the_layout_is_there() -> None:
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
 
 
+def test_the_house_has_few_rooms() -> None:
+    """Whoever opens the door sees all of them at a glance."""
+    rooms = {path.relative_to(CORE).parts[0] for path in CORE.rglob("*.py")}
+    assert len(rooms - {"__init__.py", "__main__.py"}) <= 26
+    parts = ROOT / "pages" / "parts"
+    assert [path.name for path in parts.glob("*.py")] == ["__init__.py"], "a folder for each page"
+
+
 def test_no_file_is_named_for_nothing() -> None:
     """A file tells one story, and its name tells which."""
     assert not [name for name in SOURCES if NO_STORY & set(name.split("."))]
