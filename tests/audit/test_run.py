@@ -244,8 +244,8 @@ def test_either_kind_of_outliers_is_enough_to_be_inverted() -> None:
     calibrated = Calibrated((), (), of_scores(**ours), 3, of_scores(**theirs))
     table = table_of(*({name: pair[i] for name, pair in real.items()} for i in (0, 1)))
     found = measure(table, [find(name)() for name in real], calibrated, repeats=20, seed=0)
-    assert found["inverted"] == ["energy", "maxlogit", "entropy"]
-    assert found["surrogate_auroc"] == {"msp": 1, "energy": 1, "maxlogit": 0, "entropy": 0}
+    assert found.inverted == ("energy", "maxlogit", "entropy")
+    assert found.surrogate_auroc == {"msp": 1, "energy": 1, "maxlogit": 0, "entropy": 0}
 
 
 def test_an_interval_holds_its_value() -> None:
@@ -256,9 +256,10 @@ def test_an_interval_holds_its_value() -> None:
     found = measure(table_of(ours, theirs), [find("msp")()], calibrated, repeats=200, seed=0)
     spread = evaluate(ours["msp"], {"x": theirs["msp"]}, repeats=200, seed=0)["x"]
     assert spread["detection_error"].high < spread["detection_error"].value, "nothing to hold"
-    for row in found["results"]:
-        for metric in METRICS:
-            assert row[f"{metric}_low"] <= row[metric] <= row[f"{metric}_high"]
+    assert found.results
+    for row in found.results:
+        for interval in (row.metrics[name] for name in METRICS):
+            assert interval.low <= interval.value <= interval.high
 
 
 # --- which images ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from torchvision.models import squeezenet1_1
 
 from gsc_core.classifier.checkpoint import open_checkpoint
 from gsc_core.classifier.program import check_weights
-from gsc_core.classifier.state_dict import network, strip_prefixes, unwrap
+from gsc_core.classifier.state_dict import module_of, strip_prefixes, unwrap
 from gsc_core.errors import CheckpointError, SpecError
 
 ARCHITECTURE = "torchvision/squeezenet1_1"
@@ -116,7 +116,7 @@ def test_prefixes_that_are_the_architecture_s_own_or_not_on_all_names_stay() -> 
 
 def test_weights_reach_the_network(module: nn.Module, weights: dict[str, Tensor]) -> None:
     wrapped = {f"_orig_mod.module.{key}": value for key, value in weights.items()}
-    loaded = network(wrapped, ARCHITECTURE, {}, "x").eval()
+    loaded = module_of(wrapped, ARCHITECTURE, {}, "x").eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded(images), module(images))
@@ -124,7 +124,7 @@ def test_weights_reach_the_network(module: nn.Module, weights: dict[str, Tensor]
 
 def test_half_precision_weights_are_widened(weights: dict[str, Tensor]) -> None:
     half = {key: value.half() for key, value in weights.items()}
-    loaded = network(half, ARCHITECTURE, {}, "x").state_dict()
+    loaded = module_of(half, ARCHITECTURE, {}, "x").state_dict()
     assert_same(loaded, {key: value.float() for key, value in half.items()})
 
 
@@ -134,7 +134,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(weights: dict[str, T
     changed["features.0.extra"] = torch.zeros(1)
     changed["features.3.squeeze.bias"] = torch.zeros(17)
     with pytest.raises(CheckpointError) as refusal:
-        network(changed, ARCHITECTURE, {}, "mine.pt")
+        module_of(changed, ARCHITECTURE, {}, "mine.pt")
     for said in (
         "mine.pt",
         ARCHITECTURE,
@@ -148,13 +148,13 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(weights: dict[str, T
 def test_many_problems_are_counted_not_listed(weights: dict[str, Tensor]) -> None:
     # ResNet-18 has 62 parameters and 20 batch norms with a mean and a variance each.
     with pytest.raises(CheckpointError, match=r"102 missing: .*, …") as refusal:
-        network(weights, "resnet18", {}, "mine.pt")
+        module_of(weights, "resnet18", {}, "mine.pt")
     assert len(str(refusal.value)) < 600
 
 
 def test_class_count_that_contradicts_the_options(weights: dict[str, Tensor]) -> None:
     with pytest.raises(SpecError, match="has 5 classes, but the options say 9"):
-        network(weights, ARCHITECTURE, {"num_classes": 9}, "mine.pt")
+        module_of(weights, ARCHITECTURE, {"num_classes": 9}, "mine.pt")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -162,7 +162,7 @@ def test_weights_that_are_not_finite_are_named(weights: dict[str, Tensor], value
     broken = {key: tensor.clone() for key, tensor in weights.items()}
     broken["features.3.expand1x1.weight"][0, 0] = value
     with pytest.raises(CheckpointError, match=r"features\.3\.expand1x1\.weight hold NaN"):
-        network(broken, ARCHITECTURE, {}, "mine.pt")
+        module_of(broken, ARCHITECTURE, {}, "mine.pt")
 
 
 @pytest.mark.parametrize(
