@@ -270,9 +270,9 @@ def test_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_pretrained_is_an_architecture_alone(weights: Path) -> None:
-    with pytest.raises(SpecError, match="architecture alone"):
+    with pytest.raises(SpecError, match="only with an architecture"):
         load_classifier(ModelSpec(pretrained=True))
-    with pytest.raises(SpecError, match="architecture alone"):
+    with pytest.raises(SpecError, match="only with an architecture"):
         load_classifier(ModelSpec(checkpoint=weights, architecture="resnet18", pretrained=True))
 
 
