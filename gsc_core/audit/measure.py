@@ -65,12 +65,14 @@ def measure(
     repeats: int,
     seed: int,
     excusing: Callable[[Detector], AbstractContextManager[None]] = lambda _: nullcontext(),
+    required: Callable[[], None] = lambda: None,
 ) -> RunDocument:
     """The document of what was measured, without what is told of the run itself.
 
     `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
     made of calibration images, score lower than ID images (AUROC under 0.5). Each detector is
-    measured inside `excusing`, and left out where that ends it.
+    measured inside `excusing`, and left out where that ends it; `required` is called after the last
+    and raises where none is left.
     """
     labelled = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
     rows = _rows_of(table)
@@ -93,6 +95,7 @@ def measure(
     for detector in detectors:
         with excusing(detector):
             by_name[detector.name] = of(detector)
+    required()
     there = [measured.detector for measured in by_name.values()]
     return RunDocument(
         results=tuple(row for measured in by_name.values() for row in measured.rows),

@@ -153,9 +153,14 @@ def _audited(
     _require_detectors(scorer)
     with watch.phase("measuring"):
         measured = measure(
-            table, scorer.detectors, calibrated, spec.repeats, spec.seed, scorer.excusing
+            table,
+            scorer.detectors,
+            calibrated,
+            spec.repeats,
+            spec.seed,
+            scorer.excusing,
+            required=partial(_require_detectors, scorer),
         )
-    _require_detectors(scorer)
     counts, left_out = counts_of(table, sets.left_out, broken)
     selected = {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup}
     document = measured.model_copy(
