@@ -87,7 +87,9 @@ def _made() -> Catalogue:
         stored = Catalogue.model_validate_json(done.stdout)
     except ValidationError as error:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = said[-1] if said else f"it ended with {done.returncode} and said nothing"
+        reason = (
+            said[-1].rstrip(".") if said else f"it ended with {done.returncode} and said nothing"
+        )
         raise GscError(
             f"The list of detectors cannot be made ({reason}): check the installation."
         ) from error
