@@ -42,6 +42,7 @@ from gsc_core.detectors.msp import MSP
 from gsc_core.errors import Cancelled, GscError, SpecError
 from gsc_core.log import LOGGER, is_logged_to, logged_to
 from gsc_core.progress import Progress
+from gsc_core.run.stored import Run
 from gsc_core.scoring.chunks import CHUNK_IMAGES
 from gsc_core.scoring.faults import in_words, of_memory
 
@@ -210,7 +211,7 @@ def test_an_audit_ends_without_those_that_fail(
     for phase in ("opening the model", "reading the images", *phases):
         assert log.count(f"Z {phase}") == 1
 
-    print_result(document, out)
+    print_result(Run.load(out))
     shown = " ".join(capfd.readouterr().out.split())
     said = "left out: bad-fit: failed: RuntimeError: Expected all tensors to be on the same device"
     assert f"{said}, {OURS}" in shown
