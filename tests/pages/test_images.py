@@ -414,13 +414,13 @@ def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
         tried = explanations.tried("x", app.query_params["try"])
         outside = tried.verdict.score > decisions.current(run).value
         said = words(app)
-        assert ("Flagged: unlike what" in said) is outside
-        assert ("Accepted: like what" in said) is not outside
+        assert ("**Flagged**: unlike what" in said) is outside
+        assert ("**Accepted**: like what" in said) is not outside
         assert f"{tried.verdict.percentile:.0f} % of the familiar images" in said
         assert len(app.get("plotly_chart")) == 3
         verdicts_seen.add(outside)
         again = opened("images", run="x", images_view="Try one image", **{"try": tried_id(app)})
-        assert ("Outside" in words(again)) is outside
+        assert ("**Flagged**" in words(again)) is outside
     assert verdicts_seen == {True, False}
 
 
