@@ -91,7 +91,10 @@ def test_an_exported_detector_as_deploy_has_it(
     run_audit(spec, place / "result")
     export_detector(place / "result", "energy", 0.0, "typed:value=0.0", place / "detector.pt2")
     run(examples("docs/deploy.md")[0])
-    assert re.match(r"class \d (accepted|flagged)\nscores at least as high as \d+ of 100", capsys.readouterr().out)
+    assert re.match(
+        r"class \d (accepted|flagged)\nscores at least as high as \d+ of 100",
+        capsys.readouterr().out,
+    )
 
 
 def test_the_recipes_of_contributing_hold() -> None:

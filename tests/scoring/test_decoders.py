@@ -271,6 +271,7 @@ def test_an_audit_goes_on_when_its_decoders_are_killed(stage: Path, tmp_path: Pa
     assert {"calibrating", "scoring id"} <= {phase for phase, _ in killed}
     assert len(killed) >= 4
     scores = [pd.read_parquet(tmp_path / name / "scores.parquet") for name in ("disturbed", "calm")]
+    assert disturbed["left_out"] == calm["left_out"]
     pd.testing.assert_frame_equal(*scores)
     assert disturbed["results"] == calm["results"]
     assert disturbed["settings"]["decoders"] == 2
