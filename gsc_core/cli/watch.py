@@ -70,14 +70,14 @@ def _print(watched: Watched, state: Path) -> None:
             f"({sure}, if it has not changed since the watch began)."
         )
     )
-    if today.strangest:
+    if today.least_familiar:
         table = Table(
             "highest scores of this look",
             "outlier score",
             "calibration images that score at most as high",
             "",
         )
-        for one in today.strangest:
+        for one in today.least_familiar:
             flag = "flagged" if one.flagged else ""
             cells = (visible(one.name), f"{one.score:.4g}", f"{one.percentile:.1f} %", flag)
             table.add_row(*map(Text, cells))
@@ -121,7 +121,7 @@ def _document(watched: Watched, state: Path) -> dict[str, Any]:
                     "percentile": one.percentile,
                     "outside": one.flagged,
                 }
-                for one in today.strangest
+                for one in today.least_familiar
             ],
         },
         "state": str(state),

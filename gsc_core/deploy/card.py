@@ -20,9 +20,9 @@ detector = torch.export.load("detector.pt2").module()
 #     .permute(0, 3, 1, 2), with f = PIL.Image.open("photo.jpg").convert("RGB")
 image = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8)
 logits, score, percentile, flagged = detector(image)
-print("class", int(logits.argmax()), "outside" if flagged else "inside")
-print(f"less familiar than {float(percentile):.0f} of 100 familiar images (score
-{float(score):.4g})")
+print("class", int(logits.argmax()), "flagged" if flagged else "accepted")
+share = f"{float(percentile):.0f} of 100 familiar images"
+print(f"scores at least as high as {share} ({float(score):.4g})")
 """
 """How to use the file, with torch alone."""
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gsc_core.deploy.loading import Detect
 
 OnProgress = Callable[[Progress], None]
-STRANGEST = 5
+LEAST_FAMILIAR = 5
 _SAVE_EVERY_S = 30.0  # seconds: what a kill can cost; the images are then scored again
 _AHEAD = 4  # images decoded before their turn
 
@@ -59,14 +59,14 @@ class Today:
     broken: list[Broken]
     seen: int = 0
     flagged: int = 0
-    strangest: list[Scored] = field(default_factory=list)
+    least_familiar: list[Scored] = field(default_factory=list)
 
     def add(self, scored: Scored) -> None:
         """Count an image."""
         self.seen += 1
         self.flagged += scored.flagged
-        both = [*self.strangest, scored]
-        self.strangest = heapq.nlargest(STRANGEST, both, key=lambda one: one.score)
+        both = [*self.least_familiar, scored]
+        self.least_familiar = heapq.nlargest(LEAST_FAMILIAR, both, key=lambda one: one.score)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def exact_doubt(
 
 
 def doubt_of_mean(doubt: Floats) -> float:
-    """The doubt of a mean of independent shares from theirs `[K]` (Zou and Donner, 2008)."""
+    """The doubt of a mean of independent shares, whose own are `[K]` (Zou and Donner, 2008)."""
     return float(np.linalg.norm(doubt)) / len(doubt)
 
 

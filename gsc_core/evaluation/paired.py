@@ -117,7 +117,7 @@ def _compared(values: Floats, spread: Floats, doubt: Floats, level: float) -> di
 def _disagreement(one: Resampled, other: Resampled, level: float) -> dict[str, Floats]:
     """How far `[2]` below and above a difference of FPRs its exact bounds lie, by OOD set and mean.
 
-    A difference is the share that is accepted with ours alone, less the share that does with theirs
+    A difference is the share that is accepted with `one` alone, less the share that is with `other`
     alone; the exact bounds of the two make those of the difference (Zou and Donner, 2008).
     """
     sets = list(one.accepted)

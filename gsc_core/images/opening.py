@@ -1,6 +1,6 @@
 """One image's file behind guards: what its header says, and its pixels by Pillow.
 
-Images come from strangers. The header is read first, with an allow-list of formats and a limit
+Images come from anybody. The header is read first, with an allow-list of formats and a limit
 on the pixels it may announce, so that a 67-byte file cannot ask for ten gigabytes.
 """
 

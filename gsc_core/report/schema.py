@@ -5,12 +5,11 @@ from typing import Any
 
 from gsc_core.errors import GscError
 from gsc_core.report.model import Report
+from gsc_core.run.schema import DIALECT
 
 VERSION = int(Report.model_fields["version"].default)
 SCHEMA = f"urn:gsc-audit:report:{VERSION}"
 """The name of the schema in its version."""
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema() -> dict[str, Any]:

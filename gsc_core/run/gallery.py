@@ -76,7 +76,7 @@ def ordered(
     side: Side | None = None,
     descending: bool = True,
 ) -> Rows:
-    """Row numbers sorted by a detector's outlier score, the strangest first when `descending`.
+    """Row numbers sorted by a detector's outlier score, the least familiar first when `descending`.
 
     `sets` are names such as `"id"`, `"calibration"` or an OOD set's; None takes all but the
     calibration images. `predicted` keeps one class. With `threshold`, side `"inside"` keeps scores

@@ -99,8 +99,14 @@ def test_a_first_look_counts_what_is_there(program, folder, state):
         "calibration promised at most 84 of 1,000 (97.5 % sure)."
     )
     brightest = sorted(folder.iterdir(), key=lambda path: -decode(path).float().mean())[:5]
-    assert [one.name for one in watched.today.strangest] == [path.name for path in brightest]
-    assert [one.flagged for one in watched.today.strangest] == [True, True, False, False, False]
+    assert [one.name for one in watched.today.least_familiar] == [path.name for path in brightest]
+    assert [one.flagged for one in watched.today.least_familiar] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_a_rise_is_told_when_it_is_clear_and_stays(program, folder, state):
@@ -146,7 +152,7 @@ def test_a_picture_is_counted_once_whatever_it_is_called(program, folder, state)
         path.rename(folder / f"renamed-{path.name}")
     again = look(program, Card(), folder, state)
     assert (again.seen, again.today.seen, again.today.already) == (5, 0, 5)
-    assert not again.today.strangest
+    assert not again.today.least_familiar
 
 
 def test_broken_pictures_are_named_and_not_counted(program, folder, state):
