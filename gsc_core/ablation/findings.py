@@ -38,13 +38,13 @@ def answer(ablation: Ablation) -> str:
     if bare is None or cut is None or without is None:
         return "The settings that could run on this model are below."
     cutting = without.reversed()
-    sentences = {
+    outcome = {
         Influence.HELPS: "helps on this model",
         Influence.HURTS: "hurts on this model",
         Influence.SAME: "makes no clear difference on this model",
     }[cutting.verdict]
     return (
-        f"The short-circuit {sentences}: {passing(cut)} unfamiliar images are accepted with it, "
+        f"The short-circuit {outcome}: {passing(cut)} unfamiliar images are accepted with it, "
         f"{passing(bare)} at best without, {cutting.fewer()}."
     )
 
@@ -94,22 +94,22 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     )
     n = len(ood_rows)
     if len(as_published) == n:
-        sentences, verdict = "holds on this model", Influence.HELPS
+        outcome, influence = "holds on this model", Influence.HELPS
     elif len(reverse) == n:
-        sentences, verdict = "is reversed on this model", Influence.HURTS
+        outcome, influence = "is reversed on this model", Influence.HURTS
     elif as_published or reverse:
-        sentences = f"holds for {len(as_published)} of {n} sets"
-        sentences += f" and is reversed for {len(reverse)}" if reverse else ""
-        verdict = Influence.SAME
+        outcome = f"holds for {len(as_published)} of {n} sets"
+        outcome += f" and is reversed for {len(reverse)}" if reverse else ""
+        influence = Influence.SAME
     else:
-        sentences, verdict = "is not seen on this model", Influence.SAME
-    return Finding(verdict, f"The paper's premise {sentences}: {numbers}.")
+        outcome, influence = "is not seen on this model", Influence.SAME
+    return Finding(influence, f"The paper's premise {outcome}: {numbers}.")
 
 
 def sentences(ablation: Ablation) -> list[str]:
     """All that is said of an ablation, the answer first."""
-    sentences = [*findings(ablation), premise(ablation)]
-    return [answer(ablation), *(f"- {finding.sentence}" for finding in sentences if finding)]
+    every = [*findings(ablation), premise(ablation)]
+    return [answer(ablation), *(f"- {finding.sentence}" for finding in every if finding)]
 
 
 def document(ablation: Ablation) -> dict[str, Any]:
@@ -136,11 +136,11 @@ def _published(ablation: Ablation) -> Iterator[Finding]:
     difference = gain(row)
     if row is None or bare is None or difference is None:
         return
-    sentences = (
+    counts_in_words = (
         f"{passing(row)} unfamiliar images are accepted, against {passing(bare)} by the softmax "
         "alone"
     )
-    text = f"As published (top 20 % of the values): {sentences}, {difference.fewer()}."
+    text = f"As published (top 20 % of the values): {counts_in_words}, {difference.fewer()}."
     yield Finding(difference.verdict, text)
 
 
@@ -159,14 +159,14 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
         )
         return
     turning = difference.reversed()
-    sentences = (
+    counts_in_words = (
         f"{passing(published)} unfamiliar images are accepted; flipped, {passing(learned)}, "
         f"{turning.fewer()}"
     )
     text = "The published direction points the wrong way here"
     if turning.verdict is not Influence.HELPS:
         text = "Surrogate images say that the published direction points the wrong way"
-    yield Finding(turning.verdict, f"{text}: {sentences}.")
+    yield Finding(turning.verdict, f"{text}: {counts_in_words}.")
 
 
 def _share(ablation: Ablation) -> Iterator[Finding]:
@@ -193,14 +193,14 @@ def _layer(ablation: Ablation) -> Iterator[Finding]:
     difference = gain(shallow)
     if deep is None or shallow is None or difference is None:
         return
-    sentences = {
+    by_influence = {
         Influence.HELPS: "The deep layer is the better one",
         Influence.HURTS: "The shallow layer is the better one",
         Influence.SAME: "Deep or shallow layer makes no clear difference",
     }
     yield _judged(
         difference.reversed(),
-        sentences,
+        by_influence,
         f"{passing(deep)} accepted at {deep['layer']}, {passing(shallow)} at {shallow['layer']}",
     )
 
@@ -217,7 +217,7 @@ def _update(ablation: Ablation) -> Iterator[Finding]:
         text = "The first-order estimate is exact: everything after the deep layer is linear."
         yield Finding(Influence.SAME, text)
         return
-    sentences = {
+    by_influence = {
         Influence.HELPS: "accepts fewer unfamiliar images than",
         Influence.HURTS: "does worse than",
         Influence.SAME: "does as well as",
@@ -226,7 +226,7 @@ def _update(ablation: Ablation) -> Iterator[Finding]:
         difference.reversed(),
         {
             key: f"The first-order estimate {t} computing the logits again"
-            for key, t in sentences.items()
+            for key, t in by_influence.items()
         },
         f"{passing(quick)} accepted, {passing(exact)} computed again",
     )
@@ -239,18 +239,18 @@ def _ranking(ablation: Ablation) -> Iterator[Finding]:
     difference = gain(control)
     if best is None or control is None or difference is None:
         return
-    sentences = {
+    by_influence = {
         Influence.HELPS: "Choosing the channels by what the prediction relies on matters",
         Influence.HURTS: "Random channels do better than the chosen ones",
         Influence.SAME: "Random channels do as well as the chosen ones",
     }
     counts = f"{passing(best)} accepted by attribution, {passing(control)} at random"
-    yield _judged(difference.reversed(), sentences, counts)
+    yield _judged(difference.reversed(), by_influence, counts)
 
 
-def _judged(difference: Gain, sentences: Mapping[Influence, str], counts: str) -> Finding:
+def _judged(difference: Gain, by_influence: Mapping[Influence, str], counts: str) -> Finding:
     return Finding(
-        difference.verdict, f"{sentences[difference.verdict]}: {counts}, {difference.fewer()}."
+        difference.verdict, f"{by_influence[difference.verdict]}: {counts}, {difference.fewer()}."
     )
 
 

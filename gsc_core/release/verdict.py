@@ -25,8 +25,8 @@ class Outcome(StrEnum):
         Numbers that differ by less than 1e-9 are the same.
         """
         low, high = round(figure.low - limit, _ROUNDING), round(figure.high - limit, _ROUNDING)
-        passed_limit, broken = (high <= 0, low > 0) if at_most else (low >= 0, high < 0)
-        if passed_limit:
+        met, broken = (high <= 0, low > 0) if at_most else (low >= 0, high < 0)
+        if met:
             return cls.MET
         return cls.BROKEN if broken else cls.UNSURE
 
