@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic_core import PydanticSerializationError
 
+from gsc_core.audit.checks import Examination
 from gsc_core.audit.inputs import (
     batch_size,
     begun,
@@ -140,7 +141,10 @@ def _audited(
     with decoders_of(spec, network.device, every) as decoders:
         size = _batch_size(spec, scorer, sets)
         pace = Pace(size, spec.threads, step, decoders, watch)
-        calibrated = calibrate(scorer, to_calibrate, class_indices, seed=spec.seed, pace=pace)
+        check = Examination(classifier, network, labels, label_rule)
+        calibrated = calibrate(
+            scorer, to_calibrate, class_indices, seed=spec.seed, pace=pace, check=check
+        )
         _require_detectors(scorer)
         with watch.phase("writing"):
             calibrated = _written_down(calibrated, out)
@@ -169,6 +173,7 @@ def _audited(
             "images": counts,
             "left_out": left_out,
             "excused": scorer.excused,
+            "checks": check.results,
             "settings": _settings(spec, classifier, network, label_rule, selected),
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
         }

@@ -171,6 +171,14 @@ class PreparedAs(_Open):
     source: str | None = None
 
 
+class ModelCheck(_Part):
+    """One thing that was checked about the model before the scoring, and how it came out."""
+
+    name: str
+    outcome: Literal["fine", "warning"]
+    sentence: str
+
+
 class Settings(_Open):
     """The specification as it was carried out, with what was chosen by default.
 
@@ -221,6 +229,7 @@ class RunDocument(_Part):
     chosen: the settings of detectors that chose some, with nothing left open.
     selections, partners: what they chose from; partners are losses by ensemble and detector.
     directions: whether a GSC detector scores `as published` or `turned`.
+    checks: what was checked about the model before the scoring.
     """
 
     format: Literal["gsc-audit-run"] = FORMAT
@@ -239,6 +248,7 @@ class RunDocument(_Part):
     images: Mapping[str, ImageCounts] = {}
     left_out: Mapping[str, LeftOutImages] = {}
     excused: Mapping[str, str] = {}
+    checks: tuple[ModelCheck, ...] = ()
     settings: Settings = Settings()
     provenance: Provenance = Provenance()
 

@@ -68,8 +68,12 @@ def calibrate(
     *,
     seed: int,
     pace: Pace,
+    check: Callable[[Sequence[ImageFile], Tensor], None] = lambda _images, _logits: None,
 ) -> Calibrated:
     """Fit `scorer`'s detectors on `images` with class indices `labels` (−1 unknown).
+
+    `check` sees the images that could be read and their logits `[N,K]` as soon as all have gone
+    through the network; what it raises ends the calibration.
 
     Raises ImageError when no calibration image could be read.
     """
@@ -122,6 +126,7 @@ def calibrate(
         slim.append(_slim(representation))
         streamed.append(scorer.score(representation, _reading_maps(scorer)))
     everything = Representation.cat(slim)
+    check(done, everything.logits)
     calibration = calibration_on(everything)
     pace.step("fitting the detectors", 0, 1)
     learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]

@@ -136,6 +136,15 @@ def at_rest(page: Page) -> Page:
         """() => !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]')
             && document.querySelector('[data-testid="stMain"]')?.innerText.trim()"""
     )
+    # A click into what is still unfolding can be lost: pressed on one element, released on another.
+    page.wait_for_function(
+        """async () => {
+            const frame = () => new Promise(requestAnimationFrame);
+            await frame(), await frame();  // what the last event began has started by then
+            return document.getAnimations().every(each => each.playState !== 'running'
+                || each.effect.getComputedTiming().endTime === Infinity);
+        }"""
+    )
     return page
 
 

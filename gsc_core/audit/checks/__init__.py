@@ -1,0 +1,53 @@
+"""What is checked about a model, on images it should know, before anything is scored.
+
+Each check is a function in a file of its own and one entry in `CHECKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gsc_core.audit.checks.accuracy import accuracy
+from gsc_core.audit.checks.base import Check, Evidence
+from gsc_core.classifier.load import Classifier
+from gsc_core.classifier.network import Network
+from gsc_core.images import ImageFile
+from gsc_core.run.document import ModelCheck
+
+CHECKS: tuple[Check, ...] = (accuracy,)
+
+
+@dataclass
+class Examination:
+    """Runs every check on the calibration images once the network has seen them.
+
+    Attributes:
+        labels: class index of each image by its digest, −1 unknown.
+        label_rule: in words, how they were matched with the classes.
+        results: what the checks that apply have said.
+    """
+
+    classifier: Classifier
+    network: Network
+    labels: Mapping[str, int]
+    label_rule: str
+    results: tuple[ModelCheck, ...] = ()
+
+    def __call__(self, images: Sequence[ImageFile], logits: Tensor) -> None:
+        """Check the logits `[N,K]` of these images; raises SpecError where a check has to ask."""
+        evidence = Evidence(
+            classifier=self.classifier,
+            network=self.network,
+            images=tuple(images),
+            logits=logits.cpu(),
+            labels=torch.tensor([self.labels[image.sha256] for image in images]),
+            label_rule=self.label_rule,
+        )
+        self.results = tuple(result for check in CHECKS if (result := check(evidence)) is not None)
+
+
+__all__ = ["CHECKS", "Check", "Evidence", "Examination"]
