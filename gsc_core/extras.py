@@ -25,18 +25,21 @@ class MissingExtra(GscError, ImportError):  # noqa: N818 - a GscError is one
     """An optional library is not installed; the message says how to install it."""
 
 
-def missing(*libraries: str) -> str | None:
-    """The sentence for the first of these libraries that is not installed; None if all are."""
+def missing(*libraries: str, extra: str | None = None) -> str | None:
+    """The sentence for the first of these libraries that is not installed; None if all are.
+
+    `extra` is the one to name where several bring the library.
+    """
     for library in libraries:
         if find_spec(library) is None:
             return (
                 f"This needs {library}, which is not installed: "
-                f"pip install 'gsc-audit[{EXTRAS[library]}]'."
+                f"pip install 'gsc-audit[{extra or EXTRAS[library]}]'."
             )
     return None
 
 
-def require(*libraries: str) -> None:
-    """Raise MissingExtra unless all of these optional libraries are installed."""
-    if (sentence := missing(*libraries)) is not None:
+def require(*libraries: str, extra: str | None = None) -> None:
+    """Raise MissingExtra unless all of these optional libraries are installed; see `missing`."""
+    if (sentence := missing(*libraries, extra=extra)) is not None:
         raise MissingExtra(sentence)

@@ -1,5 +1,6 @@
 """What whoever comes first sees: metadata, extras, documents, and nothing of our machines."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -54,6 +55,14 @@ def test_what_is_missing_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch
     )
     with pytest.raises(MissingExtra, match=re.escape("'gsc-audit[report]'")):
         require("typst")
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    assert missing("sqlmodel") == (
+        "This needs sqlmodel, which is not installed: pip install 'gsc-audit[app]'."
+    )
+    for package in [name for name in sys.modules if name.startswith("gsc_core.report")]:
+        monkeypatch.delitem(sys.modules, package)
+    with pytest.raises(MissingExtra, match=re.escape("'gsc-audit[report]'")):
+        importlib.import_module("gsc_core.report")
 
 
 def test_the_app_is_installed_within_the_bounds_of_the_library() -> None:
@@ -114,28 +123,18 @@ def test_from_an_audit_to_a_watch_no_extra_is_needed(tmp_path: Path) -> None:
         (("gate", "run", "--policy", policy), {0, 3, 4}),
         (("export", "run", "--detector", "energy", "--out", "detector.pt2"), {0}),
         (("watch", "--detector", "detector.pt2", "--images", "noise"), {0, 3}),
+        (("ablate", "run", "--images", "20"), {0}),
     ):
         done = gsc(*words)
         assert done.returncode in status, (words, done.stderr)
+    sets = ("--ood", "n=noise", "--out")
     for words, extra in (
         (("report", "run", "--out", "report.html"), "report"),
         (("export", "run", "--detector", "energy", "--onnx"), "onnx"),
-        (
-            (
-                "audit",
-                "--arch",
-                "timm/resnet18",
-                "--pretrained",
-                *images,
-                "--ood",
-                "n=noise",
-                "--out",
-                "t",
-            ),
-            "timm",
-        ),
+        (("audit", "--arch", "timm/resnet18", "--pretrained", *images, *sets, "t"), "timm"),
         (("worker", "--idle", "0"), "app"),
         (("gate", "demo"), "app"),
+        (("ablate", "demo"), "app"),
     ):
         done = gsc(*words)
         assert done.returncode == 2, (words, done.stderr)

@@ -248,13 +248,7 @@ def _stored(folder: Path) -> tuple[AuditSpec, RunDocument]:
     """The specification of the audit and what it found."""
     if not (folder / METRICS_FILE).is_file() or not (folder / SPEC_FILE).is_file():
         raise SpecError(f"{folder.name} holds no finished audit: run it first.")
-    try:
-        spec = AuditSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
-    except (OSError, ValueError) as error:  # ValidationError is a ValueError
-        raise SpecError(
-            f"The specification of {folder.name} is damaged ({SPEC_FILE}): run the audit again."
-        ) from error
-    return spec, RunDocument.read(folder)
+    return AuditSpec.of_run(folder), RunDocument.read(folder)
 
 
 def _as_frozen(

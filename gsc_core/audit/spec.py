@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.spec import PrecisionSetting
+from gsc_core.errors import SpecError
+from gsc_core.run.layout import SPEC_FILE
 
 if TYPE_CHECKING:
     from gsc_core.detectors.base import Detector
@@ -84,6 +86,21 @@ class AuditSpec(BaseModel):
     decoders: int | None = Field(default=None, ge=0, le=64)
     seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=1000, ge=10)
+
+    @classmethod
+    def of_run(cls, folder: Path) -> AuditSpec:
+        """What a run's folder says was audited; raises SpecError when it does not say."""
+        try:
+            return cls.model_validate_json((folder / SPEC_FILE).read_bytes())
+        except OSError as error:
+            raise SpecError(
+                f'The run "{folder.name}" has no {SPEC_FILE}, so its audit cannot be repeated: '
+                "run the audit again."
+            ) from error
+        except ValidationError as error:
+            raise SpecError(
+                f'The file {SPEC_FILE} of run "{folder.name}" is damaged: run the audit again.'
+            ) from error
 
     @field_validator("ood")
     @classmethod

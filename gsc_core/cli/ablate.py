@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,13 +33,13 @@ def ablate(
     """Show what each part of GSC contributes on an audited model, one change at a time."""
     from gsc_core.ablation.findings import document, sentences
     from gsc_core.ablation.run import ablate as measure
+    from gsc_core.audit.spec import AuditSpec
     from gsc_core.cli.output import print_ablation
-    from gsc_core.workspace.ablations import specification
-    from gsc_core.workspace.runs import run_folder
+    from gsc_core.cli.run_argument import folder_of
 
-    folder = Path(run) if Path(run).is_dir() else run_folder(run)
+    folder = folder_of(run)
     names = None if layers is None else layers.split(",")
-    spec = specification(folder)
+    spec = AuditSpec.of_run(folder)
     with shown_progress() as on_progress:
         found = measure(spec, folder, on_progress, images_per_set=images, layers=names)
     if as_json:

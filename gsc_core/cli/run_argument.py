@@ -13,8 +13,13 @@ def opened(run: str) -> Run:
     """A run of the workspace by its id, or the folder of an audit. Raises GscError for neither."""
     from gsc_core.run.stored import Run
 
+    return Run.load(folder_of(run))
+
+
+def folder_of(run: str) -> Path:
+    """Where it lies. Raises GscError where there is no such run."""
     if Path(run).is_dir():
-        return Run.load(Path(run).resolve())
+        return Path(run).resolve()
     from gsc_core.workspace import runs  # comes with an extra
 
-    return Run.load(runs.run_folder(run))
+    return runs.run_folder(run)

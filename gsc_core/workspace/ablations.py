@@ -1,21 +1,16 @@
 """Ablations as the app asks for them: kept in the run's folder as `ablation.parquet`."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
-
-from pydantic import ValidationError
 
 from gsc_core.ablation import Ablation, read_ablation
 from gsc_core.ablation.settings import IMAGES_PER_SET
 from gsc_core.ablation.table import ABLATION_FILE
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.errors import GscError
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
-from gsc_core.run.layout import SPEC_FILE
 from gsc_core.run.stored import Run
 from gsc_core.workspace import runs
 
@@ -30,28 +25,12 @@ class AblationOrder(JobOrder):
     images_per_set: int = IMAGES_PER_SET
 
 
-def specification(folder: Path) -> AuditSpec:
-    """What a run's folder says was audited; raises GscError when it does not say."""
-    path = folder / SPEC_FILE
-    try:
-        return AuditSpec.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise GscError(
-            f'The run "{folder.name}" has no {SPEC_FILE}, so its audit cannot be repeated: '
-            "run the audit again."
-        ) from error
-    except ValidationError as error:
-        raise GscError(
-            f'The file {SPEC_FILE} of run "{folder.name}" is damaged: run the audit again.'
-        ) from error
-
-
 def submit_ablation(run_id: str) -> Job:
     """Queue an ablation of a run, or give the one that waits already.
 
     Raises GscError when the run does not say what was audited.
     """
-    specification(runs.run_folder(run_id))
+    AuditSpec.of_run(runs.run_folder(run_id))
     asked = queue.latest(run_id, Kind.ABLATION)
     if asked is not None and asked.state in queue.WAITING:
         return asked
@@ -65,7 +44,7 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
 
     folder = runs.run_folder(job.subject)
     images = AblationOrder.of(job).images_per_set
-    ablate(specification(folder), folder, on_progress, images_per_set=images)
+    ablate(AuditSpec.of_run(folder), folder, on_progress, images_per_set=images)
 
 
 def ablation(run_id: str) -> Ablation | None:

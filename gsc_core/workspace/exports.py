@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
+from gsc_core.audit.spec import AuditSpec
 from gsc_core.deploy.card import DetectorCard, read_card
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import format_rule
@@ -26,7 +27,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.run.stored import Run
-from gsc_core.workspace import ablations, runs
+from gsc_core.workspace import runs
 
 MAX_EXPORTS = 10
 """How many exports of a run are kept, the newest."""
@@ -67,7 +68,7 @@ class StoredExport:
 def obstacle(run: Run) -> str | None:
     """Why no detector of this run can be exported, as far as its files show at a glance."""
     try:
-        checkpoint = ablations.specification(run.path).model.checkpoint
+        checkpoint = AuditSpec.of_run(run.path).model.checkpoint
     except GscError as error:
         return str(error)
     if not (run.path / CALIBRATION_FILE).is_file():
