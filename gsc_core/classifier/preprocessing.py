@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from gsc_core.errors import ImageError, SpecError
+from gsc_core.errors import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,9 +22,9 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-MAX_RESIZED_PIXELS = 80_000_000  # as many as an image may have that is read
-
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+_CROP_MODES = ("center", "squash", "border")
+_TIMM_CROP_PCT = 0.875  # where a timm model names none
 
 
 def _one_or_three(value: Any) -> Any:
@@ -28,17 +35,25 @@ def _one_or_three(value: Any) -> Any:
 
 
 Pixels = Annotated[int, Field(gt=0, le=4096)]
+Level = Annotated[int, Field(ge=0, le=255)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Crop = Annotated[tuple[Pixels, Pixels], BeforeValidator(lambda v: (v, v) if type(v) is int else v)]
+Size = tuple[Pixels, Pixels]
+Crop = Annotated[Size, BeforeValidator(lambda v: (v, v) if type(v) is int else v)]
 
 
 class Preprocessing(BaseModel):
     """What is done to an image before the classifier sees it.
 
     Attributes:
-        resize: pixels of the shorter side after resizing; None leaves the size alone.
+        resize: pixels of the shorter side after resizing, or of height and width; None leaves the
+            size alone.
+        crop_mode: as timm has it. `center`: the image covers `resize`; `squash`: it becomes
+            exactly that, whatever its aspect; `border`: it lies inside. Two numbers for `resize`
+            alone mean `squash`, and then `crop` is the same unless it is named.
         crop: height and width of the centre crop; one number stands for a square.
+        fill: red, green and blue, 0 to 255, where an image is smaller than the crop; None is the
+            mean for `border`, else black.
         interpolation: how pixels are resampled (always with antialiasing).
         mean, std: of the red, green and blue values between 0 and 1; one number stands for all.
         source: where the values come from; `assumed` must be said wherever results are shown.
@@ -46,18 +61,44 @@ class Preprocessing(BaseModel):
     >>> from gsc_core import Preprocessing
     >>> Preprocessing.parse("resize=256,crop=224,mean=0.5,std=0.5").crop
     (224, 224)
+    >>> Preprocessing.parse("resize=224x224").crop_mode
+    'squash'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    resize: Pixels | None = 256
+    resize: Pixels | Size | None = 256
+    crop_mode: Literal["center", "squash", "border"] = "center"
     crop: Crop = (224, 224)
+    fill: Annotated[tuple[Level, Level, Level] | None, BeforeValidator(_one_or_three)] = None
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
     mean: Annotated[tuple[Finite, Finite, Finite], BeforeValidator(_one_or_three)] = IMAGENET_MEAN
     std: Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_one_or_three)] = (
         IMAGENET_STD
     )
     source: Literal["given", "file", "library", "assumed"] = "given"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_to_say_it(cls, values: Any) -> Any:
+        """A size alone is a squash to it; what is made of a whole image is not cropped unasked."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        resize = values.get("resize", 256)
+        pair = isinstance(resize, tuple | list)
+        mode = values.setdefault("crop_mode", "squash" if pair else "center")
+        if mode in ("squash", "border") and type(resize) is int:
+            values["resize"] = (resize, resize)
+        if pair or (mode in ("squash", "border") and values.get("resize")):
+            values.setdefault("crop", resize)
+        return values
+
+    @model_validator(mode="after")
+    def _has_a_size_to_fit(self) -> Preprocessing:
+        if self.resize is None and self.crop_mode != "center":
+            raise ValueError(f"crop mode {self.crop_mode} has no size to resize to")
+        return self
 
     @classmethod
     def assumed(cls, crop: tuple[int, int] = (224, 224)) -> Preprocessing:
@@ -68,7 +109,8 @@ class Preprocessing(BaseModel):
     def parse(cls, text: str) -> Preprocessing:
         """Read `resize=256,crop=224,interpolation=bicubic,mean=0.5,std=0.229/0.224/0.225`.
 
-        What is not named keeps its ImageNet value; `crop` may be `HEIGHTxWIDTH`, `resize` `none`.
+        What is not named keeps its ImageNet value. `crop` and `resize` may be `HEIGHTxWIDTH`,
+        `resize` also `none`; `resize=224,crop_mode=border,fill=0` pads to a square in black.
 
         Raises:
             SpecError: a key or value is unknown.
@@ -86,16 +128,14 @@ class Preprocessing(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            key = str(error.errors()[0]["loc"][0])
-            raise SpecError(
-                f"Preprocessing {key} cannot be {_shown(text, key)!r}: {_EXPECTED[key]}."
-            ) from error
+            raise SpecError(_refusal(text, error)) from error
 
     @classmethod
     def from_torchvision(cls, transforms: Any) -> Preprocessing:
         """From `weights.transforms()`, torchvision's ImageClassification preset."""
+        size = tuple(transforms.resize_size)
         return cls(
-            resize=transforms.resize_size[0],
+            resize=size[0] if len(size) == 1 else size,
             crop=tuple(transforms.crop_size) * (3 - len(transforms.crop_size)),
             interpolation=transforms.interpolation.value,
             mean=tuple(transforms.mean),
@@ -108,51 +148,46 @@ class Preprocessing(BaseModel):
         """From a timm model's `pretrained_cfg`, as timm's own evaluation transform reads it.
 
         Raises:
-            SpecError: the model is evaluated in a way that is not a resize and a centre crop.
+            SpecError: the model is evaluated in a way that is not offered here.
         """
-        crop = tuple(config["input_size"][-2:])
-        if config.get("crop_mode") not in (None, "", "center") or (
-            config["interpolation"] not in _INTERPOLATIONS
-        ):
+        crop = tuple(config.get("input_size") or (3, 224, 224))[-2:]
+        mode: Any = config.get("crop_mode") or "center"
+        interpolation: Any = config.get("interpolation") or "bicubic"
+        if mode not in _CROP_MODES or interpolation not in _INTERPOLATIONS:
             raise SpecError(
-                f"timm evaluates this model with crop mode {config.get('crop_mode')!r} and "
-                f"{config['interpolation']!r} interpolation, which is not offered here: give the "
-                "preprocessing yourself."
+                f"timm evaluates this model with crop mode {mode!r} and {interpolation!r} "
+                "interpolation, which is not offered here: give the preprocessing yourself."
             )
+        share = config.get("crop_pct") or _TIMM_CROP_PCT
+        height, width = (math.floor(side / share) for side in crop)
         return cls(
-            resize=math.floor(min(crop) / config["crop_pct"]),
+            resize=height if mode == "center" and height == width else (height, width),
+            crop_mode=mode,
             crop=crop,
-            interpolation=config["interpolation"],
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
+            interpolation=interpolation,
+            mean=tuple(config.get("mean") or IMAGENET_MEAN),
+            std=tuple(config.get("std") or IMAGENET_STD),
             source="library",
         )
 
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """What lies around an image that is smaller than the crop: red, green and blue."""
+        if self.fill is not None:
+            return self.fill
+        if self.crop_mode != "border":
+            return (0, 0, 0)
+        red, green, blue = (min(255, max(0, round(255 * value))) for value in self.mean)
+        return red, green, blue
+
     def resize_crop(self, image: Tensor) -> Tensor:
-        """uint8 `[3,H,W]` to uint8 `[3,h,w]`; an image smaller than the crop is padded black.
+        """uint8 `[3,H,W]` to uint8 `[3,h,w]`; an image smaller than the crop is padded.
 
         Raises ImageError where the resize would make more than 80 million pixels of it.
         """
-        from torchvision.transforms import InterpolationMode  # noqa: PLC0415 - heavy
-        from torchvision.transforms.v2 import functional  # noqa: PLC0415 - heavy
+        from gsc_core.classifier.resizing import resize_crop  # noqa: PLC0415 - heavy
 
-        if self.resize is not None:
-            self._check_resized(*image.shape[-2:])
-            mode = InterpolationMode(self.interpolation)
-            image = functional.resize(image, [self.resize], interpolation=mode, antialias=True)
-        cropped: Tensor = functional.center_crop(image, list(self.crop))
-        return cropped
-
-    def _check_resized(self, height: int, width: int) -> None:
-        """The shorter side is resized, so the longer one of a thin image may become any length."""
-        assert self.resize is not None
-        longer = self.resize * max(height, width) // min(height, width)
-        if self.resize * longer > MAX_RESIZED_PIXELS:
-            raise ImageError(
-                f"The image of {width} × {height} pixels is so thin that resizing its shorter side "
-                f"to {self.resize} would make the longer one {longer}, more than 80 million pixels "
-                f"in all: crop it."
-            )
+        return resize_crop(image, self)
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 `[B,3,h,w]` to float32 of the same shape, on the device of the batch."""
@@ -166,8 +201,10 @@ class Preprocessing(BaseModel):
 
 
 _EXPECTED = {
-    "resize": "a number of pixels from 1 to 4096, or none",
+    "resize": "a number of pixels from 1 to 4096, HEIGHTxWIDTH, or none",
+    "crop_mode": f"choose one of {', '.join(_CROP_MODES)}",
     "crop": "a number of pixels from 1 to 4096, or HEIGHTxWIDTH",
+    "fill": "mean, one number from 0 to 255, or three separated by /",
     "interpolation": f"choose one of {', '.join(_INTERPOLATIONS)}",
     "mean": "one number, or three separated by /",
     "std": "one number above 0, or three separated by /",
@@ -176,18 +213,27 @@ _EXPECTED = {
 
 def _parsed(key: str, text: str) -> Any:
     """The text as the model takes it; what is no number is left for the model to refuse."""
-    if key == "interpolation":
+    if key in ("interpolation", "crop_mode"):
         return text
-    if key == "resize" and text == "none":
+    if (key, text) in (("resize", "none"), ("fill", "mean")):
         return None
     convert = float if key in ("mean", "std") else int
     try:
-        numbers = [convert(part) for part in text.split("x" if key == "crop" else "/")]
+        numbers = [convert(part) for part in text.split("x" if key in ("crop", "resize") else "/")]
     except ValueError:
         return text
     return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
-def _shown(text: str, key: str) -> str:
+def _refusal(text: str, error: ValidationError) -> str:
+    """What is wrong with the first value that cannot be used."""
+    place = error.errors()[0]["loc"]
+    if not place:
+        return (
+            f"Preprocessing {text!r} has no size to fit the image to: give resize a number of "
+            "pixels or HEIGHTxWIDTH, or leave crop_mode out."
+        )
+    key = str(place[0])
     parts = (part.partition("=") for part in text.split(","))
-    return next(value.strip() for name, _, value in parts if name.strip() == key)
+    shown = next(value.strip() for name, _, value in parts if name.strip() == key)
+    return f"Preprocessing {key} cannot be {shown!r}: {_EXPECTED[key]}."

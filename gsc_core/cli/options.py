@@ -28,8 +28,9 @@ Preprocess = Annotated[
     str | None,
     typer.Option(
         "--preprocess",
-        help="resize=256,crop=224,interpolation=bicubic,mean=0.5,std=0.5: "
-        "one value or three separated by /; pixel values in 0…1.",
+        help="resize=256,crop=224,interpolation=bicubic,mean=0.5,std=0.5: one value or three "
+        "separated by /; pixel values in 0…1. resize=224x224 does not keep the aspect; "
+        "resize=224,crop_mode=border,fill=0 pads to a square.",
     ),
 ]
 Names = Annotated[

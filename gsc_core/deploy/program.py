@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from gsc_core.audit.reopen import Reopened
 from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.resizing import resized_size
 from gsc_core.scoring.onepass import represent
 
 _aten = torch.ops.aten
@@ -38,22 +39,24 @@ Decomposition = Callable[..., Any]
 class ResizeCrop(nn.Module):
     """`Preprocessing.resize_crop` of a batch, for images of any size, pixel for pixel."""
 
+    colour: Tensor
+
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.preprocessing = preprocessing
+        colour = torch.tensor(preprocessing.colour, dtype=torch.uint8)
+        self.register_buffer("colour", colour.view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 `[B,3,H,W]` to uint8 `[B,3,h,w]`."""
         height, width = self.preprocessing.crop
-        return _centre(_centre(self._resized(images), 2, height), 3, width)
+        rows = self._centre(self._resized(images), 2, height)
+        return self._centre(rows, 3, width)
 
     def _resized(self, images: Tensor) -> Tensor:
-        shorter = self.preprocessing.resize
-        if shorter is None:
+        if self.preprocessing.resize is None:
             return images
-        height, width = images.shape[2:]
-        short = torch.sym_min(height, width)
-        size = [shorter * height // short, shorter * width // short]
+        size = list(resized_size(self.preprocessing, *images.shape[2:]))
         resized: Tensor
         if self.preprocessing.interpolation == "nearest":
             resized = _aten.upsample_nearest2d(images, size)
@@ -63,18 +66,17 @@ class ResizeCrop(nn.Module):
             resized = _aten._upsample_bicubic2d_aa(images, size, False)
         return resized
 
-
-def _centre(images: Tensor, axis: int, length: int) -> Tensor:
-    """The middle `length` rows (axis 2) or columns (axis 3), with black where there are none."""
-    size = images.shape[axis]
-    spare, lacking = torch.sym_max(size - length, 0), torch.sym_max(length - size, 0)
-    # half of what is to spare, rounded half to even, or less than half of what lacks
-    first = (spare + spare // 2 % 2) // 2 - lacking // 2
-    at = torch.arange(length) + first
-    within = torch.logical_and(at >= 0, at < size)
-    last = torch.scalar_tensor(size - 1, dtype=torch.int64)
-    taken = images.index_select(axis, at.clamp(min=0).minimum(last))
-    return taken * within.view(-1, *[1] * (3 - axis))
+    def _centre(self, images: Tensor, axis: int, length: int) -> Tensor:
+        """The middle `length` rows (axis 2) or columns (axis 3), `colour` where there are none."""
+        size = images.shape[axis]
+        spare, lacking = torch.sym_max(size - length, 0), torch.sym_max(length - size, 0)
+        # half of what is to spare, rounded half to even, or less than half of what lacks
+        first = (spare + spare // 2 % 2) // 2 - lacking // 2
+        at = torch.arange(length) + first
+        within = torch.logical_and(at >= 0, at < size).view(-1, *[1] * (3 - axis))
+        last = torch.scalar_tensor(size - 1, dtype=torch.int64)
+        taken = images.index_select(axis, at.clamp(min=0).minimum(last))
+        return torch.where(within, taken, self.colour)
 
 
 class Alarm(nn.Module):

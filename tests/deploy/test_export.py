@@ -134,13 +134,24 @@ def resizing(preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("resize", [None, 12, 31])
+@pytest.mark.parametrize(
+    ("resize", "mode"),
+    [
+        (None, "center"),
+        (12, "center"),
+        (31, "center"),
+        ((18, 31), "center"),
+        ((18, 31), "squash"),
+        ((18, 31), "border"),
+        (20, "border"),
+    ],
+)
 @pytest.mark.parametrize("crop", [(12, 12), (21, 14)])
 def test_any_picture_is_resized_and_cropped_pixel_for_pixel(
-    interpolation: str, resize: int | None, crop: tuple[int, int]
+    interpolation: str, resize: object, mode: str, crop: tuple[int, int]
 ) -> None:
     preprocessing = Preprocessing.model_validate(
-        {"resize": resize, "crop": crop, "interpolation": interpolation}
+        {"resize": resize, "crop_mode": mode, "crop": crop, "interpolation": interpolation}
     )
     resized = resizing(preprocessing)
 

@@ -4,8 +4,10 @@ import re
 from typing import cast
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.preparation import preparation
 from gsc_core.workspace.catalogue import catalogue
 from pages.parts.shared.text import plain
 
@@ -19,6 +21,11 @@ HELP = (
     "can state it; otherwise the usual ImageNet values are assumed, and marked as assumed."
 )
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+FITTINGS = {
+    "center": "Keep the shape, cut off the rest",
+    "squash": "Stretch to the size",
+    "border": "Keep the shape, add a border",
+}
 
 
 def preprocessing_form(
@@ -43,26 +50,10 @@ def preprocessing_form(
     if choice == "own":
         return _values(prefix, stored or usual, f"{architecture}")
     if choice == "library":
-        st.caption(plain(in_words(usual)))
+        st.caption(plain(preparation(usual)))
         return usual
     st.caption("What the file says, otherwise the usual ImageNet values, marked as assumed.")
     return None
-
-
-def in_words(preprocessing: Preprocessing) -> str:
-    """The preprocessing as a person would say it."""
-    height, width = preprocessing.crop
-    resized = (
-        "The image is not resized"
-        if preprocessing.resize is None
-        else f"The shorter side becomes {preprocessing.resize} pixels ("
-        f"{preprocessing.interpolation})"
-    )
-    mean, std = (
-        ", ".join(f"{value:.3g}" for value in dict.fromkeys(values))
-        for values in (preprocessing.mean, preprocessing.std)
-    )
-    return f"{resized}, its central {height}×{width} is used; mean {mean}, deviation {std}."
 
 
 def _default(stored: Preprocessing | None) -> str:
@@ -74,42 +65,89 @@ def _default(stored: Preprocessing | None) -> str:
 def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
     """One field a value, filled in from `start`; those of another architecture are filled anew."""
     _fill(prefix, start, of)
-    size, kept = st.columns(2)
-    resize = size.number_input(
+    left, right = st.columns(2)
+    mode = left.selectbox(
+        "Fitting",
+        list(FITTINGS),
+        format_func=FITTINGS.__getitem__,
+        key=f"{prefix}_crop_mode",
+        help="Resize(256) of torchvision keeps the shape, Resize((224, 224)) stretches. A border "
+        "is what letterboxing and padding to a square make.",
+    )
+    interpolation = right.selectbox(
+        "Interpolation",
+        INTERPOLATIONS,
+        key=f"{prefix}_interpolation",
+        help="How pixels are resampled when the image is resized.",
+    )
+    size = _shorter_side(prefix, left, right) if mode == "center" else _size(prefix, left, right)
+    if mode == "border":
+        fill = left.text_input(
+            "Colour of the border",
+            key=f"{prefix}_fill",
+            help="Red, green and blue from 0 to 255, or the word mean. 0 is black, 114 the grey "
+            "of many detection models.",
+        )
+        size = f"{size},fill={_joined(fill)}"
+    mean = left.text_input(
+        "Mean",
+        key=f"{prefix}_mean",
+        help="Subtracted from red, green and blue, which lie between 0 and 1.",
+    )
+    std = right.text_input(
+        "Standard deviation", key=f"{prefix}_std", help="What red, green and blue are divided by."
+    )
+    return Preprocessing.parse(
+        f"{size},crop_mode={mode},interpolation={interpolation},"
+        f"mean={_joined(mean)},std={_joined(std)}"
+    )
+
+
+def _shorter_side(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
+    """As `Preprocessing.parse` reads it."""
+    resize = left.number_input(
         "Shorter side, pixels",
         min_value=0,
         max_value=4096,
         key=f"{prefix}_resize",
         help="The image is resized so that its shorter side has this many pixels. 0: not resized.",
     )
-    interpolation = kept.selectbox(
-        "Interpolation",
-        INTERPOLATIONS,
-        key=f"{prefix}_interpolation",
-        help="How pixels are resampled when the image is resized.",
+    return f"resize={resize or 'none'},{_crop(prefix, left, right)}"
+
+
+def _size(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
+    """As `Preprocessing.parse` reads it."""
+    height, width = (
+        column.number_input(
+            f"{name} after resizing",
+            min_value=1,
+            max_value=4096,
+            key=f"{prefix}_resize_{name.lower()}",
+        )
+        for name, column in (("Height", left), ("Width", right))
     )
-    height = size.number_input(
-        "Crop height", min_value=1, max_value=4096, key=f"{prefix}_crop_height"
+    return f"resize={height}x{width},{_crop(prefix, left, right)}"
+
+
+def _crop(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
+    height, width = (
+        column.number_input(
+            f"Crop {name}", min_value=1, max_value=4096, key=f"{prefix}_crop_{name}"
+        )
+        for name, column in (("height", left), ("width", right))
     )
-    width = kept.number_input("Crop width", min_value=1, max_value=4096, key=f"{prefix}_crop_width")
-    mean = size.text_input(
-        "Mean",
-        key=f"{prefix}_mean",
-        help="Subtracted from red, green and blue, which lie between 0 and 1.",
-    )
-    std = kept.text_input(
-        "Standard deviation", key=f"{prefix}_std", help="What red, green and blue are divided by."
-    )
-    return Preprocessing.parse(
-        f"resize={resize or 'none'},crop={height}x{width},interpolation={interpolation},"
-        f"mean={_joined(mean)},std={_joined(std)}"
-    )
+    return f"crop={height}x{width}"
 
 
 def _fill(prefix: str, start: Preprocessing, of: str) -> None:
     mark = f"{prefix}_filled_for"
+    pair = start.resize if isinstance(start.resize, tuple) else start.crop
     fields = {
-        "resize": start.resize or 0,
+        "crop_mode": start.crop_mode,
+        "resize": min(pair) if isinstance(start.resize, tuple) else start.resize or 0,
+        "resize_height": pair[0],
+        "resize_width": pair[1],
+        "fill": "mean" if start.fill is None else "  ".join(map(str, start.fill)),
         "interpolation": start.interpolation,
         "crop_height": start.crop[0],
         "crop_width": start.crop[1],

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from gsc_core.classifier.preparation import preparation
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import percent
 from gsc_core.jobs import queue
@@ -13,7 +14,6 @@ from gsc_core.jobs.database import Kind, Readiness, State, StoredModel
 from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.models.form import revise_form
-from pages.parts.models.preprocessing import in_words
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import labels
 from pages.parts.shared.job import job_progress
@@ -139,7 +139,7 @@ def _next(stored: StoredModel) -> None:
 
 def _preprocessing(facts: ModelFacts) -> None:
     st.subheader("How an image is prepared", anchor=False)
-    st.markdown(plain(in_words(facts.preprocessing)))
+    st.markdown(plain(preparation(facts.preprocessing)))
     if facts.preprocessing.source == "assumed":
         st.warning(
             "These are the usual ImageNet values, assumed because the file does not say. If the "
