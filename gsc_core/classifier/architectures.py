@@ -126,6 +126,23 @@ def usual_preprocessing(name: str) -> Preprocessing:
     return Preprocessing.assumed(usual_size(name))
 
 
+def assumed_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessing:
+    """What is assumed of an architecture's weights when nobody says: its library's preprocessing.
+
+    Where an option sets the size of the images, the library's sizes in proportion to it. Marked as
+    `assumed`, because who trained the weights may have used another. Raises SpecError.
+    """
+    usual = usual_preprocessing(name).model_copy(update={"source": "assumed"})
+    size = next((options[key] for key in ("img_size", "image_size") if options.get(key)), None)
+    if size is None:
+        return usual
+    crop = (size, size) if isinstance(size, int) else tuple(size)
+    if usual.resize is None:
+        return Preprocessing.model_validate({**usual.model_dump(), "crop": crop})
+    resize = round(min(crop) * usual.resize / min(usual.crop))
+    return Preprocessing.model_validate({**usual.model_dump(), "crop": crop, "resize": resize})
+
+
 def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | None]:
     """The library's own trained network, its preprocessing and class names where it has them.
 

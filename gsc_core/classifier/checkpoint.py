@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from gsc_core.classifier.pt2 import reader
-from gsc_core.classifier.state_dict import unwrap
+from gsc_core.classifier.weight_names import flattened
 from gsc_core.errors import CheckpointError
 
 _CONVERT = (
@@ -32,6 +32,7 @@ _ZIP = b"PK\x03\x04"
 class Checkpoint:
     """What a model file holds: a whole program, or weights for an architecture to be named.
 
+    `weights` are all tensors of the file by their whole names, such as `state_dict.fc.weight`;
     `metadata` is the text table of a safetensors file, not yet checked.
     """
 
@@ -126,7 +127,7 @@ def _load_weights(path: Path) -> dict[str, Tensor]:
         raise _not_only_weights(path) from error
     except Exception as error:  # a damaged file makes torch fail in any way
         raise _damaged(path) from error
-    return unwrap(content, path.name)
+    return flattened(content, path.name)
 
 
 def _not_only_weights(path: Path) -> CheckpointError:

@@ -32,6 +32,7 @@ class Classifier:
         source: what the classifier was made from, to be shown.
         architecture: full name, where one was needed.
         parameters: number of trained values.
+        notes: what a person should know of how the file was read, in whole sentences.
     """
 
     program: ExportedProgram
@@ -42,6 +43,7 @@ class Classifier:
     source: str
     architecture: str | None
     parameters: int
+    notes: tuple[str, ...] = ()
 
 
 def load_classifier(spec: ModelSpec) -> Classifier:
@@ -110,8 +112,11 @@ def _from_library(spec: ModelSpec) -> Classifier:
 def _from_program(spec: ModelSpec, program: ExportedProgram, sha256: str) -> Classifier:
     assert spec.checkpoint is not None
     source = spec.checkpoint.name
-    if spec.architecture is not None or spec.options:
-        raise SpecError(f"{source} is a whole program: leave out the architecture and its options.")
+    if spec.architecture is not None or spec.options or spec.weights:
+        raise SpecError(
+            f"{source} is a whole program: leave out the architecture, its options and which "
+            "weights."
+        )
     program = conform(program, source)
     size = input_size(program)
     preprocessing = spec.preprocessing or Preprocessing.assumed(size or (224, 224))
@@ -134,16 +139,16 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
         )
     architecture = architectures.resolve(architecture)
     options = spec.options or (said.options if spec.architecture is None else {})
-    module = state_dict.module_of(checkpoint.weights, architecture, options, source)
+    fitted = state_dict.fit(checkpoint.weights, architecture, options, source, spec.weights)
     preprocessing = (
         spec.preprocessing
         or (said.preprocessing and said.preprocessing.model_copy(update={"source": "file"}))
-        or Preprocessing.assumed(architectures.usual_size(architecture))
+        or architectures.assumed_preprocessing(architecture, fitted.options)
     )
-    program = export(module, preprocessing.crop, source)
+    program = export(fitted.module, preprocessing.crop, source)
     names = tuple(said.class_names) if said.class_names else None
     names = read_class_names(spec.class_names) if spec.class_names else names
-    origin = _Origin(source, checkpoint.sha256, architecture)
+    origin = _Origin(source, checkpoint.sha256, architecture, fitted.notes)
     return _classifier(program, preprocessing, names, origin)
 
 
@@ -152,6 +157,7 @@ class _Origin:
     source: str
     sha256: str
     architecture: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _classifier(
@@ -174,6 +180,7 @@ def _classifier(
         source=origin.source,
         architecture=origin.architecture,
         parameters=sum(parameter.numel() for parameter in program.parameters()),
+        notes=origin.notes,
     )
 
 

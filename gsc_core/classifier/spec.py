@@ -20,6 +20,8 @@ class ModelSpec(BaseModel):
         checkpoint: a safetensors file, a PyTorch state dict or a `.pt2` program.
         architecture: needed for weights: `torchvision/resnet18`, `timm/resnet18`, or bare.
         options: arguments of the architecture's constructor.
+        weights: which ones where a file holds several: `plain`, `ema` or a name in the file. None
+            asks where they differ.
         pretrained: take the library's own weights and no checkpoint.
         preprocessing: None takes the file's or the library's, else the usual one, named as assumed.
         class_names: a text or JSON file; None takes the file's or the library's.
@@ -35,6 +37,7 @@ class ModelSpec(BaseModel):
     checkpoint: Path | None = None
     architecture: str | None = None
     options: dict[str, Any] = {}
+    weights: str | None = None
     pretrained: bool = False
     preprocessing: Preprocessing | None = None
     class_names: Path | None = None

@@ -1,116 +1,319 @@
-"""Weights from a file to a network: unwrap, strip prefixes, compare name by name, load."""
+"""Weights from a file to the network that was meant: what they say, and what has to be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from gsc_core.classifier import architectures
+from gsc_core.classifier.heads import COUNTER, ReplacedHead, put_in, replaced_head
+from gsc_core.classifier.library_names import conversions
+from gsc_core.classifier.networks_in_file import NetworkWeights, networks_in, outside, select
 from gsc_core.classifier.program import check_weights
+from gsc_core.classifier.pt2.reader import RECIPE
+from gsc_core.classifier.skeleton import Options, Skeleton, signature, words_of
+from gsc_core.classifier.weight_names import (
+    Table,
+    is_average,
+    listed,
+    of_training,
+    plain_values,
+    roots,
+    unwrapped,
+    without_parallel,
+)
 from gsc_core.errors import CheckpointError, SpecError
 
-# Where training scripts put the weights; an average over training (EMA) comes last.
-_NESTS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-    "network",
-    "module",
-    "weights",
-    "params",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-)
-_PREFIXES = ("module.", "model.", "_orig_mod.")
-_MAX_DEPTH = 8
+_ASKED = {
+    "transform_input": (
+        "how it was made scales its input",
+        ("true", "it was fine-tuned from the library's trained weights"),
+        ("false", "it was trained from scratch"),
+    ),
+}
+"""Options that no weights show and that change the logits, as the libraries' builders set them."""
+
+_CLOSE = 0.5  # of an architecture's tensors: from here on, its options are tried
+_MAX_PREFIX_TOKENS = 8
+_SHOWN_OPTIONS = 12
 
 
-def unwrap(content: object, name: str) -> dict[str, Tensor]:
-    """The table of tensors inside a training checkpoint.
+@dataclass(frozen=True)
+class Fitted:
+    """A network with the weights of a file.
 
-    Raises:
-        CheckpointError: there is none.
+    Attributes:
+        module: the network.
+        options: of its constructor, those among them that the weights have shown.
+        notes: what a person should know of how the file was read, in whole sentences.
     """
-    for _ in range(_MAX_DEPTH):
-        if not isinstance(content, Mapping):
-            break
-        tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
-        inner = next((content[k] for k in _NESTS if isinstance(content.get(k), Mapping)), None)
-        if inner is None:
-            if tensors and all(isinstance(key, str) for key in tensors):
-                return tensors
-            break
-        content = inner
-    raise CheckpointError(
-        f"{name} holds no table of weights: save one with "
-        f"torch.save(model.state_dict(), 'weights.pt')."
-    )
+
+    module: nn.Module
+    options: Options
+    notes: tuple[str, ...]
 
 
-def module_of(
-    weights: dict[str, Tensor], architecture: str, options: Mapping[str, Any], name: str
-) -> nn.Module:
-    """Build the named architecture with as many classes as the weights have, and load them.
+@dataclass(frozen=True)
+class _Match:
+    """Weights that fit an architecture, name by name."""
+
+    skeleton: Skeleton
+    table: Table
+    head: ReplacedHead | None = None
+    renamed: bool = False
+
+
+def fit(
+    content: Table, architecture: str, options: Options, name: str, choice: str | None = None
+) -> Fitted:
+    """Build the named architecture as the weights want it, and load them.
 
     Half-precision weights are widened to float32, which loses nothing.
 
+    Args:
+        content: every tensor of the file by its whole name.
+        architecture: its full name.
+        options: of its constructor.
+        name: how messages call the file.
+        choice: which weights, where the file holds several: `plain`, `ema` or a name.
+
     Raises:
-        SpecError: the architecture or its options are wrong.
+        SpecError: the architecture, its options or the choice are wrong, or something has to be
+            asked that weights cannot tell.
         CheckpointError: the weights do not fit, or are not finite and dense.
     """
-    module = architectures.build(architecture, None, options)
-    layer, usual = _last_layer(module)
-    weights = strip_prefixes(weights, module.state_dict().keys())
-    last = weights.get(f"{layer}.weight")
-    if last is not None and last.ndim >= 1 and last.shape[0] != usual and last.shape[0] > 0:
-        if "num_classes" in options:
-            raise SpecError(
-                f"{name} has {last.shape[0]} classes, but the options say {options['num_classes']}."
-            )
-        if _fits_but_for_classes(last, module.state_dict()[f"{layer}.weight"]):
-            module = architectures.build(architecture, last.shape[0], options)
-    _compare(weights, module.state_dict(), name, architectures.resolve(architecture))
-    weights = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
-    check_weights(weights, name)
-    module.load_state_dict(weights, strict=False)  # names and shapes were compared above
-    return module
+    table, notes = plain_values(unwrapped(content), name)
+    start = Skeleton.of(architecture, options)
+    networks = networks_in(without_parallel(table, start.tensors), start.tensors)
+    network = select(networks, choice, name)
+    rest = outside(networks, table)
+    own, aside = _without_training(network.table, start)
+    aside |= {key: value for key, value in rest.items() if of_training(key, value)}
+    further = sorted(key for key in rest if key not in aside and not is_average(key))
+    match, more = _matched(own, start, further, name)
+    _require_answers(match.skeleton, options, name)
+    module = match.skeleton.same_network()
+    table = match.table if match.head is None else put_in(module, match.head, match.table)
+    table = {k: v.float() if v.is_floating_point() else v for k, v in table.items()}
+    check_weights(table, name)
+    _load(module, table)
+    notes += (*_said_of(network, networks), *_said_of_rest(aside, rest, start), *more)
+    return Fitted(module, match.skeleton.options, notes)
 
 
-def strip_prefixes(weights: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """Remove what wrappers put before every name, until the names are the architecture's."""
-    weights = {key: value for key, value in weights.items() if key != "n_averaged"}
-    while weights and not weights.keys() & set(expected):
-        prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in weights)), None)
-        if prefix is None:
-            break
-        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-    return weights
+def _load(module: nn.Module, table: Table) -> None:
+    """Load what was compared; layers see the version of today, as their names are today's."""
+    versioned = module.state_dict()
+    versioned.update(table)
+    module.load_state_dict(versioned)
 
 
-def _last_layer(module: nn.Module) -> tuple[str, int]:
-    """Name and width of the layer that gives the logits, the last linear or 1×1 convolution."""
-    layers = [
-        (name, layer.weight.shape[0])
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear)
-        or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
-    ]
-    return layers[-1] if layers else ("", 0)
+def _without_training(table: Table, skeleton: Skeleton) -> tuple[Table, Table]:
+    """The network's own tensors, and those that serve training alone."""
+    aside = {
+        key: value
+        for key, value in table.items()
+        if key not in skeleton.tensors and (key in skeleton.of_training or of_training(key, value))
+    }
+    return {key: value for key, value in table.items() if key not in aside}, aside
 
 
-def _fits_but_for_classes(weight: Tensor, expected: Tensor) -> bool:
-    return weight.shape[1:] == expected.shape[1:]
+def _matched(
+    table: Table, start: Skeleton, further: list[str], name: str
+) -> tuple[_Match, tuple[str, ...]]:
+    """The architecture as the weights want it, and what was concluded from them."""
+    start, notes = _sized(table, start)
+    match = _match(table, start, name)
+    if match is None and _likeness(table, start) >= _CLOSE:
+        match, shown = _with_another_option(table, start, name)
+        notes += shown
+    if match is None:
+        raise _misfit(table, start, further, name)
+    if further:
+        raise CheckpointError(
+            f"{name} holds layers beside those of {start.architecture} ({listed(further)}), so it "
+            f"is a network of your own around it: export it whole, as .pt2, with {RECIPE}."
+        )
+    if not set(match.skeleton.of_classes) & match.table.keys() and match.head is None:
+        raise _headless(name, start.architecture)
+    if match.renamed:
+        notes += ("The names of its weights are an earlier version's, which its library reads.",)
+    if match.head is not None:
+        notes += (
+            f"Its head is one linear layer of its own ({match.head.linear}) in the place of "
+            f"{match.head.place}; what else is there without weights, such as dropout or a "
+            "softmax, was left out.",
+        )
+    return match, notes
 
 
-def _compare(
-    actual: dict[str, Tensor], expected: dict[str, Tensor], name: str, architecture: str
-) -> None:
-    """Raise a CheckpointError that names the first tensors that do not fit, and how many."""
-    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+def _match(table: Table, skeleton: Skeleton, name: str) -> _Match | None:
+    """The weights under their own names, else as the library's loaders rename them."""
+    if match := _match_names(table, skeleton, name):
+        return match
+    for renamed in conversions(table, _with_its_classes(table, skeleton, name)):
+        if match := _match_names(renamed, skeleton, name):
+            return _Match(match.skeleton, match.table, match.head, renamed=True)
+    return None
+
+
+def _match_names(table: Table, skeleton: Skeleton, name: str) -> _Match | None:
+    sized = _with_its_classes(table, skeleton, name)
+    if not _misfits(table, sized.tensors):
+        return _Match(sized, table)
+    head = replaced_head(table, skeleton)
+    if head is None or head.linear is None:
+        return None
+    place, linear = f"{head.place}.", f"{head.linear}."
+    others = {k: v for k, v in table.items() if not k.startswith(linear)}
+    expected = {k: v for k, v in skeleton.tensors.items() if not k.startswith(place)}
+    return None if _misfits(others, expected) else _Match(skeleton, table, head)
+
+
+def _with_its_classes(table: Table, skeleton: Skeleton, name: str) -> Skeleton:
+    """With as many classes as the weights have, where the head is the architecture's own."""
+    for key in reversed(skeleton.of_classes):
+        actual, expected = table.get(key), skeleton.tensors.get(key)
+        if actual is None or actual.ndim == 0 or actual.shape[0] == 0:
+            continue
+        if expected is not None and actual.shape[1:] != expected.shape[1:]:
+            continue
+        classes = actual.shape[0]
+        if expected is not None and expected.shape[0] == classes:
+            return skeleton
+        if "num_classes" in skeleton.options:
+            said = skeleton.options["num_classes"]
+            raise SpecError(f"{name} has {classes} classes, but the options say {said}.")
+        return skeleton.changed(num_classes=classes)
+    return skeleton
+
+
+def _sized(table: Table, start: Skeleton) -> tuple[Skeleton, tuple[str, ...]]:
+    """With the size and channels of the images that shapes of the weights show."""
+    notes: tuple[str, ...] = ()
+    for key in start.tensors.keys() & table.keys():
+        changes = _shown_by(table[key], start.tensors[key], start)
+        for option, value in changes.items():
+            changed = _buildable(start, option, value)
+            if changed is not None and changed.tensors[key].shape == table[key].shape:
+                start = changed
+                notes += (f"Its weights show the option {option}={value}.",)
+    return start, notes
+
+
+def _shown_by(actual: Tensor, expected: Tensor, start: Skeleton) -> dict[str, int]:
+    arguments = signature(start.module).keys() - start.options.keys()
+    differ = [(a, e) for a, e in zip(actual.shape, expected.shape, strict=False) if a != e]
+    if actual.ndim != expected.ndim or len(differ) != 1:
+        return {}
+    if actual.ndim == 4 and actual.shape[1] != expected.shape[1] == 3:
+        return {"in_chans": actual.shape[1]} if "in_chans" in arguments else {}
+    option = next((o for o in ("img_size", "image_size") if o in arguments), None)
+    size = _image_size(*differ[0], _size_of(start.module))
+    return {option: size} if option and size else {}
+
+
+def _size_of(module: nn.Module) -> int:
+    size: Any = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    size = size or getattr(module, "image_size", None) or 0
+    return int(size[0] if isinstance(size, tuple | list) else size)
+
+
+def _image_size(tokens: int, usual_tokens: int, usual_size: int) -> int | None:
+    """The side of square images that make so many tokens, some of which are no patches."""
+    for prefix in range(_MAX_PREFIX_TOKENS + 1):
+        sides = [math.isqrt(max(0, n - prefix)) for n in (tokens, usual_tokens)]
+        if [side**2 + prefix for side in sides] == [tokens, usual_tokens] and sides[1]:
+            size, rest = divmod(usual_size * sides[0], sides[1])
+            return size if rest == 0 and size else None
+    return None
+
+
+def _with_another_option(
+    table: Table, start: Skeleton, name: str
+) -> tuple[_Match | None, tuple[str, ...]]:
+    """The one other setting of an option that fits; raises SpecError where several do."""
+    matches = {
+        f"{option}={_as_typed(value)}": match
+        for option, value in _alternatives(start)
+        if (changed := _buildable(start, option, value)) is not None
+        and (match := _match(table, changed, name)) is not None
+    }
+    if len(matches) > 1:
+        choices = " or ".join(f"--option {said}" for said in matches)
+        raise SpecError(
+            f"The weights in {name} fit {start.architecture} with more than one option, and do "
+            f"not say which of them the model was made with: choose {choices}."
+        )
+    if not matches:
+        return None, ()
+    said, match = next(iter(matches.items()))
+    return match, (f"Its weights show the option {said}.",)
+
+
+def _alternatives(start: Skeleton) -> Iterator[tuple[str, Any]]:
+    for option, parameter in signature(start.module).items():
+        if option in start.options:
+            continue
+        if isinstance(parameter.default, bool):
+            yield from ((option, value) for value in (True, False))
+        else:
+            yield from ((option, word) for word in words_of(parameter))
+
+
+def _buildable(start: Skeleton, option: str, value: Any) -> Skeleton | None:
+    try:
+        return start.changed(**{option: value})
+    except SpecError:
+        return None
+
+
+def _as_typed(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _require_answers(skeleton: Skeleton, given: Options, name: str) -> None:
+    """Raise SpecError for what weights cannot tell, changes the logits, and was not said."""
+    for option in _ASKED.keys() & signature(skeleton.module).keys() - given.keys():
+        what, *answers = _ASKED[option]
+        choices = " or ".join(f"--option {option}={value} ({why})" for value, why in answers)
+        raise SpecError(
+            f"{name} fits {skeleton.architecture}, but weights do not say {what}: give {choices}."
+        )
+
+
+def _said_of(network: NetworkWeights, networks: list[NetworkWeights]) -> Iterator[str]:
+    others = [other.label for other in networks if other is not network]
+    if network.averaged:
+        yield f"Its weights are an average over training (EMA), {network.label} in the file."
+    elif others:
+        yield f"Its weights are {network.label} in the file."
+    if others:
+        yield f"The file also holds {listed(others)}, which was left out."
+
+
+def _said_of_rest(aside: Table, rest: Table, start: Skeleton) -> Iterator[str]:
+    averages = [key for key in rest if key not in aside and is_average(key)]
+    auxiliary = [key for key in aside if key in start.of_training]
+    other = [key for key in aside if key not in start.of_training]
+    if averages:
+        yield (
+            f"The file also holds averaged weights ({listed(averages)}), whose names are not the "
+            "network's: they were left out."
+        )
+    if auxiliary:
+        yield f"Heads that serve training alone were left out: {listed(roots(auxiliary))}."
+    if other:
+        named = listed(roots(other))
+        yield f"{len(other)} tensors that serve training alone were left out: {named}."
+
+
+def _misfits(actual: Table, expected: Table) -> list[str]:
+    """What does not fit, of each kind the first tensors and how many."""
+    counters = {key for key in expected if key.endswith(COUNTER)}
     problems = {
         "missing": sorted(expected.keys() - actual.keys() - counters),
         "not in the architecture": sorted(actual.keys() - expected.keys()),
@@ -120,16 +323,46 @@ def _compare(
             if actual[key].shape != expected[key].shape
         ],
     }
-    mismatches = [f"{len(keys)} {what}: {_first(keys)}" for what, keys in problems.items() if keys]
-    if mismatches:
-        raise CheckpointError(
-            f"The weights in {name} do not fit {architecture} ({'; '.join(mismatches)}): name the "
-            f"architecture and options it was trained with."
+    return [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
+
+
+def _likeness(table: Table, skeleton: Skeleton) -> float:
+    same = [k for k, v in skeleton.tensors.items() if k in table and table[k].shape == v.shape]
+    return len(same) / max(1, len(skeleton.tensors))
+
+
+def _misfit(table: Table, start: Skeleton, further: list[str], name: str) -> CheckpointError:
+    sized = _with_its_classes(table, start, name)
+    head = replaced_head(table, start)
+    missing = {key for key in sized.tensors.keys() - table.keys() if not key.endswith(COUNTER)}
+    if missing and missing <= set(start.of_classes) and not table.keys() - sized.tensors.keys():
+        return _headless(name, start.architecture, further)
+    if head is not None:
+        return CheckpointError(
+            f"{name} has a head of your own in the place of {head.place} ({listed(head.names)}), "
+            f"and weights do not say what is computed between its layers: export the whole model, "
+            f"as .pt2, with {RECIPE}."
         )
+    arguments = list(signature(start.module))[:_SHOWN_OPTIONS]
+    options = f", such as --option ({', '.join(arguments)})" if arguments else ""
+    misfits = "; ".join(_misfits(table, sized.tensors))
+    return CheckpointError(
+        f"The weights in {name} do not fit {start.architecture} ({misfits}): name the architecture "
+        f"and the options it was trained with{options}."
+    )
 
 
-def _first(keys: list[str]) -> str:
-    return ", ".join(key[:100] for key in keys[:3]) + (", …" if len(keys) > 3 else "")
+def _headless(name: str, architecture: str, further: list[str] | None = None) -> CheckpointError:
+    if further:
+        return CheckpointError(
+            f"{name} holds {architecture} without its head, and layers beside it "
+            f"({listed(further)}): it is a network of your own, so export it whole, as .pt2, with "
+            f"{RECIPE}."
+        )
+    return CheckpointError(
+        f"{name} holds {architecture} without a head, so it gives features and no classes: give "
+        "the weights of a classifier that was fine-tuned from it."
+    )
 
 
 def _shape(tensor: Tensor) -> str:

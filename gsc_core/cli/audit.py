@@ -22,6 +22,7 @@ from gsc_core.cli.options import (
     Labels,
     Names,
     OodSets,
+    OptionTexts,
     PrecisionName,
     Preprocess,
     Pretrained,
@@ -29,6 +30,7 @@ from gsc_core.cli.options import (
     Seed,
     SplitName,
     Threads,
+    WeightsName,
     model_spec,
     named_folders,
     share_or_folder,
@@ -50,6 +52,8 @@ def audit(
     out: Annotated[Path, typer.Option("--out", help="The folder for the result.")],
     model: Checkpoint = None,
     arch: Architecture = None,
+    option: OptionTexts = None,
+    weights: WeightsName = None,
     pretrained: Pretrained = False,
     preprocess: Preprocess = None,
     class_names: Names = None,
@@ -79,7 +83,7 @@ def audit(
 
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
-        model=model_spec(model, arch, pretrained, preprocess, class_names),
+        model=model_spec(model, arch, pretrained, preprocess, class_names, option, weights),
         id=id_set,
         ood=named_folders(ood),
         calibration=share_or_folder(calibration),

@@ -9,8 +9,10 @@ from gsc_core.cli.options import (
     Architecture,
     AsJson,
     Checkpoint,
+    OptionTexts,
     Preprocess,
     Pretrained,
+    WeightsName,
     model_spec,
 )
 from gsc_core.cli.output import (
@@ -36,6 +38,8 @@ def list_detectors(
 def list_splits(
     model: Checkpoint = None,
     arch: Architecture = None,
+    option: OptionTexts = None,
+    weights: WeightsName = None,
     pretrained: Pretrained = False,
     preprocess: Preprocess = None,
     as_json: AsJson = False,
@@ -44,7 +48,11 @@ def list_splits(
     from gsc_core.classifier.load import load_classifier
     from gsc_core.classifier.split import default_split, splits
 
-    found = splits(load_classifier(model_spec(model, arch, pretrained, preprocess, None)).program)
+    found = splits(
+        load_classifier(
+            model_spec(model, arch, pretrained, preprocess, None, option, weights)
+        ).program
+    )
     default = default_split(found)
     rows = [split_row(split, default) for split in found]
     if as_json:

@@ -24,6 +24,22 @@ Pretrained = Annotated[
     bool,
     typer.Option("--pretrained", help="Use the architecture's own weights from its library."),
 ]
+OptionTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="An argument of the architecture's constructor, as NAME=VALUE: aux_logits=false, "
+        "img_size=96; may be given several times.",
+    ),
+]
+WeightsName = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Which weights, where a file holds several: plain, ema (the average over training), "
+        "or what their names begin with.",
+    ),
+]
 Preprocess = Annotated[
     str | None,
     typer.Option(
@@ -107,13 +123,18 @@ def model_spec(
     pretrained: bool,
     preprocess: str | None,
     class_names: Path | None,
+    options: list[str] | None = None,
+    weights: str | None = None,
 ) -> ModelSpec:
     """The model that the options name. Raises SpecError."""
     from gsc_core.classifier import ModelSpec, Preprocessing
+    from gsc_core.classifier.options import parse_options
 
     return ModelSpec(
         checkpoint=checkpoint,
         architecture=arch,
+        options=parse_options(options or ()),
+        weights=weights,
         pretrained=pretrained,
         preprocessing=None if preprocess is None else Preprocessing.parse(preprocess),
         class_names=class_names,

@@ -17,12 +17,14 @@ from gsc_core.cli.options import (
     DecoderProcesses,
     Device,
     IdSet,
+    OptionTexts,
     PrecisionName,
     Preprocess,
     Pretrained,
     Seed,
     SplitName,
     Threads,
+    WeightsName,
     model_spec,
     share_or_folder,
 )
@@ -38,6 +40,8 @@ def tune(
     out: Annotated[Path, typer.Option("--out", help="The file to write, such as gsc.json.")],
     model: Checkpoint = None,
     arch: Architecture = None,
+    option: OptionTexts = None,
+    weights: WeightsName = None,
     pretrained: Pretrained = False,
     preprocess: Preprocess = None,
     calibration: Calibration = "0.5",
@@ -60,7 +64,7 @@ def tune(
     if split is not None and layers is not None:
         raise SpecError("--split and --layers both name layers: give one of them.")
     spec = TuneSpec(
-        model=model_spec(model, arch, pretrained, preprocess, None),
+        model=model_spec(model, arch, pretrained, preprocess, None, option, weights),
         id=id_set,
         calibration=share_or_folder(calibration),
         split=split,

@@ -18,7 +18,8 @@ from torchvision.models import squeezenet1_1
 
 from gsc_core.classifier.checkpoint import open_checkpoint
 from gsc_core.classifier.program import check_weights
-from gsc_core.classifier.state_dict import module_of, strip_prefixes, unwrap
+from gsc_core.classifier.state_dict import fit
+from gsc_core.classifier.weight_names import flattened
 from gsc_core.errors import CheckpointError, SpecError
 
 ARCHITECTURE = "torchvision/squeezenet1_1"
@@ -90,33 +91,15 @@ def test_nested_tables_are_found(nests: list[str]) -> None:
     tensors = {"fc.weight": torch.ones(2, 3), "fc.bias": torch.zeros(2)}
     content: dict[str, Any] = dict(tensors)
     for nest in nests:
-        content = {nest: content, "epoch": 3, "optimizer": {"lr": 0.1}}
-    assert_same(unwrap(content, "x"), tensors)
-
-
-def test_trained_weights_are_preferred_to_their_average() -> None:
-    content = {"model_ema": {"w": torch.zeros(1)}, "model": {"w": torch.ones(1)}}
-    assert unwrap(content, "x")["w"] == 1
-
-
-@given(prefixes=st.lists(st.sampled_from(["module.", "model.", "_orig_mod."]), max_size=4))
-@settings(max_examples=30, deadline=None)
-def test_prefixes_on_all_names_are_stripped(prefixes: list[str]) -> None:
-    expected = ["features.weight", "fc.bias"]
-    found = {"".join(prefixes) + name: torch.zeros(1) for name in expected}
-    assert list(strip_prefixes(found, expected)) == expected
-
-
-def test_prefixes_that_are_the_architecture_s_own_or_not_on_all_names_stay() -> None:
-    own = {"model.fc": torch.zeros(1), "model.conv": torch.zeros(1)}
-    assert list(strip_prefixes(own, ["model.fc", "model.conv"])) == list(own)
-    mixed = {"module.fc": torch.zeros(1), "conv": torch.zeros(1)}
-    assert list(strip_prefixes(mixed, ["fc", "conv"])) == list(mixed)
+        content = {nest: content, "epoch": 3, "lr": 0.1}
+    at = "".join(f"{nest}." for nest in reversed(nests))
+    expected = {at + key: value for key, value in tensors.items()}
+    assert_same(flattened(content, "x"), expected)
 
 
 def test_weights_reach_the_network(module: nn.Module, weights: dict[str, Tensor]) -> None:
     wrapped = {f"_orig_mod.module.{key}": value for key, value in weights.items()}
-    loaded = module_of(wrapped, ARCHITECTURE, {}, "x").eval()
+    loaded = fit(wrapped, ARCHITECTURE, {}, "x").module.eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded(images), module(images))
@@ -124,7 +107,7 @@ def test_weights_reach_the_network(module: nn.Module, weights: dict[str, Tensor]
 
 def test_half_precision_weights_are_widened(weights: dict[str, Tensor]) -> None:
     half = {key: value.half() for key, value in weights.items()}
-    loaded = module_of(half, ARCHITECTURE, {}, "x").state_dict()
+    loaded = fit(half, ARCHITECTURE, {}, "x").module.state_dict()
     assert_same(loaded, {key: value.float() for key, value in half.items()})
 
 
@@ -134,7 +117,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(weights: dict[str, T
     changed["features.0.extra"] = torch.zeros(1)
     changed["features.3.squeeze.bias"] = torch.zeros(17)
     with pytest.raises(CheckpointError) as refusal:
-        module_of(changed, ARCHITECTURE, {}, "mine.pt")
+        fit(changed, ARCHITECTURE, {}, "mine.pt")
     for said in (
         "mine.pt",
         ARCHITECTURE,
@@ -148,13 +131,13 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(weights: dict[str, T
 def test_many_problems_are_counted_not_listed(weights: dict[str, Tensor]) -> None:
     # ResNet-18 has 62 parameters and 20 batch norms with a mean and a variance each.
     with pytest.raises(CheckpointError, match=r"102 missing: .*, …") as refusal:
-        module_of(weights, "resnet18", {}, "mine.pt")
+        fit(weights, "torchvision/resnet18", {}, "mine.pt")
     assert len(str(refusal.value)) < 600
 
 
 def test_class_count_that_contradicts_the_options(weights: dict[str, Tensor]) -> None:
     with pytest.raises(SpecError, match="has 5 classes, but the options say 9"):
-        module_of(weights, ARCHITECTURE, {"num_classes": 9}, "mine.pt")
+        fit(weights, ARCHITECTURE, {"num_classes": 9}, "mine.pt")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -162,7 +145,7 @@ def test_weights_that_are_not_finite_are_named(weights: dict[str, Tensor], value
     broken = {key: tensor.clone() for key, tensor in weights.items()}
     broken["features.3.expand1x1.weight"][0, 0] = value
     with pytest.raises(CheckpointError, match=r"features\.3\.expand1x1\.weight hold NaN"):
-        module_of(broken, ARCHITECTURE, {}, "mine.pt")
+        fit(broken, ARCHITECTURE, {}, "mine.pt")
 
 
 @pytest.mark.parametrize(
