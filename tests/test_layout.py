@@ -26,7 +26,13 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         [
             {"gsc_core"},
             {"gsc_core.errors", "gsc_core.log", "gsc_core.progress", "gsc_core.stopwatch"},
-            {"gsc_core.files", "gsc_core.csv_safety", "gsc_core.extras", "gsc_core.evaluation"},
+            {
+                "gsc_core.files",
+                "gsc_core.csv_safety",
+                "gsc_core.extras",
+                "gsc_core.imagenet",
+                "gsc_core.evaluation",
+            },
             {"gsc_core.run"},
             {"gsc_core.sentences", "gsc_core.classifier", "gsc_core.images"},
             {"gsc_core.detectors", "gsc_core.demo"},

@@ -137,9 +137,11 @@ def assumed_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessin
     if size is None:
         return usual
     crop = (size, size) if isinstance(size, int) else tuple(size)
-    if usual.resize is None:
-        return Preprocessing.model_validate({**usual.model_dump(), "crop": crop})
-    resize = round(min(crop) * usual.resize / min(usual.crop))
+    resize: Any = usual.resize
+    if isinstance(resize, int):
+        resize = round(resize * min(crop) / min(usual.crop))
+    elif resize is not None:
+        resize = [round(s * c / u) for s, c, u in zip(resize, crop, usual.crop, strict=True)]
     return Preprocessing.model_validate({**usual.model_dump(), "crop": crop, "resize": resize})
 
 

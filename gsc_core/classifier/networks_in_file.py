@@ -71,7 +71,7 @@ def select(networks: Sequence[NetworkWeights], choice: str | None, name: str) ->
 
     Raises SpecError where several differ and none was chosen, or there is no such one.
     """
-    options = [each for each in networks if choice is None or each.answers(choice)]
+    options = [one for one in networks if choice is None or one.answers(choice)]
     if not options:
         raise SpecError(
             f"{name} has no weights {choice!r}, but {_named(networks)}: choose with "

@@ -78,7 +78,7 @@ def show_run(run: Run, as_json: bool) -> None:
 
 def print_result(run: Run) -> None:
     """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
-    from gsc_core.sentences.run import rounded
+    from gsc_core.sentences.run import rounded, usual_for
     from gsc_core.sentences.selection import choice_sentences
 
     sets = run.ood_sets
@@ -113,7 +113,8 @@ def print_result(run: Run) -> None:
     if rounding := rounded(run.settings):
         show(Text(rounding))
     if run.settings.preprocessing.source == "assumed":
-        show(Text("Preprocessing was assumed, as for ImageNet: correct it with --preprocess."))
+        usual = usual_for(run.settings)
+        show(Text(f"Preprocessing was assumed, {usual}: correct it with --preprocess."))
     show(Text(f"Result: {run.path}"))
 
 

@@ -44,9 +44,14 @@ def assumption(run: Run) -> str | None:
     if run.settings.preprocessing.source != "assumed":
         return None
     return (
-        "How images are preprocessed for this classifier was assumed, as is usual for ImageNet: "
+        f"How images are preprocessed for this classifier was assumed, {usual_for(run.settings)}: "
         "if that is wrong, so are all figures here. Correct it on the Models page."
     )
+
+
+def usual_for(settings: Settings) -> str:
+    """Whose usual preprocessing was assumed: the architecture's, else ImageNet's."""
+    return f"as is usual for {settings.architecture or 'ImageNet'}"
 
 
 def doubt(run: Run) -> str:

@@ -57,6 +57,7 @@ def examine(
         seconds_per_image=seconds,
         predictions=tuple(_named(network, classifier, images)),
         device=str(network.device),
+        notes=classifier.notes,
     )
 
 

@@ -41,6 +41,7 @@ class ModelFacts(BaseModel):
         input_size: height and width of what the network sees.
         preprocessing: as it will be done; its `source` tells whether it is `assumed`.
         splits: in the order of execution.
+        notes: how the file was read, where a person should know of it.
         seconds_per_image: of one forward pass in batches of eight, on `device`.
     """
 
@@ -58,3 +59,4 @@ class ModelFacts(BaseModel):
     seconds_per_image: float
     predictions: tuple[Prediction, ...] = ()
     device: str = ""
+    notes: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, BinaryIO, ClassVar
 
 from pydantic import ValidationError
@@ -37,6 +38,7 @@ from gsc_core.workspace.references import jobs_with_model
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth")
 LONGEST_NAME = 80
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _MOST_BYTES = 100  # of a file's name
 _BLOCK = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -54,6 +56,8 @@ def add_model(
     *,
     name: str,
     architecture: str | None = None,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    weights: str | None = None,
     preprocessing: Preprocessing | None = None,
     class_names: BinaryIO | None = None,
 ) -> StoredModel:
@@ -64,6 +68,8 @@ def add_model(
         file_name: as the uploader's machine calls it; only a harmless part is kept.
         name: what to call the model, 1 to 80 printable characters.
         architecture: needed for weights, as `ModelSpec` takes it.
+        options: of the architecture's constructor.
+        weights: which ones where a file holds several, as `ModelSpec` takes it.
         preprocessing: None takes the file's own, or the usual one as an assumption.
         class_names: text or JSON, as `read_class_names` takes it.
 
@@ -78,6 +84,8 @@ def add_model(
     spec = ModelSpec(
         checkpoint=path,
         architecture=architecture or None,
+        options=dict(options),
+        weights=weights or None,
         preprocessing=preprocessing,
         class_names=None if class_names is None else _keep_class_names(class_names, path.parent),
     )
@@ -112,13 +120,20 @@ def revise_model(
     model_id: str,
     *,
     architecture: str | None = None,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    weights: str | None = None,
     preprocessing: Preprocessing | None = None,
     class_names: BinaryIO | None = None,
 ) -> Job:
     """Change how a model is loaded and queue another look; class names stay when none are given."""
     stored = model(model_id)
     spec = spec_of(stored)
-    changes: dict[str, Any] = {"architecture": architecture or None, "preprocessing": preprocessing}
+    changes: dict[str, Any] = {
+        "architecture": architecture or None,
+        "options": dict(options),
+        "weights": weights or None,
+        "preprocessing": preprocessing,
+    }
     if class_names is not None and spec.checkpoint is not None:
         changes["class_names"] = _keep_class_names(class_names, spec.checkpoint.parent)
     changed = spec.model_copy(update=changes).model_dump(mode="json")

@@ -1,13 +1,16 @@
 """How a model is added: its file and what belongs to it; and how that is changed afterwards."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.architecture_names import full_name
+from gsc_core.classifier.options import format_options, parse_options, split_options
 from gsc_core.errors import GscError
 from gsc_core.jobs.database import StoredModel
 from gsc_core.workspace import models
@@ -22,6 +25,16 @@ images = torch.randn(2, 3, 224, 224)
 batch = torch.export.Dim("batch")
 program = torch.export.export(model.eval(), (images,), dynamic_shapes=({0: batch},))
 torch.export.save(program, "model.pt2")"""
+WEIGHTS = {"plain": "The trained weights (plain)", "ema": "Their average over training (ema)"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network the file's weights belong to, as the form has it."""
+
+    architecture: str | None
+    options: Mapping[str, Any]
+    weights: str | None
 
 
 def add_form() -> None:
@@ -43,11 +56,13 @@ def add_form() -> None:
             placeholder=Path(file.name).stem if file else "Taken from the file",
         )
         architecture = _architecture("model", None, whole)
-        with st.expander("Preprocessing and class names (optional)", key="model_more"):
+        with st.expander("Options, preprocessing and class names (optional)", key="model_more"):
+            network = _network("model", architecture, whole, {}, None)
             fits, preprocessing = _preprocessing("model", architecture, None)
             class_names = _class_names("model")
-        if st.button("Add model", key="model_add", type="primary", disabled=not fits):
-            _add(file, name, architecture, preprocessing, class_names)
+        unfit = network is None or not fits
+        if st.button("Add model", key="model_add", type="primary", disabled=unfit) and network:
+            _add(file, name, network, preprocessing, class_names)
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
                 "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
@@ -61,13 +76,17 @@ def revise_form(stored: StoredModel) -> None:
     spec = models.spec_of(stored)
     whole = spec.checkpoint is not None and spec.checkpoint.suffix.lower() == ".pt2"
     architecture = _architecture("revise", spec.architecture, whole)
+    network = _network("revise", architecture, whole, spec.options, spec.weights)
     fits, preprocessing = _preprocessing("revise", architecture, _preprocessing_now(stored))
     class_names = _class_names("revise")
-    if st.button("Save and check again", key="revise_save", disabled=not fits):
+    unfit = network is None or not fits
+    if st.button("Save and check again", key="revise_save", disabled=unfit) and network:
         try:
             models.revise_model(
                 stored.id,
-                architecture=architecture,
+                architecture=network.architecture,
+                options=network.options,
+                weights=network.weights,
                 preprocessing=preprocessing,
                 class_names=class_names,
             )
@@ -80,7 +99,7 @@ def revise_form(stored: StoredModel) -> None:
 def _add(
     file: UploadedFile | None,
     name: str | None,
-    architecture: str | None,
+    network: Network,
     preprocessing: Preprocessing | None,
     class_names: BinaryIO | None,
 ) -> None:
@@ -93,7 +112,9 @@ def _add(
             file,
             file.name,
             name=name or _from_file(file.name),
-            architecture=architecture,
+            architecture=network.architecture,
+            options=network.options,
+            weights=network.weights,
             preprocessing=preprocessing,
             class_names=class_names,
         ).id
@@ -126,6 +147,50 @@ def _architecture(prefix: str, now: str | None, whole: bool) -> str | None:
         "as resnet18. A .pt2 file carries its own; a .safetensors file may.",
     )
     return None if whole else chosen
+
+
+def _network(
+    prefix: str,
+    architecture: str | None,
+    whole: bool,
+    options_now: dict[str, Any],
+    weights_now: str | None,
+) -> Network | None:
+    """Ask for what weights cannot tell; None where what was typed is not understood."""
+    left, right = st.columns(2)
+    typed = left.text_input(
+        "Options of the architecture",
+        value=format_options(options_now),
+        placeholder="None",
+        disabled=whole,
+        key=f"{prefix}_options",
+        help="What the network was built with besides its name, such as aux_logits=false or "
+        "img_size=96; several with spaces between. The check says when one is needed.",
+    )
+    weights = right.selectbox(
+        "Weights in the file",
+        list(dict.fromkeys([*WEIGHTS, *([weights_now] if weights_now else [])])),
+        index=None if weights_now is None else _place(weights_now),
+        format_func=lambda name: WEIGHTS.get(name, name),
+        placeholder="It holds only one kind",
+        accept_new_options=True,
+        disabled=whole,
+        key=f"{prefix}_weights",
+        help="Some files hold the trained weights and their average over training (EMA). The check "
+        "says what a file holds, and asks where it is more than one.",
+    )
+    if whole:
+        return Network(None, {}, None)
+    try:
+        return Network(architecture, parse_options(split_options(typed or "")), weights)
+    except GscError as error:
+        st.error(plain(str(error)))
+        return None
+
+
+def _place(weights: str) -> int:
+    """Where a choice of weights is in the list; one of its own is added at the end."""
+    return list(WEIGHTS).index(weights) if weights in WEIGHTS else len(WEIGHTS)
 
 
 def _preprocessing(

@@ -18,7 +18,7 @@ CHOICES = {
 }
 HELP = (
     "It must match what the model was trained with, or every figure is off. A .safetensors file "
-    "can state it; otherwise the usual ImageNet values are assumed, and marked as assumed."
+    "can state it; otherwise the usual values of its architecture are assumed, and marked as assumed."
 )
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 FITTINGS = {
@@ -52,7 +52,8 @@ def preprocessing_form(
     if choice == "library":
         st.caption(plain(preparation(usual)))
         return usual
-    st.caption("What the file says, otherwise the usual ImageNet values, marked as assumed.")
+    st.caption("What the file says, otherwise what is usual, marked as assumed:")
+    st.caption(plain(in_words(usual)))
     return None
 
 

@@ -110,6 +110,7 @@ def _found(stored: StoredModel, facts: ModelFacts) -> None:
         ):
             st.metric(label, value, help=plain(meaning), width="content")
     _next(stored)
+    _reading(facts)
     _preprocessing(facts)
     _revise(stored, expanded=False)
     _predictions(facts)
@@ -137,13 +138,22 @@ def _next(stored: StoredModel) -> None:
         )
 
 
+def _reading(facts: ModelFacts) -> None:
+    """What was chosen, concluded or left out when the file became a network."""
+    if facts.notes:
+        st.subheader("How the file was read", anchor=False)
+        for note in facts.notes:
+            st.info(plain(note), icon=":material/info:")
+
+
 def _preprocessing(facts: ModelFacts) -> None:
     st.subheader("How an image is prepared", anchor=False)
     st.markdown(plain(preparation(facts.preprocessing)))
     if facts.preprocessing.source == "assumed":
         st.warning(
-            "These are the usual ImageNet values, assumed because the file does not say. If the "
-            "model was trained with others, every figure is off: change them below.",
+            f"These are the usual values of {plain(facts.architecture or 'ImageNet')}, assumed "
+            "because the file does not say. If the model was trained with others, every figure is "
+            "off: change them below.",
             icon=":material/help:",
         )
     else:
@@ -208,7 +218,9 @@ def _splits(facts: ModelFacts) -> None:
 
 def _revise(stored: StoredModel, *, expanded: bool) -> None:
     with st.expander(
-        "Change preprocessing, class names or architecture", expanded=expanded, key="model_revise"
+        "Change architecture, weights, preprocessing or class names",
+        expanded=expanded,
+        key="model_revise",
     ):
         try:
             revise_form(stored)
