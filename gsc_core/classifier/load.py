@@ -32,7 +32,7 @@ class Classifier:
         source: what the classifier was made from, to be shown.
         architecture: full name, where one was needed.
         parameters: number of trained values.
-        notes: what a person should know of how the file was read, in whole sentences.
+        notes: what a person should know of how the file was opened, in whole sentences.
     """
 
     program: ExportedProgram
@@ -88,10 +88,11 @@ def classifier_from_module(
         CheckpointError: the module is no image classifier or cannot be exported.
     """
     module = copy.deepcopy(module).cpu()
-    program = export(module, preprocessing.crop, source)
+    notes: list[str] = []
+    program = export(module, preprocessing.crop, source, notes.append)
     names = None if class_names is None else tuple(class_names)
     origin = _Origin(source, _digest(dict(module.state_dict())))
-    return _classifier(program, preprocessing, names, origin)
+    return _classifier(program, preprocessing, names, origin, notes)
 
 
 def _from_library(spec: ModelSpec) -> Classifier:
@@ -117,7 +118,6 @@ def _from_program(spec: ModelSpec, program: ExportedProgram, sha256: str) -> Cla
             f"{source} is a whole program: leave out the architecture, its options and which "
             "weights."
         )
-    program = conform(program, source)
     size = input_size(program)
     preprocessing = spec.preprocessing or Preprocessing.assumed(size or (224, 224))
     if size is not None and size != preprocessing.crop:
@@ -125,8 +125,10 @@ def _from_program(spec: ModelSpec, program: ExportedProgram, sha256: str) -> Cla
             f"{source} takes images of {size[0]}×{size[1]} pixels, but the preprocessing crops to "
             f"{preprocessing.crop[0]}×{preprocessing.crop[1]}."
         )
+    notes: list[str] = []
+    program = conform(program, source, preprocessing.crop, notes.append)
     names = read_class_names(spec.class_names) if spec.class_names else None
-    return _classifier(program, preprocessing, names, _Origin(source, sha256))
+    return _classifier(program, preprocessing, names, _Origin(source, sha256), notes)
 
 
 def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
@@ -145,11 +147,12 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
         or (said.preprocessing and said.preprocessing.model_copy(update={"source": "file"}))
         or architectures.assumed_preprocessing(architecture, fitted.options)
     )
-    program = export(fitted.module, preprocessing.crop, source)
+    notes = list(fitted.notes)
+    program = export(fitted.module, preprocessing.crop, source, notes.append)
     names = tuple(said.class_names) if said.class_names else None
     names = read_class_names(spec.class_names) if spec.class_names else names
-    origin = _Origin(source, checkpoint.sha256, architecture, fitted.notes)
-    return _classifier(program, preprocessing, names, origin)
+    origin = _Origin(source, checkpoint.sha256, architecture)
+    return _classifier(program, preprocessing, names, origin, notes)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,6 @@ class _Origin:
     source: str
     sha256: str
     architecture: str | None = None
-    notes: tuple[str, ...] = ()
 
 
 def _classifier(
@@ -165,6 +167,7 @@ def _classifier(
     preprocessing: Preprocessing,
     class_names: tuple[str, ...] | None,
     origin: _Origin,
+    notes: Sequence[str] = (),
 ) -> Classifier:
     num_classes = number_of_classes(program)
     if class_names is not None and len(class_names) != num_classes:
@@ -180,7 +183,7 @@ def _classifier(
         source=origin.source,
         architecture=origin.architecture,
         parameters=sum(parameter.numel() for parameter in program.parameters()),
-        notes=origin.notes,
+        notes=tuple(notes),
     )
 
 

@@ -35,9 +35,8 @@ from gsc_core.classifier.split import candidates, choose
 from gsc_core.classifier.tangent import with_fixed_weights
 
 _PASS_THROUGH = frozenset(
-    {"aten.view", "aten.reshape", "aten.flatten", "aten.squeeze", "aten.clone"}
+    f"aten.{name}" for name in ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone")
 )
-
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -101,11 +100,13 @@ class Network:
         linear = _last_linear(graph_module)
         self.linear: Linear | None = None
         if linear is not None:
-            self.linear = Linear(*_linear_parameters(graph_module, linear))
+            parameters = _linear_parameters(graph_module, linear)
+            self.linear = Linear(*_of_two_classes(*parameters))
         self._body, self._head = cut_in_two(graph_module, node, linear)
         for part in (self._body, self._head):
             if part is not None:
                 fold_batch_norms(part)
+        self._alone = self._runs_alone()
         # what runs where no gradient is asked for: the same, unless `compiled` made it faster
         self._fast_body: Forward | None = self._body
         self._fast_head: Forward = self._head
@@ -115,7 +116,7 @@ class Network:
         if self._fast_body is None:
             return images
         with torch.no_grad(), self._forward():
-            return self._fast_body(images.to(memory_format=self.memory_format))
+            return self._run(self._fast_body, images.to(memory_format=self.memory_format))
 
     def head(self, feature: Tensor) -> Tensor:
         """Logits `[B,K]` of the feature at the split; differentiable."""
@@ -151,7 +152,7 @@ class Network:
 
     def _through(self, head: Forward, feature: Tensor) -> tuple[Tensor, Tensor | None]:
         with self._forward():
-            result = head(feature).float()
+            result = self._run(head, feature).float()
         return (result, None) if self.linear is None else (self.linear(result), result)
 
     @contextmanager
@@ -178,8 +179,7 @@ class Network:
     def _to_differentiate(self, feature: Tensor) -> Tensor:
         """The head, up to the last linear map, for a pass in forward mode."""
         with self._forward():
-            result: Tensor = self._forward_mode_head(feature).float()
-        return result
+            return self._run(self._forward_mode_head, feature).float()
 
     @cached_property
     def _forward_mode_head(self) -> GraphModule:
@@ -190,8 +190,28 @@ class Network:
         if self._body is None:
             return self.head(images)
         with self._forward():
-            feature = self._body(images)
+            feature = self._run(self._body, images)
         return self.head(feature)
+
+    def _run(self, part: Forward, batch: Tensor) -> Tensor:
+        """A part of the network on a batch; one image goes twice where one alone does not work."""
+        size: Any = batch.shape[0]
+        if self._alone or not (isinstance(size, torch.SymInt) or size == 1):
+            return part(batch)
+        return part(torch.cat([batch, batch[:1]]))[:-1]
+
+    def _runs_alone(self) -> bool:
+        """Whether a batch of one image is worked on like any other, by one small run."""
+        images = _probe(self._body or self._head, self.device, 1)
+        try:
+            with torch.no_grad():
+                feature = images if self._body is None else self._body(images)
+                results = feature, self._head(feature)
+        except (RuntimeError, IndexError, ValueError):
+            return False
+        expected = len(self.split.shape) + 1 if self.split is not None else 4
+        ranks = (expected, 2)
+        return all(r.ndim == n and len(r) == 1 for r, n in zip(results, ranks, strict=True))
 
 
 def _compile(module: GraphModule) -> Forward:
@@ -228,8 +248,7 @@ def _fastest_format(module: GraphModule, device: torch.device) -> torch.memory_f
 
     A graph that looks at a map with `view` may insist on the usual order; one small run tells.
     """
-    shape = shape_of(images_of(module.graph)) or ()
-    probe = torch.zeros(2, *(s if isinstance(s, int) else 224 for s in shape[1:]), device=device)
+    probe = _probe(module, device, 2)
     channels_last = torch.channels_last
     module.to(memory_format=channels_last)
     try:
@@ -241,10 +260,17 @@ def _fastest_format(module: GraphModule, device: torch.device) -> torch.memory_f
     return channels_last
 
 
+def _probe(module: GraphModule, device: torch.device, size: int) -> Tensor:
+    shape = shape_of(images_of(module.graph)) or ()
+    return torch.zeros(size, *(s if isinstance(s, int) else 224 for s in shape[1:]), device=device)
+
+
 def _last_linear(module: GraphModule) -> Node | None:
     output = next(iter(reversed(module.graph.nodes)))
     node = single(output.args[0])
-    while isinstance(node, Node) and operator_name(node) in _PASS_THROUGH:
+    if isinstance(node, Node):
+        node = _one_logit(node) or node
+    while isinstance(node, Node) and (operator_name(node) in _PASS_THROUGH or _takes_all(node)):
         node = node.args[0]
     if not isinstance(node, Node) or operator_name(node) not in ("aten.linear", "aten.addmm"):
         return None
@@ -260,6 +286,31 @@ def _linear_parameters(module: GraphModule, node: Node) -> tuple[Tensor, Tensor]
             return weight, weight.new_zeros(weight.shape[0])
         return weight, _constant(module, bias)
     return _constant(module, node.args[2]), _constant(module, node.args[0])
+
+
+def _one_logit(node: Node) -> Node | None:
+    """The one logit z of a network that gives the two logits 0 and z, else None."""
+    if operator_name(node) != "aten.cat" or len(node.all_input_nodes) != 2:
+        return None
+    zero, logit = node.all_input_nodes
+    is_zero = operator_name(zero) == "aten.zeros_like" and zero.args[0] is logit
+    return logit if is_zero and (shape_of(node) or ())[1:] == (2,) else None
+
+
+def _takes_all(node: Node) -> bool:
+    """Whether it selects all there is of one value an image."""
+    if operator_name(node) not in ("aten.select", "aten.slice"):
+        return False
+    sizes = shape_of(node.all_input_nodes[0]) or (), shape_of(node) or ()
+    batches = {str(size[0]) for size in sizes if size}
+    return len(batches) == 1 and all(inner == "1" for size in sizes for inner in map(str, size[1:]))
+
+
+def _of_two_classes(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The map to one logit as that to the two logits 0 and z; any other as it is."""
+    if len(weight) > 1:
+        return weight, bias
+    return torch.cat([torch.zeros_like(weight), weight]), torch.cat([torch.zeros_like(bias), bias])
 
 
 def _constant(module: GraphModule, node: Any) -> Tensor:

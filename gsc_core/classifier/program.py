@@ -6,23 +6,28 @@ import warnings
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
+from gsc_core.classifier.behaviour import check_behaviour
+from gsc_core.classifier.graph import shape_of
+from gsc_core.classifier.logits import Say, give_logits
 from gsc_core.classifier.pt2.reader import RECIPE
+from gsc_core.classifier.regions import without_regions
+from gsc_core.classifier.sizes import fix_sizes, fix_squeezes
 from gsc_core.errors import CheckpointError
 
-_PROBABILITIES = {"aten.softmax.int", "aten._softmax.default", "aten.log_softmax.int"}
 
-
-def export(module: nn.Module, size: tuple[int, int], name: str) -> ExportedProgram:
+def export(
+    module: nn.Module, size: tuple[int, int], name: str, say: Say = lambda _: None
+) -> ExportedProgram:
     """Export a module with a free batch size; turns it to eval mode and freezes its parameters.
 
     Args:
         module: takes float32 images `[B,3,H,W]` and gives logits `[B,K]`.
         size: height and width of the images.
         name: how messages call the classifier.
+        say: takes a sentence for each thing that had to be changed.
 
     Raises:
         CheckpointError: torch cannot export it, or it is no image classifier.
@@ -40,37 +45,39 @@ def export(module: nn.Module, size: tuple[int, int], name: str) -> ExportedProgr
         raise CheckpointError(
             f"{name} cannot be run and exported on images of {size[0]}×{size[1]} pixels: {reason}"
         ) from error
-    return conform(program, name)
+    return conform(program, name, size, say)
 
 
-def conform(program: ExportedProgram, name: str) -> ExportedProgram:
+def conform(
+    program: ExportedProgram,
+    name: str,
+    size: tuple[int, int] = (224, 224),
+    say: Say = lambda _: None,
+) -> ExportedProgram:
     """The same program with frozen parameters, once it is seen to be an image classifier.
 
+    What stands in the way of that, and can be mended exactly, is mended in place, and `say` takes a
+    sentence for each such thing.
+
+    Args:
+        program: takes images and gives logits, among other tensors perhaps.
+        name: how messages call it.
+        size: height and width of the images, where the program leaves them free.
+
     Raises:
-        CheckpointError: the inputs, outputs or weights are not those of a classifier.
+        CheckpointError: the inputs, outputs, weights or behaviour are not those of a classifier.
     """
     check_weights({**program.state_dict, **_tensors(program.constants)}, name)
-    signature = program.graph_signature
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    inputs = [values.get(str(user)) for user in signature.user_inputs]
-    outputs = [values.get(str(user)) for user in signature.user_outputs]
-    _check_input(inputs, name)
-    logits = outputs[0] if len(outputs) == 1 else None
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        raise CheckpointError(
-            f"{name} must give one tensor of logits [batch, classes] with two classes or more: "
-            f"wrap it so that it does."
-        )
-    last = next(node for node in program.graph.nodes if node.name == signature.user_outputs[0])
-    if str(last.target) in _PROBABILITIES:
-        raise CheckpointError(
-            f"{name} ends in a softmax: leave it out, the audit needs the logits before it."
-        )
-    if any(map(_is_training, program.graph.nodes)):
-        raise CheckpointError(
-            f"{name} was exported in training mode, so that an image's logits depend on the others "
-            f"in its batch or on chance: export it again after model.eval()."
-        )
+    images = [values.get(str(user)) for user in program.graph_signature.user_inputs]
+    _check_input(images, name)
+    inlined = without_regions(program, say)
+    if inlined or input_size(program) is None:
+        fix_sizes(program, input_size(program) or size)
+    fix_squeezes(program)
+    give_logits(program, name, say)
+    channels, height, width = shape_of(_images(program))[1:]  # type: ignore[index]
+    check_behaviour(program, (channels, height, width), name)
     for parameter in program.parameters():
         parameter.requires_grad_(False)
     return program
@@ -78,16 +85,22 @@ def conform(program: ExportedProgram, name: str) -> ExportedProgram:
 
 def input_size(program: ExportedProgram) -> tuple[int, int] | None:
     """Height and width that the program asks for; None when it takes any."""
-    name = program.graph_signature.user_inputs[0]
-    shape = next(n.meta["val"].shape for n in program.graph.nodes if n.name == name)
-    height, width = shape[2:]
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    shape = shape_of(_images(program)) or ()
+    if len(shape) != 4 or any(type(size) is not int for size in shape[2:]):
+        return None
+    return shape[2], shape[3]
 
 
 def number_of_classes(program: ExportedProgram) -> int:
     """`K`, the width of the logits."""
     name = program.graph_signature.user_outputs[0]
     return int(next(n.meta["val"].shape[1] for n in program.graph.nodes if n.name == name))
+
+
+def _images(program: ExportedProgram) -> Node:
+    name = program.graph_signature.user_inputs[0]
+    images: Node = next(n for n in program.graph.nodes if n.name == name)
+    return images
 
 
 def check_weights(weights: dict[str, Tensor], name: str) -> None:
@@ -109,15 +122,6 @@ def check_weights(weights: dict[str, Tensor], name: str) -> None:
                 f"{name}: the weights {key} hold NaN or infinite values: use an earlier "
                 f"checkpoint, training has failed before this one."
             )
-
-
-def _is_training(node: Node) -> bool:
-    """Whether an operator such as batch norm or dropout works as in training."""
-    if not isinstance(node.target, OpOverload):
-        return False
-    names = (argument.name for argument in node.target._schema.arguments)
-    values = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-    return values.get("training") is True or values.get("train") is True
 
 
 def _check_input(inputs: list[object], name: str) -> None:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from gsc_core.audit.checks.accuracy import accuracy
 from gsc_core.audit.checks.base import Check, Evidence
-from gsc_core.audit.checks.weights import weights
+from gsc_core.audit.checks.opening import opening
+from gsc_core.audit.checks.outputs import outputs
 from gsc_core.classifier.load import Classifier
 from gsc_core.classifier.network import Network
 from gsc_core.images import ImageFile
 from gsc_core.run.document import ModelCheck
 
-CHECKS: tuple[Check, ...] = (weights, accuracy)
+CHECKS: tuple[Check, ...] = (opening, outputs, accuracy)
 
 
 @dataclass

@@ -22,11 +22,11 @@ from pydantic import (
     model_validator,
 )
 
-from gsc_core.classifier.pt2.operators import CLASSIFIER, Contents
+from gsc_core.classifier.pt2.operators import CLASSIFIER, REGIONS, Contents
 from gsc_core.classifier.pt2.value_schema import (
+    ArgumentName,
     Int,
     Name,
-    NamedValue,
     OneOf,
     Path,
     Strict,
@@ -48,12 +48,37 @@ def _allowed(info: ValidationInfo) -> Contents:
 def _operator(name: str, info: ValidationInfo) -> str:
     aten = re.fullmatch(r"torch\.ops\.aten\.([a-z0-9_]+)\.([A-Za-z][A-Za-z0-9_]*)", name)
     allowed = _allowed(info)
-    if name in allowed.arithmetic or (aten and aten[1] in allowed.operators):
+    if (
+        name in allowed.arithmetic
+        or name in allowed.regions
+        or (aten and aten[1] in allowed.operators)
+    ):
         return name
     raise ValueError(f"calls {name[:80]!r}, which is not an operator that image classifiers need")
 
 
 Operator = Annotated[str, AfterValidator(_operator)]
+
+
+class Region(Strict):
+    """A part of the graph under `no_grad` or autocast, checked like the rest."""
+
+    name: Name
+    graph: Graph
+
+
+class Argument(Value):
+    """An argument of an operator, which can be a region."""
+
+    as_graph: Region | None = None
+
+
+class NamedArgument(Strict):
+    """An argument of an operator by its name."""
+
+    name: ArgumentName
+    arg: Argument
+    kind: Int | None = None
 
 
 class NodeNames(Strict):
@@ -67,17 +92,19 @@ class Node(Strict):
     """A call of an operator."""
 
     target: Operator
-    inputs: list[NamedValue]
+    inputs: list[NamedArgument]
     outputs: list[Value]
     metadata: NodeNames
     name: Name | None = None
 
     @model_validator(mode="after")
-    def _arithmetic_on_numbers(self) -> Node:
-        if not self.target.startswith("torch.ops."):
-            kinds = {kind for argument in self.inputs for kind in argument.arg.model_fields_set}
-            if not kinds <= {"as_int", "as_float", "as_sym_int"}:
-                raise ValueError(f"calls {self.target} on something that is not a number")
+    def _arguments_that_fit(self) -> Node:
+        kinds = {kind for argument in self.inputs for kind in argument.arg.model_fields_set}
+        if ("as_graph" in kinds) != (self.target in REGIONS):
+            raise ValueError(f"calls {self.target} on something else than it takes")
+        on_numbers = kinds <= {"as_int", "as_float", "as_sym_int"}
+        if not self.target.startswith("torch.ops.") and not on_numbers:
+            raise ValueError(f"calls {self.target} on something that is not a number")
         return self
 
 
@@ -136,7 +163,8 @@ class OutputSpec(OneOf):
 
 
 def _as_many(outputs: list[OutputSpec], info: ValidationInfo) -> list[OutputSpec]:
-    if len(outputs) != (needed := _allowed(info).outputs):
+    needed = _allowed(info).outputs
+    if needed is not None and len(outputs) != needed:
         raise ValueError(f"gives {len(outputs)} results instead of {needed}")
     return outputs
 
@@ -182,8 +210,47 @@ def _takes_images(text: str) -> str:
 
 
 def _gives_tensors(text: str, info: ValidationInfo) -> str:
+    """A description that torch may read, of as many outputs: of a plain dictionary or a tuple.
+
+    How the tensors were nested does not count for a classifier, of which one is taken.
+    """
     outputs = _allowed(info).outputs
-    return _compared(text, _LEAF if outputs == 1 else _tuple(*[_LEAF] * outputs))
+    if outputs is not None:
+        return _compared(text, _tuple(*[_LEAF] * outputs))
+    described = json.loads(text)
+    if described == [1, _LEAF] or _is_plain_dictionary(described):
+        return text
+    return json.dumps([1, _tuple(*[_LEAF] * _leaves(described))])
+
+
+def _is_plain_dictionary(described: Any) -> bool:
+    match described:
+        case [1, {"type": "builtins.dict", "context": str(context), "children_spec": list(inner)}]:
+            keys = json.loads(context)
+            return (
+                isinstance(keys, list)
+                and len(keys) == len(inner)
+                and all(isinstance(key, str) and len(key) < 100 for key in keys)
+                and all(child == _LEAF for child in inner)
+            )
+    return False
+
+
+def _leaves(described: Any) -> int:
+    """The number of outputs that a description of any kind of container holds."""
+    match described:
+        case [1, {"children_spec": list()} as tree]:
+            todo, leaves = [tree], 0
+            while todo:
+                inner = todo.pop()
+                children = inner.get("children_spec") if isinstance(inner, dict) else None
+                if not isinstance(children, list):
+                    break
+                leaves += inner.get("type") is None
+                todo += children
+            else:
+                return leaves
+    raise ValueError("does not say what it gives")
 
 
 class CallSignature(Strict):

@@ -69,18 +69,33 @@ PYTHON = frozenset(
 """Arithmetic on the batch size."""
 
 
+REGIONS = frozenset(
+    f"torch.ops.higher_order.wrap_with_{name}" for name in ("set_grad_enabled", "autocast")
+)
+"""Calls of a part of the graph under `no_grad` or autocast, which are undone after opening."""
+
+
 @dataclass(frozen=True)
 class Contents:
-    """What a kind of program may hold: operators of aten, arithmetic on sizes, how many outputs."""
+    """What a kind of program may hold.
+
+    Attributes:
+        operators: names in aten.
+        arithmetic: on sizes, as Python names it.
+        regions: calls of parts of the graph.
+        outputs: how many there are; None leaves that open.
+    """
 
     operators: frozenset[str]
     arithmetic: frozenset[str]
-    outputs: int
+    regions: frozenset[str]
+    outputs: int | None
 
 
-CLASSIFIER = Contents(ATEN, PYTHON, outputs=1)
+CLASSIFIER = Contents(ATEN, PYTHON, REGIONS, outputs=None)
 DETECTOR = Contents(
     ATEN | {"_euclidean_dist", "nll_loss_forward"},
     PYTHON | {"torch.sym_min", "torch.sym_max"},
+    frozenset(),
     outputs=4,
 )

@@ -15,9 +15,11 @@ Covered, each where torch 2.15 (`torch/_export/serde/serialize.py`,
 - names of inputs, nodes and arguments: pasted into the source of a function that is executed.
   Plain identifiers only; dotted layer names of letters, digits, `_` and `-`.
 - `guards_code`: compiled and executed. Left out.
-- `in_spec`, `out_spec`: pytree descriptions whose contexts import modules by name. Compared.
+- `in_spec`, `out_spec`: pytree descriptions whose contexts import modules by name. Compared, or
+  written anew.
 - operators: found by attribute walks from `torch`, `math` and `operator`. Allow-list by name.
-- sub-graphs, higher-order operators, custom objects, tokens, named-tuple tables, `custom` and
+- sub-graphs: only those under `no_grad` or autocast, each checked as the graph is.
+- other higher-order operators, custom objects, tokens, named-tuple tables, `custom` and
   `source_fn_stack` metadata, stack traces: refused or left out.
 - `data/aotinductor/**` (shared libraries), ExecuTorch programs, further models: refused.
 - `extra/*`: text that torch only returns. Not copied.
@@ -41,6 +43,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from gsc_core.classifier.pt2.graph_schema import Payloads, Program
 from gsc_core.classifier.pt2.operators import CLASSIFIER, Contents
@@ -93,17 +96,18 @@ def open_program(path: Path, contents: Contents = CLASSIFIER) -> ExportedProgram
             f"{path.name} passed the safety check, but torch {torch.__version__} cannot read it: "
             f"export it again with this version of torch."
         ) from error
-    arithmetic = {operator.getitem, *map(_function, contents.arithmetic)}
-    for node in program.graph.nodes:
-        allowed = isinstance(node.target, OpOverload) or node.target in arithmetic
-        if node.op == "call_function" and not allowed:
-            raise _refused(path, f"calls {str(node.target)[:80]!r}, which is no operator")
+    functions = {operator.getitem, *map(_function, contents.arithmetic | contents.regions)}
+    for graph in (m.graph for m in program.graph_module.modules() if isinstance(m, GraphModule)):
+        for node in graph.nodes:
+            allowed = isinstance(node.target, OpOverload) or node.target in functions
+            if node.op == "call_function" and not allowed:
+                raise _refused(path, f"calls {str(node.target)[:80]!r}, which is no operator")
     return program
 
 
 def _function(name: str) -> Any:
     module, _, function = name.partition(".")
-    return getattr(_MODULES[module], function)
+    return operator.attrgetter(function)(_MODULES[module])
 
 
 def checked_copy(path: Path, contents: Contents = CLASSIFIER) -> io.BytesIO:

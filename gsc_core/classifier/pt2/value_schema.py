@@ -17,6 +17,7 @@ from pydantic import (
 from gsc_core.classifier.pt2.expressions import SYMBOL, check_expression
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,499}$")]
+ArgumentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")]
 Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$")]
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Int = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -103,7 +104,7 @@ class SymIntArgument(OneOf):
 
 
 class Value(OneOf):
-    """An argument or result of an operator; no sub-graphs, custom objects or operators."""
+    """An argument or result of an operator; no custom objects or operators."""
 
     as_none: bool = True
     as_tensor: Tensor | None = None
@@ -123,11 +124,3 @@ class Value(OneOf):
     as_memory_format: Int = 0
     as_layout: Int = 0
     as_device: Device | None = None
-
-
-class NamedValue(Strict):
-    """An argument of an operator."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")]
-    arg: Value
-    kind: Int | None = None

@@ -18,7 +18,7 @@ CHOICES = {
 }
 HELP = (
     "It must match what the model was trained with, or every figure is off. A .safetensors file "
-    "can state it; otherwise the usual values of its architecture are assumed, and marked as assumed."
+    "can state it; otherwise the usual values of its architecture are assumed, and marked as such."
 )
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 FITTINGS = {
@@ -53,7 +53,7 @@ def preprocessing_form(
         st.caption(plain(preparation(usual)))
         return usual
     st.caption("What the file says, otherwise what is usual, marked as assumed:")
-    st.caption(plain(in_words(usual)))
+    st.caption(plain(preparation(usual)))
     return None
 
 

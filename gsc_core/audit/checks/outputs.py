@@ -1,0 +1,29 @@
+"""Whether the network gives logits and not probabilities, by its outputs on images."""
+
+from __future__ import annotations
+
+from gsc_core.audit.checks.base import Evidence
+from gsc_core.classifier.scale import Scale, probabilities_refused, scale_of
+from gsc_core.errors import SpecError
+from gsc_core.run.document import ModelCheck
+
+
+def outputs(evidence: Evidence) -> ModelCheck:
+    """Raises SpecError for probabilities; warns of log-probabilities, which have no energy."""
+    source = evidence.classifier.source
+    match scale := scale_of(evidence.logits):
+        case Scale.LOGITS:
+            return ModelCheck(
+                name="outputs", outcome="fine", sentence="The outputs have the range of logits."
+            )
+        case Scale.LOG_PROBABILITIES:
+            return ModelCheck(
+                name="outputs",
+                outcome="warning",
+                sentence="The outputs are log-probabilities, the logits less a constant of each "
+                "image: softmax scores are the same with them, but the energy is 0 for every "
+                "image, and detectors that read the height of the logits lose it: leave out the "
+                "log-softmax.",
+            )
+        case _:
+            raise SpecError(probabilities_refused(scale, source, "the calibration images"))
