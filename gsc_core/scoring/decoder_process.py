@@ -36,15 +36,27 @@ class ForkServer:
         self._closed = False
         self._lock = Lock()
 
-    def fork(self, pipe: int, memory: int) -> None:
-        """Have a decoder forked that takes orders from `pipe`. Raises OSError when it cannot be."""
+    def fork(self, pipe: int, memory: int) -> int:
+        """Have a decoder forked that takes orders from `pipe`; the server's process id.
+
+        Raises OSError when it cannot be.
+        """
         with self._lock:
             if self._closed:
                 raise BrokenPipeError
             if self._process is None or self._process.poll() is not None:
                 self._start()
-            assert self._control is not None
-            socket.send_fds(self._control, [b"."], [pipe, memory])
+            assert self._control is not None and self._process is not None
+            with suppress(BrokenPipeError):  # it has just died, as who waits for the fork will see
+                socket.send_fds(self._control, [b"."], [pipe, memory])
+            return self._process.pid
+
+    def end(self, pid: int) -> None:
+        """End the server of this process id, whose forks do not come; decoders live on."""
+        with self._lock:
+            if self._process is not None and self._process.pid == pid:
+                self._process.kill()
+                self._process.wait()
 
     def _start(self) -> None:
         """In a group of its own: Ctrl-C is for the audit, which then ends its decoders."""
@@ -83,20 +95,30 @@ class DecoderProcess:
         self._shared: SharedPixels | None = None
 
     def start(self) -> bool:
-        """Start a process, in place of one that died; whether that was possible."""
+        """Start a process, in place of one that died; whether that was possible.
+
+        Whatever ended that one may have ended the server too, a moment later: then another try
+        starts another server.
+        """
+        return self._try_to_start() or self._try_to_start()
+
+    def _try_to_start(self) -> bool:
         self.close()
+        server: int | None = None
         try:
             memory = SharedPixels.create()
             try:
                 self._shared = SharedPixels(memory)
                 self._socket, child_end = socket.socketpair()
                 with child_end:
-                    self._server.fork(child_end.fileno(), memory)
+                    server = self._server.fork(child_end.fileno(), memory)
             finally:
                 os.close(memory)
             self._connection = Connection(os.dup(self._socket.fileno()))
             self._connection.recv()
         except (EOFError, OSError):
+            if server is not None:
+                self._server.end(server)
             return False
         self.ready = True
         return True

@@ -27,6 +27,7 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.images import ImageFile
 from gsc_core.progress import Progress
 from gsc_core.scoring import decoders as module
+from gsc_core.scoring.decoder_process import ForkServer
 from gsc_core.scoring.decoders import Bundle, Decoders
 from gsc_core.scoring.loading import Batch, read_batches
 
@@ -151,6 +152,28 @@ def test_a_decoder_killed_from_outside_costs_nothing(tmp_path: Path) -> None:
     with Decoders(most=1) as decoders:
         rows, reasons = decoded(decoders, crashing.killed_once, images)
     assert (tmp_path / "5.killed").exists()
+    assert reasons == [None] * 24
+    assert rows[:, 0, 0, 0].tolist() == list(range(24))
+
+
+def test_nor_does_a_server_that_dies_while_it_is_asked_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, killed = ForkServer.fork, []
+
+    def fork_of_the_dying(server: ForkServer, pipe: int, memory: int) -> int:
+        pid = fork(server, pipe, memory)
+        if (tmp_path / "5.killed").exists() and not killed:
+            killed.append(pid)
+            os.kill(pid, signal.SIGKILL)
+        return pid
+
+    monkeypatch.setattr(ForkServer, "fork", fork_of_the_dying)
+    with Decoders(most=1) as decoders:
+        rows, reasons = decoded(
+            decoders, crashing.killed_beside_a_halted_server, numbered(tmp_path, 24)
+        )
+    assert len(killed) == 1
     assert reasons == [None] * 24
     assert rows[:, 0, 0, 0].tolist() == list(range(24))
 
