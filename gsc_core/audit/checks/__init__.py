@@ -13,14 +13,24 @@ from torch import Tensor
 
 from gsc_core.audit.checks.accuracy import accuracy
 from gsc_core.audit.checks.base import Check, Evidence
+from gsc_core.audit.checks.inputs import inputs
 from gsc_core.audit.checks.opening import opening
 from gsc_core.audit.checks.outputs import outputs
+from gsc_core.audit.checks.predictions import confidence, logits, one_class
 from gsc_core.classifier.load import Classifier
 from gsc_core.classifier.network import Network
 from gsc_core.images import ImageFile
 from gsc_core.run.document import ModelCheck
 
-CHECKS: tuple[Check, ...] = (opening, outputs, accuracy)
+CHECKS: tuple[Check, ...] = (
+    opening,
+    outputs,
+    inputs,
+    logits,
+    accuracy,
+    one_class,
+    confidence,
+)
 
 
 @dataclass
