@@ -205,7 +205,7 @@ def _compiled(
     if not spec.compiled:
         return network, None
     size = batch_size(spec, network.device)
-    images = torch.zeros(size, 3, *classifier.preprocessing.crop, device=network.device)
+    images = torch.zeros(size, *classifier.preprocessing.shape, device=network.device)
     trial = compile_where_faster(network, images)
     return trial.network, trial.speedup
 

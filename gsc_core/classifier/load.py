@@ -14,7 +14,13 @@ from gsc_core.classifier import architectures, state_dict
 from gsc_core.classifier.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.classifier.metadata import Metadata, read_class_names
 from gsc_core.classifier.preprocessing import Preprocessing
-from gsc_core.classifier.program import conform, export, input_size, number_of_classes
+from gsc_core.classifier.program import (
+    conform,
+    export,
+    input_channels,
+    input_size,
+    number_of_classes,
+)
 from gsc_core.classifier.spec import ModelSpec
 from gsc_core.errors import CheckpointError, SpecError
 
@@ -176,7 +182,7 @@ def _classifier(
         )
     return Classifier(
         program=program,
-        preprocessing=preprocessing,
+        preprocessing=preprocessing.for_channels(input_channels(program)),
         class_names=class_names,
         num_classes=num_classes,
         sha256=origin.sha256,

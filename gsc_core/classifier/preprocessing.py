@@ -27,11 +27,9 @@ _CROP_MODES = ("center", "squash", "border")
 _TIMM_CROP_PCT = 0.875  # where a timm model names none
 
 
-def _one_or_three(value: Any) -> Any:
-    """One number stands for all three channels."""
-    if isinstance(value, int | float):
-        return (value,) * 3
-    return tuple(value) * 3 if isinstance(value, list | tuple) and len(value) == 1 else value
+def _of_all_channels(value: Any) -> Any:
+    """One number stands for all three channels; a list of one is that of grey images."""
+    return (value,) * 3 if isinstance(value, int | float) else value
 
 
 Pixels = Annotated[int, Field(gt=0, le=4096)]
@@ -39,6 +37,8 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = tuple[Pixels, Pixels]
+Means = tuple[Finite, Finite, Finite] | tuple[Finite]
+Deviations = tuple[Positive, Positive, Positive] | tuple[Positive]
 Crop = Annotated[Size, BeforeValidator(lambda v: (v, v) if type(v) is int else v)]
 
 
@@ -55,7 +55,8 @@ class Preprocessing(BaseModel):
         fill: red, green and blue, 0 to 255, where an image is smaller than the crop; None is the
             mean for `border`, else black.
         interpolation: how pixels are resampled (always with antialiasing).
-        mean, std: of the red, green and blue values between 0 and 1; one number stands for all.
+        mean, std: of the red, green and blue values between 0 and 1; one number stands for all. A
+            network of one channel has one of each, and its images are made grey as Pillow's mode L.
         source: where the values come from; `assumed` must be said wherever results are shown.
 
     >>> from gsc_core import Preprocessing
@@ -70,12 +71,10 @@ class Preprocessing(BaseModel):
     resize: Pixels | Size | None = 256
     crop_mode: Literal["center", "squash", "border"] = "center"
     crop: Crop = (224, 224)
-    fill: Annotated[tuple[Level, Level, Level] | None, BeforeValidator(_one_or_three)] = None
+    fill: Annotated[tuple[Level, Level, Level] | None, BeforeValidator(_of_all_channels)] = None
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-    mean: Annotated[tuple[Finite, Finite, Finite], BeforeValidator(_one_or_three)] = IMAGENET_MEAN
-    std: Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_one_or_three)] = (
-        IMAGENET_STD
-    )
+    mean: Annotated[Means, BeforeValidator(_of_all_channels)] = IMAGENET_MEAN
+    std: Annotated[Deviations, BeforeValidator(_of_all_channels)] = IMAGENET_STD
     source: Literal["given", "file", "library", "assumed"] = "given"
 
     @model_validator(mode="before")
@@ -92,6 +91,9 @@ class Preprocessing(BaseModel):
             values["resize"] = (resize, resize)
         if pair or (mode in ("squash", "border") and values.get("resize")):
             values.setdefault("crop", resize)
+        for one, other in (("mean", "std"), ("std", "mean")):
+            if _is_single(values.get(one)) and not _is_single(values.get(other)):
+                values[one] = tuple(values[one]) * 3
         return values
 
     @model_validator(mode="after")
@@ -171,17 +173,45 @@ class Preprocessing(BaseModel):
         )
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the classifier sees."""
+        return len(self.mean), *self.crop
+
+    def for_channels(self, channels: int) -> Preprocessing:
+        """The same for a network that takes so many channels, 1 or 3.
+
+        Raises SpecError where three different values were stated for a network of one.
+        """
+        if channels == len(self.mean):
+            return self
+        if channels == 3:
+            return self.model_copy(update={"mean": self.mean * 3, "std": self.std * 3})
+        source = self.source
+        if len({*self.mean}) > 1 or len({*self.std}) > 1:
+            if source in ("given", "file"):
+                raise SpecError(
+                    "The network takes grey images, so its preprocessing has one mean and one "
+                    "deviation: give each of them one value, such as mean=0.5,std=0.5."
+                )
+            source = "assumed"  # no library says what its values are for grey images
+        mean, std = (
+            values[0] if len({*values}) == 1 else round(sum(values) / 3, 3)
+            for values in (self.mean, self.std)
+        )
+        return self.model_copy(update={"mean": (mean,), "std": (std,), "source": source})
+
+    @property
     def colour(self) -> tuple[int, int, int]:
         """What lies around an image that is smaller than the crop: red, green and blue."""
         if self.fill is not None:
             return self.fill
         if self.crop_mode != "border":
             return (0, 0, 0)
-        red, green, blue = (min(255, max(0, round(255 * value))) for value in self.mean)
-        return red, green, blue
+        levels = [min(255, max(0, round(255 * value))) for value in self.mean]
+        return levels[0], levels[len(levels) // 2], levels[-1]
 
     def resize_crop(self, image: Tensor) -> Tensor:
-        """uint8 `[3,H,W]` to uint8 `[3,h,w]`; an image smaller than the crop is padded.
+        """uint8 `[3,H,W]` to uint8 `shape`; an image smaller than the crop is padded.
 
         Raises ImageError where the resize would make more than 80 million pixels of it.
         """
@@ -190,14 +220,18 @@ class Preprocessing(BaseModel):
         return resize_crop(image, self)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """uint8 `[B,3,h,w]` to float32 of the same shape, on the device of the batch."""
+        """uint8 `[B,C,h,w]` to float32 of the same shape, on the device of the batch."""
         import torch  # noqa: PLC0415 - heavy
 
         mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=batch.device).view(3, 1, 1)
+            torch.tensor(values, dtype=torch.float32, device=batch.device).view(-1, 1, 1)
             for values in (self.mean, self.std)
         )
         return (batch.to(torch.float32) / 255).sub_(mean).div_(std)
+
+
+def _is_single(values: Any) -> bool:
+    return isinstance(values, tuple | list) and len(values) == 1
 
 
 _EXPECTED = {

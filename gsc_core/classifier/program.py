@@ -24,7 +24,7 @@ def export(
     """Export a module with a free batch size; turns it to eval mode and freezes its parameters.
 
     Args:
-        module: takes float32 images `[B,3,H,W]` and gives logits `[B,K]`.
+        module: takes float32 images `[B,3,H,W]`, or `[B,1,H,W]`, and gives logits `[B,K]`.
         size: height and width of the images.
         name: how messages call the classifier.
         say: takes a sentence for each thing that had to be changed.
@@ -34,7 +34,7 @@ def export(
     """
     module.eval().requires_grad_(False)
     check_weights(dict(module.state_dict()), name)
-    images = torch.zeros(2, 3, *size)
+    images = torch.zeros(2, _first_channels(module), *size)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -91,6 +91,11 @@ def input_size(program: ExportedProgram) -> tuple[int, int] | None:
     return shape[2], shape[3]
 
 
+def input_channels(program: ExportedProgram) -> int:
+    """How many channels its images have: 3, or 1 of grey images."""
+    return int(_images(program).meta["val"].shape[1])
+
+
 def number_of_classes(program: ExportedProgram) -> int:
     """`K`, the width of the logits."""
     name = program.graph_signature.user_outputs[0]
@@ -124,15 +129,26 @@ def check_weights(weights: dict[str, Tensor], name: str) -> None:
             )
 
 
+def _first_channels(module: nn.Module) -> int:
+    """What the first convolution takes; colour images where there is none."""
+    convolutions = (layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    first = next(convolutions, None)
+    return 3 if first is None else first.in_channels
+
+
 def _check_input(inputs: list[object], name: str) -> None:
     images = inputs[0] if inputs else None
     if len(inputs) != 1 or not isinstance(images, Tensor) or images.ndim != 4:
         raise CheckpointError(f"{name} must take one batch of images [batch, 3, height, width].")
-    if images.shape[1] != 3 or images.dtype is not torch.float32:
+    if images.dtype is not torch.float32:
         precision = str(images.dtype).removeprefix("torch.")
         raise CheckpointError(
-            f"{name} takes {images.shape[1]} {precision} channels: colour images in float32 "
-            f"[batch, 3, height, width] are needed."
+            f"{name} takes {precision} images: export it for float32 [batch, 3, height, width]."
+        )
+    if images.shape[1] not in (1, 3):
+        raise CheckpointError(
+            f"{name} takes images of {images.shape[1]} channels: only networks for colour images "
+            f"(3 channels) or grey ones (1 channel) can be audited."
         )
     if type(images.shape[0]) is int:  # it is a torch.SymInt when the batch is dynamic
         raise CheckpointError(

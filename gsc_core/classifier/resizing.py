@@ -18,17 +18,23 @@ MAX_RESIZED_PIXELS = 80_000_000  # as many as an image may have that is read
 
 
 def resize_crop(image: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """uint8 `[3,H,W]` to uint8 `[3,h,w]`; see `Preprocessing.resize_crop`."""
+    """uint8 `[3,H,W]` to uint8 `[C,h,w]`; see `Preprocessing.resize_crop`."""
     height, width = image.shape[-2:]
     to = resized_size(preprocessing, height, width)
     if to != (height, width):
         _check_resized((height, width), to)
         mode = InterpolationMode(preprocessing.interpolation)
         image = functional.resize(image, list(to), interpolation=mode, antialias=True)
-    cropped: Tensor = functional.center_crop(
-        _padded(image, preprocessing), list(preprocessing.crop)
-    )
-    return cropped
+    image = _padded(image, preprocessing)
+    cropped: Tensor = functional.center_crop(image, list(preprocessing.crop))
+    return grey(cropped) if preprocessing.shape[0] == 1 else cropped
+
+
+def grey(images: Tensor) -> Tensor:
+    """uint8 `[…,3,H,W]` to `[…,1,H,W]` as Pillow's mode L: what is grey already stays the same."""
+    red, green, blue = images.to(torch.int32).unbind(dim=-3)
+    levels = (19595 * red + 38470 * green + 7471 * blue + 32768) // 65536
+    return levels.to(torch.uint8).unsqueeze(-3)
 
 
 def resized_size(preprocessing: Preprocessing, height: Any, width: Any) -> tuple[Any, Any]:

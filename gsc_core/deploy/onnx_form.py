@@ -24,7 +24,7 @@ _BATCH = 13
 
 
 def write_onnx(alarm: Alarm, audit: Reopened, detector: str, stored: Stored, path: Path) -> None:
-    """Write `pixels uint8 [B,3,h,w] -> OUTPUTS`, and compare it with the program by onnxruntime.
+    """Write `pixels uint8 [B,C,h,w] -> OUTPUTS`, and compare it with the program by onnxruntime.
 
     Raises CheckpointError where an operator of the graph has no ONNX form, GscError where the
     scores differ.
@@ -37,7 +37,7 @@ def write_onnx(alarm: Alarm, audit: Reopened, detector: str, stored: Stored, pat
 
 
 def _convert(alarm: Alarm, audit: Reopened, detector: str, path: Path) -> None:
-    pixels = torch.zeros(_BATCH, 3, *audit.classifier.preprocessing.crop, dtype=torch.uint8)
+    pixels = torch.zeros(_BATCH, *audit.classifier.preprocessing.shape, dtype=torch.uint8)
     shapes = ({0: torch.export.Dim("batch")},)
     try:
         with torch.no_grad(), _quiet():

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from gsc_core.audit.reopen import Reopened
 from gsc_core.classifier import Preprocessing
-from gsc_core.classifier.resizing import resized_size
+from gsc_core.classifier.resizing import grey, resized_size
 from gsc_core.scoring.onepass import represent
 
 _aten = torch.ops.aten
@@ -48,10 +48,11 @@ class ResizeCrop(nn.Module):
         self.register_buffer("colour", colour.view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 `[B,3,H,W]` to uint8 `[B,3,h,w]`."""
+        """uint8 `[B,3,H,W]` to uint8 `[B,C,h,w]`."""
         height, width = self.preprocessing.crop
         rows = self._centre(self._resized(images), 2, height)
-        return self._centre(rows, 3, width)
+        cropped = self._centre(rows, 3, width)
+        return grey(cropped) if self.preprocessing.shape[0] == 1 else cropped
 
     def _resized(self, images: Tensor) -> Tensor:
         if self.preprocessing.resize is None:
@@ -95,7 +96,7 @@ class Alarm(nn.Module):
         self.register_buffer("threshold", float32_at_most(threshold))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """uint8 `[B,3,h,w]` to logits `[B,K]`, score, percentile and flagged, `[B]` each.
+        """uint8 `[B,C,h,w]` to logits `[B,K]`, score, percentile and flagged, `[B]` each.
 
         The percentile is the share of calibration images that score at most as high, 0 to 100.
         """
@@ -131,7 +132,7 @@ _FLOAT32 = (torch.finfo(torch.float32).min, torch.finfo(torch.float32).max)
 
 
 def traced(audit: Reopened, name: str) -> GraphModule:
-    """The graph `pixels uint8 [B,3,h,w] -> (logits [B,K], score [B])`, float32, of a detector.
+    """The graph `pixels uint8 [B,C,h,w] -> (logits [B,K], score [B])`, float32, of a detector.
 
     Raises whatever torch does where the detector's code cannot be traced.
     """
@@ -141,7 +142,7 @@ def traced(audit: Reopened, name: str) -> GraphModule:
         batch = represent(audit.network, preprocessing.normalise(pixels), detector.needs)
         return batch.logits, detector.score(batch).float()
 
-    pixels = torch.empty(1, 3, *preprocessing.crop, dtype=torch.uint8).expand(_BATCH, -1, -1, -1)
+    pixels = torch.empty(1, *preprocessing.shape, dtype=torch.uint8).expand(_BATCH, -1, -1, -1)
     trace = make_fx(scored, _DECOMPOSITIONS, tracing_mode="symbolic", _allow_non_fake_inputs=True)
     # the gradients of the fused kernels are no plain operators
     with sdpa_kernel(SDPBackend.MATH), _PlainMean():

@@ -22,9 +22,11 @@ _OPAQUE = 0.7  # where it is hottest: the image shines through
 
 
 def crop_jpeg(pixels: Tensor) -> bytes:
-    """The image as the model saw it, uint8 `[3,h,w]` after resize and crop, as JPEG."""
+    """The image as the model saw it, uint8 `[C,h,w]` after resize and crop, as JPEG."""
     file = io.BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy()).save(file, "JPEG", quality=92)
+    Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).cpu().numpy()).save(
+        file, "JPEG", quality=92
+    )
     return file.getvalue()
 
 

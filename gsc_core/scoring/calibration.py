@@ -8,6 +8,7 @@ images, so their scores of calibration images are made by fits without the image
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -186,7 +187,7 @@ def _sample_size(scorer: Scorer) -> int:
     if split is not None and scorer.needs & (Need.FEATURE_MAP | Need.GRADIENT):
         floats += 2 * torch.Size(split.shape).numel()
     if Need.IMAGES in scorer.needs:
-        floats += 3 * scorer.preprocessing.crop[0] * scorer.preprocessing.crop[1]
+        floats += math.prod(scorer.preprocessing.shape)
     # the surrogates take as much again
     return max(2, min(SAMPLE_IMAGES, SAMPLE_BYTES // (2 * 4 * floats)))
 

@@ -86,7 +86,7 @@ def read_batches(
     They are decoded by `decoders`, which are there for a whole audit, or by `threads` of their own.
     """
     prepare = functools.partial(prepared, preprocessing)
-    shape = (3, *preprocessing.crop)
+    shape = preprocessing.shape
     bundle_size = max(1, min(_BUNDLE_IMAGES, size // 2, SharedPixels.room(shape)))
     with nullcontext(decoders) if decoders else Decoders(threads, most=0) as decoding:
         starts = iter(range(0, len(images), size))

@@ -61,7 +61,7 @@ class Colours:
         """
         if preprocessing is None:
             return cls(images.amin((0, 2, 3))[:, None, None], images.amax((0, 2, 3))[:, None, None])
-        ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+        ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
         black, white = preprocessing.normalise(ends)
         outside = (images < black - 1e-3) | (images > white + 1e-3)
         if float(outside.float().mean()) > _CLIPPED:

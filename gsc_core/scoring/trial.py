@@ -108,9 +108,9 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 
 
 def random_images(scorer: Scorer, count: int) -> Tensor:
-    """Noise as it leaves the decoder, uint8 `[count,3,H,W]`."""
+    """Noise as it leaves the decoder, uint8 `[count,C,H,W]`."""
     generator = torch.Generator().manual_seed(0)
-    shape = (count, 3, *scorer.preprocessing.crop)
+    shape = (count, *scorer.preprocessing.shape)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 

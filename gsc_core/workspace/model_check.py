@@ -63,7 +63,7 @@ def examine(
 
 def _speed(network: Network, classifier: Classifier) -> float:
     """Seconds an image of noise: the fastest of several batches, least disturbed by others."""
-    images = torch.randn(BATCH, 3, *classifier.preprocessing.crop, device=network.device)
+    images = torch.randn(BATCH, *classifier.preprocessing.shape, device=network.device)
     logits = _logits(network, classifier, images)  # which also warms it up
     if not bool(logits.isfinite().all()):
         raise CheckpointError(
