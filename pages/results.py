@@ -5,6 +5,7 @@ import streamlit as st
 
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer, assumption, doubt, subject
+from pages.parts.results.checks import check_list, check_warnings
 from pages.parts.results.disagreement import gallery
 from pages.parts.results.gate import release_gate
 from pages.parts.results.scores import scores
@@ -35,6 +36,7 @@ def render() -> None:
 
 def _doubts(run: Run) -> None:
     """What not to trust, and the detectors that are missing, by name."""
+    check_warnings(run)
     if assumed := assumption(run):
         st.warning(plain(assumed))
     if run.inverted:
@@ -54,6 +56,7 @@ def _basis(run: Run) -> None:
         after = [f"{1000 * s:.0f} after {name}" for name, s in run.id_accuracy_after.items()]
         text += f"; with the short-circuit applied, {', '.join(after)}." if after else "."
         st.markdown(plain(text))
+    check_list(run)
     _counts(run)
 
 

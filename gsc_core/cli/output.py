@@ -103,6 +103,7 @@ def print_result(run: Run) -> None:
         show(Text(f"Familiar images classified correctly: {percent(run.id_accuracy, 1)}{after}"))
     else:
         show(Text(f"Accuracy is not known. {run.settings.labels}"))
+    _print_checks(run)
     for name, counts in run.images.items():
         show(
             Text(
@@ -116,6 +117,17 @@ def print_result(run: Run) -> None:
         usual = usual_for(run.settings)
         show(Text(f"Preprocessing was assumed, {usual}: correct it with --preprocess."))
     show(Text(f"Result: {run.path}"))
+
+
+def _print_checks(run: Run) -> None:
+    """What was checked about the model, warnings first."""
+    from gsc_core.sentences.checks import checks_of, in_short
+
+    show = console().print
+    if checks := checks_of(run):
+        show(Text(f"{in_short(checks)}."))
+    for check in checks:
+        show(Text(f"  {check.outcome}: {check.sentence}"))
 
 
 def _note(run: Run, row: Result) -> str:

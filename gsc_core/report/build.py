@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
+from gsc_core.classifier.preparation import preparation
+from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.histogram import shared_edges, shares
 from gsc_core.evaluation.intervals import Interval
@@ -21,6 +24,7 @@ from gsc_core.report.pictures import channels_note, groups_of
 from gsc_core.run import decisions
 from gsc_core.run.decisions import ClassEffect, Decision
 from gsc_core.run.stored import Run
+from gsc_core.sentences.checks import checks_of
 from gsc_core.sentences.detector_names import about, called, title_of
 from gsc_core.sentences.run import subject
 from gsc_core.sentences.selection import choice_sentences
@@ -59,6 +63,8 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         verdict=_verdict(found),
         limits=limits_of(run, decision, found, gated=gate is not None),
         gate=gate,
+        checks=tuple(model.Checked(**check.model_dump()) for check in checks_of(run)),
+        prepared=_prepared(run),
         decision=_decided(run, decision, found),
         by_set=tuple(_by_set(run, decision)),
         classes=tuple(_class_row(one) for one in classes[:MAX_CLASSES]),
@@ -80,6 +86,17 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         provenance=run.provenance.recorded(),
         glossary=GLOSSARY,
     )
+
+
+def _prepared(run: Run) -> str | None:
+    """How images were prepared; runs of the first versions do not say."""
+    recorded = run.settings.preprocessing.recorded()
+    if not {"resize", "crop", "mean", "std"} <= recorded.keys():
+        return None
+    try:
+        return preparation(Preprocessing.model_validate(recorded))
+    except ValidationError:
+        return None
 
 
 def _title(run: Run) -> str:

@@ -157,6 +157,14 @@ class PictureGroup(_Part):
     pictures: tuple[Picture, ...]
 
 
+class Checked(_Part):
+    """One thing that was checked about the model before the scoring, and how it came out."""
+
+    name: str
+    outcome: Literal["fine", "warning"]
+    sentence: str
+
+
 class SetTested(_Part):
     """A set of images: how many were scored, and how many left out."""
 
@@ -222,6 +230,8 @@ class Report(_Part):
     """Everything a report says about one run.
 
     classes: those the threshold matters most to, and `classes_more` is how many are not listed.
+    checks: what was checked about the model, warnings first. prepared: how images were prepared for
+    it, in words.
     names: what detectors are called in words. own_choices: how they tune themselves.
     channels_note: why images have no channels.
     """
@@ -235,6 +245,8 @@ class Report(_Part):
     verdict: str
     limits: tuple[str, ...]
     gate: Gate | None = None
+    checks: tuple[Checked, ...] = ()
+    prepared: str | None = None
     decision: Decided
     by_set: tuple[SetFigures, ...] = ()
     classes: tuple[ClassRow, ...] = ()

@@ -292,3 +292,32 @@ def test_a_cell_sorts_by_its_number_and_shows_its_interval():
         )
     )
     assert good > bad
+
+
+CHECKS = [
+    {"name": "inputs", "outcome": "fine", "sentence": "Prepared images fit."},
+    {"name": "accuracy", "outcome": "warning", "sentence": "3 of 50 are <b>right</b>: look."},
+]
+
+
+def test_a_warning_about_the_model_stands_at_the_top_and_first_in_the_open_list(home):
+    write_run(home / "demo", checks=CHECKS)
+    app = opened("results")
+    first = next(each.value for each in app.warning)
+    assert first.startswith("3 of 50 are") and "<b>" not in first
+    (section,) = (each for each in app.expander if "checked about the model" in each.label)
+    assert section.label == "What was checked about the model: 1 warning"
+    assert section.proto.expanded
+    first, second = section.markdown[0].value.splitlines()
+    assert "right" in first and "warning" in first
+    assert "Prepared images fit" in second
+
+
+def test_checks_that_are_fine_are_folded_away(home):
+    write_run(home / "demo", checks=CHECKS[:1])
+    app = opened("results")
+    (section,) = (each for each in app.expander if "checked about the model" in each.label)
+    assert section.label == "What was checked about the model: all fine"
+    assert not section.proto.expanded
+    write_run(home / "earlier")
+    assert "What was checked" not in words(opened("results", run="earlier"))

@@ -494,3 +494,30 @@ def test_a_report_is_readable_without_colours_of_its_own_choosing(home, tmp_path
     tab.set_viewport_size({"width": 390, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     tab.close()
+
+
+def test_what_was_checked_about_the_model_is_listed_and_warnings_come_first(home: Path) -> None:
+    checks = [
+        {"name": "inputs", "outcome": "fine", "sentence": "Prepared images fit."},
+        {"name": "accuracy", "outcome": "warning", "sentence": "3 of 50 are right <& no more>."},
+    ]
+    preprocessing = {"resize": [96, 64], "crop": [96, 64], "mean": [0.5] * 3, "std": [0.5] * 3}
+    write_run(home / "demo", checks=checks, settings={"preprocessing": preprocessing})
+    run = Run.load(home / "demo")
+    report = report_of(run, decisions.default(run))
+    assert [check.name for check in report.checks] == ["accuracy", "inputs"]
+    page = to_html(report)
+    top = page[: page.index("The limits of this audit")]
+    assert '<p class="warning">3 of 50 are right &lt;&amp; no more&gt;.</p>' in top
+    listed = page[page.index("What was checked about the model") :]
+    assert "<b>Warning:</b> 3 of 50 are right" in listed
+    assert "<li>Prepared images fit.</li>" in listed
+    assert "The image is stretched to 96×64 pixels (bilinear); mean 0.5, deviation 0.5." in page
+
+
+def test_a_run_of_an_earlier_version_has_no_list_of_checks(home: Path) -> None:
+    write_run(home / "demo")
+    run = Run.load(home / "demo")
+    report = report_of(run, decisions.default(run))
+    assert (report.checks, report.prepared) == ((), None)
+    assert "What was checked about the model" not in to_html(report)
