@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from gsc_core.audit.checks.inputs import normalisation
 from gsc_core.audit.inputs import device_of
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.arithmetic import Precision
@@ -41,6 +42,7 @@ def examine(
     on_progress(Progress("measuring its speed", 0, 1))
     seconds = _speed(network, classifier)
     on_progress(Progress("classifying some images", 0, 1))
+    check = normalisation(classifier, images)
     return ModelFacts(
         sha256=classifier.sha256,
         source=classifier.source,
@@ -57,6 +59,7 @@ def examine(
         seconds_per_image=seconds,
         predictions=tuple(_named(network, classifier, images)),
         device=str(network.device),
+        checks=() if check is None else (check,),
         notes=classifier.notes,
     )
 

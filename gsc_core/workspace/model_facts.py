@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from gsc_core.classifier import Preprocessing
+from gsc_core.run.document import ModelCheck
 
 MAX_IMAGES = 6
 
@@ -42,6 +43,7 @@ class ModelFacts(BaseModel):
         preprocessing: as it will be done; its `source` tells whether it is `assumed`.
         splits: in the order of execution.
         notes: how the file was read, where a person should know of it.
+        checks: what could be checked on images without labels.
         seconds_per_image: of one forward pass in batches of eight, on `device`.
     """
 
@@ -60,3 +62,4 @@ class ModelFacts(BaseModel):
     predictions: tuple[Prediction, ...] = ()
     device: str = ""
     notes: tuple[str, ...] = ()
+    checks: tuple[ModelCheck, ...] = ()

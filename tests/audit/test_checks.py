@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from gsc_core.audit.checks.base import Evidence
 from gsc_core.audit.checks.inputs import inputs, normalisation
 from gsc_core.audit.checks.predictions import confidence, logits, one_class
-from gsc_core.classifier import Preprocessing
+from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.load import Classifier, classifier_from_module
 from gsc_core.classifier.network import Network
 from gsc_core.images import ImageFile
+from gsc_core.workspace.model_check import examine
 
 SIDE = 32
 IMAGENET = Preprocessing(resize=SIDE, crop=SIDE)
@@ -288,6 +289,20 @@ def test_certainty_is_suspicious_only_where_it_is_often_wrong(classifier: Classi
     assert found is not None and found.outcome == "warning"
     assert "wrong about 40 %" in found.sentence
     assert confidence(evidence(classifier, sure)).outcome == "fine"  # type: ignore[union-attr]
+
+
+def test_the_models_page_has_the_check_that_needs_no_labels(
+    photos: list[Path], tmp_path: Path
+) -> None:
+    module = trained(Normed(), photos[:48], IMAGENET)
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "normed.pt2")
+    for given, outcome in ((IMAGENET, "fine"), (BYTES, "warning")):
+        spec = ModelSpec(checkpoint=tmp_path / "normed.pt2", preprocessing=given)
+        facts = examine(spec, photos[48:56])
+        assert [(check.name, check.outcome) for check in facts.checks] == [("inputs", outcome)]
+        assert examine(spec).checks == ()  # without images there is nothing to see
 
 
 def test_the_audit_asks_with_its_own_images(photos: list[Path]) -> None:

@@ -308,7 +308,7 @@ def test_a_warning_about_the_model_stands_at_the_top_and_first_in_the_open_list(
     (section,) = (each for each in app.expander if "checked about the model" in each.label)
     assert section.label == "What was checked about the model: 1 warning"
     assert section.proto.expanded
-    first, second = section.markdown[0].value.splitlines()
+    first, second = (each.value for each in section.markdown)
     assert "right" in first and "warning" in first
     assert "Prepared images fit" in second
 

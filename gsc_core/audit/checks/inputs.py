@@ -58,8 +58,9 @@ def normalisation(classifier: Classifier, images: Sequence[Path]) -> ModelCheck 
         return _check(
             "warning",
             "Images seem to be normalised otherwise than in training: as prepared now "
-            f"({_now(preprocessing)}) they do not fit what the first batch norm remembers, with "
-            f"{words} they do: correct the preprocessing, or every figure is off.",
+            f"({_now(preprocessing)}) they do not fit what the first batch norm remembers; with "
+            f"{words} they do. Correct "
+            "the preprocessing, or every figure is off.",
         )
     if misfit >= _HOPELESS:
         return _check(

@@ -149,6 +149,11 @@ def _reading(facts: ModelFacts) -> None:
 def _preprocessing(facts: ModelFacts) -> None:
     st.subheader("How an image is prepared", anchor=False)
     st.markdown(plain(preparation(facts.preprocessing)))
+    for check in facts.checks:
+        if check.outcome == "warning":
+            st.warning(plain(check.sentence), icon=":material/warning:")
+        else:
+            st.caption(plain(check.sentence))
     if facts.preprocessing.source == "assumed":
         st.warning(
             f"These are the usual values of {plain(facts.architecture or 'ImageNet')}, assumed "

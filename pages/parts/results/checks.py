@@ -25,6 +25,5 @@ def check_list(run: Run) -> None:
         return
     warned = checks[0].outcome == "warning"
     with st.expander(in_short(checks), expanded=warned, key="results_checks"):
-        st.markdown(
-            "\n".join(f"- {ICONS[check.outcome]} {plain(check.sentence)}" for check in checks)
-        )
+        for check in checks:
+            st.markdown(f"{ICONS[check.outcome]} {plain(check.sentence)}")
