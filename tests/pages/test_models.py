@@ -158,6 +158,32 @@ def test_own_preprocessing_and_a_refusal_that_is_mended(program):
     assert "assumed because" not in words(app)
 
 
+def test_a_fixed_size_and_a_border_are_asked_for_in_the_form(program):
+    app = opened("models")
+    app.file_uploader(key="model_file").upload("small.pt2", program).run()
+    app.segmented_control(key="model_preprocessing").set_value("own").run()
+    app.selectbox(key="model_crop_mode").set_value("squash").run()
+    for field in ("resize_height", "resize_width", "crop_height", "crop_width"):
+        app.number_input(key=f"model_{field}").set_value(12)
+    app.button(key="model_add").click().run()
+    work(app)
+    (record,) = models.list_models()
+    found = models.facts_of(models.model(record.id)).preprocessing
+    assert (found.resize, found.crop_mode, found.crop) == ((12, 12), "squash", (12, 12))
+    assert "The image is stretched to 12×12 pixels (bilinear); mean" in words(app)
+
+    assert app.selectbox(key="revise_crop_mode").value == "squash"
+    app.selectbox(key="revise_crop_mode").set_value("border").run()
+    app.text_input(key="revise_fill").set_value("black").run()
+    assert "fill cannot be" in app.error[0].value
+    app.text_input(key="revise_fill").set_value("114").run()
+    app.button(key="revise_save").click().run()
+    work(app)
+    found = models.facts_of(models.model(record.id)).preprocessing
+    assert (found.resize, found.crop_mode, found.fill) == ((12, 12), "border", (114,) * 3)
+    assert "surrounded by the colour 114, 114, 114; mean" in words(app)
+
+
 def test_an_architecture_fills_in_the_librarys_values():
     app = opened("models")
     assert app.selectbox(key="model_architecture").value is None

@@ -4,7 +4,6 @@ import re
 from typing import cast
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.preparation import preparation
@@ -81,15 +80,16 @@ def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
         key=f"{prefix}_interpolation",
         help="How pixels are resampled when the image is resized.",
     )
-    size = _shorter_side(prefix, left, right) if mode == "center" else _size(prefix, left, right)
+    size = _shorter_side(prefix) if mode == "center" else _size(prefix)
     if mode == "border":
-        fill = left.text_input(
+        fill = st.columns(2)[0].text_input(
             "Colour of the border",
             key=f"{prefix}_fill",
             help="Red, green and blue from 0 to 255, or the word mean. 0 is black, 114 the grey "
             "of many detection models.",
         )
         size = f"{size},fill={_joined(fill)}"
+    left, right = st.columns(2)
     mean = left.text_input(
         "Mean",
         key=f"{prefix}_mean",
@@ -104,19 +104,19 @@ def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
     )
 
 
-def _shorter_side(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
+def _shorter_side(prefix: str) -> str:
     """As `Preprocessing.parse` reads it."""
-    resize = left.number_input(
+    resize = st.columns(2)[0].number_input(
         "Shorter side, pixels",
         min_value=0,
         max_value=4096,
         key=f"{prefix}_resize",
         help="The image is resized so that its shorter side has this many pixels. 0: not resized.",
     )
-    return f"resize={resize or 'none'},{_crop(prefix, left, right)}"
+    return f"resize={resize or 'none'},{_crop(prefix)}"
 
 
-def _size(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
+def _size(prefix: str) -> str:
     """As `Preprocessing.parse` reads it."""
     height, width = (
         column.number_input(
@@ -125,17 +125,17 @@ def _size(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
             max_value=4096,
             key=f"{prefix}_resize_{name.lower()}",
         )
-        for name, column in (("Height", left), ("Width", right))
+        for name, column in zip(("Height", "Width"), st.columns(2), strict=True)
     )
-    return f"resize={height}x{width},{_crop(prefix, left, right)}"
+    return f"resize={height}x{width},{_crop(prefix)}"
 
 
-def _crop(prefix: str, left: DeltaGenerator, right: DeltaGenerator) -> str:
+def _crop(prefix: str) -> str:
     height, width = (
         column.number_input(
             f"Crop {name}", min_value=1, max_value=4096, key=f"{prefix}_crop_{name}"
         )
-        for name, column in (("height", left), ("width", right))
+        for name, column in zip(("height", "width"), st.columns(2), strict=True)
     )
     return f"crop={height}x{width}"
 
