@@ -16,6 +16,7 @@ EXTRAS = MappingProxyType(
         "onnxscript": "onnx",
         "onnxruntime": "onnx",
         "timm": "timm",
+        "transformers": "hf",
     }
 )
 """The extra that brings each optional library, as `pyproject.toml` declares them."""

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,8 @@ def reopen(
             f"The model file {classifier.source} has changed since this audit: put the audited one "
             "back, or run the audit again."
         )
+    if classifier.class_names is None:  # those that the audit saw in its labels
+        classifier = replace(classifier, class_names=document.settings.class_names)
     network = network_of(spec, classifier, spec.split, device_of(device or spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     stored = load(folder / CALIBRATION_FILE, network)

@@ -20,6 +20,7 @@ import torch
 from pydantic_core import PydanticSerializationError
 
 from gsc_core.audit.checks import Examination
+from gsc_core.audit.class_names import with_imagenet_names
 from gsc_core.audit.inputs import (
     batch_size,
     begun,
@@ -127,6 +128,7 @@ def _audited(
     with watch.phase("reading the images"), unpacking(out / UNPACKED_FOLDER) as unpacked:
         sets = read_sets(spec, unpacked)
         labels, label_rule = labels_of(sets, classifier)
+        classifier = with_imagenet_names(classifier, sets.calibration.images)
     with written_aside(out / SPEC_FILE) as part:
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from gsc_core import imagenet
 from gsc_core.classifier.architecture_names import full_name
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.errors import CheckpointError, SpecError
@@ -156,7 +157,9 @@ def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | N
     try:
         if library == "timm":
             model: Any = _timm().create_model(bare, pretrained=True)
-            return model, Preprocessing.from_timm(dict(model.pretrained_cfg)), None
+            # all of timm's trained weights of a thousand classes are of ImageNet-1k
+            names = imagenet.class_names() if model.num_classes == imagenet.CLASSES else None
+            return model, Preprocessing.from_timm(dict(model.pretrained_cfg)), names
         weights = torchvision.models.get_model_weights(bare).DEFAULT
         model = torchvision.models.get_model(bare, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:

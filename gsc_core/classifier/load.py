@@ -6,11 +6,13 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from gsc_core.classifier import architectures, state_dict
+from gsc_core import imagenet
+from gsc_core.classifier import architectures, huggingface, huggingface_zip, state_dict
 from gsc_core.classifier.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.classifier.metadata import Metadata, read_class_names
 from gsc_core.classifier.preprocessing import Preprocessing
@@ -22,6 +24,7 @@ from gsc_core.classifier.program import (
     number_of_classes,
 )
 from gsc_core.classifier.spec import ModelSpec
+from gsc_core.classifier.transformers_network import transformers_network
 from gsc_core.errors import CheckpointError, SpecError
 
 
@@ -70,6 +73,11 @@ def load_classifier(spec: ModelSpec) -> Classifier:
         raise SpecError(
             "No model was named: give a checkpoint file, or an architecture and pretrained."
         )
+    if spec.checkpoint.is_dir():
+        return _from_folder(spec, spec.checkpoint)
+    if huggingface_zip.is_one(spec.checkpoint):
+        with huggingface_zip.unpacked(spec.checkpoint) as folder:
+            return _from_folder(spec, folder)
     checkpoint = open_checkpoint(spec.checkpoint)
     if checkpoint.program is not None:
         return _from_program(spec, checkpoint.program, checkpoint.sha256)
@@ -111,7 +119,7 @@ def _from_library(spec: ModelSpec) -> Classifier:
     module, preprocessing, names = architectures.pretrained(name)
     preprocessing = spec.preprocessing or preprocessing
     program = export(module, preprocessing.crop, name)
-    names = read_class_names(spec.class_names) if spec.class_names else names
+    names = _names_asked_for(spec) or names
     origin = _Origin(f"{name}, pretrained", _digest(dict(module.state_dict())), name)
     return _classifier(program, preprocessing, names, origin)
 
@@ -133,7 +141,7 @@ def _from_program(spec: ModelSpec, program: ExportedProgram, sha256: str) -> Cla
         )
     notes: list[str] = []
     program = conform(program, source, preprocessing.crop, notes.append)
-    names = read_class_names(spec.class_names) if spec.class_names else None
+    names = _names_asked_for(spec)
     return _classifier(program, preprocessing, names, _Origin(source, sha256), notes)
 
 
@@ -155,10 +163,49 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
     )
     notes = list(fitted.notes)
     program = export(fitted.module, preprocessing.crop, source, notes.append)
-    names = tuple(said.class_names) if said.class_names else None
-    names = read_class_names(spec.class_names) if spec.class_names else names
+    names = _names_asked_for(spec) or (tuple(said.class_names) if said.class_names else None)
     origin = _Origin(source, checkpoint.sha256, architecture)
     return _classifier(program, preprocessing, names, origin, notes)
+
+
+def _from_folder(spec: ModelSpec, folder: Path) -> Classifier:
+    """A Hugging Face folder: timm's through its architecture, else by transformers."""
+    assert spec.checkpoint is not None
+    source = spec.checkpoint.name
+    if spec.architecture is not None:
+        raise SpecError(f"{source} says which network it is: leave out the architecture.")
+    said = huggingface.read_configuration(folder)
+    checkpoint = open_checkpoint(huggingface.weights_in(folder))
+    preprocessing = spec.preprocessing or huggingface.read_preprocessing(folder)
+    names = _names_asked_for(spec) or said.class_names
+    if said.architecture is not None:
+        architecture = architectures.resolve(f"timm/{said.architecture}")
+        options = {**said.model_args, **spec.options}
+        fitted = state_dict.fit(checkpoint.weights, architecture, options, source, spec.weights)
+        preprocessing = (
+            preprocessing
+            or huggingface.preprocessing_of_timm(said)
+            or architectures.assumed_preprocessing(architecture, fitted.options)
+        )
+        notes = list(fitted.notes)
+        program = export(fitted.module, preprocessing.crop, source, notes.append)
+        origin = _Origin(source, checkpoint.sha256, architecture)
+        return _classifier(program, preprocessing, names, origin, notes)
+    if spec.options or spec.weights:
+        raise SpecError(f"{source} says which network it is: leave out options and which weights.")
+    module = transformers_network(folder, said, checkpoint.weights)
+    preprocessing = preprocessing or Preprocessing.assumed()
+    notes = []
+    program = export(module, preprocessing.crop, source, notes.append)
+    return _classifier(program, preprocessing, names, _Origin(source, checkpoint.sha256), notes)
+
+
+def _names_asked_for(spec: ModelSpec) -> tuple[str, ...] | None:
+    if spec.class_names is None:
+        return None
+    if spec.class_names == "imagenet":
+        return imagenet.class_names()
+    return read_class_names(spec.class_names)
 
 
 @dataclass(frozen=True)
@@ -176,6 +223,7 @@ def _classifier(
     notes: Sequence[str] = (),
 ) -> Classifier:
     num_classes = number_of_classes(program)
+    class_names = imagenet.readable(class_names)
     if class_names is not None and len(class_names) != num_classes:
         raise CheckpointError(
             f"{origin.source} has {num_classes} classes, but there are {len(class_names)} names."

@@ -54,10 +54,15 @@ def format_options(options: dict[str, Any]) -> str:
 
 def _value(name: str, text: str) -> Any:
     try:
-        return _VALUE.validate_python(_PYTHON[text] if text in _PYTHON else json.loads(text))
+        return _VALUE.validate_python(_PYTHON[text] if text in _PYTHON else _json(text))
     except ValidationError as error:
         raise SpecError(
             f"The option {name!r} takes a number, a word, true or false, or a list of them."
         ) from error
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError):
         return text

@@ -17,14 +17,16 @@ class ModelSpec(BaseModel):
     """Which classifier to audit.
 
     Attributes:
-        checkpoint: a safetensors file, a PyTorch state dict or a `.pt2` program.
+        checkpoint: a safetensors file, a PyTorch state dict, a `.pt2` program, or a folder (or ZIP
+            of one) as Hugging Face has it.
         architecture: needed for weights: `torchvision/resnet18`, `timm/resnet18`, or bare.
         options: arguments of the architecture's constructor.
         weights: which ones where a file holds several: `plain`, `ema` or a name in the file. None
             asks where they differ.
         pretrained: take the library's own weights and no checkpoint.
         preprocessing: None takes the file's or the library's, else the usual one, named as assumed.
-        class_names: a text or JSON file; None takes the file's or the library's.
+        class_names: a text or JSON file, or `imagenet` for ImageNet-1k's; None takes the file's or
+            the library's.
 
     >>> from gsc_core import ModelSpec
     >>> spec = ModelSpec(checkpoint=Path("weights.pt"), architecture="torchvision/resnet50")
@@ -40,4 +42,4 @@ class ModelSpec(BaseModel):
     weights: str | None = None
     pretrained: bool = False
     preprocessing: Preprocessing | None = None
-    class_names: Path | None = None
+    class_names: Literal["imagenet"] | Path | None = None

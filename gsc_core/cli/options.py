@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from gsc_core.classifier import ModelSpec
 
 Checkpoint = Annotated[
-    Path | None, typer.Option("--model", help="A .pt2, .safetensors, .pt or .pth file.")
+    Path | None,
+    typer.Option(
+        "--model", help="A .pt2, .safetensors, .pt or .pth file, or a Hugging Face folder."
+    ),
 ]
 Architecture = Annotated[
     str | None,
@@ -51,7 +54,10 @@ Preprocess = Annotated[
 ]
 Names = Annotated[
     Path | None,
-    typer.Option("--class-names", help="Class names: a .txt (one a line) or .json file."),
+    typer.Option(
+        "--class-names",
+        help="Class names: a .txt (one a line) or .json file, or imagenet for its 1,000.",
+    ),
 ]
 
 IdSet = Annotated[
@@ -137,8 +143,13 @@ def model_spec(
         weights=weights,
         pretrained=pretrained,
         preprocessing=None if preprocess is None else Preprocessing.parse(preprocess),
-        class_names=class_names,
+        class_names=_class_names(class_names),
     )
+
+
+def _class_names(path: Path | None) -> Literal["imagenet"] | Path | None:
+    """ImageNet's by its name, unless that is a file here."""
+    return "imagenet" if path == Path("imagenet") and not path.exists() else path
 
 
 def named_folders(named: list[str]) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from gsc_core import imagenet
 from gsc_core.audit.checks.inputs import normalisation
 from gsc_core.audit.inputs import device_of
 from gsc_core.classifier import ModelSpec
@@ -94,6 +95,9 @@ def _logits(network: Network, classifier: Classifier, images: torch.Tensor) -> t
 
 def _named(network: Network, classifier: Classifier, paths: Sequence[Path]) -> list[Prediction]:
     named = []
+    names = classifier.class_names
+    if names is None and imagenet.is_meant_by(map(str, paths), classifier.num_classes):
+        names = imagenet.class_names()
     for path in paths[:MAX_IMAGES]:
         try:
             pixels = classifier.preprocessing.resize_crop(decode(path))[None]
@@ -101,7 +105,6 @@ def _named(network: Network, classifier: Classifier, paths: Sequence[Path]) -> l
             continue  # it is told where the set is shown
         images = classifier.preprocessing.normalise(pixels.to(network.device))
         share, index = _logits(network, classifier, images).softmax(dim=1)[0].max(dim=0)
-        names = classifier.class_names
         name = names[int(index)] if names else f"class {int(index)}"
         named.append(Prediction(file=str(path), class_name=name, confidence=float(share)))
     return named

@@ -36,7 +36,7 @@ from gsc_core.workspace.model_facts import (
 )
 from gsc_core.workspace.references import jobs_with_model
 
-SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth")
+SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth", ".zip")
 LONGEST_NAME = 80
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _MOST_BYTES = 100  # of a file's name
@@ -169,7 +169,7 @@ def spec_of(stored: StoredModel) -> ModelSpec:
     except ValidationError as error:
         raise GscError(f"The record of {stored.name} is damaged: upload it again.") from error
     for path in (spec.checkpoint, spec.class_names):
-        if path is not None and not path.is_file():
+        if isinstance(path, Path) and not path.is_file():
             raise GscError(
                 f"The file {path.name} of {stored.name} is gone from the workspace: delete this "
                 "model and upload it again."
