@@ -137,13 +137,18 @@ def assumed_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessin
     size = next((options[key] for key in ("img_size", "image_size") if options.get(key)), None)
     if size is None:
         return usual
-    crop = (size, size) if isinstance(size, int) else tuple(size)
-    resize: Any = usual.resize
-    if isinstance(resize, int):
-        resize = round(resize * min(crop) / min(usual.crop))
-    elif resize is not None:
-        resize = [round(s * c / u) for s, c, u in zip(resize, crop, usual.crop, strict=True)]
-    return Preprocessing.model_validate({**usual.model_dump(), "crop": crop, "resize": resize})
+    try:
+        crop = (size, size) if isinstance(size, int) else tuple(size)
+        resize: Any = usual.resize
+        if isinstance(resize, int):
+            resize = round(resize * min(crop) / min(usual.crop))
+        elif resize is not None:
+            resize = [round(s * c / u) for s, c, u in zip(resize, crop, usual.crop, strict=True)]
+        return Preprocessing.model_validate({**usual.model_dump(), "crop": crop, "resize": resize})
+    except (ValueError, TypeError) as error:  # ValidationError is a ValueError
+        raise SpecError(
+            f"Images of the size {str(size)[:40]} cannot be made: give the preprocessing yourself."
+        ) from error
 
 
 def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 import struct
@@ -23,6 +24,7 @@ _CONVERT = (
     "if you trust it, load it and save only the weights with torch.save(model.state_dict(), "
     "'weights.pt')"
 )
+_PLAIN = [argparse.Namespace]  # the arguments of a training script: names and values, no code
 _PICKLE = b"\x80"
 _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's number, before version 1.6
 _ZIP = b"PK\x03\x04"
@@ -119,7 +121,8 @@ def _open_zip(path: Path, sha256: str) -> Checkpoint:
 def _load_weights(path: Path) -> dict[str, Tensor]:
     """A state dict through torch's restricted unpickler, which calls nothing from the file."""
     try:
-        with path.open("rb") as file:  # given a path, torch would choose the format by its suffix
+        # given a path, torch would choose the format by its suffix
+        with path.open("rb") as file, torch.serialization.safe_globals(_PLAIN):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "truncated" in str(error) or "EOF" in str(error):

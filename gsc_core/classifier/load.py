@@ -150,8 +150,11 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
     source = spec.checkpoint.name
     said = Metadata.read(checkpoint.metadata, source)
     if (architecture := spec.architecture or said.architecture) is None:
+        beside = spec.checkpoint.parent / huggingface.CONFIG
+        folder = f", or give its folder, {beside.parent}" if beside.is_file() else ""
         raise SpecError(
-            f"{source} holds only weights: name the architecture, such as torchvision/resnet18."
+            f"{source} holds only weights: name the architecture, such as torchvision/resnet18"
+            f"{folder}."
         )
     architecture = architectures.resolve(architecture)
     options = spec.options or (said.options if spec.architecture is None else {})

@@ -29,7 +29,7 @@ _QUANTISED = re.compile(
     r"(^|\.)(_packed_params|zero_point|qweight|qzeros|SCB|absmax|quant_map|quant_state|weight_format"
     r"|activation_post_process|weight_fake_quant)(\.|$)"
 )
-_ADAPTERS = re.compile(r"(^|\.)(lora_[AB]|lora_[a-z]+|base_layer)(\.|$)")
+_ADAPTERS = re.compile(r"(^|\.)(lora_[AB]|lora_[a-z]+)(\.|$)")
 _NORMALISED = re.compile(r"(^|\.)(parametrizations\.\w+\.original\d?|weight_[guv])$")
 
 

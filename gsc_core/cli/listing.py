@@ -48,11 +48,11 @@ def list_splits(
     from gsc_core.classifier.load import load_classifier
     from gsc_core.classifier.split import default_split, splits
 
-    found = splits(
-        load_classifier(
-            model_spec(model, arch, pretrained, preprocess, None, option, weights)
-        ).program
-    )
+    spec = model_spec(model, arch, pretrained, preprocess, None, option, weights)
+    classifier = load_classifier(spec)
+    for note in classifier.notes:
+        sys.stderr.write(f"{note}\n")
+    found = splits(classifier.program)
     default = default_split(found)
     rows = [split_row(split, default) for split in found]
     if as_json:

@@ -1,5 +1,6 @@
 """Model files of every kind through the one function that opens them, good to hostile."""
 
+import argparse
 import json
 import pickle
 import struct
@@ -182,6 +183,19 @@ def test_pickles_with_code_do_not_run(zipped: bool, tmp_path: Path) -> None:
     assert not marker.exists()
     torch.load(path, weights_only=False)
     assert marker.exists(), "the payload does nothing: this test would prove nothing"
+
+
+def test_the_arguments_of_a_training_script_are_no_code(
+    weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """As the reference scripts of torchvision and timm save them."""
+    args = argparse.Namespace(lr=0.1, model="squeezenet1_1", sizes=[1, 2])
+    torch.save({"state_dict": weights, "args": args, "epoch": 3}, tmp_path / "a.pth")
+    expected = {f"state_dict.{key}": value for key, value in weights.items()}
+    assert_same(open_checkpoint(tmp_path / "a.pth").weights, expected)
+    torch.save({"state_dict": weights, "args": Payload(tmp_path / "marker")}, tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match="Python objects"):
+        open_checkpoint(tmp_path / "b.pth")
 
 
 def test_plain_pickles_do_not_run(tmp_path: Path) -> None:

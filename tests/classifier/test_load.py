@@ -154,6 +154,14 @@ def test_wrong_specifications_for_weights(
     assert "\n" not in str(refusal.value)
 
 
+def test_images_of_a_size_that_cannot_be() -> None:
+    for size in (10**6, [96], "large"):
+        with pytest.raises(SpecError, match="cannot be made"):
+            architectures.assumed_preprocessing("timm/test_vit", {"img_size": size})
+    wide = architectures.assumed_preprocessing("timm/test_vit", {"img_size": [64, 96]})
+    assert wide.crop == (64, 96)
+
+
 def test_wrong_specifications_for_programs(program: Path) -> None:
     with pytest.raises(SpecError, match="whole program"):
         load_classifier(ModelSpec(checkpoint=program, architecture="squeezenet1_1"))

@@ -108,6 +108,13 @@ def test_options_between_which_weights_do_not_decide_are_asked() -> None:
     assert_same_network(fitted, module, size=160)
 
 
+def test_grey_images_are_seen_in_the_weights() -> None:
+    module = vit(in_chans=1)
+    fitted = opened(module.state_dict(), "timm/test_vit")
+    assert "Its weights show the option in_chans=1." in fitted.notes
+    assert_same_network(fitted, module, size=160, channels=1)
+
+
 # Averages, students and teachers
 
 

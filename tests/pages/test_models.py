@@ -5,6 +5,8 @@ import re
 
 import pytest
 import streamlit as st
+import timm
+import torch
 from opened_page import opened, words
 from small_audit import save_program
 from streamlit.testing.v1 import AppTest
@@ -14,6 +16,7 @@ from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.workspace import models
 from gsc_core.workspace.models import ModelFacts, Prediction, SplitFacts
+from pages.parts.shared.text import plain
 
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"
 
@@ -310,3 +313,55 @@ def test_a_cancelled_check_can_be_tried_again(program):
     app = opened("models", model=record.id)
     app.button(key=f"model_job_{record.id}_retry").click().run()
     assert queue.latest(record.id).state in queue.WAITING
+
+
+def weights_of(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def added_weights(content: object, architecture: str) -> AppTest:
+    """The page after weights were added and looked at."""
+    app = opened("models")
+    app.file_uploader(key="model_file").upload("mine.pt", weights_of(content)).run()
+    app.selectbox(key="model_architecture").set_value(architecture).run()
+    app.button(key="model_add").click().run()
+    return work(app)
+
+
+def test_a_question_about_options_is_answered_in_the_form():
+    module = timm.create_model("test_vit", num_classes=4, img_size=64, global_pool="avg")
+    app = added_weights(module.state_dict(), "timm/test_vit")
+    (record,) = models.list_models()
+    assert "--option global_pool=avg or --option global_pool=" in str(record.sentence)
+    assert app.error[0].value == plain(record.sentence)
+    app.text_input(key="revise_options").set_value("global_pool avg").run()
+    assert "is not understood" in app.error[1].value
+    assert app.button(key="revise_save").disabled
+    app.text_input(key="revise_options").set_value("--option global_pool=avg").run()
+    app.button(key="revise_save").click().run()
+    work(app)
+    (record,) = models.list_models()
+    assert models.spec_of(record).options == {"global_pool": "avg"}
+    assert [each.value for each in app.info] == [plain("Its weights show the option img_size=64.")]
+    height, width = models.facts_of(record).input_size
+    assert (height, width) == (64, 64)
+
+
+def test_which_weights_is_asked_and_said():
+    trained, averaged = (timm.create_model("test_resnet", num_classes=4) for _ in range(2))
+    content = {"state_dict": trained.state_dict(), "state_dict_ema": averaged.state_dict()}
+    app = added_weights(content, "timm/test_resnet")
+    (record,) = models.list_models()
+    assert "choose with --weights plain or --weights ema" in str(record.sentence)
+    app.selectbox(key="revise_weights").set_value("ema").run()
+    app.button(key="revise_save").click().run()
+    work(app)
+    (record,) = models.list_models()
+    assert models.spec_of(record).weights == "ema"
+    facts = models.facts_of(record)
+    assert "average over training (EMA)" in facts.notes[0]
+    assert "state_dict, which was left out" in facts.notes[1]
+    assert [each.value for each in app.info] == [plain(note) for note in facts.notes]
+    assert "usual values of timm" in words(app)

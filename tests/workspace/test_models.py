@@ -199,7 +199,7 @@ def test_a_long_name_keeps_its_suffix_and_fits_a_disk(program):
     assert len(path.name.encode()) <= 100
 
 
-@pytest.mark.parametrize("said", ["model.pkl", "model", "x.pt2.zip", "", "..", "/", "a/.pt2"])
+@pytest.mark.parametrize("said", ["model.pkl", "model", "x.pt2.rar", "", "..", "/", "a/.pt2"])
 def test_other_kinds_of_files_are_refused_at_once(home, program, said):
     with pytest.raises(GscError, match=r"ends in \.pt2"):
         added(program, said)
