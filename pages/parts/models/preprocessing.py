@@ -17,11 +17,7 @@ CHOICES = {
 }
 HELP = (
     "It must match what the model was trained with, or every figure is off. A .safetensors file "
-<<<<<<< HEAD
     "can state it; otherwise the usual values of its architecture are assumed, and marked as such."
-=======
-    "can state it; otherwise the usual values of its architecture are assumed, and marked so."
->>>>>>> 210733b (Hugging Face folders: timm's through its architecture, others by transformers where it is installed; class names and preprocessing as they say)
 )
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 FITTINGS = {
