@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,8 @@ _CONVERT = (
     "if you trust it, load it and save only the weights with torch.save(model.state_dict(), "
     "'weights.pt')"
 )
-_PLAIN = [argparse.Namespace]  # the arguments of a training script: names and values, no code
+# The arguments of a training script are names and values, and no code.
+_PLAIN: list[Callable[..., object] | tuple[Callable[..., object], str]] = [argparse.Namespace]
 _PICKLE = b"\x80"
 _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's number, before version 1.6
 _ZIP = b"PK\x03\x04"
