@@ -94,7 +94,7 @@ def _ablated(
     step("reading the images", 0, 1)
     with unpacking(out / "ablation-unpacked") as unpacked:
         sets = read_sets(spec, unpacked)
-        labels, _ = labels_of(sets, classifier)
+        labels = labels_of(spec, sets, classifier).indices
         used = {name: _some(s, images_per_set, spec.seed) for name, s in sets.every().items()}
         if len(sets.calibration) <= images_per_set:  # in the audit's order: it learns the same
             used["calibration"] = list(sets.calibration.images)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from gsc_core.classifier.network import Network
 from gsc_core.errors import SpecError
 from gsc_core.files import writing_to
 from gsc_core.images import ImageSet, Partition, class_indices, partition, read_images
+from gsc_core.images.class_orders import LabelOrder
 from gsc_core.scoring.decoders import Decoders
 
 _MARKER = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
@@ -97,10 +99,31 @@ def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
     return partition(id_images, calibration, ood, spec.seed)
 
 
-def labels_of(sets: Partition, classifier: Classifier) -> tuple[dict[str, int], str]:
-    """Class index of each ID image by digest (−1 unknown), and how it was found."""
+@dataclass(frozen=True)
+class ImageLabels:
+    """The classes of the ID images, by the digests of the images.
+
+    Attributes:
+        indices: class index of each, −1 unknown.
+        rule: in words, how the labels were matched with the classes.
+        order: the name of that rule; None where none fits.
+        others: the same by each other order that the labels allow; none where one was asked for.
+    """
+
+    indices: Mapping[str, int]
+    rule: str
+    order: LabelOrder | None
+    others: Mapping[LabelOrder, Mapping[str, int]]
+
+
+def labels_of(spec: AuditSpec, sets: Partition, classifier: Classifier) -> ImageLabels:
+    """The classes of all ID images; raises SpecError where their labels do not allow the order."""
     images = [*sets.calibration.images, *sets.test["id"].images]
     names = [image.label for image in images]
-    match = class_indices(names, classifier.class_names, classifier.num_classes)
-    pairs = zip(images, match.indices, strict=True)
-    return {image.sha256: index for image, index in pairs}, match.how
+    match = class_indices(names, classifier.class_names, classifier.num_classes, spec.label_order)
+
+    def by_digest(indices: Sequence[int]) -> dict[str, int]:
+        return {image.sha256: index for image, index in zip(images, indices, strict=True)}
+
+    others = {order: by_digest(indices) for order, indices in match.others.items()}
+    return ImageLabels(by_digest(match.indices), match.how, match.order, others)

@@ -127,7 +127,8 @@ def _audited(
     step("reading the images", 0, 1)
     with watch.phase("reading the images"), unpacking(out / UNPACKED_FOLDER) as unpacked:
         sets = read_sets(spec, unpacked)
-        labels, label_rule = labels_of(sets, classifier)
+        of_images = labels_of(spec, sets, classifier)
+        labels = of_images.indices
         classifier = with_imagenet_names(classifier, sets.calibration.images)
     with written_aside(out / SPEC_FILE) as part:
         for of_another in _OF_ONE_RESULT:
@@ -143,7 +144,7 @@ def _audited(
     with decoders_of(spec, network.device, every) as decoders:
         size = _batch_size(spec, scorer, sets)
         pace = Pace(size, spec.threads, step, decoders, watch)
-        check = Examination(classifier, network, labels, label_rule)
+        check = Examination(classifier, network, of_images)
         calibrated = calibrate(
             scorer, to_calibrate, class_indices, seed=spec.seed, pace=pace, check=check
         )
@@ -176,7 +177,7 @@ def _audited(
             "left_out": left_out,
             "excused": scorer.excused,
             "checks": check.results,
-            "settings": _settings(spec, classifier, network, label_rule, selected),
+            "settings": _settings(spec, classifier, network, of_images.rule, selected),
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
         }
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.spec import PrecisionSetting
 from gsc_core.errors import SpecError
+from gsc_core.images.class_orders import LabelOrder
 from gsc_core.run.layout import SPEC_FILE
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class AuditSpec(BaseModel):
         ood: sets of images it was not made for, by name.
         calibration: a folder of further ID images, or the share of `id` to set apart.
         labels: a CSV table for `id`, where class folders do not give them.
+        label_order: how labels stand for classes, see `images.class_orders`; None takes the first
+            order that fits, and asks where the predictions fit another far better.
         split: the layer at which GSC cuts the network; None takes the last convolutional block.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: of the network; `auto` is TF32 on CUDA and float32 elsewhere.
@@ -76,6 +79,7 @@ class AuditSpec(BaseModel):
     ood: dict[str, Path] = Field(min_length=1)
     calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
     labels: Path | None = None
+    label_order: LabelOrder | None = None
     detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
     split: str | None = None
     device: str = "auto"

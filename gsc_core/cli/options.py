@@ -77,6 +77,18 @@ OodSets = Annotated[
 Labels = Annotated[
     Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")
 ]
+LabelOrderName = Annotated[
+    Literal[
+        "names", "numeric", "wordnet", "text", "from-1", "natural", "text-from-1", "text-decomposed"
+    ]
+    | None,
+    typer.Option(
+        "--label-order",
+        help="How labels stand for classes: by their names, as numbers (from 0), from-1, or sorted "
+        "as text (ImageFolder) or natural (timm). Else the first that fits, compared with the "
+        "predictions.",
+    ),
+]
 DetectorNames = Annotated[
     str,
     typer.Option(

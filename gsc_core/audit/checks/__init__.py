@@ -5,7 +5,7 @@ Each check is a function in a file of its own and one entry in `CHECKS`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from gsc_core.audit.checks.accuracy import accuracy
 from gsc_core.audit.checks.base import Check, Evidence
+from gsc_core.audit.checks.class_order import class_order
 from gsc_core.audit.checks.inputs import inputs
 from gsc_core.audit.checks.opening import opening
 from gsc_core.audit.checks.outputs import outputs
 from gsc_core.audit.checks.predictions import confidence, logits, one_class
+from gsc_core.audit.inputs import ImageLabels
 from gsc_core.classifier.load import Classifier
 from gsc_core.classifier.network import Network
 from gsc_core.images import ImageFile
@@ -27,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     outputs,
     inputs,
     logits,
+    class_order,
     accuracy,
     one_class,
     confidence,
@@ -38,15 +41,13 @@ class Examination:
     """Runs every check on the calibration images once the network has seen them.
 
     Attributes:
-        labels: class index of each image by its digest, −1 unknown.
-        label_rule: in words, how they were matched with the classes.
+        labels: the class of each image, and how labels were matched with classes.
         results: what the checks that apply have said.
     """
 
     classifier: Classifier
     network: Network
-    labels: Mapping[str, int]
-    label_rule: str
+    labels: ImageLabels
     results: tuple[ModelCheck, ...] = ()
 
     def __call__(self, images: Sequence[ImageFile], logits: Tensor) -> None:
@@ -56,8 +57,13 @@ class Examination:
             network=self.network,
             images=tuple(images),
             logits=logits.cpu(),
-            labels=torch.tensor([self.labels[image.sha256] for image in images]),
-            label_rule=self.label_rule,
+            labels=torch.tensor([self.labels.indices[image.sha256] for image in images]),
+            label_rule=self.labels.rule,
+            label_order=self.labels.order,
+            other_orders={
+                order: torch.tensor([indices[image.sha256] for image in images])
+                for order, indices in self.labels.others.items()
+            },
         )
         self.results = tuple(result for check in CHECKS if (result := check(evidence)) is not None)
 
