@@ -18,6 +18,7 @@ from gsc_core.workspace.models import ModelFacts
 from pages.parts.new_audit.choices import (
     calibration_of,
     further_settings,
+    label_order,
     one_of,
     strangers_of,
 )
@@ -96,13 +97,14 @@ def _draft(found: Parts) -> Draft:
             "These images have no labels: the audit cannot say how often they are classified "
             "correctly, and detectors that learn from classes are left out."
         )
+    order = label_order() if known.labels else None
     calibration = calibration_of(found.calibration)
     st.subheader("3. Unfamiliar images", anchor=False)
     strangers = strangers_of(found.strangers)
     st.subheader("4. Detectors", anchor=False)
     detectors = chosen_detectors()
     _catalogue()
-    settings = further_settings(facts)
+    settings = further_settings(facts) | {"label_order": order}
     st.subheader("5. Title", anchor=False)
     usual = free_title(f"{model.name} on {known.name}")
     title = st.text_input(

@@ -74,6 +74,11 @@ def _counts(run: Run) -> None:
             alt="How many images of each set were scored, broken and duplicated.",
             column_config={
                 "scored": "Scored",
+                "without_class": st.column_config.NumberColumn(
+                    "Without a class",
+                    help="Familiar images whose label is no class of the model, or that have none: "
+                    "they do not count for the accuracy.",
+                ),
                 "broken": "Broken",
                 "duplicates": st.column_config.NumberColumn(
                     "Duplicates", help="Byte-for-byte copies of another image: scored once."

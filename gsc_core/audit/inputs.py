@@ -18,6 +18,7 @@ from gsc_core.errors import SpecError
 from gsc_core.files import writing_to
 from gsc_core.images import ImageSet, Partition, class_indices, partition, read_images
 from gsc_core.images.class_orders import LabelOrder
+from gsc_core.images.dataset_parts import repeated_folders
 from gsc_core.scoring.decoders import Decoders
 
 _MARKER = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
@@ -87,9 +88,11 @@ def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
     Raises ImageError or SpecError for what cannot be read or told apart.
     """
     id_images = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    id_images.with_sure_labels(str(spec.id))
     calibration: ImageSet | float
     if isinstance(spec.calibration, Path):
         calibration = read_images(spec.calibration, "calibration", unpacked / "calibration")
+        calibration.with_sure_labels(str(spec.calibration))
     else:
         calibration = spec.calibration
     ood = {
@@ -116,6 +119,26 @@ class ImageLabels:
     others: Mapping[LabelOrder, Mapping[str, int]]
 
 
+def _require_one_meaning(
+    spec: AuditSpec, sets: Partition, classifier: Classifier, order: LabelOrder | None
+) -> None:
+    """Raise SpecError where folders are labels and those inside them could be, too."""
+    images = sets.test["id"].images
+    repeated = repeated_folders([image.name for image in images])
+    if repeated is None or spec.labels is not None or order == "names":
+        return
+    outer, inner = repeated
+    if not {image.label for image in images} <= set(outer):
+        return  # the labels come from a table
+    match = class_indices(inner, classifier.class_names, classifier.num_classes)
+    if match.order is not None:
+        raise SpecError(
+            f"{spec.id} holds the folders {', '.join(inner[:3])} in each of its folders "
+            f"{', '.join(outer[:3])}: give one of these alone, such as {outer[0]}, or say "
+            "--labels folders if they are the classes."
+        )
+
+
 def labels_of(spec: AuditSpec, sets: Partition, classifier: Classifier) -> ImageLabels:
     """The classes of all ID images; raises SpecError where their labels do not allow the order."""
     images = [*sets.calibration.images, *sets.test["id"].images]
@@ -126,4 +149,6 @@ def labels_of(spec: AuditSpec, sets: Partition, classifier: Classifier) -> Image
         return {image.sha256: index for image, index in zip(images, indices, strict=True)}
 
     others = {order: by_digest(indices) for order, indices in match.others.items()}
-    return ImageLabels(by_digest(match.indices), match.how, match.order, others)
+    _require_one_meaning(spec, sets, classifier, match.order)
+    rule = " ".join(filter(None, (match.how, sets.test["id"].label_source)))
+    return ImageLabels(by_digest(match.indices), rule, match.order, others)

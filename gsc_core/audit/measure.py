@@ -151,17 +151,25 @@ def record(detector: Detector) -> DetectorRecord:
 def counts_of(
     table: pa.Table, left_out: Mapping[str, LeftOut], broken: Mapping[str, Sequence[Broken]]
 ) -> tuple[dict[str, ImageCounts], dict[str, LeftOutImages]]:
-    """How many images of each set were scored, broken and doubled, and which were left out.
+    """How many images of each set were scored, have no class, were left out, and which.
 
     `broken` are those whose header was right and whose pixels were not.
     """
     scored = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["set"]).to_pylist()}
+    unknown = table.filter(pc.and_(pc.not_equal(table["role"], "ood"), pc.less(table["label"], 0)))
+    without = pc.value_counts(unknown["set"]).to_pylist()
+    without_class = {pair["values"]: pair["counts"] for pair in without}
     counts, named = {}, {}
     for name, number in scored.items():
         of_set = left_out.get(name, LeftOut((), ()))
         damaged = (*of_set.broken, *broken.get(name, ()))
         doubled = of_set.duplicates
-        counts[name] = ImageCounts(scored=number, broken=len(damaged), duplicates=len(doubled))
+        counts[name] = ImageCounts(
+            scored=number,
+            without_class=without_class.get(name, 0),
+            broken=len(damaged),
+            duplicates=len(doubled),
+        )
         named[name] = LeftOutImages.model_validate(
             {
                 "broken": [asdict(one) for one in damaged[:MAX_NAMED]],

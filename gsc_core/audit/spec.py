@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -52,7 +52,8 @@ class AuditSpec(BaseModel):
         id: images the classifier was made for: a folder or a ZIP, with labels where known.
         ood: sets of images it was not made for, by name.
         calibration: a folder of further ID images, or the share of `id` to set apart.
-        labels: a CSV table for `id`, where class folders do not give them.
+        labels: a CSV table for `id`, where class folders do not give them; or `folders`, where
+            those are right and a table beside them is not.
         label_order: how labels stand for classes, see `images.class_orders`; None takes the first
             order that fits, and asks where the predictions fit another far better.
         split: the layer at which GSC cuts the network; None takes the last convolutional block.
@@ -78,7 +79,7 @@ class AuditSpec(BaseModel):
     id: Path
     ood: dict[str, Path] = Field(min_length=1)
     calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
-    labels: Path | None = None
+    labels: Literal["folders"] | Path | None = None
     label_order: LabelOrder | None = None
     detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
     split: str | None = None

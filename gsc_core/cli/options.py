@@ -75,7 +75,11 @@ OodSets = Annotated[
     typer.Option("--ood", help="Unfamiliar images (OOD) as NAME=DIR; may be given several times."),
 ]
 Labels = Annotated[
-    Path | None, typer.Option(help="A CSV table with the columns file and label for --id.")
+    Path | None,
+    typer.Option(
+        help="A CSV table with the columns file and label for --id; or folders, to take the names "
+        "of its folders."
+    ),
 ]
 LabelOrderName = Annotated[
     Literal[
@@ -182,6 +186,11 @@ def _name_and_folder(text: str) -> tuple[str, str]:
         raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
     at = next((at for at in cuts if os.path.lexists(text[at + 1 :])), cuts[0])
     return text[:at], text[at + 1 :]
+
+
+def labels_from(given: Path | None) -> Path | Literal["folders"] | None:
+    """What `--labels` asks for."""
+    return "folders" if given == Path("folders") else given
 
 
 def share_or_folder(text: str) -> float | Path:

@@ -111,6 +111,7 @@ def print_result(run: Run) -> None:
             Text(
                 f"{name}: {counts.scored} scored, {counts.broken} broken, "
                 f"{counts.duplicates} duplicates"
+                + (f", {counts.without_class} without a class" if counts.without_class else "")
             )
         )
     if rounding := rounded(run.settings):

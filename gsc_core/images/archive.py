@@ -20,6 +20,7 @@ from typing import IO
 from gsc_core.errors import ImageError
 from gsc_core.files import disk_full
 from gsc_core.images.aside import folder_written_aside
+from gsc_core.images.label_table import TABLE_SUFFIXES
 from gsc_core.images.opening import IMAGE_SUFFIXES
 
 _CHUNK = 1 << 20
@@ -55,7 +56,7 @@ class Contents:
 
 
 def unpack(zip_path: Path, into: Path, limits: Limits = Limits()) -> Path:
-    """Unpack the images and CSV tables of a ZIP into the new folder `into`, and return it.
+    """Unpack the images and tables of a ZIP into the new folder `into`, and return it.
 
     Hidden files, `__MACOSX`, archives inside the archive and all else stay inside; so do files
     whose names are too long for a disk (`inspect` lists them). Raises ImageError, and leaves
@@ -138,7 +139,7 @@ def is_hidden(path: PurePosixPath) -> bool:
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
-    return PurePosixPath(member.filename).suffix.lower() in IMAGE_SUFFIXES | {".csv"}
+    return PurePosixPath(member.filename).suffix.lower() in IMAGE_SUFFIXES | TABLE_SUFFIXES
 
 
 def _check_place(member: zipfile.ZipInfo, name: str) -> None:

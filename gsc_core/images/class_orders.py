@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from gsc_core.extras import require
 from gsc_core.images.labels import WORDNET_ID
+from gsc_core.images.names import composed
 
 LabelOrder = Literal[
     "names", "numeric", "wordnet", "text", "from-1", "natural", "text-from-1", "text-decomposed"
@@ -51,11 +52,6 @@ def _numbered(names: Sequence[str], key: Callable[[str], str]) -> dict[str, int]
     keys = [key(name) for name in names]
     counts = Counter(keys)
     return {text: at for at, text in enumerate(keys) if counts[text] == 1}
-
-
-def composed(text: str) -> str:
-    """Text as it is compared: macOS takes `é` in two characters, other systems in one (NFC)."""
-    return unicodedata.normalize("NFC", text)
 
 
 def _loosely(text: str) -> str:

@@ -50,13 +50,17 @@ class ImageSet:
     """Images in the order of their names, each content once.
 
     `broken` and `duplicates` tell what reading left out. They belong to the set as it was read:
-    `without` and `split` give sets with none.
+    `without` and `split` give sets with none. `label_source` says in a sentence where the labels
+    come from, and which tables were not used; `label_question` what has to be asked before they are
+    used, in words that go on from the set's name. Both are empty where there is nothing to say.
     """
 
     name: str
     images: tuple[ImageFile, ...]
     broken: tuple[Broken, ...] = field(default=())
     duplicates: tuple[Duplicate, ...] = field(default=())
+    label_source: str = ""
+    label_question: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,6 +70,15 @@ class ImageSet:
         """SHA-256 over the sorted digests of the images, whatever they are called."""
         members = "\n".join(sorted(image.sha256 for image in self.images))
         return hashlib.sha256(members.encode()).hexdigest()
+
+    def with_sure_labels(self, called: str | None = None) -> "ImageSet":
+        """The set itself; raises ImageError where its labels are doubtful.
+
+        `called` is how the set is named there, usually by its own name.
+        """
+        if self.label_question:
+            raise ImageError(f"{called or self.name} {self.label_question}.")
+        return self
 
     def without(self, names: Iterable[str]) -> "ImageSet":
         """Leave out the images of these names."""

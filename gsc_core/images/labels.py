@@ -1,54 +1,214 @@
 """The label of each image, as text: from a table, from class folders, or from its file name."""
 
-import csv
-import io
+from __future__ import annotations
+
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from gsc_core.errors import ImageError
+from gsc_core.images.dataset_parts import Parts, parts_of
+from gsc_core.images.label_table import TABLE_SUFFIXES, LabelTable, read_table
+from gsc_core.images.names import composed
 
-_FILE_COLUMNS = ("file", "filename", "image", "path", "name")
-_LABEL_COLUMNS = ("label", "class", "target", "y")
-_MAX_BYTES = 100_000_000
 WORDNET_ID = re.compile(r"n\d{8}(?![0-9A-Za-z])", re.ASCII)
+_ALIKE = 0.75  # share of images on which a table and folders of the same classes agree at least
 
 Labels = dict[str, str | None]
+LabelsFrom = Path | Literal["folders"]
+"""Where labels are taken from, when that is asked for: a table, or the folders and file names."""
 
 
-def labels_of(names: Sequence[str], root: Path | None, table: Path | None = None) -> Labels:
-    """Find the label of each image of a set; None where there is none.
+@dataclass(frozen=True)
+class Labelling:
+    """The label of each image by its name, None where there is none, and where they come from.
 
-    `names` are paths relative to `root`. Looked for in this order: `table`, or else the only CSV
-    in `root` (if given); WordNet ids that begin every file name of one folder (ImageNet's own
-    naming); class folders, the first folder below a common one, when every image is in a folder.
-
-    Raises ImageError when `table` cannot be read, or names none of the images.
+    `source` is a sentence, empty without labels and tables. `question` is what has to be asked
+    before these labels are used, empty where nothing: a sentence that goes on from the set's name.
     """
-    if table is not None:
-        by_name = _from_table(names, table)
-        if not any(by_name.values()):
+
+    labels: Labels
+    source: str = ""
+    question: str = ""
+
+
+def labels_of(
+    names: Sequence[str],
+    root: Path | None,
+    asked: LabelsFrom | None = None,
+    copies: Sequence[str] = (),
+) -> Labelling:
+    """Find the label of each image of a set.
+
+    `names` are paths relative to `root`, `copies` those of images that are left out. Looked for in
+    this order, unless `asked` decides: the one table in `root` (if given) that names images and
+    labels; WordNet ids that begin every file name of one folder (ImageNet's own naming); class
+    folders, the first folder below a common one, when every image is in a folder.
+
+    Raises ImageError when a table that was asked for cannot be read, or names none of the images.
+    """
+    if isinstance(asked, Path):
+        table = read_table(asked, names)
+        if not table.labels:
             raise ImageError(f"{table.name} names none of these images: check its file column.")
-        return by_name
-    tables = _tables(names, root) if root else []
-    if len(tables) == 1 and _columns(_rows(tables[0])):
-        by_name = _from_table(names, tables[0])
-        if any(by_name.values()):
-            return by_name
-    return _from_names(names)
+        return Labelling(_of_table(table, names), _from_table(table))
+    folders = _from_names(names)
+    if asked == "folders":
+        return Labelling(folders, _FROM_FOLDERS if any(folders.values()) else "")
+    parts = parts_of([*names, *copies])
+    question = "" if parts is None else _which_part(parts, names, root)
+    usable, unused = _tables(names, root, folders) if root else ([], [])
+    if len(usable) > 1:
+        unused.append(
+            f"{' and '.join(sorted(table.name for table in usable))} are not used, because they "
+            "name the same images: give one with --labels."
+        )
+    if len(usable) == 1:
+        chosen = _beside_folders(usable[0], folders, names)
+    else:
+        chosen = Labelling(folders, _FROM_FOLDERS if any(folders.values()) else "")
+    source = " ".join(filter(None, (chosen.source, *unused)))
+    return Labelling(chosen.labels, source, question or chosen.question)
 
 
-def _tables(names: Sequence[str], root: Path) -> list[Path]:
-    """List the CSV files of `root`; if none, of the one folder that all its images are in."""
-    folders = {PurePosixPath(name).parts[0] for name in names if "/" in name}
-    here = _csv_files(root)
-    return here or (_csv_files(root.joinpath(*folders)) if len(folders) == 1 else [])
+_FROM_FOLDERS = "They come from the names of folders and files."
 
 
-def _csv_files(folder: Path) -> list[Path]:
+def _from_table(table: LabelTable) -> str:
+    return f"They come from {table.name} ({table.columns})."
+
+
+def _of_table(table: LabelTable, names: Sequence[str]) -> Labels:
+    return {name: table.labels.get(name) for name in names}
+
+
+def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> str:
+    """Ask for one part; where there are no class folders, for the part that a table labels."""
+    said = f"holds the parts of a data set, {' and '.join(parts.names)}, which are no classes"
+    best, with_table = parts.folders[0], ""
+    for path in _files(names, root) if root else ():
+        with suppress(ImageError):
+            labelled = read_table(path, names).labels
+            of_part = {
+                folder: sum(name.startswith(f"{folder}/") for name in labelled)
+                for folder in parts.folders
+            }
+            if sum(of_part.values()) == max(of_part.values()) > 0:
+                best = max(of_part, key=lambda folder: of_part[folder])
+                with_table = f" with --labels {path.name}"
+    return f"{said}: give one of them alone, such as its folder {best}{with_table}"
+
+
+def _beside_folders(table: LabelTable, folders: Labels, names: Sequence[str]) -> Labelling:
+    """A table's labels, where the folders do not say the same of more images or something else."""
+    both = [(folders[name], label) for name, label in table.labels.items() if folders[name]]
+    if not both:
+        return Labelling(_of_table(table, names), _from_table(table))
+    if all(folder == label for folder, label in both):
+        said = f"They come from the folders, with which {table.name} agrees."
+        return Labelling(folders, said)
+    meant = _meant_by(both)
+    differing = [
+        name
+        for name, label in table.labels.items()
+        if (folder := folders[name]) and meant[folder] != label
+    ]
+    if not differing and len(set(meant.values())) == len(meant):
+        labels = _of_table(table, names)
+        filled = {name: labels[name] or meant.get(folders[name] or "") for name in names}
+        return Labelling(filled, f"{_from_table(table)} Each folder has one label there.")
+    question = ""
+    if _are_same_classes(both, meant, len(differing)):
+        question = _which_source(table, folders, differing or list(table.labels))
+    said = f"{_from_table(table)} The folders are not used."
+    return Labelling(_of_table(table, names), said, question)
+
+
+def _meant_by(both: Sequence[tuple[str | None, str]]) -> dict[str, str]:
+    """The label that most images of a folder have in the table; its own name where it is one."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for folder, label in both:
+        counts[folder or ""][label] += 1
+    every = {label for _, label in both}
+    return {
+        folder: folder if folder in every else of_folder.most_common(1)[0][0]
+        for folder, of_folder in counts.items()
+    }
+
+
+def _are_same_classes(
+    both: Sequence[tuple[str | None, str]], meant: Mapping[str, str], differing: int
+) -> bool:
+    """Whether folders and table mean the same classes, so that one of them is wrong.
+
+    Folders can also be batches or days, whose names say nothing of what is in the images.
+    """
+    if any(folder in {label for _, label in both} for folder in meant):
+        return True
+    distinct = len(set(meant.values())) == len(meant) > 1
+    return distinct and len(both) - differing >= _ALIKE * len(both)
+
+
+def _which_source(table: LabelTable, folders: Labels, differing: Sequence[str]) -> str:
+    first = differing[0]
+    return (
+        f"has labels in {table.name} and in its folders, and they disagree on {len(differing):,} "
+        f"of {len(table.labels):,} images (of {first[:60]!r}: {table.labels[first][:40]!r} in the "
+        f"table, folder {(folders[first] or '')[:40]!r}): remove what is wrong, or choose with "
+        f"--labels {table.name} or --labels folders"
+    )
+
+
+def _tables(
+    names: Sequence[str], root: Path, folders: Labels
+) -> tuple[list[LabelTable], list[str]]:
+    """The tables beside the images that give labels, and of the others a sentence each.
+
+    Looked for in `root`, and from there down as long as all images are in one folder. Of tables
+    that say the same, that with the most images is enough.
+    """
+    usable: list[LabelTable] = []
+    unused: list[str] = []
+    for path in _files(names, root):
+        try:
+            table = read_table(path, names)
+        except ImageError as error:
+            unused.append(f"{path.name} is not used: {str(error).removeprefix(f'{path.name} ')}")
+            continue
+        if table.labels and (table.is_sure or not any(folders.values())):
+            usable.append(table)
+        elif table.labels:
+            unused.append(
+                f"{path.name} is not used: no column of it is called as labels are, and the "
+                "folders have some."
+            )
+        else:
+            unused.append(f"{path.name} is not used: it has no label for any of these images.")
+    usable.sort(key=lambda table: -len(table.labels))
+    if usable and all(other.labels.items() <= usable[0].labels.items() for other in usable[1:]):
+        return usable[:1], unused
+    return usable, unused
+
+
+def _files(names: Sequence[str], root: Path) -> list[Path]:
+    paths = [PurePosixPath(name).parts[:-1] for name in names]
+    folder = root
+    while not (tables := _tables_in(folder)):
+        first = {path[:1] for path in paths}
+        if len(first) != 1 or () in first:
+            return []
+        folder, paths = folder.joinpath(*first.pop()), [path[1:] for path in paths]
+    return tables
+
+
+def _tables_in(folder: Path) -> list[Path]:
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return [path for path in visible if path.suffix.lower() == ".csv" and path.is_file()]
+    tables = (path for path in visible if path.suffix.lower() in TABLE_SUFFIXES and path.is_file())
+    return sorted(tables)
 
 
 def _from_names(names: Sequence[str]) -> Labels:
@@ -60,63 +220,9 @@ def _from_names(names: Sequence[str]) -> Labels:
     if len(folders) == 1 and all(ids.values()):
         return {name: match[0] for name, match in ids.items() if match}
     if _all_in_folders(paths, 1):
-        return {name: parts[0] for name, parts in paths.items()}
+        return {name: composed(parts[0]) for name, parts in paths.items()}
     return dict.fromkeys(names)
 
 
 def _all_in_folders(paths: dict[str, tuple[str, ...]], depth: int) -> bool:
     return all(len(parts) > depth for parts in paths.values())
-
-
-def _from_table(names: Sequence[str], table: Path) -> Labels:
-    """Look up each image by its path, and by its bare name where no other has the same."""
-    rows = _rows(table)
-    columns = _columns(rows)
-    if columns is None:
-        raise ImageError(
-            f"{table.name} has no columns called file and label: name them so in its first row."
-        )
-    listed: dict[str, str] = {}
-    for row in rows[1:]:
-        if len(row) <= max(columns):
-            continue
-        file = row[columns[0]].strip().replace("\\", "/").removeprefix("./")
-        label = row[columns[1]].strip()
-        if listed.setdefault(file, label) != label:
-            raise ImageError(f"{table.name} gives {file[:80]!r} two labels: keep one of them.")
-    bare = Counter(PurePosixPath(name).name for name in names)
-
-    def label_of(name: str) -> str | None:
-        path = PurePosixPath(name)
-        tails = ["/".join(path.parts[at:]) for at in range(len(path.parts) - 1)]
-        if bare[path.name] == 1:
-            tails.append(path.name)
-        return next((listed[tail] or None for tail in tails if tail in listed), None)
-
-    return {name: label_of(name) for name in names}
-
-
-def _rows(table: Path) -> list[list[str]]:
-    """Read a table as nothing but text, parted by commas, semicolons or tabs as its head is."""
-    try:
-        if table.stat().st_size > _MAX_BYTES:
-            raise ImageError(
-                f"{table.name} is larger than 100 MB: give a table of files and labels."
-            )
-        text = table.read_text(encoding="utf-8-sig")
-        head = text.partition("\n")[0]
-        delimiter = max(",;\t", key=head.count)
-        return [
-            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
-        ]
-    except OSError as error:
-        raise ImageError(f"{table.name} cannot be opened: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ImageError(f"{table.name} is not a CSV table: save it as CSV, UTF-8.") from error
-
-
-def _columns(rows: list[list[str]]) -> tuple[int, int] | None:
-    head = [cell.strip().casefold() for cell in rows[0]] if rows else []
-    file = next((head.index(name) for name in _FILE_COLUMNS if name in head), None)
-    label = next((head.index(name) for name in _LABEL_COLUMNS if name in head), None)
-    return None if file is None or label is None else (file, label)

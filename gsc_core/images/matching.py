@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gsc_core.errors import SpecError
-from gsc_core.images.class_orders import ORDERS, ClassOrder, LabelOrder, composed, order_called
+from gsc_core.images.class_orders import ORDERS, ClassOrder, LabelOrder, order_called
+from gsc_core.images.names import composed
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gsc_core.errors import ImageError
 
-READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF, PPM or HEIC"
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # with PGM, PBM and PNM
 _READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp"}
-_READ |= {".tif", ".tiff", ".gif", ".heic", ".heif"}
-_NOT_READ = {".avif", ".jp2", ".jxl", ".svg", ".psd", ".dng", ".ppm", ".pgm"}
+_READ |= {".tif", ".tiff", ".gif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"}
+_NOT_READ = {".avif", ".jp2", ".jxl", ".svg", ".psd", ".dng"}
 IMAGE_SUFFIXES = frozenset(_READ | _NOT_READ)  # what is not read is reported, not passed over
 MAX_PIXELS = 80_000_000  # under Pillow's own 89 Mpx, which only warns
 MAX_BYTES = 500_000_000

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from gsc_core.errors import ImageError
 from gsc_core.images.archive import inspect, is_hidden, unpack
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
-from gsc_core.images.labels import labels_of
+from gsc_core.images.labels import LabelsFrom, labels_of
 from gsc_core.images.opening import IMAGE_SUFFIXES, READABLE, header, read_bytes
 
 OnCount = Callable[[int, int], None]
@@ -23,7 +23,7 @@ def nobody(done: int, total: int) -> None:
     """Nobody listens."""
 
 
-def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -> ImageSet:
+def read_images(path: Path, name: str, into: Path, labels: LabelsFrom | None = None) -> ImageSet:
     """Read a folder, a ZIP (unpacked into the new folder `into`) or a single image as a set.
 
     Raises ImageError when it is none of these, or holds no readable image.
@@ -38,7 +38,7 @@ def read_images(path: Path, name: str, into: Path, labels: Path | None = None) -
 
 
 def read_folder(
-    root: Path, name: str, labels: Path | None = None, on_count: OnCount = nobody
+    root: Path, name: str, labels: LabelsFrom | None = None, on_count: OnCount = nobody
 ) -> ImageSet:
     """Read all images below a folder, labelled by a CSV table, class folders or WordNet ids.
 
@@ -65,7 +65,7 @@ def read_archive(
     zip_path: Path,
     name: str,
     into: Path,
-    labels: Path | None = None,
+    labels: LabelsFrom | None = None,
     on_count: OnCount = nobody,
 ) -> ImageSet:
     """Unpack an untrusted ZIP into the new folder `into` and read that; see `unpack`.
@@ -99,7 +99,7 @@ def _read(
     paths: list[Path],
     root: Path,
     name: str,
-    labels: Path | None,
+    labels: LabelsFrom | None,
     *,
     look_around: bool = True,
     on_count: OnCount = nobody,
@@ -114,16 +114,20 @@ def _read(
     for image in good:
         first.setdefault(image.sha256, image.name)
     once = [image for image in good if first[image.sha256] == image.name]
-    label = labels_of([image.name for image in once], root if look_around else None, labels)
+    names = [image.name for image in once]
+    copies = [image.name for image in good if first[image.sha256] != image.name]
+    labelling = labels_of(names, root if look_around else None, labels, copies)
     return ImageSet(
         name,
-        tuple(replace(image, label=label[image.name]) for image in once),
+        tuple(replace(image, label=labelling.labels[image.name]) for image in once),
         broken,
         tuple(
             Duplicate(image.name, first[image.sha256])
             for image in good
             if first[image.sha256] != image.name
         ),
+        labelling.source,
+        labelling.question,
     )
 
 

@@ -90,7 +90,13 @@ def _left_out(run: Run) -> str:
 
 def _unlabelled(run: Run) -> str:
     if run.id_accuracy is not None:
-        return ""
+        without = run.images["id"].without_class if "id" in run.images else 0
+        if not without:
+            return ""
+        return (
+            f"{without:,} familiar images have no class: the share that is classified correctly is "
+            "of the others."
+        )
     return (
         "The familiar images have no labels, so how many of them are classified correctly was not "
         "measured."

@@ -138,9 +138,13 @@ class DetectorRecord(_Part):
 
 
 class ImageCounts(_Part):
-    """How many images of a set were scored, and how many were left out and why."""
+    """How many images of a set were scored, and how many were left out and why.
+
+    without_class: of the scored ID images those whose class is unknown, which no accuracy counts.
+    """
 
     scored: int = Field(ge=0)
+    without_class: int = Field(default=0, ge=0)
     broken: int = Field(default=0, ge=0)
     duplicates: int = Field(default=0, ge=0)
 

@@ -185,6 +185,8 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
     own = tables_folder(stored.id)
     try:
         images = read(stored)
+        if stored.role != "ood":  # of unfamiliar images labels are not used
+            images.with_sure_labels()
         set_tables.write(stored, images)
     except GscError as error:
         if is_full(error.__cause__):

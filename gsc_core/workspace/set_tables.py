@@ -22,6 +22,7 @@ from gsc_core.jobs.home import home
 
 MEMBERS_FILE = "members.parquet"
 LEFT_OUT_FILE = "left_out.parquet"
+_SOURCE = "labels"  # key in the table of the members
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def write(stored: StoredSet, images: ImageSet) -> None:
     folder = tables_folder(stored.id)
     for file, table in (
         (LEFT_OUT_FILE, pa.Table.from_pylist(outside, schema)),
-        (MEMBERS_FILE, pa.table(within)),
+        (MEMBERS_FILE, pa.table(within).replace_schema_metadata({_SOURCE: images.label_source})),
     ):
         with written_aside(folder / file) as part:
             pq.write_table(table, part)
@@ -121,6 +122,13 @@ def label_counts(stored: StoredSet) -> dict[str, int]:
     counts = pc.value_counts(_read(stored, MEMBERS_FILE, ["label"])["label"])
     counts = {pair["values"]: pair["counts"] for pair in counts.to_pylist()}
     return {label: counts[label] for label in sorted(filter(None, counts))}
+
+
+def label_source(stored: StoredSet) -> str:
+    """Where the labels come from, in a sentence; empty where an earlier version read the set."""
+    metadata = _read(stored, MEMBERS_FILE, ["label"]).schema.metadata or {}
+    source: bytes = metadata.get(_SOURCE.encode(), b"")
+    return source.decode()
 
 
 def extent(stored: StoredSet) -> Extent:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from gsc_core.errors import GscError
 from gsc_core.images import IMAGE_SUFFIXES
+from gsc_core.images.label_table import TABLE_SUFFIXES
 
 _CHUNK = 1 << 20
 _NAME_BYTES = 100
@@ -23,7 +24,7 @@ def is_archive(names: Sequence[str]) -> bool:
             raise GscError("Give one ZIP at a time, or image files without a ZIP.")
         return True
     for suffix in suffixes:
-        if suffix not in IMAGE_SUFFIXES | {".csv"}:
+        if suffix not in IMAGE_SUFFIXES | TABLE_SUFFIXES:
             raise GscError(
                 f'A file ending in "{suffix[:12]}" is not an image: give a ZIP, or image files.'
             )

@@ -4,7 +4,10 @@ The demo's network names nearly every sign of its own kind, so a wrong order of 
 part of the data taken for a class, cannot hide.
 """
 
+import csv
 import shutil
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,122 @@ def test_the_terminal_names_the_rule_and_offers_the_other_order(signs, tmp_path)
     ran = gsc(*command, "--label-order", "from-1")
     assert ran.code == 0
     assert "Labels are class numbers that begin with 1." in ran.out
+
+
+def in_parts(signs: Path, into: Path, parts: Sequence[str]) -> Path:
+    """The images in turn below each of the parts, by class."""
+    for at, path in enumerate(sorted((signs / "id").rglob("*.jpg"))):
+        folder = into / parts[at % len(parts)] / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    return into
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("Training", "images/Valid"), ("a", "b")])
+def test_the_root_of_a_data_set_is_named_and_its_part_is_right(signs, tmp_path, parts):
+    images = in_parts(signs, tmp_path / "set", parts)
+    if parts[1] == "images/Valid":
+        shutil.move(images / "Training", images / "images" / "Training")
+    first = parts[0] if parts == ("a", "b") else f"its folder {parts[1]}"
+    with pytest.raises(GscError, match=f"alone, such as {first}"):
+        audited(signs, images, tmp_path / "run")
+    assert right(audited(signs, images / parts[1], tmp_path / "run"))
+
+
+def test_the_root_of_a_data_set_serves_as_unfamiliar_images(signs, tmp_path):
+    for part in ("train", "test"):
+        shutil.copytree(signs / "ood" / "textures", tmp_path / "ood" / part)
+        for at, path in enumerate(sorted((tmp_path / "ood" / part).iterdir())):
+            if at % 2 == (part == "test"):
+                path.unlink()
+    spec = AuditSpec(
+        model=ModelSpec(checkpoint=DEMO_WEIGHTS),
+        id=signs / "id",
+        ood={"textures": tmp_path / "ood"},
+        detectors=(DetectorSpec(name="energy"),),
+        repeats=10,
+    )
+    assert right(run_audit(spec, tmp_path / "run"))
+
+
+def flat(signs: Path, into: Path) -> Iterable[tuple[str, str]]:
+    """All images in one folder, with the name and the class of each."""
+    into.mkdir()
+    for path in sorted((signs / "id").rglob("*.jpg")):
+        name = f"img_{len(list(into.iterdir())):04}.jpg"
+        shutil.copy(path, into / name)
+        yield name, path.parent.name
+
+
+def write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def test_a_one_hot_table(signs, tmp_path):
+    images = list(flat(signs, tmp_path / "id"))
+    columns = sorted(CLASS_NAMES, reverse=True)
+    rows = [[name.removesuffix(".jpg"), *(float(of == c) for c in columns)] for name, of in images]
+    write_table(tmp_path / "id" / "truth.csv", [["image", *columns], *rows])
+    run = audited(signs, tmp_path / "id", tmp_path / "run")
+    assert right(run)
+    assert "truth.csv" in run.settings.labels
+
+
+@pytest.mark.parametrize("label", [lambda of: of, CLASS_NAMES.index])
+def test_images_and_a_table_as_kaggle_gives_them(signs, tmp_path, label):
+    (tmp_path / "set").mkdir()
+    images = list(flat(signs, tmp_path / "set" / "train"))
+    shutil.copytree(signs / "ood" / "textures", tmp_path / "set" / "test")
+    rows = [[name.removesuffix(".jpg"), label(of)] for name, of in images]
+    table = tmp_path / "set" / "train.csv"
+    write_table(table, [["id", "label"], *rows])
+    write_table(tmp_path / "set" / "sample_submission.csv", [["id", "label"], ["0", "stop"]])
+    with pytest.raises(GscError, match=r"parts of a data set.*train with --labels train\.csv"):
+        audited(signs, tmp_path / "set", tmp_path / "run")
+    run = audited(signs, tmp_path / "set" / "train", tmp_path / "run", labels=table)
+    assert right(run)
+    shutil.rmtree(tmp_path / "set" / "test")
+    assert right(audited(signs, tmp_path / "set", tmp_path / "run"))
+
+
+def test_numbers_from_1_in_a_table(signs, tmp_path):
+    images = list(flat(signs, tmp_path / "id"))
+    rows = [[name, CLASS_NAMES.index(of) + 1] for name, of in images]
+    write_table(tmp_path / "id" / "labels.csv", [["file", "label"], *rows])
+    with pytest.raises(GscError, match="--label-order from-1"):
+        audited(signs, tmp_path / "id", tmp_path / "run")
+    assert right(audited(signs, tmp_path / "id", tmp_path / "run", label_order="from-1"))
+
+
+def test_a_table_that_contradicts_the_folders_is_asked_about(signs, tmp_path):
+    shutil.copytree(signs / "id", tmp_path / "id")
+    paths = sorted((tmp_path / "id").rglob("*.jpg"))
+    labels = [path.parent.name for path in paths]
+    rows = [[path.name, of] for path, of in zip(paths, labels[8:] + labels[:8], strict=True)]
+    write_table(tmp_path / "id" / "labels.csv", [["file", "label"], *rows])
+    with pytest.raises(GscError, match=r"labels\.csv or --labels folders"):
+        audited(signs, tmp_path / "id", tmp_path / "run")
+    run = audited(signs, tmp_path / "id", tmp_path / "run", labels="folders")
+    assert right(run)
+
+
+def test_decomposed_names_and_images_without_a_class_are_counted(signs, tmp_path):
+    """As macOS stores `é`; two more folders are no classes of the model."""
+    place = {name: name for name in CLASS_NAMES} | {"stop": unicodedata.normalize("NFD", "arrêt")}
+    images = laid_out(signs, tmp_path / "id", place)
+    shutil.copytree(signs / "ood" / "textures", images / "no class")
+    names = ["arrêt" if name == "stop" else name for name in CLASS_NAMES]
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    ran = gsc(
+        "audit", "--model", DEMO_WEIGHTS, "--id", images, "--detectors", "energy",
+        "--class-names", tmp_path / "names.txt", "--out", tmp_path / "run",
+        "--ood", f"noise={signs / 'ood' / 'noise'}",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    counts = Run.load(tmp_path / "run").images
+    assert counts["id"].without_class + counts["calibration"].without_class == 6
+    for name in ("id", "calibration"):
+        assert f"{name}: {counts[name].scored} scored" in ran.out
+        assert f"{counts[name].without_class} without a class" in ran.out
+    assert counts["noise"].without_class == 0

@@ -267,7 +267,7 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(kind):
         (b"", "empty"),
         (b"hello, I am text", "not an image"),
         (b"<!doctype html><html></html>", "not an image"),
-        (b"P6 20 20 255 " + bytes(1200), "not an image"),  # PPM: a format outside the allow-list
+        (b"8BPS" + bytes(1200), "not an image"),  # PSD: a format outside the allow-list
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n", "not an image"),
         (b"\xff\xd8\xff\xe0", "damaged|not an image"),
     ],
@@ -294,3 +294,19 @@ def test_unturned_and_turned_sizes_agree_with_pillow():
         turned = ImageOps.exif_transpose(image)
         np.testing.assert_array_equal(pixels(data), np.asarray(turned))
     assert (header(data, "x").width, header(data, "x").height) == (64, 40)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"P6 8 8 255\n" + bytes([200, 100, 50] * 64), [200, 100, 50]),
+        (b"P5 8 8 255\n" + bytes([90] * 64), [90, 90, 90]),
+        (b"P5 8 8 65535\n" + bytes([100, 100] * 64), [100, 100, 100]),
+        (b"P4 8 8\n" + bytes([0] * 8), [255, 255, 255]),
+        (b"P3 8 8 255\n" + b"1 2 3 " * 64, [1, 2, 3]),
+    ],
+)
+def test_portable_pixmaps(data, expected):
+    pixels = decode_bytes(data, "x.ppm")
+    assert pixels.shape == (3, 8, 8)
+    assert (pixels == torch.tensor(expected, dtype=torch.uint8)[:, None, None]).all()

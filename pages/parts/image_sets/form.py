@@ -16,7 +16,10 @@ from pages.parts.shared.text import plain
 
 LONGEST_NAME = 60
 UPLOAD, SERVER = "Upload", "Folder on the server"
-_TYPES = ["zip", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "heic", "heif", "csv"]
+_TYPES = [
+    *("zip", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "heic", "heif"),
+    *("ppm", "pgm", "pbm", "pnm", "csv", "tsv"),
+]
 
 
 def add_form() -> None:
@@ -51,7 +54,7 @@ def _upload(role: str) -> None:
         accept_multiple_files=True,
         key="set_files",
         help="A ZIP is best for more than some 50 images, and keeps class folders. Images: "
-        "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC.",
+        "JPEG, PNG, WebP, BMP, TIFF, GIF, PPM, HEIC.",
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, file) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
@@ -117,7 +120,9 @@ def _how_to_label() -> None:
             "With labels, the audit can also say how often images are classified correctly. "
             "Use either\n"
             "- a **folder for each class** in the ZIP: `cat/1.jpg`, `dog/7.jpg`; or\n"
-            "- a **table** `labels.csv` beside the images, with columns `file` and `label`; or\n"
+            "- a **table** `labels.csv` beside the images, with columns `file` and `label` or one "
+            "column of zeros and ones for each class; or\n"
             "- **ImageNet's names**: files that begin with `n01440764_`.\n\n"
-            "Labels are the model's class names, or numbers from 0. Unfamiliar images need none."
+            "Labels are the model's class names or numbers. Of a data set in parts, give one part: "
+            "the folders train and test are no classes. Unfamiliar images need no labels."
         )

@@ -108,6 +108,9 @@ def _range(ends: tuple[int, int]) -> str:
 
 
 def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
+    source = set_tables.label_source(stored)
+    if source and stored.role != "ood":
+        st.caption(plain(f"Labels: {source}" if counts else source))
     if counts:
         few, many = min(counts.values()), max(counts.values())
         each = counted(few, "image") if few == many else f"{few:,} to {many:,} images"

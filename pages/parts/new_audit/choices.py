@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from gsc_core.images.class_orders import ORDERS, LabelOrder, order_called
 from gsc_core.jobs.database import StoredModel, StoredSet
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.shared.audit_parts import labels
@@ -61,6 +62,21 @@ def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
         "more than one.",
     )
     return tuple(by_id[each] for each in chosen)
+
+
+def label_order() -> LabelOrder | None:
+    """How labels stand for classes; None leaves it to the audit, which asks in doubt."""
+    chosen: str = st.selectbox(
+        "How labels stand for classes (label order)",
+        ["", *(order.name for order in ORDERS)],
+        format_func=lambda name: f"{name}: {order_called(name).title}" if name else "auto",
+        key="audit_label_order",
+        bind="query-params",
+        help="A class is a number to the model. auto takes class names, then numbers, then the "
+        "alphabetical order, compares with the predictions, and stops where another order fits far "
+        "better.",
+    )
+    return order_called(chosen).name if chosen else None
 
 
 def further_settings(facts: ModelFacts) -> dict[str, Any]:
