@@ -88,11 +88,9 @@ def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
     Raises ImageError or SpecError for what cannot be read or told apart.
     """
     id_images = read_images(spec.id, "id", unpacked / "id", spec.labels)
-    id_images.with_sure_labels(str(spec.id))
     calibration: ImageSet | float
     if isinstance(spec.calibration, Path):
         calibration = read_images(spec.calibration, "calibration", unpacked / "calibration")
-        calibration.with_sure_labels(str(spec.calibration))
     else:
         calibration = spec.calibration
     ood = {
@@ -140,7 +138,12 @@ def _require_one_meaning(
 
 
 def labels_of(spec: AuditSpec, sets: Partition, classifier: Classifier) -> ImageLabels:
-    """The classes of all ID images; raises SpecError where their labels do not allow the order."""
+    """The classes of all ID images.
+
+    Raises SpecError where their labels do not allow the order, ImageError where they are doubtful.
+    """
+    sets.test["id"].with_sure_labels(str(spec.id))
+    sets.calibration.with_sure_labels(str(spec.calibration))
     images = [*sets.calibration.images, *sets.test["id"].images]
     names = [image.label for image in images]
     match = class_indices(names, classifier.class_names, classifier.num_classes, spec.label_order)

@@ -13,12 +13,12 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.detectors.facts import parsed_settings
 from gsc_core.errors import SpecError
 from gsc_core.jobs import orders
-from gsc_core.jobs.database import Job, Kind, StoredSet, new_id
+from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet, new_id
 from gsc_core.jobs.limits import cores
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run.layout import METRICS_FILE
-from gsc_core.workspace import runs
+from gsc_core.workspace import imagesets, models, runs
 from gsc_core.workspace.catalogue import catalogue
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
@@ -142,6 +142,17 @@ def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
             "A path holds bytes that are not UTF-8 text: rename the file or folder."
         ) from error
     return run_id
+
+
+def asked_for(job: Job) -> tuple[StoredModel | None, StoredSet | None]:
+    """The model and the familiar images of an audit; None for what is gone, or another job."""
+    order = AuditOrder.read(job)
+    if order is None:
+        return None, None
+    spec = order.spec
+    of_spec = (stored for stored in models.list_models() if models.spec_of(stored) == spec.model)
+    of_folder = (stored for stored in imagesets.list_sets("id") if Path(stored.folder) == spec.id)
+    return next(of_spec, None), next(of_folder, None)
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:

@@ -119,6 +119,20 @@ def test_few_images_are_a_warning_and_no_stop():
     assert "from-1" in check.sentence
 
 
+@pytest.mark.parametrize("classes", [2, 12])
+def test_labels_that_stand_for_other_classes_in_no_order_at_all(classes):
+    right = np.arange(20 * classes) % classes
+    shuffled = np.roll(np.arange(classes), classes // 2)
+    check = examined([str(at) for at in right.tolist()], shuffled[right], classes, "numeric")
+    assert check is not None
+    assert check.outcome == "warning"
+    assert "--class-names" in check.sentence
+    swapped = shuffled[right] if classes == 2 else np.where(right < 2, 1 - right, right)
+    check = examined([str(at) for at in right.tolist()], swapped, classes, "numeric")
+    assert check is not None
+    assert check.outcome == "warning"
+
+
 def test_without_a_class_nothing_is_said():
     assert examined([None, None], [0, 1], 4) is None
     assert examined(["a", "b", "c"], [0, 1, 1], 4) is None

@@ -136,7 +136,7 @@ def test_two_presses_start_one_audit_and_a_later_press_another(home, monkeypatch
 def test_junk_in_the_address_is_no_error(home, junk):
     keys = ("audit_seed", "audit_batch", "knob_gsc_seed", "audit_share", "audit_model")
     more = ("audit_ood_sets", "audit_detectors", "audit_split", "audit_device", "audit_title")
-    more += ("audit_precision", "audit_compiled")
+    more += ("audit_precision", "audit_compiled", "audit_label_order")
     app = opened("new_audit", **dict.fromkeys((*keys, *more), junk))
     assert not app.exception
     assert app.slider(key="audit_share").value == (7 if junk == "7.5" else 50)
@@ -149,6 +149,7 @@ def test_every_choice_reaches_the_job(home):
     app.selectbox(key="audit_calibration").select("more photos, 60 images")
     app.text_input(key="audit_title").set_value("Try **this**")
     app.selectbox(key="audit_device").select("cpu")
+    app.selectbox(key="audit_label_order").set_value("from-1")
     app.selectbox(key="audit_precision").select("bf16: fastest, scores differ")
     app.number_input(key="audit_seed").set_value(7)
     app.number_input(key="audit_batch").set_value(16)
@@ -167,6 +168,7 @@ def test_every_choice_reaches_the_job(home):
     assert set(spec.ood) == {"noise", "faint"}
     assert spec.calibration == Path(imagesets.list_sets("calibration")[0].folder)
     assert (spec.device, spec.seed, spec.batch_size) == ("cpu", 7, 16)
+    assert spec.label_order == "from-1"
     assert (spec.precision, spec.compiled) == ("bf16", False)
     assert spec.split == other.name
     settings = {each.name: each.settings for each in spec.detectors}

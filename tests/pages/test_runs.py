@@ -261,3 +261,10 @@ def test_a_damaged_run_is_not_compared(home, written):
     app = opened("runs", runs_compare=["audit one", "audit two"])
     assert not app.exception
     assert "damaged" in words(app)
+
+
+def test_a_failed_audit_leads_to_the_form(home):
+    job("a", State.FAILED, error="Choose the label order text (--label-order text).")
+    app = opened("runs")
+    assert not app.exception
+    assert "Choose anew" in links(app)

@@ -401,3 +401,27 @@ def test_a_lost_table_is_one_sentence(home):
         with pytest.raises(GscError, match="read again"):
             members(stored, 0, 48)
     assert set_tables.version(stored) == 0
+
+
+def test_the_root_of_a_data_set_is_refused_as_familiar_and_read_as_unfamiliar_images():
+    files = {f"{part}/{of}/1.png": png(at) for at, (part, of) in enumerate(PARTS)}
+    for role in ("id", "calibration"):
+        stored = upload(files, "root", role)
+        assert stored.readiness is Readiness.REFUSED
+        assert stored.sentence == (
+            "root holds the parts of a data set, test and train, which are no classes: give one of "
+            "them alone, such as its folder test."
+        )
+    assert upload(files, "root", "ood").readiness is Readiness.READY
+
+
+PARTS = [(part, of) for part in ("train", "test") for of in ("cat", "dog")]
+
+
+def test_where_the_labels_come_from_is_stored_with_the_set():
+    files = {"a.png": png(1), "b.png": png(2), "labels.csv": b"id,label\na,cat\nb,dog\n"}
+    stored = upload({**files, "other.csv": b"time,value\n1,2\n"})
+    source = set_tables.label_source(stored)
+    assert source.startswith("They come from labels.csv (columns id and label). other.csv is not")
+    assert label_counts(stored) == {"cat": 1, "dog": 1}
+    assert set_tables.label_source(upload({"a.png": png(1)}, "bare")) == ""

@@ -7,6 +7,8 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind
+from gsc_core.workspace.audits import asked_for
 from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, summary
 from pages.parts.shared import links
 from pages.parts.shared.job import job_progress
@@ -82,9 +84,25 @@ def _retry(entry: RunEntry, key: str) -> None:
         if st.button(label, key=f"{key}_retry_{entry.id}", icon=":material/replay:"):
             queue.retry(job.id)
             st.rerun()
+        if entry.outcome is Outcome.FAILED and job.kind is Kind.AUDIT:
+            _anew(job)
         if log := log_tail(entry.id):
             with st.popover("Log", key=f"{key}_log_{entry.id}"):
                 st.code(log, language=None, wrap_lines=True)
+
+
+def _anew(job: Job) -> None:
+    """A way to the form with the same model and images, where something has to be chosen first."""
+    model, familiar = asked_for(job)
+    chosen = {"audit_model": model, "audit_id_set": familiar}
+    query = {key: stored.id for key, stored in chosen.items() if stored is not None}
+    st.page_link(
+        links.to("new-audit"),
+        label="Choose anew",
+        icon=":material/tune:",
+        query_params=query,
+        help="A new audit of the same model and familiar images, with other choices.",
+    )
 
 
 def _delete(entry: RunEntry, key: str) -> None:
