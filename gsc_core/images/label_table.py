@@ -60,6 +60,10 @@ _ONE = {"1", "1.0", "true"}
 _ZERO = {"0", "0.0", "false", ""}
 
 
+class ContradictionError(ImageError):
+    """A table gives one image two labels."""
+
+
 @dataclass(frozen=True)
 class LabelTable:
     """What a table says of the images of a set.
@@ -199,7 +203,7 @@ class _Finder:
         """The label of each image named in pairs of file and label.
 
         The longest match decides; of equally long ones with different labels, none. Raises
-        ImageError where one file has two labels.
+        ContradictionError where one file has two labels.
         """
         listed: dict[tuple[str, ...], str] = {}
         best: dict[str, tuple[int, str]] = {}
@@ -207,7 +211,7 @@ class _Finder:
             label = composed(cell.strip())
             parts = _parts(file)
             if listed.setdefault(parts, label) != label:
-                raise ImageError(
+                raise ContradictionError(
                     f"{table} gives {'/'.join(parts)[:80]!r} two labels: keep one of them."
                 )
             length, images = self._matching(file)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from gsc_core.errors import ImageError
 from gsc_core.images.dataset_parts import Parts, parts_of
-from gsc_core.images.label_table import TABLE_SUFFIXES, LabelTable, read_table
+from gsc_core.images.label_table import TABLE_SUFFIXES, ContradictionError, LabelTable, read_table
 from gsc_core.images.names import composed
 
 WORDNET_ID = re.compile(r"n\d{8}(?![0-9A-Za-z])", re.ASCII)
@@ -49,7 +49,8 @@ def labels_of(
     labels; WordNet ids that begin every file name of one folder (ImageNet's own naming); class
     folders, the first folder below a common one, when every image is in a folder.
 
-    Raises ImageError when a table that was asked for cannot be read, or names none of the images.
+    Raises ImageError when a table that was asked for cannot be read, or names none of the images,
+    and when a table gives an image two labels.
     """
     if isinstance(asked, Path):
         table = read_table(asked, names)
@@ -176,6 +177,8 @@ def _tables(
     for path in _files(names, root):
         try:
             table = read_table(path, names)
+        except ContradictionError:  # it is about these images, so passing it over is no answer
+            raise
         except ImageError as error:
             unused.append(f"{path.name} is not used: {str(error).removeprefix(f'{path.name} ')}")
             continue
