@@ -50,8 +50,8 @@ def parts_of(names: Sequence[str]) -> Parts | None:
     ]
     if len(candidates) != 1:
         return None
-    inside = sum(name.startswith(tuple(f"{folder}/" for folder in candidates[0])) for name in names)
-    return Parts(tuple(candidates[0])) if 2 * inside > len(names) else None
+    within = sum(name.startswith(tuple(f"{folder}/" for folder in candidates[0])) for name in names)
+    return Parts(tuple(candidates[0])) if 2 * within > len(names) else None
 
 
 def _parts_among(folders: set[str]) -> list[str]:

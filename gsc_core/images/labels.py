@@ -69,11 +69,11 @@ def labels_of(
             "name the same images: give one with --labels."
         )
     if len(usable) == 1:
-        chosen = _beside_folders(usable[0], folders, names)
+        labelling = _beside_folders(usable[0], folders, names)
     else:
-        chosen = Labelling(folders, _FROM_FOLDERS if any(folders.values()) else "")
-    source = " ".join(filter(None, (chosen.source, *unused)))
-    return Labelling(chosen.labels, source, question or chosen.question)
+        labelling = Labelling(folders, _FROM_FOLDERS if any(folders.values()) else "")
+    source = " ".join(filter(None, (labelling.source, *unused)))
+    return Labelling(labelling.labels, source, question or labelling.question)
 
 
 _FROM_FOLDERS = "They come from the names of folders and files."
