@@ -82,15 +82,20 @@ def begun(folder: Path) -> bool:
     return (folder / _MARKER).exists()
 
 
-def read_sets(spec: AuditSpec, unpacked: Path) -> Partition:
+def read_sets(spec: AuditSpec, unpacked: Path, *, with_labels: bool = True) -> Partition:
     """The images of an audit, told apart; what ZIPs hold goes into `unpacked`.
 
-    Raises ImageError or SpecError for what cannot be read or told apart.
+    Raises ImageError or SpecError for what cannot be read or told apart, and for doubtful labels
+    unless the work does without (`with_labels`).
     """
     id_images = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    if with_labels:
+        id_images.with_sure_labels(str(spec.id))
     calibration: ImageSet | float
     if isinstance(spec.calibration, Path):
         calibration = read_images(spec.calibration, "calibration", unpacked / "calibration")
+        if with_labels:
+            calibration.with_sure_labels(str(spec.calibration))
     else:
         calibration = spec.calibration
     ood = {
@@ -140,10 +145,8 @@ def _require_one_meaning(
 def labels_of(spec: AuditSpec, sets: Partition, classifier: Classifier) -> ImageLabels:
     """The classes of all ID images.
 
-    Raises SpecError where their labels do not allow the order, ImageError where they are doubtful.
+    Raises SpecError where their labels do not allow the order, or could be the folders within.
     """
-    sets.test["id"].with_sure_labels(str(spec.id))
-    sets.calibration.with_sure_labels(str(spec.calibration))
     images = [*sets.calibration.images, *sets.test["id"].images]
     names = [image.label for image in images]
     match = class_indices(names, classifier.class_names, classifier.num_classes, spec.label_order)

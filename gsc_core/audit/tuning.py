@@ -66,7 +66,7 @@ def tune(
     networks = {_layer(network): network for network in cut}
     with _unpacked(out) as unpacked:
         step("reading the images", 0, 1)
-        images = read_sets(spec, unpacked).calibration.images
+        images = read_sets(spec, unpacked, with_labels=False).calibration.images
         with decoders_of(spec, device, len(images)) as decoders:
             pace = Pace(batch_size(spec, device), spec.threads, step, decoders)
             fitted = {

@@ -45,7 +45,7 @@ def write_run(
                 entry[metric] = interval.value
                 entry[f"{metric}_low"], entry[f"{metric}_high"] = interval.low, interval.high
             results.append(entry)
-    counts = {"broken": 1, "duplicates": 2}
+    counts = {"without_class": 0, "broken": 1, "duplicates": 2}
     stored = {
         "results": results,
         "id_accuracy": 0.953,
