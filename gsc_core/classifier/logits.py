@@ -54,7 +54,7 @@ def give_logits(program: ExportedProgram, name: str, say: Say = lambda _: None) 
         raise CheckpointError(
             f"{name} must give one tensor of logits [batch, classes]: wrap it so that it does."
         )
-    logits = _chosen(several, dict(zip(outputs, keys, strict=True)))
+    logits = _logits_among(several, dict(zip(outputs, keys, strict=True)))
     if len(outputs) > 1:
         shape = ", ".join(["batch", *map(str, (shape_of(logits) or ())[1:])])
         say(
@@ -102,7 +102,7 @@ def _classes(node: Node, batch: str) -> int:
     return inner[0] if inner else 1
 
 
-def _chosen(candidates: Sequence[Node], keys: dict[Node, str]) -> Node:
+def _logits_among(candidates: Sequence[Node], keys: dict[Node, str]) -> Node:
     """The one whose key says so, else the first from which no other is computed."""
     for wanted in _LOGITS_KEYS:
         for node in candidates:

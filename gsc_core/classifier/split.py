@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
 from gsc_core.classifier.graph import images_of, nodes_after, operator_name, shape_of
+from gsc_core.classifier.operations import operations
 from gsc_core.errors import SpecError
 
 # A head made of these alone is linear in the feature: its gradient is the same for every image of
@@ -50,6 +51,7 @@ _CHANNELS_SECOND = frozenset(
     }
 )
 _BLOCK_OPERATORS = frozenset({"aten.conv2d", "aten.convolution", "aten.linear", "aten.addmm"})
+_LEAST, _MOST = 0.01, 0.4  # shares of the operations
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Split:
     `shape` is one image's feature, `[C,H,W]`, `[H,W,C]` or tokens `[N,C]`; `channel` is the index
     of the channel axis in the batched tensor. `block` tells a composite layer (at least two
     convolutions or linear maps), `linear` that everything after the cut is linear. `aliases` are
-    layers that end in the same tensor.
+    layers that end in the same tensor. `behind` is the share of the network's operations after it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Split:
     block: bool
     linear: bool
     aliases: tuple[str, ...] = ()
+    behind: float = 0.0
 
 
 def splits(program: ExportedProgram) -> list[Split]:
@@ -80,14 +83,18 @@ def splits(program: ExportedProgram) -> list[Split]:
 
 
 def default_split(splits: list[Split]) -> Split | None:
-    """The last convolutional block; in a network of tokens, the last block before the norm."""
+    """The deepest block with a non-linearity and a small share of the operations after it.
+
+    Behind a linear head all images of a class have one gradient; with next to nothing behind the
+    cut it says little, and with most of the network there it costs as much as the network.
+    """
     blocks = [split for split in splits if split.block]
-    maps = [split for split in blocks if len(split.shape) == 3]
-    tokens = [split for split in blocks if len(split.shape) == 2 and not split.linear]
-    for group in (maps, tokens, blocks, splits):
-        if group:
-            return group[-1]
-    return None
+    for group in (blocks, splits):
+        for low, high in ((_LEAST, _MOST), (0.0, _MOST), (0.0, 1.0)):
+            some = [s for s in group if not s.linear and low <= s.behind <= high]
+            if some:
+                return some[-1]
+    return next(iter(reversed(blocks or splits)), None)
 
 
 def choose(splits: list[Split], name: str | None) -> Split | None:
@@ -125,6 +132,8 @@ def candidates(module: GraphModule) -> list[tuple[Split, Node]]:
     order = {node: index for index, node in enumerate(module.graph.nodes)}
     images = images_of(module.graph)
     batch = shape_of(images)
+    cost = {node: operations(node) for node in module.graph.nodes}
+    whole = sum(cost.values()) or 1
     by_node: dict[Node, tuple[Split, Node]] = {}
     for name, members in _layers(module.graph).items():
         node = members[-1]
@@ -135,7 +144,9 @@ def candidates(module: GraphModule) -> list[tuple[Split, Node]]:
         if after is None:
             continue
         maps = sum(operator_name(member) in _BLOCK_OPERATORS for member in members)
-        split = Split(name, shape[1:], _channel_axis(node), maps >= 2, _is_linear(after))
+        behind = sum(cost[member] for member in after) / whole
+        axis, linear = _channel_axis(node), _is_linear(after)
+        split = Split(name, shape[1:], axis, maps >= 2, linear, behind=behind)
         by_node[node] = (_merge(by_node[node][0], split) if node in by_node else split, node)
     return sorted(by_node.values(), key=lambda pair: order[pair[1]])
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from gsc_core.audit.checks.accuracy import accuracy
 from gsc_core.audit.checks.base import Check, Evidence
 from gsc_core.audit.checks.class_order import class_order
+from gsc_core.audit.checks.cut import cut
 from gsc_core.audit.checks.inputs import inputs
 from gsc_core.audit.checks.opening import opening
 from gsc_core.audit.checks.outputs import outputs
@@ -26,6 +27,7 @@ from gsc_core.run.document import ModelCheck
 
 CHECKS: tuple[Check, ...] = (
     opening,
+    cut,
     outputs,
     inputs,
     logits,
