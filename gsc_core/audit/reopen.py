@@ -226,7 +226,8 @@ def reopen(
         )
     if classifier.class_names is None:  # those that the audit saw in its labels
         classifier = replace(classifier, class_names=document.settings.class_names)
-    network = network_of(spec, classifier, spec.split, device_of(device or spec.device))
+    split = spec.split or document.settings.split  # the default is not that of every version
+    network = network_of(spec, classifier, split, device_of(device or spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     stored = load(folder / CALIBRATION_FILE, network)
     scored = with_parts([detector.build() for detector in spec.detectors])

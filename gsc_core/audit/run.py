@@ -241,6 +241,7 @@ def _key(
     settings = spec.model_dump(mode="json", include={"model", "detectors", "split", "device"})
     content = {
         "settings": settings | {"seed": spec.seed, "batch_size": spec.batch_size},
+        "cut": network.split and network.split.name,
         "precision": network.precision,
         "compiled": spec.compiled,
         "model": classifier.sha256,

@@ -285,7 +285,7 @@ def _linear_parameters(module: GraphModule, node: Node) -> tuple[Tensor, Tensor]
         if bias is None:
             return weight, weight.new_zeros(weight.shape[0])
         return weight, _constant(module, bias)
-    return _constant(module, node.args[2]), _constant(module, node.args[0])
+    return _constant(module, node.args[2]).t(), _constant(module, node.args[0])
 
 
 def _one_logit(node: Node) -> Node | None:

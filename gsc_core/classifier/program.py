@@ -119,8 +119,8 @@ def check_weights(weights: dict[str, Tensor], name: str) -> None:
         if tensor.is_floating_point() and tensor.dtype is not torch.float32:
             precision = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(
-                f"{name} was saved with {precision} weights ({key}): save it again after "
-                f"model.float()."
+                f"{name} was saved with {precision} weights ({key}): save or export it again after "
+                f"model.float(), on float32 images."
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(

@@ -25,6 +25,7 @@ def without_regions(program: ExportedProgram, say: Callable[[str], None] = lambd
     """Replace every region of the program by its operators, in place; whether there was one."""
     module = program.graph_module
     names = _inline(module)
+    _without_detaching(module.graph)
     if not names:
         return False
     if _AUTOCAST in names:
@@ -54,6 +55,14 @@ def _inline(module: GraphModule) -> set[object]:
         called |= _inline(inner)
         _replace(module.graph, node, inner.graph, arguments)
     return called
+
+
+def _without_detaching(graph: Graph) -> None:
+    """`detach` gives the same values, and stops the gradient for no reason that counts here."""
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
 
 
 def _replace(graph: Graph, call: Node, inner: Graph, arguments: list[object]) -> None:

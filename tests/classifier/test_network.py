@@ -336,7 +336,7 @@ def test_concatenation_keeps_what_came_before_alive() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("resnet18", "layer4"), ("vit", "blocks.1"), ("dense", "last")],
+    [("resnet18", "layer4.0"), ("vit", "blocks.1"), ("dense", "last")],
 )
 def test_default_cut(name: str, expected: str) -> None:
     chosen = default_split(offered(name))

@@ -198,15 +198,17 @@ def _tuple(*children: dict[str, Any]) -> dict[str, Any]:
     return {"type": "builtins.tuple", "context": "null", "children_spec": list(children)}
 
 
-def _compared(text: str, accepted: Any) -> str:
-    """A pytree description is compared, never interpreted: its reader imports modules by name."""
-    if json.loads(text) != [1, accepted]:
-        raise ValueError("takes or gives something else than one image batch and one tensor")
-    return text
-
-
 def _takes_images(text: str) -> str:
-    return _compared(text, _tuple(_tuple(_LEAF), _NO_KEYWORDS))
+    """One argument, by position; one given by its name is the same to the graph."""
+    accepted = [1, _tuple(_tuple(_LEAF), _NO_KEYWORDS)]
+    match described := json.loads(text):
+        case [1, {"type": "builtins.tuple", "children_spec": [positional, keywords]}]:
+            by_name = positional == _tuple() and _is_plain_dictionary([1, keywords])
+            if by_name and len(keywords["children_spec"]) == 1:
+                return json.dumps(accepted)
+    if described != accepted:
+        raise ValueError("takes something else than one batch of images")
+    return text
 
 
 def _gives_tensors(text: str, info: ValidationInfo) -> str:
@@ -216,7 +218,9 @@ def _gives_tensors(text: str, info: ValidationInfo) -> str:
     """
     outputs = _allowed(info).outputs
     if outputs is not None:
-        return _compared(text, _tuple(*[_LEAF] * outputs))
+        if json.loads(text) != [1, _tuple(*[_LEAF] * outputs)]:
+            raise ValueError("gives something else than a tuple of tensors")
+        return text
     described = json.loads(text)
     if described == [1, _LEAF] or _is_plain_dictionary(described):
         return text

@@ -23,7 +23,8 @@ Covered, each where torch 2.15 (`torch/_export/serde/serialize.py`,
   `source_fn_stack` metadata, stack traces: refused or left out.
 - `data/aotinductor/**` (shared libraries), ExecuTorch programs, further models: refused.
 - `extra/*`: text that torch only returns. Not copied.
-- the archive before torch 2.8 (`serialized_*.pt`), which torch falls back to: refused.
+- the archive before torch 2.8 (`serialized_*.pt`), which torch falls back to: refused, with what
+  writes it anew.
 - two readers that see two archives in one file (duplicate, compressed, overlapping or encrypted
   members): refused, and torch only sees the archive written here.
 - sizes: a weight is at most as large as its bytes, on the CPU, strided.
@@ -134,6 +135,11 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     if min((info.header_offset for info in archive.infolist()), default=1) > 0:
         # the directory of an archive inside this one, whose own was cut off
         raise zipfile.BadZipFile("does not start at the start of the file")
+    if any(info.filename.startswith("serialized_") for info in archive.infolist()):
+        raise CheckpointError(
+            f"{path.name} is a program as torch before 2.8 saved it: with torch 2.8 or later, write "
+            f"it anew with torch.export.save(torch.export.load({path.name!r}), 'new.pt2')."
+        )
     for info in archive.infolist():
         root, _, name = info.filename.partition("/")
         roots.add(root)
@@ -177,6 +183,10 @@ def _reason(error: ValidationError) -> str:
         return f"holds a pickled object ({'.'.join(place[1:-1])})"
     if any(part.endswith("_mutation") for part in place):
         return "was exported in training mode (it changes its own weights or input)"
+    if "expr_str" in place:
+        return "leaves the height and width of its images free in a way that is too intricate"
+    if "constant_input" in place:
+        return "takes other arguments beside the images"
     return f"holds something unexpected at {'.'.join(place)[:120]}"
 
 
