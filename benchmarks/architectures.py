@@ -179,8 +179,8 @@ def _compared(classifier: Classifier, module: nn.Module) -> Opened:
     split = network.split
     return Opened(
         difference=float(most / expected.abs().max()),
-        cut=split and split.name,
-        behind=split and split.behind,
+        cut=None if split is None else split.name,
+        behind=None if split is None else split.behind,
         finite=bool(gradient.isfinite().all()) and bool(gradient.any()),
     )
 

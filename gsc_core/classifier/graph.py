@@ -74,16 +74,16 @@ def nodes_after(graph: Graph, cut: Node) -> list[Node] | None:
 
 
 def cut_in_two(
-    module: GraphModule, cut: Node | None, linear: Node | None
+    module: GraphModule, cut: Node | None, features: Node | None
 ) -> tuple[GraphModule | None, GraphModule]:
-    """Two graph modules: images to feature, feature to the input of the last linear map.
+    """Two graph modules: images to feature, feature to the `features` of the last linear map.
 
-    Without a linear map the second gives the logits; without a cut there is no first.
+    Without such the second gives the logits; without a cut there is no first.
     """
     graph = module.graph
     images = images_of(graph)
     output = next(iter(reversed(graph.nodes)))
-    result: Any = single(output.args[0]) if linear is None else linear.args[0]
+    result: Any = single(output.args[0]) if features is None else features
     if cut is None:
         return None, _subgraph(module, list(graph.nodes), images, result)
     after = set(nodes_after(graph, cut) or ())

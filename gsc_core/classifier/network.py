@@ -102,11 +102,13 @@ class Network:
         if linear is not None:
             parameters = _linear_parameters(graph_module, linear)
             self.linear = Linear(*_of_two_classes(*parameters))
-        self._body, self._head = cut_in_two(graph_module, node, linear)
+        self._body, self._head = cut_in_two(
+            graph_module, node, None if linear is None else _features_of(linear)
+        )
         for part in (self._body, self._head):
             if part is not None:
                 fold_batch_norms(part)
-        self._alone = self._runs_alone()
+        self._alone = self._runs_alone(_probe(graph_module, self.device, 1))
         # what runs where no gradient is asked for: the same, unless `compiled` made it faster
         self._fast_body: Forward | None = self._body
         self._fast_head: Forward = self._head
@@ -200,9 +202,8 @@ class Network:
             return part(batch)
         return part(torch.cat([batch, batch[:1]]))[:-1]
 
-    def _runs_alone(self) -> bool:
+    def _runs_alone(self, images: Tensor) -> bool:
         """Whether a batch of one image is worked on like any other, by one small run."""
-        images = _probe(self._body or self._head, self.device, 1)
         try:
             with torch.no_grad():
                 feature = images if self._body is None else self._body(images)
@@ -274,8 +275,13 @@ def _last_linear(module: GraphModule) -> Node | None:
         node = node.args[0]
     if not isinstance(node, Node) or operator_name(node) not in ("aten.linear", "aten.addmm"):
         return None
-    features = node.args[0] if operator_name(node) == "aten.linear" else node.args[1]
+    features = _features_of(node)
     return node if isinstance(features, Node) and len(shape_of(features) or ()) == 2 else None
+
+
+def _features_of(linear: Node) -> Any:
+    """The input of a linear map, which `addmm` takes after the bias."""
+    return linear.args[0 if operator_name(linear) == "aten.linear" else 1]
 
 
 def _linear_parameters(module: GraphModule, node: Node) -> tuple[Tensor, Tensor]:

@@ -23,20 +23,20 @@ def operations(node: Node) -> int:
     if node.op != "call_function" or not isinstance(value, Tensor):
         return 0
     sources = [_sizes(n) for n in node.all_input_nodes if isinstance(n.meta.get("val"), Tensor)]
-    each = 1
+    factor = 1
     match operator_name(node).removeprefix("aten.").removesuffix("_"):
         case "conv1d" | "conv2d" | "conv3d" | "convolution" | "conv_transpose2d":
-            each = math.prod(sources[1][1:])
+            factor = math.prod(sources[1][1:])
         case "linear" | "matmul" | "mm" | "bmm" | "mv":
-            each = sources[0][-1]
+            factor = sources[0][-1]
         case "addmm" | "baddbmm":
-            each = sources[1][-1]
+            factor = sources[1][-1]
         case "scaled_dot_product_attention":
             queries, keys, values = sources[:3]
             return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
         case "einsum":
             return _einsum(str(node.args[0]), sources)
-    return each * math.prod(_sizes(node))
+    return factor * math.prod(_sizes(node))
 
 
 def _sizes(node: Node) -> tuple[int, ...]:

@@ -137,3 +137,13 @@ def test_a_batch_of_one_has_the_scores_it_has_in_a_batch(kind: type[Squeezing]) 
     _, expected = network.first_order(torch.cat([feature] * 2), torch.cat([change] * 2))
     assert logits.shape == (1, 4)
     torch.testing.assert_close(along, expected[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_network_that_needs_it_runs_one_image_twice() -> None:
+    plain = Network(opened(nn.Sequential(Trunk(), nn.Flatten(), nn.Linear(8, 4))).program)
+    sizes: list[int] = []
+    for module, expected in ((plain, 1), (Network(opened(NeedsTwo()).program), 2)):
+        assert module._body is not None
+        module._body.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+        module.body(images(1))
+        assert sizes.pop() == expected

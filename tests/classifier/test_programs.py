@@ -106,8 +106,8 @@ def test_regions_are_undone_and_gradients_flow(
     assert network.split is not None and network.split.name == "first"
     gradient = represent(network, images, Need.LOGITS | Need.GRADIENT).gradient
     assert gradient is not None and gradient.abs().sum() > 0
-    assert len(classifier.changes) == len(said)
-    assert all(word in change for word, change in zip(said, classifier.changes, strict=True))
+    assert len(classifier.notes) == len(said)
+    assert all(word in change for word, change in zip(said, classifier.notes, strict=True))
 
 
 @pytest.mark.parametrize("size", [SIZE, 40])
@@ -178,9 +178,7 @@ def test_an_archive_of_older_torch_is_called_that(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("version", "serialized_exported_program.json", "serialized_state_dict.pt"):
             archive.writestr(name, b"5.1")
-    with pytest.raises(
-        CheckpointError, match=r"before torch 2\.8.*torch\.export\.load\('old\.pt2'"
-    ):
+    with pytest.raises(CheckpointError, match=r"before 2\.8.*torch\.export\.load\('old.pt2'\)"):
         open_program(path)
 
 

@@ -73,7 +73,7 @@ def test_a_look_finds_what_the_module_is(program):
     assert facts.parameters == sum(p.numel() for p in model().parameters())
     assert facts.input_size == (12, 12)
     assert facts.preprocessing == OURS
-    assert [split.name for split in facts.splits if split.default] == ["block"]
+    assert [split.name for split in facts.splits if split.default] == ["block.1"]
     block = next(split for split in facts.splits if split.default)
     assert block.shape == (16, 4, 4)
     assert block.linear

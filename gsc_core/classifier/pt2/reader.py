@@ -137,8 +137,8 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         raise zipfile.BadZipFile("does not start at the start of the file")
     if any(info.filename.startswith("serialized_") for info in archive.infolist()):
         raise CheckpointError(
-            f"{path.name} is a program as torch before 2.8 saved it: with torch 2.8 or later, write "
-            f"it anew with torch.export.save(torch.export.load({path.name!r}), 'new.pt2')."
+            f"{path.name} is a program as torch before 2.8 saved it: with torch 2.8 or later, "
+            f"write it anew with torch.export.save(torch.export.load({path.name!r}), 'new.pt2')."
         )
     for info in archive.infolist():
         root, _, name = info.filename.partition("/")
