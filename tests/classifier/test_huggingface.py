@@ -3,7 +3,6 @@
 transformers is an extra of its own and not installed with the tests: its part runs where it is.
 """
 
-import importlib.util
 import json
 import zipfile
 from pathlib import Path
@@ -16,15 +15,13 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
+from gsc_core import extras
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.huggingface import Processor
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.errors import CheckpointError, GscError, SpecError
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
-with_transformers = pytest.mark.skipif(
-    importlib.util.find_spec("transformers") is None, reason="transformers is not installed"
-)
 
 
 def assert_same_logits(classifier: Classifier, module: nn.Module) -> None:
@@ -118,10 +115,10 @@ def test_folders_that_are_none_or_hostile(config: str | None, said: str, timm_fo
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("transformers") is not None, reason="transformers is installed"
-)
-def test_without_transformers_the_extra_is_named(timm_folder: Path) -> None:
+def test_without_transformers_the_extra_is_named(
+    timm_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: name != "transformers" or None)
     (timm_folder / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(GscError, match=r"needs transformers.*gsc-audit\[hf\]"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
@@ -240,7 +237,6 @@ def transformers_folder(folder: Path, kind: str) -> nn.Module:
     return model
 
 
-@with_transformers
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "convnext", "resnet"])
 def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     module = transformers_folder(tmp_path / "mine", kind)
@@ -253,7 +249,6 @@ def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(classifier.program.module()(images), expected, rtol=1e-4, atol=1e-4)
 
 
-@with_transformers
 def test_folders_of_transformers_that_cannot_be_used(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     transformers_folder(folder, "resnet")
