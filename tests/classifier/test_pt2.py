@@ -300,7 +300,7 @@ def test_neither_is_taken_for_the_other(honest: Path, tmp_path: Path) -> None:
     logits, score, percentile, flagged = open_detector(detector)(IMAGES)
     assert (logits.shape, score.tolist()) == ((3, 2), [7.0] * 3)
     assert not flagged.any() and (percentile < 3).all()
-    with pytest.raises(CheckpointError, match=r"takes 3 uint8 channels"):
+    with pytest.raises(CheckpointError, match=r"takes uint8 images"):
         conform(open_program(detector), detector.name)
     with pytest.raises(CheckpointError, match="gives 1 results instead of 4"):
         open_program(honest, DETECTOR)

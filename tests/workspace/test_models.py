@@ -75,9 +75,9 @@ def test_a_look_finds_what_the_module_is(program):
     assert facts.preprocessing == OURS
     assert [split.name for split in facts.splits if split.default] == ["block.1"]
     block = next(split for split in facts.splits if split.default)
-    assert block.shape == (16, 4, 4)
-    assert block.linear
-    assert not facts.splits[0].linear
+    assert block.shape == (12, 6, 6)
+    assert not block.linear
+    assert facts.splits[-1].linear
     assert 0 < facts.seconds_per_image < 1
     assert facts.predictions == ()
 
