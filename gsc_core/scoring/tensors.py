@@ -48,21 +48,22 @@ class Reservoir:
 
 @dataclass(frozen=True)
 class Colours:
-    """What black and white have become by preprocessing, in each channel: `[3,1,1]`."""
+    """What black and white have become by preprocessing, in each channel: `[C,1,1]`."""
 
     black: Tensor
     white: Tensor
 
     @classmethod
     def of(cls, images: Tensor, preprocessing: Preprocessing | None) -> Self:
-        """By the preprocessing, or else the darkest and brightest of these images `[N,3,H,W]`.
+        """By the preprocessing, or else the darkest and brightest of these images `[N,C,H,W]`.
 
         Raises SpecError when the images cannot have come from that preprocessing.
         """
         if preprocessing is None:
             return cls(images.amin((0, 2, 3))[:, None, None], images.amax((0, 2, 3))[:, None, None])
-        ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-        black, white = preprocessing.normalise(ends)
+        channels = images.shape[1]
+        ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).repeat(1, channels, 1, 1)
+        black, white = preprocessing.for_channels(channels).normalise(ends)
         outside = (images < black - 1e-3) | (images > white + 1e-3)
         if float(outside.float().mean()) > _CLIPPED:
             raise SpecError(
