@@ -56,7 +56,8 @@ class AuditSpec(BaseModel):
             those are right and a table beside them is not.
         label_order: how labels stand for classes, see `images.class_orders`; None takes the first
             order that fits, and asks where the predictions fit another far better.
-        split: the layer at which GSC cuts the network; None takes the last convolutional block.
+        split: the layer at which GSC cuts the network; None takes the deepest block
+            with a non-linearity, and 1 to 40 % of the operations, after it.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: of the network; `auto` is TF32 on CUDA and float32 elsewhere.
         compiled: whether to compile the network's forward passes, on CUDA alone; kept where that

@@ -268,10 +268,10 @@ def test_an_interval_holds_its_value() -> None:
 def test_what_was_planted_is_counted(document: dict, rows: pd.DataFrame) -> None:
     """Of each kind as many as `plant` put there; the share for calibration is 40 of 80."""
     assert document["images"] == {
-        "calibration": {"scored": 40, "broken": 0, "duplicates": 0},
-        "id": {"scored": 40, "broken": 1, "duplicates": 2},
-        "noise": {"scored": 40, "broken": 0, "duplicates": 3},
-        "faint": {"scored": 51, "broken": 2, "duplicates": 0},
+        "calibration": {"scored": 40, "without_class": 0, "broken": 0, "duplicates": 0},
+        "id": {"scored": 40, "without_class": 0, "broken": 1, "duplicates": 2},
+        "noise": {"scored": 40, "without_class": 0, "broken": 0, "duplicates": 3},
+        "faint": {"scored": 51, "without_class": 0, "broken": 2, "duplicates": 0},
     }
     assert rows["set"].value_counts().to_dict() == {
         name: counts["scored"] for name, counts in document["images"].items()
@@ -292,9 +292,9 @@ def test_copies_across_id_and_a_calibration_folder(stage: Path, tmp_path: Path) 
     spec = spec_of(stage, calibration=stage / "calibration", detectors=("energy",))
     result = run_audit(spec, tmp_path)
     images = {name: counts.model_dump() for name, counts in result.images.items()}
-    assert images["calibration"] == {"scored": 61, "broken": 0, "duplicates": 0}
-    assert images["id"] == {"scored": 79, "broken": 1, "duplicates": 3}
-    assert images["faint"] == {"scored": 50, "broken": 2, "duplicates": 1}
+    assert images["calibration"] == {"scored": 61, "without_class": 0, "broken": 0, "duplicates": 0}
+    assert images["id"] == {"scored": 79, "without_class": 0, "broken": 1, "duplicates": 3}
+    assert images["faint"] == {"scored": 50, "without_class": 0, "broken": 2, "duplicates": 1}
     rows = rows_of(tmp_path)
     assert not rows["sha256"].duplicated().any()
 

@@ -79,7 +79,7 @@ def check_document(document: dict, detectors: set[str], sets: set[str]) -> None:
     assert document["id_accuracy_after"].keys() == after
     assert document["images"].keys() == {"id", "calibration", *sets}
     for counts in document["images"].values():
-        assert counts.keys() == {"scored", "broken", "duplicates"}
+        assert counts.keys() == {"scored", "without_class", "broken", "duplicates"}
         assert all(type(count) is int for count in counts.values())
         assert counts["scored"] > 0
     assert all(type(reason) is str and reason for reason in document["excused"].values())
@@ -292,7 +292,7 @@ def test_detectors_lists_the_catalogue_with_its_knobs() -> None:
 def test_splits_lists_layers_that_audit_accepts(stage: Path, tmp_path: Path) -> None:
     arguments = ["--model", stage / "small.pt2", "--preprocess", PREPROCESS]
     rows = json.loads(gsc("splits", *arguments, "--json").out)
-    assert [row["name"] for row in rows if row["default"]] == ["block"]
+    assert [row["name"] for row in rows if row["default"]] == ["block.1"]
     assert next(row["shape"] for row in rows if row["name"] == "block") == [16, 4, 4]
     for row in rows:
         out = tmp_path / row["name"]
