@@ -164,4 +164,4 @@ ATTACKS = [
 ]
 
 
-DROPPED = {"pickled_samples", "guard", "pytree_import"}
+DROPPED = {"pickled_samples", "guard"}

@@ -287,6 +287,14 @@ class GraphModule(Strict):
     signature: Signature
     module_call_graph: Annotated[list[ModuleCall], AfterValidator(_tells_how_it_is_called)]
 
+    @model_validator(mode="after")
+    def _describes_its_outputs(self) -> GraphModule:
+        call = self.module_call_graph[0].signature
+        outputs = len(self.signature.output_specs)
+        if call is not None and _leaves(json.loads(call.out_spec)) != outputs:
+            raise ValueError("describes other outputs than it gives")
+        return self
+
 
 class Program(Strict):
     """All of `models/model.json` that torch gets to read; guards, which are code, are left out."""
