@@ -36,7 +36,9 @@ from gsc_core.workspace.model_facts import (
 )
 from gsc_core.workspace.references import jobs_with_model
 
-SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth", ".zip")
+# What training leaves is called by many names (.pth.tar, .ckpt of Lightning, .bin of Hugging Face);
+# what a file truly is, its content says.
+SUFFIXES = (".pt2", ".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin", ".zip")
 LONGEST_NAME = 80
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _MOST_BYTES = 100  # of a file's name

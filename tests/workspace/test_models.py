@@ -206,6 +206,16 @@ def test_other_kinds_of_files_are_refused_at_once(home, program, said):
     assert not list((home / "models").glob("*"))
 
 
+@pytest.mark.parametrize("said", ["model_best.pth.tar", "last.ckpt", "pytorch_model.bin"])
+def test_weights_are_taken_by_every_name_that_training_gives_them(said):
+    file = io.BytesIO()
+    network = timm.create_model("test_vit", num_classes=4)
+    torch.save({"epoch": 3, "state_dict": network.state_dict()}, file)
+    stored = looked(added(file.getvalue(), said, architecture="timm/test_vit"))
+    assert models.spec_of(stored).checkpoint.name == said
+    assert stored.readiness is Readiness.READY, stored.sentence
+
+
 def test_an_empty_upload_leaves_nothing(home):
     with pytest.raises(GscError, match="empty"):
         added(b"")

@@ -45,8 +45,9 @@ def add_form() -> None:
             "Model file",
             type=[suffix.removeprefix(".") for suffix in models.SUFFIXES],
             key="model_file",
-            help="A whole program (.pt2), or weights (.safetensors, .pt, .pth) for an architecture "
-            "that you name. Files that could run code are refused.",
+            help="A whole program (.pt2), weights (.safetensors, .pt, .pth and their like) for an "
+            "architecture that you name, or a Hugging Face folder as a ZIP. Files that could run "
+            "code are refused.",
         )
         whole = file is not None and file.name.lower().endswith(".pt2")
         name = st.text_input(
