@@ -7,6 +7,7 @@ from gsc_core.jobs.database import Readiness, StoredModel
 from gsc_core.workspace import models
 from pages.parts.models.form import add_form
 from pages.parts.models.view import badge, manage, model_view, progress
+from pages.parts.models.words import on_this_page
 from pages.parts.shared import links
 from pages.parts.shared.text import plain
 
@@ -76,7 +77,7 @@ def _row(stored: StoredModel) -> None:
 
 def _summary(stored: StoredModel) -> str:
     if stored.readiness is Readiness.REFUSED:
-        return stored.sentence or "It cannot be used."
+        return on_this_page(stored.sentence or "It cannot be used.")
     try:
         facts = models.facts_of(stored)
     except GscError as error:

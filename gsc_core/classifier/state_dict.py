@@ -29,7 +29,7 @@ from gsc_core.errors import CheckpointError, SpecError
 
 _ASKED = {
     "transform_input": (
-        "how it was made scales its input",
+        "whether the network rescales its input",
         ("true", "it was fine-tuned from the library's trained weights"),
         ("false", "it was trained from scratch"),
     ),
@@ -200,8 +200,12 @@ def _sized(table: Table, start: Skeleton) -> tuple[Skeleton, tuple[str, ...]]:
             changed = _buildable(start, option, value)
             if changed is not None and changed.tensors[key].shape == table[key].shape:
                 start = changed
-                notes += (f"Its weights show the option {option}={value}.",)
+                notes += (_shown(f"{option}={value}"),)
     return start, notes
+
+
+def _shown(option: str) -> str:
+    return f"The network is built with {option}, which the shapes of the weights show."
 
 
 def _shown_by(actual: Tensor, expected: Tensor, start: Skeleton) -> dict[str, int]:
@@ -251,7 +255,7 @@ def _with_another_option(
     if not matches:
         return None, ()
     said, match = next(iter(matches.items()))
-    return match, (f"Its weights show the option {said}.",)
+    return match, (_shown(said),)
 
 
 def _alternatives(start: Skeleton) -> Iterator[tuple[str, Any]]:

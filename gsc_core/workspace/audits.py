@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.detectors.facts import parsed_settings
-from gsc_core.errors import SpecError
+from gsc_core.errors import GscError, SpecError
 from gsc_core.jobs import orders
 from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet, new_id
 from gsc_core.jobs.limits import cores
@@ -144,15 +144,37 @@ def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
     return run_id
 
 
-def asked_for(job: Job) -> tuple[StoredModel | None, StoredSet | None]:
-    """The model and the familiar images of an audit; None for what is gone, or another job."""
+@dataclass(frozen=True)
+class Asked:
+    """What an audit was asked for, as far as it is still there."""
+
+    model: StoredModel | None = None
+    familiar: StoredSet | None = None
+    unfamiliar: tuple[StoredSet, ...] = ()
+    detectors: tuple[str, ...] = ()
+
+
+def asked_for(job: Job) -> Asked:
+    """What an audit was asked for; nothing of another job."""
     order = AuditOrder.read(job)
     if order is None:
-        return None, None
+        return Asked()
     spec = order.spec
-    of_spec = (stored for stored in models.list_models() if models.spec_of(stored) == spec.model)
-    of_folder = (stored for stored in imagesets.list_sets("id") if Path(stored.folder) == spec.id)
-    return next(of_spec, None), next(of_folder, None)
+    of_spec = (stored for stored in models.list_models() if _is_model_of(stored, spec))
+    of_folder = {Path(stored.folder): stored for stored in imagesets.list_sets()}
+    return Asked(
+        model=next(of_spec, None),
+        familiar=of_folder.get(spec.id),
+        unfamiliar=tuple(of_folder[path] for path in spec.ood.values() if path in of_folder),
+        detectors=tuple(detector.name for detector in spec.detectors),
+    )
+
+
+def _is_model_of(stored: StoredModel, spec: AuditSpec) -> bool:
+    try:
+        return models.spec_of(stored) == spec.model
+    except GscError:  # another model whose file is gone says nothing of this audit
+        return False
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:

@@ -101,7 +101,7 @@ def _named(network: Network, classifier: Classifier, paths: Sequence[Path]) -> l
     names = classifier.class_names
     if names is None and imagenet.is_meant_by(map(str, paths), classifier.num_classes):
         names = imagenet.class_names()
-    for path in paths[:MAX_IMAGES]:
+    for path in paths[:: max(1, len(paths) // MAX_IMAGES)][:MAX_IMAGES]:
         try:
             pixels = classifier.preprocessing.resize_crop(decode(path))[None]
         except ImageError:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from gsc_core.classifier import Preprocessing
 from gsc_core.run.document import ModelCheck
 
-MAX_IMAGES = 6
+MAX_IMAGES = 6  # that are named and shown
+CHECKED_IMAGES = 30  # whose mean and spread are compared with those of the training
 
 
 class SplitFacts(BaseModel):

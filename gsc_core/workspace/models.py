@@ -29,7 +29,7 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.model_facts import (
-    MAX_IMAGES,
+    CHECKED_IMAGES,
     ModelFacts,
     Prediction,
     SplitFacts,
@@ -297,10 +297,10 @@ def _familiar_images() -> list[Path]:
     newest = next(ready, None)
     if newest is None:
         return []
-    step = max(1, newest.images // MAX_IMAGES)
-    starts = range(0, min(newest.images, step * MAX_IMAGES), step)
+    count = min(newest.images, CHECKED_IMAGES)
+    places = [at * newest.images // count for at in range(count)]
     try:
-        return [one.path for at in starts for one in imagesets.members(newest, at, 1)]
+        return [one.path for at in places for one in imagesets.members(newest, at, 1)]
     except GscError:  # which is said where the set is shown, and is no fault of the model
         return []
 

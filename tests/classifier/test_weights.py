@@ -95,7 +95,10 @@ def test_an_option_that_weights_show_is_taken_and_said() -> None:
     module = vit(img_size=96)
     fitted = opened(module.state_dict(), "timm/test_vit")
     assert fitted.options["img_size"] == 96
-    assert "Its weights show the option img_size=96." in fitted.notes
+    assert (
+        "The network is built with img_size=96, which the shapes of the weights show."
+        in fitted.notes
+    )
     assert_same_network(fitted, module, size=96)
 
 
@@ -111,7 +114,10 @@ def test_options_between_which_weights_do_not_decide_are_asked() -> None:
 def test_grey_images_are_seen_in_the_weights() -> None:
     module = vit(in_chans=1)
     fitted = opened(module.state_dict(), "timm/test_vit")
-    assert "Its weights show the option in_chans=1." in fitted.notes
+    assert (
+        "The network is built with in_chans=1, which the shapes of the weights show."
+        in fitted.notes
+    )
     assert_same_network(fitted, module, size=160, channels=1)
 
 

@@ -16,6 +16,7 @@ from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.workspace import models
 from gsc_core.workspace.models import ModelFacts, Prediction, SplitFacts
+from pages.parts.models.words import on_this_page
 from pages.parts.shared.text import plain
 
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"
@@ -100,7 +101,7 @@ def test_an_upload_becomes_progress_and_then_facts(program):
         "Speed": "",
     }
     assert "assumed because the file does not say" in words(app)
-    assert "The usual choice is **block**" in words(app)
+    assert "The usual choice is **block.1**" in words(app)
     assert app.dataframe[0].value["Usual choice"].tolist().count("✓") == 1
     assert "Next: add images" in labels(app)
     with session() as db:
@@ -192,7 +193,7 @@ def test_an_architecture_fills_in_the_librarys_values():
     assert app.selectbox(key="model_architecture").value is None
     assert len(app.selectbox(key="model_architecture").options) > 1000
     control = app.segmented_control(key="model_preprocessing")
-    assert "As the library does it" not in control.options
+    assert "The library's" not in control.options
     app.selectbox(key="model_architecture").select("torchvision/inception_v3").run()
     app.segmented_control(key="model_preprocessing").set_value("library").run()
     assert "342 pixels" in words(app)
@@ -273,6 +274,38 @@ def test_predictions_are_pictures_with_names(home, tmp_path):
     assert "stop sign, 88 %" in words(app)
 
 
+def test_numbers_for_names_are_explained(home, tmp_path):
+    numbered = Prediction(file=str(tmp_path / "gone.jpg"), class_name="class 3", confidence=0.876)
+    advice = "give them above to read names instead of numbers"
+    record = stored(home, predictions=(numbered,))
+    assert advice in words(opened("models", model=record.id))
+    names = tuple(f"n{i}" for i in range(1000))
+    record = stored(home, name="Named", predictions=(numbered,), class_names=names)
+    assert advice not in words(opened("models", model=record.id))
+
+
+@pytest.mark.parametrize(
+    "sentence, on_the_page",
+    [
+        ("give --option x=true (a) or --option x=false", "give the option x=true (a) or the opt"),
+        (
+            "choose with --weights plain or --weights ema",
+            "choose the weights plain or the weights ema",
+        ),
+        ("give it yourself, with --preprocess.", "give it yourself, with My own, under Prepro"),
+    ],
+)
+def test_a_refusal_names_the_fields_of_the_page(home, sentence, on_the_page):
+    record = stored(home)
+    with session() as db:
+        refused = db.get(StoredModel, record.id)
+        refused.readiness, refused.sentence = Readiness.REFUSED, sentence
+        db.add(refused)
+    for app in (opened("models"), opened("models", model=record.id)):
+        assert on_the_page in words(app)
+        assert "--" not in words(app)
+
+
 def test_a_network_that_cannot_be_cut_says_so(home):
     record = stored(home, splits=())
     assert "GSC and other detectors" in words(opened("models", model=record.id))
@@ -335,7 +368,7 @@ def test_a_question_about_options_is_answered_in_the_form():
     app = added_weights(module.state_dict(), "timm/test_vit")
     (record,) = models.list_models()
     assert "--option global_pool=avg or --option global_pool=" in str(record.sentence)
-    assert app.error[0].value == plain(record.sentence)
+    assert app.error[0].value == plain(on_this_page(str(record.sentence)))
     app.text_input(key="revise_options").set_value("global_pool avg").run()
     assert "is not understood" in app.error[1].value
     assert app.button(key="revise_save").disabled
@@ -344,7 +377,9 @@ def test_a_question_about_options_is_answered_in_the_form():
     work(app)
     (record,) = models.list_models()
     assert models.spec_of(record).options == {"global_pool": "avg"}
-    assert [each.value for each in app.info] == [plain("Its weights show the option img_size=64.")]
+    assert [each.value for each in app.info] == [
+        plain("The network is built with img_size=64, which the shapes of the weights show.")
+    ]
     height, width = models.facts_of(record).input_size
     assert (height, width) == (64, 64)
 

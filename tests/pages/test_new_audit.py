@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 import streamlit as st
@@ -16,7 +17,7 @@ from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.ensemble import PANEL
 from gsc_core.detectors.gsc import GSC
 from gsc_core.jobs import queue
-from gsc_core.jobs.database import Job, Kind, StoredSet, session
+from gsc_core.jobs.database import Job, Kind, State, StoredSet, session
 from gsc_core.workspace import imagesets, models
 from pages.parts.new_audit.detectors import BEST, USUAL
 
@@ -340,3 +341,37 @@ def test_a_damaged_index_is_one_sentence(empty):
 
 def test_the_stage_is_what_these_tests_think(home):
     assert {each.name: each.role for each in imagesets.list_sets()} == SETS
+
+
+def test_choosing_anew_fills_the_form_as_it_was(home):
+    """A failed audit that asks for a choice leads back to all other choices."""
+    app = opened("new_audit")
+    app.multiselect(key="audit_detectors").set_value(["gsc", "knn"])
+    app.multiselect(key="audit_ood_sets").set_value(app.multiselect(key="audit_ood_sets").options)
+    app.run()
+    before = asked_now(app)
+    app.button(key="audit_start").click().run()
+    with session() as db:
+        job = db.get(Job, submitted().id)
+        job.state, job.error = State.FAILED, "Choose the label order text."
+        db.add(job)
+        for record in (models.list_models()[0], imagesets.list_sets("id")[0]):  # newer ones
+            fields = record.model_dump(exclude={"id", "created"})
+            other = {"name": "newer", "folder": str(home), "spec": {"checkpoint": "other.pt2"}}
+            db.add(type(record)(**(fields | other)))
+    (link,) = [
+        each.proto for each in opened("runs").get("page_link") if each.proto.label == "Choose anew"
+    ]
+    assert asked_now(opened("new_audit", **parse_qs(link.query_string))) == before
+
+
+def asked_now(app: AppTest) -> tuple[object, ...]:
+    return tuple(
+        widget.value
+        for widget in (
+            app.selectbox(key="audit_model"),
+            app.selectbox(key="audit_id_set"),
+            app.multiselect(key="audit_ood_sets"),
+            app.multiselect(key="audit_detectors"),
+        )
+    )

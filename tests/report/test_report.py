@@ -512,7 +512,7 @@ def test_what_was_checked_about_the_model_is_listed_and_warnings_come_first(home
     listed = page[page.index("What was checked about the model") :]
     assert "<b>Warning:</b> 3 of 50 are right" in listed
     assert "<li>Prepared images fit.</li>" in listed
-    assert "The image is stretched to 96×64 pixels (bilinear); mean 0.5, deviation 0.5." in page
+    assert " correctly. The image is stretched to 96×64 pixels (bilinear); mean 0.5, dev" in page
 
 
 def test_a_run_of_an_earlier_version_has_no_list_of_checks(home: Path) -> None:

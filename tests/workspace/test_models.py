@@ -21,6 +21,7 @@ from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.workspace import imagesets, models
+from gsc_core.workspace.model_facts import CHECKED_IMAGES
 
 OURS = Preprocessing.parse(PREPROCESS)
 
@@ -104,6 +105,17 @@ def test_it_names_pictures_of_the_newest_familiar_set(home, program, tmp_path):
         assert each.confidence == pytest.approx(float(shares.max()), abs=1e-4)
     labels = {each.file.split("/")[-2] for each in facts.predictions}
     assert len(labels) > 1, "from all over the set, not from its first class alone"
+
+
+def test_images_from_all_over_the_set_are_compared_with_the_training(home, tmp_path):
+    """Of six alone the mean and spread say little."""
+    folder = known(tmp_path / "photos", 90, seed=5)
+    add_sets(home, folder)
+    paths = models._familiar_images()
+    assert len(paths) == CHECKED_IMAGES
+    every = sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
+    places = [every.index(Path(*path.parts[-len(every[0].parts) :])) for path in paths]
+    assert places == list(range(0, 90, 3))
 
 
 def add_sets(home, folder) -> list[StoredSet]:

@@ -115,9 +115,9 @@ def _question(evidence: Evidence, right: int, other: LabelOrder, right_by_other:
     taken, better = order_called(evidence.label_order), order_called(other)
     return (
         f"With the labels as {taken.name} ({taken.title}), {right:,} of {len(evidence.images):,} "
-        f"calibration images are classified correctly, as {better.name} ({better.title}) "
-        f"{right_by_other:,}: choose the label order {better.name} (--label-order {better.name}) "
-        f"if the model was trained so, else {taken.name}."
+        f"calibration images are classified correctly; as {better.name} ({better.title}), "
+        f"{right_by_other:,} are: choose the label order {better.name} "
+        f"(--label-order {better.name}) if the model was trained so, else {taken.name}."
     )
 
 

@@ -141,7 +141,7 @@ def _architecture(prefix: str, now: str | None, whole: bool) -> str | None:
         "Architecture",
         names,
         index=names.index(found) if found else None,
-        placeholder="Not needed: the .pt2 has it" if whole else "Only needed for weights",
+        placeholder="Not needed: the .pt2 has it" if whole else "Needed for weights: type a name",
         disabled=whole,
         key=f"{prefix}_architecture",
         help="Weights alone do not say what network they belong to. Type a part of the name, such "
@@ -158,8 +158,7 @@ def _network(
     weights_now: str | None,
 ) -> Network | None:
     """Ask for what weights cannot tell; None where what was typed is not understood."""
-    left, right = st.columns(2)
-    typed = left.text_input(
+    typed = st.text_input(
         "Options of the architecture",
         value=format_options(options_now),
         placeholder="None",
@@ -168,7 +167,7 @@ def _network(
         help="What the network was built with besides its name, such as aux_logits=false or "
         "img_size=96; several with spaces between. The check says when one is needed.",
     )
-    weights = right.selectbox(
+    weights = st.selectbox(
         "Weights in the file",
         list(dict.fromkeys([*WEIGHTS, *([weights_now] if weights_now else [])])),
         index=None if weights_now is None else _place(weights_now),

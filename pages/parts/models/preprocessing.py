@@ -4,6 +4,7 @@ import re
 from typing import cast
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.preparation import preparation
@@ -11,9 +12,9 @@ from gsc_core.workspace.catalogue import catalogue
 from pages.parts.shared.text import plain
 
 CHOICES = {
-    "auto": "As the file says",
-    "library": "As the library does it",
-    "own": "My own values",
+    "auto": "From the file",
+    "library": "The library's",
+    "own": "My own",
 }
 HELP = (
     "It must match what the model was trained with, or every figure is off. A .safetensors file "
@@ -65,8 +66,7 @@ def _default(stored: Preprocessing | None) -> str:
 def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
     """One field a value, filled in from `start`; those of another architecture are filled anew."""
     _fill(prefix, start, of)
-    left, right = st.columns(2)
-    mode = left.selectbox(
+    mode = st.selectbox(
         "Fitting",
         list(FITTINGS),
         format_func=FITTINGS.__getitem__,
@@ -74,15 +74,16 @@ def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
         help="Resize(256) of torchvision keeps the shape, Resize((224, 224)) stretches. A border "
         "is what letterboxing and padding to a square make.",
     )
-    interpolation = right.selectbox(
+    left, right = st.columns(2)
+    interpolation = left.selectbox(
         "Interpolation",
         INTERPOLATIONS,
         key=f"{prefix}_interpolation",
         help="How pixels are resampled when the image is resized.",
     )
-    size = _shorter_side(prefix) if mode == "center" else _size(prefix)
+    size = _shorter_side(prefix, right) if mode == "center" else _size(prefix)
     if mode == "border":
-        fill = st.columns(2)[0].text_input(
+        fill = right.text_input(
             "Colour of the border",
             key=f"{prefix}_fill",
             help="Red, green and blue from 0 to 255, or the word mean. 0 is black, 114 the grey "
@@ -104,9 +105,9 @@ def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
     )
 
 
-def _shorter_side(prefix: str) -> str:
+def _shorter_side(prefix: str, place: DeltaGenerator) -> str:
     """As `Preprocessing.parse` reads it."""
-    resize = st.columns(2)[0].number_input(
+    resize = place.number_input(
         "Shorter side, pixels",
         min_value=0,
         max_value=4096,

@@ -14,6 +14,7 @@ from gsc_core.jobs.database import Kind, Readiness, State, StoredModel
 from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.models.form import revise_form
+from pages.parts.models.words import on_this_page
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import labels
 from pages.parts.shared.job import job_progress
@@ -41,7 +42,7 @@ def model_view(stored: StoredModel) -> None:
     if stored.readiness is Readiness.WAITING:
         progress(stored)
     elif stored.readiness is Readiness.REFUSED:
-        st.error(plain(stored.sentence or "It cannot be used."))
+        st.error(plain(on_this_page(stored.sentence or "It cannot be used.")))
         st.markdown("Change the settings below and check it again, or delete it and add another.")
         _revise(stored, expanded=True)
     else:
@@ -175,6 +176,8 @@ def _predictions(facts: ModelFacts) -> None:
     st.caption(
         "From the newest set of familiar images. Nonsense here suggests wrong preprocessing."
     )
+    if facts.class_names is None:
+        st.caption("Class names are not known: give them above to read names instead of numbers.")
     picture_grid(
         [
             Tile(
@@ -199,7 +202,7 @@ def _splits(facts: ModelFacts) -> None:
     then = (
         "Everything after it is linear, so the short-circuit is the same for all images of a class."
         if usual.linear
-        else "It is the last block before the answer."
+        else "It is the deepest one with something non-linear after it."
     )
     st.markdown(
         f"At {len(facts.splits)} layers. The usual choice is **{plain(usual.name)}**. {then}"

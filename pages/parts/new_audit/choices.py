@@ -97,8 +97,8 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             key="audit_split",
             bind="query-params",
             placeholder="This network cannot be cut: GSC will be left out",
-            help="The usual one is the last convolutional block. Where everything after the "
-            "cut is linear, the gradient is the same for every image of a class.",
+            help="The usual one is the deepest with something non-linear after it. Where "
+            "everything after it is linear, the gradient is the same for every image of a class.",
         )
         left, middle, right = st.columns(3)
         device = left.selectbox(

@@ -9,9 +9,10 @@ from gsc_core.audit.spec import DetectorSpec
 from gsc_core.detectors import DetectorFacts, Knob
 from gsc_core.workspace.audits import QUICK
 from gsc_core.workspace.catalogue import catalogue
+from pages.parts.shared.audit_parts import GSC_AUTO, detector_title
 from pages.parts.shared.text import SURROGATE, plain
 
-GSC, GSC_AUTO, AUTO_ENSEMBLE = "gsc", "gsc-auto", "auto-ensemble"
+GSC, AUTO_ENSEMBLE = "gsc", "auto-ensemble"
 USUAL = (GSC_AUTO, *QUICK)
 BEST = (AUTO_ENSEMBLE, *USUAL)
 OURS = {
@@ -38,7 +39,7 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
         "Detectors",
         every,
         default=USUAL,
-        format_func=_title,
+        format_func=detector_title,
         key="audit_detectors",
         bind="query-params",
         wrap=True,
@@ -55,11 +56,6 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
 
 def _facts(name: str) -> DetectorFacts:
     return catalogue().detector(name)
-
-
-def _title(name: str) -> str:
-    title = _facts(name).title
-    return f"{title} (recommended)" if name == GSC_AUTO else title
 
 
 def _take(names: Sequence[str]) -> None:

@@ -8,8 +8,11 @@ import streamlit as st
 
 from gsc_core.jobs.database import Readiness, StoredModel, StoredSet
 from gsc_core.workspace import imagesets, models
+from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import is_of_demo
 from pages.parts.shared import links
+
+GSC_AUTO = "gsc-auto"
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,9 @@ def labels(records: Sequence[StoredModel | StoredSet]) -> dict[str, str]:
         numbered = (f"{each.name}{f' ({n})' if n > 1 else ''}{size}" for n in count(1))
         found[each.id] = next(name for name in numbered if name not in found.values())
     return {each.id: found[each.id] for each in records}
+
+
+def detector_title(name: str) -> str:
+    """What the form calls a detector."""
+    title = catalogue().detector(name).title
+    return f"{title} (recommended)" if name == GSC_AUTO else title

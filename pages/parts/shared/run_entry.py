@@ -1,5 +1,6 @@
 """One run as a card: its title and state, what it says or how far it is, what can be done."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -7,10 +8,11 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
-from gsc_core.jobs.database import Job, Kind
+from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet
 from gsc_core.workspace.audits import asked_for
 from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, summary
 from pages.parts.shared import links
+from pages.parts.shared.audit_parts import detector_title, labels, parts
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.text import duration, plain
 
@@ -92,17 +94,28 @@ def _retry(entry: RunEntry, key: str) -> None:
 
 
 def _anew(job: Job) -> None:
-    """A way to the form with the same model and images, where something has to be chosen first."""
-    model, familiar = asked_for(job)
-    chosen = {"audit_model": model, "audit_id_set": familiar}
-    query = {key: stored.id for key, stored in chosen.items() if stored is not None}
+    """A way to the form, filled in as it was, where something has to be chosen first."""
+    asked, found = asked_for(job), parts()
     st.page_link(
         links.to("new-audit"),
         label="Choose anew",
         icon=":material/tune:",
-        query_params=query,
-        help="A new audit of the same model and familiar images, with other choices.",
+        query_params={
+            "audit_model": _labels(found.models, asked.model),
+            "audit_id_set": _labels(found.known, asked.familiar),
+            "audit_ood_sets": _labels(found.strangers, *asked.unfamiliar),
+            "audit_detectors": [detector_title(name) for name in asked.detectors],
+        },
+        help="A new audit of the same model and images, with other choices.",
     )
+
+
+def _labels(
+    listed: Sequence[StoredModel | StoredSet], *chosen: StoredModel | StoredSet | None
+) -> list[str]:
+    """What the form's lists call those that were chosen; of what is gone, nothing."""
+    names = labels(listed)
+    return [names[each.id] for each in chosen if each is not None and each.id in names]
 
 
 def _delete(entry: RunEntry, key: str) -> None:
