@@ -46,6 +46,7 @@ def spec_of(stage: Path, *detectors: DetectorSpec, **more) -> AuditSpec:
         "calibration": stage / "calibration",
         "ood": {"noise": stage / "noise", "faint": stage / "faint"},
         "detectors": detectors or (DetectorSpec(name="gsc"),),
+        "split": "block",
         "repeats": 20,
     }
     return AuditSpec(**{**settings, **more})

@@ -70,7 +70,7 @@ def test_around_a_picture_it_is_the_mean_cosine_of_gradients_one_by_one() -> Non
 
 @pytest.mark.parametrize("size", [0.01, 0.5])
 def test_before_a_linear_head_no_gradient_ever_turns(size: float) -> None:
-    network = exported(world().model)
+    network = exported(world().model, "block")
     assert network.split is not None and network.split.linear
     images = strangers(5, 2)
     feature = around_feature(network, network.body(images), noise=size)

@@ -184,7 +184,7 @@ def test_accuracy_after_the_short_circuit_is_that_of_the_stored_classes(
     document: dict, rows: pd.DataFrame
 ) -> None:
     tested = rows[rows["role"] == "id"]
-    assert document["id_accuracy_after"].keys() == {"gsc", "gsc-published"}
+    assert document["id_accuracy_after"].keys() == {"gsc", "gsc-published", "gsc-auto"}
     for name, share in document["id_accuracy_after"].items():
         assert share == np.mean(tested[f"predicted_after_{name}"] == tested["label"])
 

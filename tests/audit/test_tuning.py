@@ -183,7 +183,7 @@ def test_a_file_of_another_kind_is_not_taken_and_not_written_over(
     ("options", "said"),
     [
         ({"gsc_config": "nowhere.json"}, ("nowhere.json", "check the path")),
-        ({"split": "first"}, ("layer block, not first",)),
+        ({"split": "first"}, ("layer block.1, not first",)),
         ({"detectors": "gsc-auto:share=0.1"}, ("--detectors", "without settings")),
         ({"model": "nothing.pt2"}, ("nothing.pt2", "check the path")),
     ],
@@ -199,7 +199,7 @@ def test_options_that_contradict_the_file(
 def test_gsc_auto_by_name_and_the_same_layer_by_name_are_no_contradiction(
     stage: Path, tuned: Path, tmp_path: Path
 ) -> None:
-    more = {"split": "block", "detectors": "energy,gsc-auto,gsc-auto+energy"}
+    more = {"split": "block.1", "detectors": "energy,gsc-auto,gsc-auto+energy"}
     ran = gsc(*audit(stage, tmp_path / "out", "--json", gsc_config=tuned, **more))
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)

@@ -35,7 +35,7 @@ def test_an_audit_asks_and_then_says_which_weights_it_took(tmp_path: Path) -> No
     said = gsc(*command, "--weights", "ema")
     assert said.code == 0, said.err
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    (check,) = (check for check in document["checks"] if check["name"] == "weights")
+    (check,) = (check for check in document["checks"] if check["name"] == "opening")
     text = check["sentence"]
     assert "an average over training (EMA), callbacks.EMA.ema in the file" in text
     assert "also holds state_dict.model, which was left out" in text

@@ -434,5 +434,5 @@ def test_hotter_is_brighter() -> None:
 
 def test_the_network_of_the_tests_is_what_it_says(early: Network) -> None:
     assert early.split is not None and not early.split.linear
-    linear = exported(world().model).split
+    linear = exported(world().model, "block").split
     assert linear is not None and linear.linear

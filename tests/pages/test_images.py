@@ -224,7 +224,7 @@ def test_a_picture_is_explained_by_the_worker_and_found_again(run):
     work(app)
     assert not app.exception
     told = explanations.explanation("x", row, "gsc").explanation
-    assert f"{told.channels_touched} of 16 channels" in words(app)
+    assert f"{told.channels_touched} of 12 channels" in words(app)
     assert "The model calls it class" in words(app)
     classes = next(frame.value for frame in app.dataframe if "Before" in frame.value)
     assert classes["Before"].max() == pytest.approx(100 * scores["confidence"][row], abs=0.01)

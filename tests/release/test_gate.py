@@ -577,7 +577,7 @@ def audits(tmp_path_factory) -> Path:
             "audit", "--model", stage / f"{model}.pt2", "--preprocess", PREPROCESS,
             "--id", stage / "id", "--calibration", stage / "calibration",
             "--ood", f"noise={stage / 'noise'}", "--detectors", "energy,gsc",
-            "--out", stage / name,
+            "--split", "block", "--out", stage / name,
         )  # fmt: skip
         assert ran.code == 0, ran.err
     return stage

@@ -80,11 +80,12 @@ def strangers(n: int, seed: int) -> Tensor:
     return tint + 0.15 * torch.randn(n, 3, 12, 12, generator=generator)
 
 
-def exported(module: nn.Module) -> Network:
+def exported(module: nn.Module, split: str | None = None) -> Network:
     """The module as the product holds it: exported and cut in two."""
     batch = torch.export.Dim("batch")
     images = pictures(4, 0)[0]
-    return Network(torch.export.export(module.eval(), (images,), dynamic_shapes=({0: batch},)))
+    program = torch.export.export(module.eval(), (images,), dynamic_shapes=({0: batch},))
+    return Network(program, split)
 
 
 def calibrate(network: Network, images: Tensor, labels: Tensor) -> Calibration:
@@ -171,7 +172,7 @@ def world() -> World:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images), labels).backward()
             optimizer.step()
-    network = exported(model)
+    network = exported(model, "block")  # before a linear head
     images, labels = pictures(240, seed=2)
     known = represent(network, pictures(80, seed=3)[0], EVERYTHING)
     strange = represent(network, strangers(80, seed=4), EVERYTHING)
