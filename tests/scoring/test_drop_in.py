@@ -80,7 +80,9 @@ def sets() -> Sets:
 
 
 def ours(name: str = "gsc", **knobs: object) -> PytorchOodDetector:
-    return PytorchOodDetector(world().model, find(name).configured(knobs), PREPROCESSING)
+    return PytorchOodDetector(
+        world().model, find(name).configured(knobs), PREPROCESSING, split="block"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +364,7 @@ def test_large_maps_make_the_sample_small(
     numbers = CLASSES + 2 * int(np.prod(split.shape))
     monkeypatch.setattr("gsc_core.scoring.drop_in.SAMPLE_BYTES", room * 2 * 4 * numbers)
     kept = Kept()
-    PytorchOodDetector(world().model, kept, PREPROCESSING).fit(sets.loader())
+    PytorchOodDetector(world().model, kept, PREPROCESSING, split="block").fit(sets.loader())
     assert len(kept.found.sample) == len(kept.found.labels) == room
     made = room // 4 * 4  # of each of the four kinds as many
     assert kept.found.surrogates is not None and len(kept.found.surrogates) == made
