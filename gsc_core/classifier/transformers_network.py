@@ -15,6 +15,8 @@ from gsc_core.errors import CheckpointError
 from gsc_core.extras import require
 
 _SUFFIX = "ForImageClassification"
+# What would fetch code or weights from elsewhere: an attention "owner/name" is a kernel of a hub.
+_REACHING_OUT = ("implementation", "implementation_internal", "auto_map", "quantization_config")
 
 
 class Logits(nn.Module):
@@ -80,7 +82,7 @@ def _class_and_config(folder: Path, configuration: Configuration) -> tuple[Any, 
             "export it whole, as .pt2."
         )
     content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config = CONFIG_MAPPING[configuration.model_type].from_dict(content)
+    config = CONFIG_MAPPING[configuration.model_type].from_dict(_harmless(content))
     classes = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(config), ())
     for candidate in classes if isinstance(classes, tuple | list) else (classes,):
         if candidate.__name__ == named:
@@ -89,3 +91,14 @@ def _class_and_config(folder: Path, configuration: Configuration) -> tuple[Any, 
         f"{folder.name} is {named or 'no model with a name'} and no image classifier "
         f"(…{_SUFFIX}): an audit needs one that was fine-tuned to classes."
     )
+
+
+def _harmless(content: Any) -> Any:
+    """The configuration, and those inside it, without what would reach beyond the folder."""
+    if isinstance(content, dict):
+        return {
+            key: _harmless(value)
+            for key, value in content.items()
+            if not key.endswith(_REACHING_OUT) and key != "use_pretrained_backbone"
+        }
+    return [_harmless(value) for value in content] if isinstance(content, list) else content

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gsc_core.extras import require
+from gsc_core import imagenet
 from gsc_core.images.labels import WORDNET_ID
 from gsc_core.images.names import composed
 
@@ -74,17 +74,8 @@ def _by_wordnet_id(
     ids = {label: m[0] for label in labels if (m := WORDNET_ID.match(label))}
     if num_classes != 1000 or not ids:
         return {}
-    numbers = _imagenet_1k()
+    numbers = {wordnet: at for at, wordnet in enumerate(imagenet.wordnet_ids())}
     return {label: numbers[wordnet] for label, wordnet in ids.items() if wordnet in numbers}
-
-
-@functools.cache
-def _imagenet_1k() -> dict[str, int]:
-    require("timm")
-    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 (seconds to import, seldom needed)
-
-    info = ImageNetInfo("imagenet-1k")
-    return {info.index_to_label_name(at): at for at in range(1000)}
 
 
 def _sorted_by(

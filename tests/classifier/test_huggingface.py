@@ -205,6 +205,17 @@ def test_pixels_that_are_not_normalised() -> None:
 # transformers
 
 
+class Images(nn.Module):
+    """A network of transformers that is called with images alone."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.module(pixel_values=images).logits
+
+
 def transformers_folder(folder: Path, kind: str) -> nn.Module:
     import transformers  # noqa: PLC0415 - an extra of its own
 
@@ -247,6 +258,17 @@ def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = module(pixel_values=images).logits
     torch.testing.assert_close(classifier.program.module()(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_configuration_reaches_for_no_code_elsewhere(tmp_path: Path) -> None:
+    """An attention called `owner/name` would be a kernel, fetched from a hub and run."""
+    folder = tmp_path / "mine"
+    module = transformers_folder(folder, "vit")
+    config = json.loads((folder / "config.json").read_text())
+    evil = {"attn_implementation": "nobody/evil", "_attn_implementation": "nobody/evil"}
+    (folder / "config.json").write_text(json.dumps(config | evil))
+    classifier = load_classifier(ModelSpec(checkpoint=folder))
+    assert_same_logits(classifier, Images(module))
 
 
 def test_folders_of_transformers_that_cannot_be_used(tmp_path: Path) -> None:
