@@ -101,8 +101,6 @@ def print_result(run: Run) -> None:
             f"; after {name}: {percent(share, 1)}" for name, share in run.id_accuracy_after.items()
         )
         show(Text(f"Familiar images classified correctly: {percent(run.id_accuracy, 1)}{after}"))
-        if run.settings.labels is not None:
-            show(Text(run.settings.labels))
     else:
         show(Text(f"Accuracy is not known. {run.settings.labels}"))
     _print_checks(run)

@@ -2,6 +2,7 @@
 
 import itertools
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 from gsc_core.audit.checks.base import Evidence
 from gsc_core.audit.checks.class_order import class_order, compare
+from gsc_core.cli.options import LabelOrderName
 from gsc_core.errors import SpecError
 from gsc_core.images import class_indices
+from gsc_core.images.class_orders import ORDERS, LabelOrder
 
 
 def predictions(right, accuracy, classes, seed):
@@ -136,3 +139,9 @@ def test_labels_that_stand_for_other_classes_in_no_order_at_all(classes):
 def test_without_a_class_nothing_is_said():
     assert examined([None, None], [0, 1], 4) is None
     assert examined(["a", "b", "c"], [0, 1, 1], 4) is None
+
+
+def test_the_command_line_offers_every_order_there_is() -> None:
+    """It repeats their names, because `gsc --help` does not wait for what reads images."""
+    asked_for, _ = get_args(get_args(LabelOrderName)[0])
+    assert set(get_args(asked_for)) == set(get_args(LabelOrder)) == {o.name for o in ORDERS}
