@@ -1,161 +1,281 @@
 """How sure a difference is: two detectors, or two settings of one, that judge the same images.
 
 An image that is hard for one is mostly hard for the other, so their mistakes rise and fall
-together and two intervals that overlap say little. Here the images are drawn once for all; each
-detector is measured on every draw, and what is looked at is the difference within a draw.
+together and two intervals that overlap say little. Here each metric is written as a mean over
+images of what each adds to it; a difference of two detectors is then a mean of differences.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy.special import stdtr, stdtrit
 
-from gsc_core.evaluation.intervals import (
-    BLOCK,
+from gsc_core.evaluation import auroc, fpr
+from gsc_core.evaluation.interval import (
     MEAN,
     Interval,
-    Intervals,
     at_least,
     doubt_of_mean,
-    draw,
-    exact_doubt,
-    summary,
-    with_mean,
+    least_share,
+    most_share,
 )
-from gsc_core.evaluation.metrics import METRICS, Counts, Floats, checked, measure
+from gsc_core.evaluation.metrics import Floats, checked
 
 COMPARED = ("fpr95", "auroc")
 
+UNSEEN = 4.0
+"""Of an image that none was seen to differ on: with it, none among n is as sure as exact bounds."""
+
 
 @dataclass(frozen=True, eq=False)
-class Resampled:
-    """A detector on the observed images and on every draw of them.
+class Influence:
+    """A metric, and what each image adds to it, up to a constant of the kind.
 
-    values, spread: its metrics `[6]`, and those of the draws `[repeats, 6]`, by OOD set in the
-    order of `METRICS`. accepted: by OOD set, which of its images `[M]` pass at the threshold that
-    accepts 95 % of ID. known: number of ID images.
+    of_id: of each ID image `[N]`. of_ood: of each image `[M]`, by OOD set. free: the degrees of
+    freedom with which the variance of `of_id` is known.
     """
 
-    values: Mapping[str, Floats]
-    spread: Mapping[str, Floats]
-    accepted: Mapping[str, NDArray[np.bool_]]
-    id_images: int
+    value: float
+    of_id: Floats
+    of_ood: tuple[Floats, ...]
+    free: float
 
-    def intervals(self, level: float = 0.95) -> Intervals:
-        """The detector's own metrics, with the intervals of `intervals.evaluate`."""
-        images = {name: len(of_set) for name, of_set in self.accepted.items()}
-        return summary(self.values, self.spread, self.id_images, images, level)
-
-
-class Resampling:
-    """Bootstrap draws of images, the same for every detector that is measured on them.
-
-    id_images, ood_images: how many ID images there are and how many of each OOD set. A draw takes
-    as many of each with replacement; it depends on the seed and the set's name. Memory: 4 bytes an
-    image and repeat.
-    """
-
-    def __init__(
-        self, id_images: int, ood_images: Mapping[str, int], repeats: int = 1000, seed: int = 0
-    ) -> None:
-        self.id_draws = _drawn(id_images, repeats, seed, None)
-        self.ood_draws = {name: _drawn(m, repeats, seed, name) for name, m in ood_images.items()}
-
-    def measure(self, id_scores: ArrayLike, ood: Mapping[str, ArrayLike]) -> Resampled:
-        """Measure a detector: outlier scores `[N]` of ID and `[M]` of each OOD set, higher = OOD.
-
-        The scores of all detectors come in the same order of images. Raises GscError for scores
-        that are empty or not finite.
-        """
-        id_checked = checked(id_scores, "familiar (ID)")
-        ood_checked = {name: checked(ood[name], f'"{name}" (OOD)') for name in self.ood_draws}
-        on_draws = {
-            name: _on_draws(id_checked, self.id_draws, scores, self.ood_draws[name])
-            for name, scores in ood_checked.items()
-        }
-        threshold = np.sort(id_checked)[
-            -(-19 * len(id_checked) // 20) - 1
-        ]  # the first with 95 % of ID
-        return Resampled(
-            values={name: rows[0] for name, rows in on_draws.items()},
-            spread={name: rows[1:] for name, rows in on_draws.items()},
-            accepted={name: scores <= threshold for name, scores in ood_checked.items()},
-            id_images=len(id_checked),
+    def less(self, other: "Influence") -> "Influence":
+        """The difference to another detector's, on the same images in the same order."""
+        return Influence(
+            self.value - other.value,
+            self.of_id - other.of_id,
+            tuple(a - b for a, b in zip(self.of_ood, other.of_ood, strict=True)),
+            min(self.free, other.free),
         )
 
+    def error(self) -> tuple[float, float]:
+        """Standard error of a difference, and its degrees of freedom (Satterthwaite, 1946).
 
-def difference(one: Resampled, other: Resampled, level: float = 0.95) -> Intervals:
+        Where the two differ on few images or none, those are counted in that were not seen.
+        """
+        sets = len(self.of_ood)
+        parts = [(_variance(self.of_id), self.free)]
+        parts += [(_variance(of_set) / sets**2, len(of_set) - 1.0) for of_set in self.of_ood]
+        seen = sum(variance for variance, _ in parts)
+        fewest = min(len(self.of_id), sum(map(len, self.of_ood)))
+        unseen = UNSEEN / fewest**2 * 2 / (2 + seen * fewest**2)
+        weight = sum(variance**2 / max(free, 1.0) for variance, free in parts)
+        return math.sqrt(seen + unseen), (seen + unseen) ** 2 / max(weight, 1e-300)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A detector on some images: by metric of `COMPARED` and OOD set (and their mean)."""
+
+    id_scores: Floats
+    ood: Mapping[str, Floats]
+    influences: Mapping[str, Mapping[str, Influence]]
+
+    def intervals(self, level: float = 0.95) -> dict[str, dict[str, Interval]]:
+        """The detector's own metrics, with the intervals of `intervals.evaluate`."""
+        of_fpr = fpr.fpr95(self.id_scores, self.ood, level)
+        of_auroc = auroc.intervals(self.id_scores, self.ood, level)
+        return {name: {"fpr95": of_fpr[name], "auroc": of_auroc[name]} for name in of_fpr}
+
+
+def measure(id_scores: ArrayLike, ood: Mapping[str, ArrayLike]) -> Measured:
+    """Measure a detector: outlier scores `[N]` of ID and `[M]` of each OOD set, higher = OOD.
+
+    The scores of all detectors come in the same order of images. Raises GscError for scores that
+    are empty or not finite.
+    """
+    of_id = checked(id_scores, "familiar (ID)")
+    of_ood = {name: checked(scores, f'"{name}" (OOD)') for name, scores in ood.items()}
+    influences = {}
+    for metric, influence in (("fpr95", _of_fpr95), ("auroc", _of_auroc)):
+        by_set = {name: influence(of_id, scores) for name, scores in of_ood.items()}
+        influences[metric] = by_set | {MEAN: _mean(list(by_set.values()))}
+    return Measured(of_id, of_ood, influences)
+
+
+def difference(
+    one: Measured, other: Measured, level: float = 0.95
+) -> dict[str, dict[str, Interval]]:
     """`COMPARED` metrics of `one` less those of `other`, for each OOD set and their mean.
 
-    Both were measured by one `Resampling`. The bounds are percentiles over the draws. The FPR's is
-    never narrower than what is exact for the images on which the two disagree, which matters
-    where few or none do; a detector differs from itself by nothing. AUROCs that are equal in every
-    draw, as two perfect ones, keep an interval without width.
+    The FPR's interval is never narrower than what is exact for the images on which the two
+    disagree. A detector differs from itself by nothing.
     """
     if one is other:
         nothing = Interval(0.0, 0.0, 0.0)
-        return {name: dict.fromkeys(COMPARED, nothing) for name in [*one.values, MEAN]}
-    values = with_mean({name: one.values[name] - other.values[name] for name in one.values})
-    spread = with_mean({name: one.spread[name] - other.spread[name] for name in one.spread})
-    doubt = _disagreement(one, other, level)
-    return {name: _compared(values[name], spread[name], doubt[name], level) for name in values}
+        return {name: dict.fromkeys(COMPARED, nothing) for name in [*one.ood, MEAN]}
+    by_set = {
+        name: {
+            metric: _interval(
+                one.influences[metric][name].less(other.influences[metric][name]), level
+            )
+            for metric in COMPARED
+        }
+        for name in [*one.ood, MEAN]
+    }
+    for name, doubt in _disagreement(one, other, level).items():
+        by_set[name]["fpr95"] = at_least(by_set[name]["fpr95"], *doubt)
+    return by_set
 
 
-def _compared(values: Floats, spread: Floats, doubt: Floats, level: float) -> dict[str, Interval]:
-    """Percentile intervals; that of the FPR reaches at least `doubt` `[2]` below and above."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(spread, [tail, 1 - tail], axis=0)
-    intervals = {}
-    for metric in COMPARED:
-        i = METRICS.index(metric)
-        interval = Interval(float(values[i]), float(low[i]), float(high[i]))
-        intervals[metric] = at_least(interval, *(doubt if metric == "fpr95" else (0, 0)))
-    return intervals
+@dataclass(frozen=True)
+class Tested:
+    """A detector against a reference on the same images.
+
+    difference: its metric less the reference's, with an interval for this pair alone. p: how likely
+    so large a difference is between equally good detectors, corrected for all that were compared
+    (Holm, 1979).
+    """
+
+    difference: Interval
+    p: float
+
+    def differs(self, level: float = 0.95) -> bool:
+        """Whether it is worse or better than the reference; else these images cannot tell."""
+        return self.p <= 1 - level
 
 
-def _disagreement(one: Resampled, other: Resampled, level: float) -> dict[str, Floats]:
-    """How far `[2]` below and above a difference of FPRs its exact bounds lie, by OOD set and mean.
+def against(
+    scores: Mapping[str, Mapping[str, ArrayLike]],
+    reference: str,
+    metric: str,
+    ood_set: str = MEAN,
+    level: float = 0.95,
+) -> dict[str, Tested]:
+    """Every other detector against one that was named before the images were seen.
+
+    `scores`: of each detector, as `Run.scores` gives them: `"id"` `[N]` and each OOD set `[M]`.
+    `metric` is one of `COMPARED`. Of equally good detectors, any is called different in at most 5 %
+    of audits. For one that these images chose, see `tied`.
+    """
+    influences = _influences(scores, metric, ood_set)
+    others = [name for name in influences if name != reference]
+    pairs = [influences[name].less(influences[reference]) for name in others]
+    return _tested(others, pairs, level)
+
+
+def tied(
+    scores: Mapping[str, Mapping[str, ArrayLike]],
+    best: str,
+    metric: str,
+    ood_set: str = MEAN,
+    level: float = 0.95,
+) -> dict[str, Tested]:
+    """The same against the detector that was best on these very images.
+
+    It may be any of them, so all pairs are corrected for.
+    """
+    influences = _influences(scores, metric, ood_set)
+    others = [name for name in influences if name != best]
+    pairs = [influences[name].less(influences[best]) for name in others]
+    more = math.comb(len(influences), 2) - len(pairs)
+    return _tested(others, pairs, level, more)
+
+
+def holm(p: Sequence[float], more: int = 0) -> list[float]:
+    """p-values as they are after Holm's correction (1979), with `more` tests not shown here."""
+    order = np.argsort(p, kind="stable")
+    ranked = np.asarray(p, dtype=np.float64)[order]
+    corrected = np.maximum.accumulate(ranked * (np.arange(len(ranked), 0, -1) + more))
+    adjusted = np.empty(len(ranked))
+    adjusted[order] = np.minimum(corrected, 1)
+    return [float(one) for one in adjusted]
+
+
+def _tested(
+    names: Sequence[str], pairs: Sequence[Influence], level: float, more: int = 0
+) -> dict[str, Tested]:
+    adjusted = holm([_p(pair) for pair in pairs], more)
+    return {
+        name: Tested(_interval(pair, level), p)
+        for name, pair, p in zip(names, pairs, adjusted, strict=True)
+    }
+
+
+def _influences(
+    scores: Mapping[str, Mapping[str, ArrayLike]], metric: str, ood_set: str
+) -> dict[str, Influence]:
+    """Of each detector; only the OOD sets that are asked for are measured."""
+    influence = {"fpr95": _of_fpr95, "auroc": _of_auroc}[metric]
+
+    def of(by_set: Mapping[str, ArrayLike]) -> Influence:
+        sets = [name for name in by_set if name != "id"] if ood_set == MEAN else [ood_set]
+        of_id = checked(by_set["id"], "familiar (ID)")
+        return _mean([influence(of_id, checked(by_set[s], f'"{s}" (OOD)')) for s in sets])
+
+    return {name: of(by_set) for name, by_set in scores.items()}
+
+
+def _of_auroc(id_scores: Floats, ood_scores: Floats) -> Influence:
+    placed = auroc.Placements.of(id_scores, ood_scores)
+    return Influence(placed.auroc, placed.of_id, (placed.of_ood,), len(id_scores) - 1.0)
+
+
+def _of_fpr95(id_scores: Floats, ood_scores: Floats) -> Influence:
+    """An OOD image adds itself where it is accepted; an ID image moves the threshold.
+
+    How much is accepted for each rank that the threshold moves is read at two standard deviations
+    of that rank (Woodruff, 1952); the fewer images lie between, the less sure it is.
+    """
+    images, first = len(id_scores), fpr.first_rank(len(id_scores))
+    ranked, accepted = np.sort(id_scores), ood_scores <= np.partition(id_scores, first)[first]
+    reach = 2 * math.sqrt(fpr.TAKEN * (1 - fpr.TAKEN) * images)
+    ends = np.clip([math.floor(first - reach), math.ceil(first + reach)], 0, images - 1)
+    low, high = (float(np.mean(ood_scores <= ranked[end])) for end in ends)
+    between = max(int(ends[1] - ends[0]), 1)
+    slope = (high - low) * images / between
+    return Influence(
+        float(np.mean(accepted)),
+        -slope * (id_scores <= ranked[first]),
+        (accepted.astype(np.float64),),
+        between / 2,
+    )
+
+
+def _mean(by_set: Sequence[Influence]) -> Influence:
+    """Over OOD sets that share their ID images, each weighing the same."""
+    return Influence(
+        float(np.mean([one.value for one in by_set])),
+        np.asarray(reduce(np.add, (one.of_id for one in by_set)) / len(by_set)),
+        tuple(of_set for one in by_set for of_set in one.of_ood),
+        min(one.free for one in by_set),
+    )
+
+
+def _disagreement(one: Measured, other: Measured, level: float) -> dict[str, tuple[float, float]]:
+    """How far below and above a difference of FPRs its exact bounds lie, by OOD set and mean.
 
     A difference is the share that is accepted with `one` alone, less the share that is with `other`
     alone; the exact bounds of the two make those of the difference (Zou and Donner, 2008).
     """
-    sets = list(one.accepted)
-    images = [len(one.accepted[name]) for name in sets]
-    pairs = [(one.accepted[name], other.accepted[name]) for name in sets]
-    more = exact_doubt([float(np.mean(a & ~b)) for a, b in pairs], images, level)
-    less = exact_doubt([float(np.mean(b & ~a)) for a, b in pairs], images, level)
-    below, above = np.hypot(more[0], less[1]), np.hypot(more[1], less[0])
-    by_set = {name: np.array(sides) for name, *sides in zip(sets, below, above, strict=True)}
-    return by_set | {MEAN: np.array([doubt_of_mean(below), doubt_of_mean(above)])}
+    tail, doubts = (1 - level) / 2, {}
+    for name, scores in one.ood.items():
+        a, b = (each.influences["fpr95"][name].of_ood[0] > 0 for each in (one, other))
+        counts, images = np.array([np.sum(a & ~b), np.sum(b & ~a)]), len(scores)
+        below = counts / images - least_share(counts, images, tail)
+        above = most_share(counts, images, tail) - counts / images
+        doubts[name] = math.hypot(below[0], above[1]), math.hypot(above[0], below[1])
+    of_mean = [doubt_of_mean(np.array(side)) for side in zip(*doubts.values(), strict=True)]
+    return doubts | {MEAN: (of_mean[0], of_mean[1])}
 
 
-def _drawn(images: int, repeats: int, seed: int, name: str | None) -> NDArray[np.int32]:
-    """How often each image is in a draw `[1 + repeats, images]`; the first is all of them, once."""
-    once = np.ones((1, images), dtype=np.int64)
-    return np.vstack([once, next(draw(once[0], [repeats], seed, name))]).astype(np.int32)
+def _interval(pair: Influence, level: float) -> Interval:
+    error, free = pair.error()
+    reach = error * -float(stdtrit(free, (1 - level) / 2))
+    return Interval(pair.value, max(pair.value - reach, -1.0), min(pair.value + reach, 1.0))
 
 
-def _on_draws(
-    id_scores: Floats, id_drawn: NDArray[np.int32], ood_scores: Floats, drawn: NDArray[np.int32]
-) -> Floats:
-    """Metrics `[1 + repeats, 6]` of scores `[N]` and `[M]` on the draws of their images."""
-    ranks, rank = np.unique(np.concatenate([id_scores, ood_scores]), return_inverse=True)
-    blocks = -(-len(drawn) * len(ranks) // BLOCK)
-    metrics = []
-    for rows in np.array_split(np.arange(len(drawn)), blocks):
-        by_metric = measure(
-            _on_ranks(id_drawn[rows], rank[: len(id_scores)], len(ranks)),
-            _on_ranks(drawn[rows], rank[len(id_scores) :], len(ranks)),
-        )
-        metrics.append(np.stack([by_metric[metric] for metric in METRICS], axis=-1))
-    return np.concatenate(metrics)
+def _p(pair: Influence) -> float:
+    """Two-sided, by Student's t."""
+    error, free = pair.error()
+    return float(2 * stdtr(free, -abs(pair.value) / error))
 
 
-def _on_ranks(drawn: NDArray[np.int32], rank: NDArray[np.intp], ranks: int) -> Counts:
-    """Counts `[B, ranks]` of the images `[B, N]` drawn, each added to the rank of its score."""
-    order = np.argsort(rank, kind="stable")
-    present, first = np.unique(rank[order], return_index=True)
-    counts = np.zeros((len(drawn), ranks), dtype=np.int64)
-    counts[:, present] = np.add.reduceat(drawn[:, order], first, axis=1, dtype=np.int64)
-    return counts
+def _variance(values: Floats) -> float:
+    """Of their mean; 0 of a single image, which shows none."""
+    return float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
