@@ -11,16 +11,17 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from gsc_core.ablation.table import SetConsistency
 from gsc_core.classifier.network import Network
+from gsc_core.evaluation.effects import LEVEL
 
 FEATURE_NOISE = 0.1  # of the feature's norm
 GREY_LEVELS = 4.0  # of 255: standard deviation of the noise on an image
 DRAWS = 4
-_Z = 1.96  # a 95 % interval of a mean
 
 
 def gradient_at(network: Network, feature: Tensor, classes: Tensor) -> Tensor:
@@ -86,29 +87,31 @@ def compare(where: str, id_values: Tensor, ood_values: dict[str, Tensor]) -> lis
 
 
 def _summary(name: str, where: str, values: Tensor, id_values: Tensor | None) -> SetConsistency:
-    mean, error = _mean_and_error(values)
-    gap, gap_error = 0.0, 0.0
+    mean, reach = _mean_and_reach(values)
+    gap, gap_reach = 0.0, 0.0
     if id_values is not None:
-        id_mean, id_error = _mean_and_error(id_values)
-        gap, gap_error = id_mean - mean, math.hypot(id_error, error)
+        id_mean, id_reach = _mean_and_reach(id_values)
+        gap, gap_reach = id_mean - mean, math.hypot(id_reach, reach)
     return SetConsistency(
         set=name,
         where=where,
         images=len(values),
         mean=mean,
-        low=mean - _Z * error,
-        high=mean + _Z * error,
+        low=max(mean - reach, -1.0),
+        high=min(mean + reach, 1.0),
         difference=gap,
-        difference_low=gap - _Z * gap_error,
-        difference_high=gap + _Z * gap_error,
+        difference_low=max(gap - gap_reach, -2.0),
+        difference_high=min(gap + gap_reach, 2.0),
     )
 
 
-def _mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean of `[N]` and its standard error (0 for a single value)."""
-    exact = values.double()
-    error = exact.std().item() / math.sqrt(len(exact)) if len(exact) > 1 else 0.0
-    return exact.mean().item(), error
+def _mean_and_reach(values: Tensor) -> tuple[float, float]:
+    """Mean of cosines `[N]` and how far it may lie off, by Student's t; a single one shows none."""
+    exact, images = values.double(), len(values)
+    if images == 1:
+        return exact.item(), math.inf
+    error = exact.std().item() / math.sqrt(images)
+    return exact.mean().item(), error * -float(stdtrit(images - 1, (1 - LEVEL) / 2))
 
 
 def _predicted(network: Network, feature: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from gsc_core.ablation.grid import Layer, Trial
-from gsc_core.evaluation.intervals import MEAN, Interval, at_least
+from gsc_core.evaluation import paired
+from gsc_core.evaluation.interval import MEAN, Interval
 from gsc_core.evaluation.metrics import Floats, metrics
-from gsc_core.evaluation.paired import COMPARED, Resampled, Resampling, difference
+from gsc_core.evaluation.paired import COMPARED, difference
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores
 
@@ -97,21 +98,21 @@ class Measured:
 
 
 def rows_of(
-    layers: Sequence[Measured], repeats: int, seed: int, step: Callable[[str, int, int], None]
+    layers: Sequence[Measured], step: Callable[[str, int, int], None]
 ) -> list[dict[str, Any]]:
     """A row for each trial and OOD set (and their mean); trials that could not run are left out.
 
-    All layers scored the same images in the same order. These are drawn once for all rows, so that
-    a row's difference to the one it is compared with counts what both find hard only once.
+    All layers scored the same images in the same order, so that a row's difference to the one it is
+    compared with counts what both find hard only once.
     """
-    resampled = _measure(layers, repeats, seed, step)
+    by_key = _measure(layers, step)
     deep = next(measured for measured in layers if measured.layer.depth == "deep")
     return [
         row
         for measured in layers
         for trial in measured.trials
         if measured.ran(trial)
-        for row in _rows(measured, trial, deep if trial.across else measured, resampled)
+        for row in _rows(measured, trial, deep if trial.across else measured, by_key)
     ]
 
 
@@ -127,28 +128,26 @@ def rank_correlation(rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _measure(
-    layers: Sequence[Measured], repeats: int, seed: int, step: Callable[[str, int, int], None]
-) -> dict[Key, Resampled]:
-    """Every measurement of the trials that could run, each made once and on the same draws."""
-    images = {name: len(scores.predicted) for name, scores in layers[0].scores.items()}
-    resampling = Resampling(images.pop("id"), images, repeats, seed)
-    resampled: dict[Key, Resampled] = {}
+    layers: Sequence[Measured], step: Callable[[str, int, int], None]
+) -> dict[Key, paired.Measured]:
+    """Every measurement of the trials that could run, each made once."""
+    by_key: dict[Key, paired.Measured] = {}
     for measured in layers:
         for at, trial in enumerate(measured.trials):
             key = measured.key(trial)
-            if key not in resampled and measured.ran(trial):
-                resampled[key] = resampling.measure(*measured.scores_of(key))
+            if key not in by_key and measured.ran(trial):
+                by_key[key] = paired.measure(*measured.scores_of(key))
                 step(f"measuring {measured.layer.name}", at, len(measured.trials))
-    return resampled
+    return by_key
 
 
 def _rows(
-    measured: Measured, trial: Trial, there: Measured, resampled: Mapping[Key, Resampled]
+    measured: Measured, trial: Trial, there: Measured, by_key: Mapping[Key, paired.Measured]
 ) -> Iterator[dict[str, Any]]:
     """The rows of a trial, compared with its partner at the layer of `there`."""
     settings, key = trial.settings or {}, measured.key(trial)
     partner = trial.against or trial
-    of_partner = resampled.get(there.key(partner))
+    of_partner = by_key.get(there.key(partner))
     about = {
         "layer": measured.layer.name,
         "depth": measured.layer.depth,
@@ -164,19 +163,21 @@ def _rows(
         "against": partner.title if of_partner else None,
         "against_layer": there.layer.name if of_partner else None,
     }
-    for figures in _figures(resampled[key], of_partner):
+    for figures in _figures(by_key[key], of_partner):
         yield about | figures
 
 
-def _figures(resampled: Resampled, of_partner: Resampled | None) -> Iterator[dict[str, Any]]:
+def _figures(
+    of_trial: paired.Measured, of_partner: paired.Measured | None
+) -> Iterator[dict[str, Any]]:
     """The measures of each OOD set, and their differences to another row (NaN where it is not)."""
-    by_set = resampled.intervals()
-    differences = difference(resampled, of_partner) if of_partner else {}
+    by_set = of_trial.intervals()
+    differences = difference(of_trial, of_partner) if of_partner else {}
     unknown = Interval(math.nan, math.nan, math.nan)
     for ood_set, intervals in by_set.items():
         row: dict[str, Any] = {"ood_set": ood_set}
         for metric in COMPARED:
-            row |= _columns(metric, at_least(intervals[metric], 0, 0))
+            row |= _columns(metric, intervals[metric])
             row |= _columns(
                 f"{metric}_difference", differences.get(ood_set, {}).get(metric, unknown)
             )

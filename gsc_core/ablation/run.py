@@ -44,7 +44,6 @@ from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores
 
 CONSISTENCY_IMAGES = 96
-REPEATS = 200  # bootstrap replicates: hundreds of rows need an interval each
 
 
 def ablate(
@@ -107,7 +106,7 @@ def _ablated(
     shutil.rmtree(out / "ablation-unpacked", ignore_errors=True)
 
     step("measuring", 0, 1)
-    rows = rows_of([run.measured() for run in runs], REPEATS, spec.seed, step)
+    rows = rows_of([run.measured() for run in runs], step)
     facts = _facts(spec, classifier, runs, sets, used, started, rows)
     ablation = Ablation(pd.DataFrame(rows), facts)
     write_ablation(ablation, out)

@@ -41,7 +41,7 @@ class SetConsistency(BaseModel):
     """Mean cosine over the images of a set, in −1..1; higher = steadier gradients.
 
     where: `feature` or `image`, to which the noise was added. difference: ID less this set, with
-    its interval; 0 for ID itself. Intervals are 95 %, normal.
+    its interval; 0 for ID itself. Intervals are 95 %, Student's t.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -20,7 +20,7 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Detector, Fit
 from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.gsc import GSC
-from gsc_core.evaluation.intervals import MEAN, Interval, evaluate
+from gsc_core.evaluation.intervals import MEAN, evaluate
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.images import Broken, LeftOut
 from gsc_core.run.document import (
@@ -85,7 +85,10 @@ def measure(
         after = PREDICTED_AFTER + name
         return Measured(
             detector,
-            tuple(_row(name, ood_set, intervals) for ood_set, intervals in by_set.items()),
+            tuple(
+                Result(detector=name, ood_set=ood_set, metrics=row)
+                for ood_set, row in by_set.items()
+            ),
             None if calibrated.surrogates is None else _on_surrogates(calibrated, name),
             _accuracy(labelled, after) if after in labelled.column_names else None,
             detector.frozen(),
@@ -201,17 +204,6 @@ def _rows_of(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
     return {
         name: np.flatnonzero(sets == name) for name in dict.fromkeys(sets) if name != CALIBRATION
     }
-
-
-def _row(detector: str, ood_set: str, intervals: Mapping[str, Interval]) -> Result:
-    """The bounds take the value in: average precision is biased upwards when resampled."""
-    metrics = {
-        name: Interval(
-            interval.value, min(interval.low, interval.value), max(interval.high, interval.value)
-        )
-        for name, interval in intervals.items()
-    }
-    return Result(detector=detector, ood_set=ood_set, metrics=metrics)
 
 
 def _on_surrogates(calibrated: Calibrated, detector: str) -> float:

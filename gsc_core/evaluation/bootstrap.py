@@ -27,8 +27,8 @@ from gsc_core.evaluation.metrics import Counts, Floats, measure, tally
 CELLS = 8192
 """Most distinct ranks a replicate works on; more are grouped, see `ranked`."""
 
-BLOCK = 1 << 18
-"""Cells (replicates x ranks) held at once: a few MB an array, which stays in the cache."""
+BLOCK = 1 << 15
+"""Cells (replicates x ranks) held at once: 256 kB an array, so that all stay in the cache."""
 
 BOOTSTRAPPED = ("aupr_in", "aupr_out", "detection_error")
 """In the order of the last axis of every array here."""
@@ -37,6 +37,12 @@ BOOTSTRAPPED = ("aupr_in", "aupr_out", "detection_error")
 _MOST = np.array([1.0, 1.0, 0.5])
 """The largest that each metric can be: no more than half is wrong at the best threshold."""
 _LOW_IS_GOOD = np.array([False, False, True])
+_OF_REPLICATES = np.array([[1, 1, 1], [1, 1, 0]])
+_OF_SAMPLE = np.array([[1, 1, 0], [1, 1, 0]])
+"""Whose flattery is taken off each end: of the detection error's good end only the replicates', and
+its bad end has none, see `_handicap`."""
+_NONE = np.zeros((1, 1))
+_KOLMOGOROV = 0.828  # of the largest difference, its median
 _END = 1e-9  # of a share, where its logit is cut
 
 
@@ -116,9 +122,10 @@ def _mended(
     bias = _logit(replicates.plain.mean(axis=0)) - _logit(grouped)
     free = max(images - 1, 1)
     wider = stdtrit(free, tail) / ndtri(tail) * np.sqrt((images + 1) / free)
-    aside = (_logit(ends) - _logit(grouped) - bias) * wider - bias
+    aside = (_logit(ends) - _logit(grouped) - _OF_REPLICATES * bias) * wider - _OF_SAMPLE * bias
     within = (values > 0) & (values < _MOST)  # else nothing is flattered
-    low, high = np.where(within, np.minimum(expit(_logit(values) + aside), _MOST), ends)
+    # Clipped because of rounding; zero is added to take the sign off −0.0.
+    low, high = np.clip(np.where(within, expit(_logit(values) + aside), ends), 0, _MOST) + 0.0
     return {
         name: Interval(float(value), float(min(least, value)), float(max(most, value)))
         for name, value, least, most in zip(BOOTSTRAPPED, values, low, high, strict=True)
@@ -134,14 +141,16 @@ def _replicates(
     # Generators, so that one block of draws is alive at a time.
     draws = {name: draw(counts, sizes, seed, name) for name, counts in ood_counts.items()}
     blocks: dict[str, list[tuple[Floats, Floats, Floats]]] = {name: [] for name in ood_counts}
+    handicaps = {name: _handicap(id_counts, counts) for name, counts in ood_counts.items()}
     n = int(id_counts.sum())
     for of_id in draw(id_counts, sizes, seed, None):
         accepted_id = np.cumsum(of_id.by_rank, axis=-1)
         for name, of_set in draws.items():
             of_ood, m = next(of_set), int(ood_counts[name].sum())
-            at = _Accepted(of_id.by_rank, of_ood.by_rank, accepted_id, m / n)
+            at = _Weighted(of_id.by_rank, of_ood.by_rank, accepted_id, m / n, handicaps[name])
             unseen = of_id.unseen(m / (n + m)), of_ood.unseen(n / (n + m))
-            blocks[name].append((at.measure(), at.worst(*unseen), at.best(*unseen)))
+            worse, better = (at.measure(*unseen, worst=bad) for bad in (True, False))
+            blocks[name].append((at.measure(), worse, better))
     return {
         name: _Replicates(*map(np.concatenate, zip(*of_set, strict=True)))
         for name, of_set in blocks.items()
@@ -164,63 +173,83 @@ def draw(counts: Counts, sizes: list[int], seed: int, name: str | None) -> Itera
         yield _Draw(by_rank, total, unseen.random(size))
 
 
-class _Accepted:
-    """Shares of weighted images that are accepted at each rank, all `[B, U]`.
+class _Weighted:
+    """Shares of weighted images at each rank, all `[B, U]`, and what metrics they make.
 
-    ratio: how many OOD images there are for each ID image, on which precision depends.
+    ratio: how many OOD images there are for each ID image, on which precision depends. handicap:
+    `[U]`, see `_handicap`.
     """
 
-    def __init__(self, of_id: Floats, of_ood: Floats, id_share: Floats, ratio: float) -> None:
-        self.of_id, self.of_ood, self.ratio = of_id, of_ood, ratio
-        self.id_share, self.ood_share = id_share, np.cumsum(of_ood, axis=-1)
+    def __init__(
+        self, of_id: Floats, of_ood: Floats, accepted_id: Floats, ratio: float, handicap: Floats
+    ) -> None:
+        self.of_id, self.of_ood, self.ratio, self.handicap = of_id, of_ood, ratio, handicap
+        self.accepted_id, self.accepted_ood = accepted_id, np.cumsum(of_ood, axis=-1)
+        self.flagged_id = 1 + (of_id - accepted_id)
+        self.flagged_ood = 1 + (of_ood - self.accepted_ood)
 
-    def measure(self) -> Floats:
-        """`BOOTSTRAPPED` metrics `[B, 3]`."""
-        return self._measured(self.of_id, self.of_ood, self.id_share, self.ood_share)
-
-    def worst(self, of_id: Floats, of_ood: Floats) -> Floats:
-        """With unseen images that weigh so much `[B, 1]`: ID above all ranks, OOD below all."""
-        metrics = self._measured(
-            (1 - of_id) * self.of_id,
-            (1 - of_ood) * self.of_ood,
-            (1 - of_id) * self.id_share,
-            (1 - of_ood) * self.ood_share + of_ood,
-        )
-        # They come last, when all others are accepted or flagged.
-        metrics[:, :1] += of_id / (1 + self.ratio)
-        metrics[:, 1:2] += of_ood * self.ratio / (1 + self.ratio)
-        return metrics
-
-    def best(self, of_id: Floats, of_ood: Floats) -> Floats:
-        """The other way round: ID below all ranks, OOD above all."""
-        metrics = self._measured(
-            (1 - of_id) * self.of_id,
-            (1 - of_ood) * self.of_ood,
-            (1 - of_id) * self.id_share + of_id,
-            (1 - of_ood) * self.ood_share,
-        )
-        metrics[:, :1] += of_id  # they come first
-        metrics[:, 1:2] += of_ood
-        return metrics
-
-    def _measured(
-        self, of_id: Floats, of_ood: Floats, accepted_id: Floats, accepted_ood: Floats
+    def measure(
+        self, more_id: Floats = _NONE, more_ood: Floats = _NONE, *, worst: bool = True
     ) -> Floats:
-        """From what is at each rank and what is accepted there."""
-        flagged_id, flagged_ood = 1 - accepted_id + of_id, 1 - accepted_ood + of_ood
-        # Where nothing is accepted or flagged, nothing is added either.
-        right_in = accepted_id / np.maximum(accepted_id + self.ratio * accepted_ood, _END)
-        flagged_ood *= self.ratio
-        right_out = flagged_ood / np.maximum(flagged_ood + flagged_id, _END)
-        gap = np.max(accepted_id - accepted_ood, axis=-1)
-        return np.stack(
+        """`BOOTSTRAPPED` metrics `[B, 3]`, with unseen images that weigh so much `[B, 1]`.
+
+        worst: ID above all ranks and OOD below all; else the other way round. The worst detection
+        error is that of the threshold, among those which may be best, that loses most. All shares
+        are written as multiples of those seen, which saves copies of them.
+        """
+        id_seen, ood_seen = 1 - more_id, 1 - more_ood
+        odds = self.ratio * ood_seen / id_seen
+        of_id, of_ood = more_id / id_seen, more_ood / ood_seen
+        # An unseen image at its worst is on the wrong side everywhere, and itself comes last.
+        wrong, right = (1.0, 0.0) if worst else (0.0, 1.0)
+        accepted = _average_precision(
+            self.of_id, self.accepted_id, self.accepted_ood, odds, right * of_id, wrong * of_ood
+        )
+        flagged = _average_precision(
+            self.of_ood, self.flagged_ood, self.flagged_id, 1 / odds, right * of_ood, wrong * of_id
+        )
+        last = (
+            1 / (1 + self.ratio) if worst else 1.0,
+            self.ratio / (1 + self.ratio) if worst else 1.0,
+        )
+        gap = id_seen * self.accepted_id - ood_seen * self.accepted_ood
+        if worst:
+            most = (gap + self.handicap).min(axis=-1, keepdims=True) - more_ood
+        else:
+            most = gap.max(axis=-1, keepdims=True) + more_id
+        return np.concatenate(
             [
-                np.einsum("bu,bu->b", right_in, of_id),
-                np.einsum("bu,bu->b", right_out, of_ood),
-                0.5 - 0.5 * np.maximum(gap, 0),
+                id_seen * accepted + last[0] * more_id,
+                ood_seen * flagged + last[1] * more_ood,
+                0.5 - 0.5 * np.maximum(most, 0),
             ],
             axis=-1,
         )
+
+
+def _handicap(id_counts: Counts, ood_counts: Counts) -> Floats:
+    """How much less the gap of accepted ID and OOD is at each threshold `[U]` than at the best.
+
+    Infinite where it is so much less that it cannot be the best, by Kolmogorov and Smirnov's bound.
+    A sample's best is better than the truth's, and the more so the more thresholds come near it; so
+    what all of these may lose is looked at (Chernozhukov, Lee and Rosen, 2013).
+    """
+    n, m = id_counts.sum(), ood_counts.sum()
+    gap = np.cumsum(id_counts) / n - np.cumsum(ood_counts) / m
+    less = gap.max() - gap
+    return np.where(less <= _KOLMOGOROV * np.sqrt(1 / n + 1 / m), less, np.inf)
+
+
+def _average_precision(
+    steps: Floats, right: Floats, wrong: Floats, odds: Floats, more: Floats, less: Floats
+) -> Floats:
+    """Mean `[B, 1]`, by `steps`, of (right + more) / (right + more + odds · (wrong + less))."""
+    taken = right + more
+    all_taken = odds * wrong
+    all_taken += taken
+    all_taken += odds * less
+    taken /= np.maximum(all_taken, _END, out=all_taken)
+    return np.asarray(np.einsum("bu,bu->b", taken, steps)[:, None])
 
 
 def on_shared_ranks(

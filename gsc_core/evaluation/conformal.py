@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaln
+from scipy.special import betaincinv, betaln
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.effects import LEVEL
+from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.metrics import Floats, checked
 
 ROUNDING = 9  # decimals: 0.7 * 10 is 7.000000000000001, which must not cost an image
@@ -59,6 +60,21 @@ def promise(calibration: int, share: float, on: int) -> Promise:
     below = np.cumsum(_beta_binomial(on, rank, calibration + 1 - rank))
     low, high = np.searchsorted(below, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Promise(share, float(low) / on, min(float(high) / on, 1.0), on)
+
+
+def true_share(calibration: int, share: float) -> Interval:
+    """Between which shares of all ID images `keep_id` truly accepts, in 19 of 20 calibrations.
+
+    The share is distributed as Beta(k, n+1−k) over sets of n calibration images, with k the rank
+    (Vovk, 2012): 500 images at 95 % mean 92.9 to 96.7 %. Scores without ties; ties only make more
+    pass. The value is the share promised on average, k/(n+1); all are 1 where the images are too
+    few to set a threshold.
+    """
+    rank = _rank(calibration, share)
+    if rank > calibration:
+        return Interval(1.0, 1.0, 1.0)
+    low, high = betaincinv(rank, calibration + 1 - rank, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(rank / (calibration + 1), float(low), float(high))
 
 
 def check_share(share: float) -> None:

@@ -32,19 +32,25 @@ class Passing:
 
 
 def catch_ood(ood_by_set: Mapping[str, ArrayLike], share: float) -> float:
-    """The highest threshold that flags at least `share` of OOD, averaged over the sets."""
+    """The highest threshold that promises to flag `share` of new OOD images, the mean of the sets.
+
+    Of n images that set a threshold, k that it flags promise k / (n + 1) of new ones like them:
+    conformal prediction, as in `conformal.keep_id`. Ties only make more caught. It is −inf, by
+    which every image is flagged, where there are too few images for the share.
+    """
     check_share(share)
     sets = _checked(ood_by_set)
     scores = np.concatenate(sets)
     weights = np.concatenate(
-        [np.full(len(of_set), 1 / (len(sets) * len(of_set))) for of_set in sets]
+        [np.full(len(of_set), 1 / (len(sets) * (len(of_set) + 1))) for of_set in sets]
     )
     order = np.argsort(-scores)
     caught = np.cumsum(weights[order])
     last = int(np.searchsorted(caught, share - 10**-ROUNDING))
-    lowest_caught = scores[order[min(last, len(scores) - 1)]]
+    if last == len(scores):
+        return -math.inf
     # One step of float32, in which scores are kept: any finer one is lost when they are compared.
-    return float(np.nextafter(np.float32(lowest_caught), np.float32(-np.inf)))
+    return float(np.nextafter(np.float32(scores[order[last]]), np.float32(-np.inf)))
 
 
 def youden(calibration: ArrayLike, ood_by_set: Mapping[str, ArrayLike]) -> float:

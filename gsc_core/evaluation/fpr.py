@@ -79,7 +79,7 @@ def fpr95_ood_positive(
         )
     )
     mean = float(np.mean(values))
-    return by_set | {MEAN: Interval(mean, max(mean - below, 0.0), min(mean + above, 1.0))}
+    return by_set | {MEAN: Interval(mean, max(0.0, mean - below), min(1.0, mean + above))}
 
 
 def first_rank(images: int) -> int:
@@ -106,7 +106,7 @@ def _of_sets(positive: Floats, negatives: Sequence[Floats], level: float) -> lis
     highs = [*most.max(axis=0), _means(at_most / images, most - at_most / images).max()]
     lows = [*least.min(axis=0), -_means(-at_least / images, at_least / images - least).max()]
     bounds = zip([*values, np.mean(values)], lows, highs, strict=True)
-    return [Interval(float(v), max(float(low), 0.0), min(float(h), 1.0)) for v, low, h in bounds]
+    return [Interval(float(v), max(0.0, float(low)), min(1.0, float(h))) for v, low, h in bounds]
 
 
 def _ranks(images: int, level: float) -> tuple[_Ranks, _Ranks]:

@@ -56,14 +56,15 @@ class Influence:
     def error(self) -> tuple[float, float]:
         """Standard error of a difference, and its degrees of freedom (Satterthwaite, 1946).
 
-        Where the two differ on few images or none, those are counted in that were not seen.
+        Where the two differ on few images or none, one is counted in that was not seen.
         """
         sets = len(self.of_ood)
         parts = [(_variance(self.of_id), self.free)]
         parts += [(_variance(of_set) / sets**2, len(of_set) - 1.0) for of_set in self.of_ood]
         seen = sum(variance for variance, _ in parts)
         fewest = min(len(self.of_id), sum(map(len, self.of_ood)))
-        unseen = UNSEEN / fewest**2 * 2 / (2 + seen * fewest**2)
+        differing = _number(self.of_id) + _number(np.concatenate(self.of_ood))
+        unseen = UNSEEN / fewest**2 * 2 / (2 + differing)
         weight = sum(variance**2 / max(free, 1.0) for variance, free in parts)
         return math.sqrt(seen + unseen), (seen + unseen) ** 2 / max(weight, 1e-300)
 
@@ -274,6 +275,12 @@ def _p(pair: Influence) -> float:
     """Two-sided, by Student's t."""
     error, free = pair.error()
     return float(2 * stdtr(free, -abs(pair.value) / error))
+
+
+def _number(differences: Floats) -> float:
+    """How many images differ, those that differ little counting little (Kish, 1965)."""
+    whole = float(np.sum(differences**2))
+    return float(np.sum(np.abs(differences))) ** 2 / whole if whole else 0.0
 
 
 def _variance(values: Floats) -> float:

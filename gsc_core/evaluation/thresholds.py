@@ -11,7 +11,13 @@ from typing import Annotated
 from pydantic import PlainValidator, SerializeAsAny, ValidationError
 
 from gsc_core.errors import SpecError
-from gsc_core.evaluation.conformal import Promise, keep_id, promise, smallest_calibration
+from gsc_core.evaluation.conformal import (
+    Promise,
+    keep_id,
+    promise,
+    smallest_calibration,
+    true_share,
+)
 from gsc_core.evaluation.cutpoints import catch_ood, youden
 from gsc_core.evaluation.effects import LEVEL, Acceptance, Effect, acceptance, effect
 from gsc_core.evaluation.rules.base import Control, Evidence, ThresholdRule
@@ -48,6 +54,7 @@ __all__ = [
     "parse_rule",
     "promise",
     "smallest_calibration",
+    "true_share",
     "youden",
 ]
 

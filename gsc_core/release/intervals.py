@@ -1,4 +1,4 @@
-"""Intervals of the figures that a policy limits, where the audit has kept none."""
+"""Intervals of the figures that a policy limits, where the audit has stored none."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from gsc_core.evaluation.effects import LEVEL, Acceptance
-from gsc_core.evaluation.intervals import Interval, at_least, doubt_of_mean, exact_doubt
+from gsc_core.evaluation.interval import Interval, doubt_of_mean, exact_doubt
 
 _STEP = 1e-9
 
@@ -52,17 +52,3 @@ def lost(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval:
     low = brentq(excess, -1, value - _STEP, args=(z,)) if value > -1 else -1.0
     high = brentq(excess, value + _STEP, 1, args=(-z,)) if value < 1 else 1.0
     return Interval(value, float(low), float(high))
-
-
-def not_surer_than_pairs(auroc: Interval, id_images: int, ood_images: Sequence[int]) -> Interval:
-    """An AUROC's interval, with the doubt that even perfectly parted images leave.
-
-    A bootstrap of perfectly parted scores has no width. But k pairs of different images are all
-    parted with a chance of at most AUROC^k, so no k pairs show more than 0.025^(1/k). Of
-    `id_images` ID images, each OOD set (`unfamiliar images` has the number of images of each) gets
-    its part.
-    """
-    sets = len(ood_images)
-    pairs = sets * min(id_images // sets, *ood_images)
-    surest = (((1 - LEVEL) / 2) ** (1 / pairs)) if pairs else 0.0
-    return at_least(auroc, below=max(0.0, auroc.value - surest), above=0.0)

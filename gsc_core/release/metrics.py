@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_core.evaluation.effects import Acceptance, Effect, counted
-from gsc_core.evaluation.intervals import MEAN, Interval
+from gsc_core.evaluation.auroc import surest
+from gsc_core.evaluation.effects import LEVEL, Acceptance, Effect, counted
+from gsc_core.evaluation.interval import MEAN, Interval, at_least
 from gsc_core.release import intervals
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
@@ -86,7 +87,7 @@ class Metric:
 
 
 def _audited(name: str) -> Callable[[Asked], Interval]:
-    """A figure that the audit has stored with its bootstrap interval."""
+    """A figure that the audit has stored with its interval."""
 
     def measure(asked: Asked) -> Interval:
         row = asked.run.row(asked.detector, asked.ood_set)
@@ -99,10 +100,12 @@ def _audited(name: str) -> Callable[[Asked], Interval]:
 
 
 def _auroc(asked: Asked) -> Interval:
+    """As the audit stored it; one of before 2027 has no width where all images are separated."""
     rows = asked.run.members().by_name
     sets = asked.run.ood_sets if asked.ood_set == MEAN else (asked.ood_set,)
     id_images, *ood_images = (len(rows.get(name, ())) for name in ("id", *sets))
-    return intervals.not_surer_than_pairs(_audited("auroc")(asked), id_images, ood_images)
+    stored, most = _audited("auroc")(asked), surest(id_images, ood_images, LEVEL)
+    return at_least(stored, below=max(0.0, stored.value - most), above=0.0)
 
 
 def _ood_accepted(asked: Asked) -> Interval:

@@ -111,8 +111,8 @@ def ensure_finite(decision: Decision) -> None:
         )
     if not math.isfinite(decision.value):
         raise GscError(
-            "This threshold would flag every image: expect fewer unfamiliar images, change the "
-            "costs, or take another detector."
+            "This threshold would flag every image: ask for a smaller share, expect fewer "
+            "unfamiliar images, change the costs, or take another detector."
         )
 
 

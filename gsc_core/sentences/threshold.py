@@ -8,6 +8,7 @@ from gsc_core.evaluation.thresholds import (
     ThresholdRule,
     promise,
     smallest_calibration,
+    true_share,
 )
 from gsc_core.run.decisions import Decision
 from gsc_core.run.ood_halves import halves
@@ -78,6 +79,22 @@ def basis_sentence(run: Run, decision: Decision, found: Effect) -> str:
     return (
         f"{text}, {side} than that. Either this is chance (as in 1 of 20 tests), or the familiar "
         "test images differ from the calibration images."
+    )
+
+
+def stray_sentence(run: Run, decision: Decision) -> str | None:
+    """How far the share truly accepted can stray from the one asked for; None where none is."""
+    promised = decision.rule.promised
+    if promised is None or decision.detector in run.in_sample:
+        return None
+    calibration = len(run.calibration_scores(decision.detector))
+    if calibration < smallest_calibration(promised):
+        return None
+    truly = true_share(calibration, promised)
+    return (
+        f"Set on {calibration:,} calibration images, a threshold for {percent(promised)} truly "
+        f"accepts between {percent(truly.low, 1)} and {percent(truly.high, 1)} of all familiar "
+        "images in 19 of 20 cases; more calibration images bring the two closer."
     )
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.thresholds import CatchOod
 from gsc_core.run.decisions import Decision
 from gsc_core.run.ood_halves import halves
 from gsc_core.run.stored import Run
@@ -14,6 +16,13 @@ def extreme(decision: Decision) -> str | None:
     """
     if math.isfinite(decision.value) or decision.rule.promised is not None:
         return None
+    if isinstance(decision.rule, CatchOod):
+        few = f"{decision.rule.fewest()[1]:,}"
+        return (
+            f"Catching {percent(decision.rule.share)} of unfamiliar images takes about {few} "
+            "unfamiliar images of each set to set the threshold on, and there are fewer: ask for a "
+            "smaller share, or audit with more."
+        )
     what = "nothing" if decision.value > 0 else "every image"
     return (
         f"What is asked for is best served by flagging {what}, so there is no threshold to set: "

@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import pandas as pd
 
+from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import Curve, curve
+from gsc_core.evaluation.paired import COMPARED, tied
 from gsc_core.run.document import Result
 from gsc_core.run.stored import Run
 from gsc_core.workspace import runs
@@ -18,14 +22,16 @@ HIGHER_IS_BETTER = frozenset({"auroc", "aupr_in", "aupr_out"})
 
 @dataclass(frozen=True)
 class Winner:
-    """The best detector on an OOD set (or on `"mean"`), and those whose value is in its interval.
+    """The best detector on an OOD set (or on `"mean"`), and those that may be as good.
 
-    `level` is in order of the metric; `of` counts the detectors that were measured there.
+    `level` is in order of the metric: detectors that a paired test on the same images, with Holm's
+    correction for all pairs, does not call different from the best; None where there is no test for
+    the metric or no scores to test. `of` counts the detectors that were measured there.
     """
 
     ood_set: str
     best: Result
-    level: tuple[str, ...]
+    level: tuple[str, ...] | None
     of: int
 
 
@@ -68,7 +74,7 @@ class Comparison:
 
 
 def winners(run: Run, metric: str) -> tuple[Winner, ...]:
-    """For the mean and each OOD set: which detector is best, and which are about as good.
+    """For the mean and each OOD set: which detector is best, and which may be as good.
 
     A detector that points the wrong way only wins, or is as good, where nothing else was measured.
     """
@@ -77,14 +83,14 @@ def winners(run: Run, metric: str) -> tuple[Winner, ...]:
         rows = [row for row in run.rows if row.ood_set == ood_set and metric in row.metrics]
         ranked = sorted(rows, key=lambda row: _rank(run, row, metric))
         if ranked:
-            best = ranked[0].metrics[metric]
-            level = [
+            best = ranked[0]
+            compared = [
                 row.detector
-                for row in ranked[1:]
-                if best.low <= row.metrics[metric].value <= best.high
-                and (row.detector in run.inverted) == (ranked[0].detector in run.inverted)
+                for row in ranked
+                if (row.detector in run.inverted) == (best.detector in run.inverted)
             ]
-            winning.append(Winner(ood_set, ranked[0], tuple(level), len(ranked)))
+            level = _tied(run.path, run.version, metric, ood_set, tuple(compared))
+            winning.append(Winner(ood_set, best, level, len(ranked)))
     return tuple(winning)
 
 
@@ -92,6 +98,22 @@ def compare(runs_compared: Sequence[Run]) -> Comparison:
     """Put runs side by side; a run's label is its title, with its id where titles are the same."""
     named = dict(zip(_labels(runs_compared), runs_compared, strict=True))
     return Comparison(_overview(named), _pairs(runs_compared), named)
+
+
+@lru_cache(maxsize=128)
+def _tied(
+    folder: Path, version: int, metric: str, ood_set: str, compared: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """Which of some detectors are not shown to differ from the first, the best of them."""
+    if metric not in COMPARED:
+        return None
+    run = Run.load(folder)
+    try:
+        scores = {detector: run.scores(detector) for detector in compared}
+    except GscError:  # damaged or gone: the table has no need of them
+        return None
+    tests = tied(scores, compared[0], metric, ood_set)
+    return tuple(detector for detector, test in tests.items() if not test.differs())
 
 
 def _rank(run: Run, row: Result, metric: str) -> tuple[bool, float, str]:

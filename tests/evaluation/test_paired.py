@@ -1,14 +1,13 @@
-"""Differences on the same images: against plain resampling, the sign test, and a known truth."""
+"""Differences on the same images: against jackknife and permutation, the sign test, known truth."""
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import binom, binomtest, false_discovery_control, norm
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation import paired
-from gsc_core.evaluation.intervals import draw, evaluate
+from gsc_core.evaluation.intervals import evaluate
 from gsc_core.evaluation.metrics import metrics
-from gsc_core.evaluation.paired import COMPARED, Resampling, difference
+from gsc_core.evaluation.paired import COMPARED, against, difference, holm, measure, tied
 
 SETS = {"near": 60, "far": 45}
 
@@ -25,93 +24,60 @@ def pair(seed=0, n=80, digits=1):
     return both(n, 0.0, 0.0), ood
 
 
-def compared(known, ood, level=0.95, **options):
-    images = {name: scores.shape[1] for name, scores in ood.items()}
-    resampling = Resampling(known.shape[1], images, **options)
-    ours, theirs = (
-        resampling.measure(known[i], {name: scores[i] for name, scores in ood.items()})
-        for i in (0, 1)
-    )
-    return difference(ours, theirs, level)
+def measured(known, ood):
+    return [
+        measure(known[i], {name: scores[i] for name, scores in ood.items()})
+        for i in range(len(known))
+    ]
 
 
-def test_a_difference_is_that_of_metrics_on_the_images_drawn():
+def compared(known, ood, level=0.95):
+    return difference(*measured(known, ood), level)
+
+
+def test_a_difference_is_that_of_metrics():
     known, ood = pair()
-    repeats, seed = 50, 5
-    found = compared(known, ood, 0.8, repeats=repeats, seed=seed)
-
-    sizes = {None: 80, **SETS}
-    drawn = {n: next(draw(np.ones(m, dtype=int), [repeats], seed, n)) for n, m in sizes.items()}
-    by_metric = {metric: {} for metric in COMPARED}
-    for name, scores in ood.items():
-        rows = []
-        for r in range(repeats):
-            ours, theirs = (
-                metrics(np.repeat(known[i], drawn[None][r]), np.repeat(scores[i], drawn[name][r]))
-                for i in (0, 1)
-            )
-            rows.append([getattr(ours, m) - getattr(theirs, m) for m in COMPARED])
-        for metric, column in zip(COMPARED, np.transpose(rows), strict=True):
-            by_metric[metric][name] = column
-    for metric, each in by_metric.items():
-        each["mean"] = (each["near"] + each["far"]) / 2
-        for name, spread in each.items():
-            got = found[name][metric]
-            assert (got.low, got.high) == pytest.approx(tuple(np.quantile(spread, [0.1, 0.9])))
-    for name, scores in ood.items():
-        ours, theirs = (metrics(known[i], scores[i]) for i in (0, 1))
-        for metric in COMPARED:
-            value = getattr(ours, metric) - getattr(theirs, metric)
-            assert found[name][metric].value == pytest.approx(value)
+    found = compared(known, ood)
+    for metric in COMPARED:
+        each = {}
+        for name, scores in ood.items():
+            ours, theirs = (getattr(metrics(known[i], scores[i]), metric) for i in (0, 1))
+            each[name] = ours - theirs
+            assert found[name][metric].value == pytest.approx(each[name])
+        assert found["mean"][metric].value == pytest.approx(np.mean(list(each.values())))
 
 
-def test_it_agrees_with_resampling_written_plainly():
-    """Own random numbers, images picked by index, FPR95 and AUROC by their definitions."""
+def test_the_error_of_an_auroc_difference_is_that_of_the_jackknife():
+    """Each image left out in turn (Arvesen, 1969), the familiar ones from both sets at once."""
     known, ood = pair(3, n=100, digits=6)
-    found = compared(known, ood, repeats=3000)
-    rng = np.random.default_rng(99)
-    rows = []
-    for _ in range(3000):
-        familiar = known[:, rng.integers(0, 100, 100)]
-        each = {n: s[:, rng.integers(0, s.shape[1], s.shape[1])] for n, s in ood.items()}
-        rows.append([plainly(familiar, strange) for strange in each.values()])
-    spread = dict(zip(ood, np.moveaxis(np.array(rows), 1, 0), strict=True))
-    spread["mean"] = (spread["near"] + spread["far"]) / 2
-    for name, values in spread.items():
-        for metric, column in zip(COMPARED, values.T, strict=True):
-            got, (low, high) = found[name][metric], np.quantile(column, [0.025, 0.975])
-            doubt = 0.1 * column.std() + 1 / 45  # of a quantile of 3,000; an image is a step
-            assert (got.low, got.high) == pytest.approx((low, high), abs=doubt)
+
+    def mean(keep, kept):
+        aurocs = [
+            [metrics(known[i, keep], s[i, kept.get(n, slice(None))]).auroc for i in (0, 1)]
+            for n, s in ood.items()
+        ]
+        return np.mean([ours - theirs for ours, theirs in aurocs])
+
+    every, variance = np.arange(100), 0.0
+    out = [mean(np.delete(every, i), {}) for i in every]
+    variance += 99 / 100 * np.sum((out - np.mean(out)) ** 2)
+    for name, images in SETS.items():
+        out = [mean(every, {name: np.delete(np.arange(images), i)}) for i in range(images)]
+        variance += (images - 1) / images * np.sum((out - np.mean(out)) ** 2)
+    one, other = (each.influences["auroc"]["mean"] for each in measured(known, ood))
+    assert one.less(other).error()[0] == pytest.approx(np.sqrt(variance), rel=0.1)
 
 
-def plainly(known, strange):
-    fpr, auroc = [], []
-    for familiar, strangers in zip(known, strange, strict=True):
-        threshold = sorted(familiar)[94]  # 95 of 100
-        fpr.append(np.mean(strangers <= threshold))
-        above, same = strangers[:, None] > familiar, strangers[:, None] == familiar
-        auroc.append(np.mean(above + 0.5 * same))
-    return fpr[0] - fpr[1], auroc[0] - auroc[1]
-
-
-def test_own_intervals_are_those_of_evaluate_but_for_the_luck_of_the_draw():
+def test_own_intervals_are_those_of_evaluate():
     known, ood = pair(1)
     scores = {name: both[0] for name, both in ood.items()}
-    found = Resampling(80, SETS, 4000, 1).measure(known[0], scores).intervals()
-    other = evaluate(known[0], scores, 4000, 1)
-    for name, by_metric in other.items():
-        for metric, interval in by_metric.items():
-            got = found[name][metric]
-            assert got.value == pytest.approx(interval.value)
-            assert (got.low, got.high) == pytest.approx((interval.low, interval.high), abs=0.025)
+    other = evaluate(known[0], scores, repeats=10)
+    for name, by_metric in measure(known[0], scores).intervals().items():
+        assert by_metric == {metric: other[name][metric] for metric in COMPARED}
 
 
 def test_against_itself_nothing_differs_and_the_other_way_round_the_sign_turns():
-    known, ood = pair()
-    resampling = Resampling(80, SETS, 60)
-    ours, theirs = (
-        resampling.measure(known[i], {name: both[i] for name, both in ood.items()}) for i in (0, 1)
-    )
+    ours, theirs = measured(*pair())
     for by_metric in difference(ours, ours).values():
         assert all(vars(i) == {"value": 0, "low": 0, "high": 0} for i in by_metric.values())
     there, back = difference(ours, theirs), difference(theirs, ours)
@@ -123,22 +89,31 @@ def test_against_itself_nothing_differs_and_the_other_way_round_the_sign_turns()
             )
 
 
+def test_two_perfect_detectors_may_differ_on_other_images():
+    known, ood = np.zeros((2, 50)), {"x": np.ones((2, 50))}
+    for interval in compared(known, ood)["x"].values():
+        assert interval.value == 0
+        assert -0.1 < interval.low < -0.05
+        assert 0.05 < interval.high < 0.1
+
+
 @pytest.mark.parametrize("alone", range(9))
 def test_few_images_they_disagree_on_are_not_enough_for_either_as_by_the_sign_test(alone):
     """ID all at 0; of 200 unfamiliar images some pass with ours alone, 50 with both, the rest with
     none."""
     ours, theirs = np.ones(200), np.ones(200)
     ours[: 50 + alone] = theirs[:50] = -1
-    found = compared(np.zeros((2, 40)), {"x": np.array([ours, theirs])}, repeats=400)["x"]["fpr95"]
+    found = compared(np.zeros((2, 5000)), {"x": np.array([ours, theirs])})["x"]["fpr95"]
     assert found.value == pytest.approx(alone / 200)
     chance = binomtest(alone, alone).pvalue if alone else 1
     if chance > 0.1:
         assert found.low <= 0
-    if chance < 0.05:
+    if chance < 0.01:
         assert found.low > 0
     if alone == 0:
         none = binomtest(0, 200).proportion_ci(method="exact").high
-        assert (found.low, found.high) == pytest.approx((-none, none))
+        assert found.low <= -none
+        assert found.high >= none
 
 
 @pytest.mark.slow
@@ -146,14 +121,14 @@ def test_few_images_they_disagree_on_are_not_enough_for_either_as_by_the_sign_te
 def test_it_covers_rare_disagreement_as_often_as_it_says(ours, theirs):
     """ID all at 0; each unfamiliar image of two sets passes with one alone by these chances."""
     trials, rng, hits = 300, np.random.default_rng(5), {"x": 0, "y": 0, "mean": 0}
-    for trial in range(trials):
+    for _ in range(trials):
         ood = {}
         for name in ("x", "y"):
             chance = rng.random(100)
             ood[name] = np.ones((2, 100))
             ood[name][0, chance < ours] = -1
             ood[name][1, chance > 1 - theirs] = -1
-        found = compared(np.zeros((2, 40)), ood, repeats=100, seed=trial)
+        found = compared(np.zeros((2, 40)), ood)
         for name in hits:
             interval = found[name]["fpr95"]
             hits[name] += interval.low <= ours - theirs <= interval.high
@@ -162,9 +137,10 @@ def test_it_covers_rare_disagreement_as_often_as_it_says(ours, theirs):
 
 
 @pytest.mark.slow
-def test_it_covers_the_truth_and_is_narrower_than_two_intervals():
+@pytest.mark.parametrize(("n", "shift"), [(50, 1.5), (300, 1.5), (100, 2.9)])
+def test_it_covers_the_truth_and_is_narrower_than_two_intervals(n, shift):
     """Pairs ~ N(m, 1) with correlation 0.8; each detector's FPR95 and AUROC in closed form."""
-    means, rho, n, trials, level = np.array([1.5, 1.2]), 0.8, 300, 250, 0.9
+    means, rho, trials = np.array([shift, shift - 0.3]), 0.8, 1000
     fpr, auroc = norm.cdf(norm.ppf(0.95) - means), norm.cdf(means / np.sqrt(2))
     truth = {"fpr95": fpr[0] - fpr[1], "auroc": auroc[0] - auroc[1]}
     rng = np.random.default_rng(7)
@@ -173,34 +149,74 @@ def test_it_covers_the_truth_and_is_narrower_than_two_intervals():
     strange = mix @ rng.normal(size=(trials, 2, n)) + means[:, None]
     hits, width, apart = dict.fromkeys(truth, 0), [], []
     for trial in range(trials):
-        resampling = Resampling(n, {"x": n}, repeats=200, seed=trial)
-        both = [resampling.measure(known[trial, i], {"x": strange[trial, i]}) for i in (0, 1)]
-        found = difference(*both, level)["x"]
+        both = measured(known[trial], {"x": strange[trial]})
+        found = difference(*both)["x"]
         for metric, value in truth.items():
             hits[metric] += found[metric].low <= value <= found[metric].high
-        own = [each.intervals(level)["x"]["auroc"] for each in both]
+        own = [each.intervals()["x"]["auroc"] for each in both]
         width.append(found["auroc"].high - found["auroc"].low)
         apart.append(np.hypot(*(each.high - each.low for each in own)))
-    # As in test_intervals: once in 1,000 outside, 3 points granted to the percentile bootstrap;
-    # an FPR is read at an image of the sample, which makes its interval wider than need be.
-    least = binom.ppf(0.0005, trials, level - 0.03)
+    least = binom.ppf(0.001, trials, 0.95)
     assert all(count >= least for count in hits.values()), hits
-    assert hits["auroc"] <= binom.ppf(0.9995, trials, level + 0.03)
-    assert hits["fpr95"] <= binom.ppf(0.9995, trials, level + 0.06)
-    assert np.mean(width) < 0.6 * np.mean(apart), "the images are the same"
+    assert np.mean(width) < 0.75 * np.mean(apart), "the images are the same"
 
 
-def test_seeded_and_blind_to_block_size_and_other_sets(monkeypatch):
+def test_holm_is_the_step_down_of_bonferroni():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.01, 0.2], more=1) == pytest.approx([0.03, 0.4])
+    p = [0.001, 0.2, 0.03, 0.004]
+    assert np.all(np.array(holm(p)) >= false_discovery_control(p)), "stricter than Benjamini's"
+
+
+def alike(rng, detectors, n, m, shift):
+    """Equally good detectors, correlation 0.5 on an image."""
+    common = np.sqrt(0.5) * rng.normal(size=n + m)
+    own = np.sqrt(0.5) * rng.normal(size=(detectors, n + m)) + common
+    own[:, n:] += shift
+    return {f"d{i}": {"id": row[:n], "x": row[n:]} for i, row in enumerate(own)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "m", "shift"), [(50, 50, 2.9), (200, 100, 1.8), (20, 300, 1.8)])
+@pytest.mark.parametrize("metric", COMPARED)
+def test_equally_good_detectors_are_called_different_in_few_tables(n, m, shift, metric):
+    """26 of them: against one that was named before, and against the best on these very images."""
+    rng, tables, called = np.random.default_rng(2), 200, {"named": 0, "best": 0}
+    for _ in range(tables):
+        scores = alike(rng, 26, n, m, shift)
+        ranked = sorted(scores, key=lambda d: getattr(metrics(*scores[d].values()), metric))
+        best = ranked[0] if metric == "fpr95" else ranked[-1]
+        called["named"] += any(one.differs() for one in against(scores, "d0", metric).values())
+        called["best"] += any(one.differs() for one in tied(scores, best, metric).values())
+    most = binom.ppf(0.999, tables, 0.05)
+    assert max(called.values()) <= most, called
+
+
+@pytest.mark.parametrize("metric", COMPARED)
+def test_a_clearly_worse_detector_is_called_different(metric):
+    rng = np.random.default_rng(0)
+    scores = alike(rng, 5, 300, 300, 3.0)
+    scores["worse"] = {"id": scores["d0"]["id"], "x": scores["d0"]["x"] - 1.5}
+    for tests in (against(scores, "d0", metric), tied(scores, "d0", metric)):
+        assert [name for name, test in tests.items() if test.differs()] == ["worse"]
+        sign = 1 if metric == "fpr95" else -1
+        assert sign * tests["worse"].difference.low > 0 or sign * tests["worse"].difference.high > 0
+    assert all(
+        p >= q
+        for p, q in zip(
+            [t.p for t in tied(scores, "d0", metric).values()],
+            [t.p for t in against(scores, "d0", metric).values()],
+            strict=True,
+        )
+    )
+
+
+def test_blind_to_other_sets():
     known, ood = pair()
-    whole = compared(known, ood, repeats=40, seed=2)
-    assert whole == compared(known, ood, repeats=40, seed=2)
-    assert whole != compared(known, ood, repeats=40, seed=3)
-    alone = compared(known, {"far": ood["far"]}, repeats=40, seed=2)["far"]
-    assert alone == whole["far"]
-    monkeypatch.setattr(paired, "BLOCK", 700)
-    assert whole == compared(known, ood, repeats=40, seed=2)
+    assert compared(known, {"far": ood["far"]})["far"] == compared(known, ood)["far"]
 
 
 def test_scores_that_cannot_be_used_are_one_sentence():
     with pytest.raises(GscError, match='"x"'):
-        Resampling(2, {"x": 2}, 5).measure([0.0, 1.0], {"x": [1.0, np.nan]})
+        measure([0.0, 1.0], {"x": [1.0, np.nan]})

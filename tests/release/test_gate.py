@@ -30,6 +30,7 @@ from small_classifier import Small
 from stored_run import SETS, write_run
 
 from gsc_core.errors import GscError, SpecError
+from gsc_core.evaluation.auroc import surest
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.thresholds import KeepId, Typed
@@ -191,22 +192,9 @@ def test_the_interval_of_a_mean_of_sets_holds_what_it_promises():
 @pytest.mark.parametrize(
     ("known", "strangers", "pairs"), [(9, [6], 6), (9, [30, 3], 6), (1, [5, 5], 0)]
 )
-def test_a_perfect_auroc_is_not_certain(known, strangers, pairs):
-    found = intervals.not_surer_than_pairs(Interval(1.0, 1.0, 1.0), known, strangers)
-    assert found.high == 1
-    assert found.low**pairs == pytest.approx(0.025) if pairs else found.low == 0
-    wide = Interval(0.9, 0.2, 1.0)
-    assert intervals.not_surer_than_pairs(wide, 1000, [1000]) == wide
-
-
-def test_the_bound_of_a_perfect_auroc_is_exact():
-    """The hardest case: familiar images alike, and unfamiliar images above them by the AUROC's
-    chance."""
-    rng, k, draws = np.random.default_rng(1), 12, 20_000
-    bound = intervals.not_surer_than_pairs(Interval(1.0, 1.0, 1.0), k, [k]).low
-    parted = int((rng.random((draws, k)) < bound).all(axis=1).sum())
-    low, high = binom(draws, 0.025).ppf([1e-4, 1 - 1e-4])
-    assert low <= parted <= high
+def test_so_many_pairs_prove_no_more(known, strangers, pairs):
+    most = surest(known, strangers, 0.95)
+    assert most**pairs == pytest.approx(0.025) if pairs else most == 0
 
 
 # --- a run against its limits ----------------------------------------------------------------

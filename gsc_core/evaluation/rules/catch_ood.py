@@ -33,5 +33,5 @@ class CatchOod(ThresholdRule):
         return f"catch {percent(self.share)} of unfamiliar images"
 
     def fewest(self) -> tuple[int, int]:
-        """As many OOD images as it takes to tell the share from all."""
+        """As many OOD images as it takes to promise the share; fewer flag every image."""
         return 0, smallest_calibration(self.share)

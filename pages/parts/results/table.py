@@ -69,7 +69,7 @@ def _who_wins(run: Run, metric: str) -> None:
             ],
             "Best": [w.best.detector for w in found],
             "Measured": [in_words(w.best.metrics[metric]) for w in found],
-            "As good, within its interval": [_level(w) for w in found],
+            "Not shown to differ": [_level(w) for w in found],
         }
     )
     st.dataframe(
@@ -78,9 +78,9 @@ def _who_wins(run: Run, metric: str) -> None:
         key="results_winners",
         alt="The best detector on each OOD set, and those that are about as good.",
         column_config={
-            "As good, within its interval": st.column_config.TextColumn(
-                help="Detectors whose value lies within the 95 % interval of the best one: these "
-                "images do not show which is better."
+            "Not shown to differ": st.column_config.TextColumn(
+                help="Detectors that a paired test on the same images, corrected for all pairs "
+                "(Holm), does not tell from the best one."
             )
         },
     )
@@ -94,6 +94,8 @@ def _who_wins(run: Run, metric: str) -> None:
 
 def _level(winner: Winner) -> str:
     others = winner.of - 1
+    if winner.level is None:
+        return "not tested"
     if not winner.level:
         return f"none of the other {others}" if others else "there is no other"
     named = ", ".join(winner.level[:MAX_NAMED])

@@ -1,0 +1,116 @@
+"""How often intervals of 95 % hold, by simulation with fixed seeds.
+
+2,000 repeats of the AUROC and of catching OOD; FPR95 has 500, the means of sets 300, and the
+metrics whose every interval draws a bootstrap 200. `python -m benchmarks.coverage` takes more.
+"""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from benchmarks.coverage.population import population
+from benchmarks.coverage.simulation import Coverage, coverage
+from gsc_core.evaluation import auroc, bootstrap, fpr
+from gsc_core.evaluation.auroc import Placements
+from gsc_core.evaluation.cutpoints import catch_ood
+from gsc_core.evaluation.intervals import evaluate
+from gsc_core.evaluation.metrics import METRICS
+
+LEVEL, MISSES = 0.94, 0.035  # of an interval of 95 %, and on each side
+SHAPES = [("normal", None), ("normal", 12), ("skewed", None), ("mixed", 12)]
+TRUTHS = (0.6, 0.9, 0.98, 0.999)
+
+
+def of_auroc(id_scores, ood_scores):
+    return auroc.interval(Placements.of(id_scores, ood_scores), 0.95)
+
+
+def of_fpr95(id_scores, ood_scores):
+    return fpr.fpr95(id_scores, {"x": ood_scores}, 0.95)["x"]
+
+
+def of_bootstrap(metric):
+    def method(id_scores, ood_scores):
+        return bootstrap.intervals(id_scores, {"x": ood_scores}, 200, 0, 0.95)["x"][metric]
+
+    return method
+
+
+def assert_holds(found, repeats):
+    """No more misses than promised, with what chance adds to so many repeats once in 1,000."""
+    for misses, promised in (
+        (1 - found.held, 1 - LEVEL),
+        (found.above, MISSES),
+        (found.below, MISSES),
+    ):
+        assert round(misses * repeats) <= binom.ppf(0.999, repeats, promised), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sizes", [(20, 20), (50, 50), (100, 100), (500, 500)])
+def test_auroc_holds_in_2000_repeats(shape, sizes):
+    name, levels = shape
+    for truth in TRUTHS:
+        drawn = population(name, truth, levels)
+        n, m = sizes
+        found = coverage(drawn, "auroc", of_auroc, n=n, m=m, repeats=2000)
+        assert found.held >= LEVEL, (truth, found)
+        assert max(found.above, found.below) <= MISSES, (truth, found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sizes", [(20, 20), (100, 100), (500, 500), (500, 20)])
+def test_fpr95_holds_in_500_repeats(shape, sizes):
+    name, levels = shape
+    for truth in TRUTHS:
+        drawn = population(name, truth, levels)
+        n, m = sizes
+        found = coverage(drawn, "fpr95", of_fpr95, n=n, m=m, repeats=500)
+        assert_holds(found, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", bootstrap.BOOTSTRAPPED)
+@pytest.mark.parametrize(("shape", "truth"), [("normal", 0.6), ("skewed", 0.9), ("mixed", 0.98)])
+def test_bootstrapped_metrics_hold_in_200_repeats(metric, shape, truth):
+    for n, m, levels in ((20, 20, None), (100, 100, 12), (200, 20, None)):
+        drawn = population(shape, truth, levels)
+        assert_holds(coverage(drawn, metric, of_bootstrap(metric), n=n, m=m, repeats=200), 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [20, 100])
+def test_means_of_sets_hold_in_300_repeats(images):
+    """Four sets of other AUROCs, the familiar images the same for all."""
+    sets = {name: population("normal", truth) for name, truth in zip("abcd", TRUTHS, strict=True)}
+    truths = [one.truth(images, images) for one in sets.values()]
+    rng, repeats = np.random.default_rng(4), 300
+    found = []
+    for _ in range(repeats):
+        ood = {name: one.draw(rng, 1, images)[1] for name, one in sets.items()}
+        found.append(evaluate(rng.normal(size=images), ood, repeats=100)["mean"])
+    for metric, truth in {m: np.mean([t[m] for t in truths]) for m in METRICS}.items():
+        above = np.mean([row[metric].low > truth for row in found])
+        below = np.mean([row[metric].high < truth for row in found])
+        assert_holds(Coverage(float(above), float(below), 0.0), repeats)
+
+
+@pytest.mark.parametrize("images", [10, 20, 50, 200, 500])
+@pytest.mark.parametrize("sets", [1, 3])
+def test_catch_ood_catches_at_least_what_was_asked_on_average_in_2000_repeats(images, sets):
+    """Scores uniform in 0..1, so that a threshold t catches 1 − t of each set."""
+    rng, share, repeats = np.random.default_rng(images), 0.9, 2000
+    caught = [
+        1 - max(catch_ood({str(i): rng.random(images) for i in range(sets)}, share), 0.0)
+        for _ in range(repeats)
+    ]
+    error = np.std(caught) / np.sqrt(repeats)
+    assert np.mean(caught) >= share - 3 * error
+    assert np.mean(caught) <= share + 1.2 / images + 3 * error, "no more than an image costs"
+
+
+def test_of_too_few_images_every_one_is_flagged():
+    assert catch_ood({"x": np.arange(8.0)}, 0.9) == -np.inf
+    assert catch_ood({"x": np.arange(9.0)}, 0.9) > -np.inf
