@@ -41,3 +41,17 @@ def coverage(
         below=float(np.mean(high < truth - rounding)),
         width=float(np.mean(high - low)),
     )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on one population (its shape, levels and true AUROC) and numbers of images."""
+
+    metric: str
+    method: str
+    shape: str
+    levels: int | None
+    truth: float
+    n: int
+    m: int
+    found: Coverage

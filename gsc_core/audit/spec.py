@@ -66,7 +66,7 @@ class AuditSpec(BaseModel):
         threads: how many threads decode images, as long as no process does.
         decoders: at most so many processes decode images; 0 leaves it to the threads, None to the
             number of images, the cores and the pace of the network.
-        repeats: bootstrap replicates behind each interval.
+        repeats: bootstrap replicates behind the intervals of AUPR and detection error.
 
     >>> from gsc_core import AuditSpec
     >>> stored = Path("result/spec.json").read_text(encoding="utf-8")

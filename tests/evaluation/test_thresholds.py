@@ -154,7 +154,7 @@ def test_youden_is_the_widest_gap():
 
 
 def test_a_caught_share_is_that_of_conformal_prediction():
-    """The 28th highest of 30 images flags 28/31 of new ones on average: the first to promise 0.9."""
+    """The 28th highest of 30 images flags 28/31 of new ones on average, the first over 0.9."""
     rng, n, repeats = np.random.default_rng(8), 30, 2000
     caught = [1 - catch_ood({"x": rng.uniform(size=n)}, 0.9) for _ in range(repeats)]
     truth = beta(28, n + 1 - 28)

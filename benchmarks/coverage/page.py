@@ -1,0 +1,100 @@
+"""The page of the documentation that says how often each interval holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from benchmarks.coverage.simulation import Cell
+
+NAMES = {
+    "auroc": "AUROC",
+    "fpr95": "FPR95",
+    "fpr95_ood_positive": "FPR95, OOD positive",
+    "aupr_in": "AUPR-in",
+    "aupr_out": "AUPR-out",
+    "detection_error": "Detection error",
+}
+
+HEAD = """# Intervals
+
+Every figure of an audit has a 95 % interval, and this page says how often such an interval holds.
+Samples are drawn from populations whose metrics are known: scores that are normal, skewed
+(exponential) and mixed (some unfamiliar images score like familiar ones, the rest far above), the
+last tied to 12 levels; true AUROCs of 0.6, 0.9, 0.98 and 0.999; 20, 50, 100 and 500 images of each
+kind, and 500 familiar with 20 unfamiliar ones. Written by `python -m benchmarks.coverage`
+({repeats} samples a cell, a fifth of that where a method draws a bootstrap); the tests in
+`tests/evaluation/test_coverage.py` hold it.
+
+An interval of 95 % is to cover at least 94 % here, and to lie wholly above or wholly below the
+truth in at most 3.5 % of samples each (what is beyond that below is the chance of so few samples:
+of 100, 6 may miss where 3 are promised). It may cover more where figures are discrete: of perfectly
+separated images no interval can be narrower than what rules out one misplaced image among so many.
+
+- **AUROC**: the exact bounds of a share (Clopper and Pearson, 1934) of as many images as would vary
+  like it (Korn and Graubard, 1998): by DeLong's variance, mixed with the largest possible one where
+  few images are misplaced. The mean of sets is put together with the correlation that the shared
+  familiar images bring (Zou, 2007).
+- **FPR95**, both: which rank the threshold has is binomial, whatever the scores; at each rank that
+  it may have, the exact bounds of the share accepted. Nothing is assumed, so with fewer than 72
+  images to set the threshold the upper bound is 100 %: 0.95^71 is above 2.5 %, the threshold may
+  lie above them all.
+- **AUPR**, both, and **detection error**: a Bayesian bootstrap (Rubin, 1981) with an unseen image
+  at its worst place, the flattery of resampling taken off on a logit scale, and widened as
+  Student's t. The detection error is looked at over all thresholds that may be the best
+  (Chernozhukov, Lee and Rosen, 2013).
+- **Differences** of two detectors: the variance of what each image adds to the difference, with one
+  unseen image on which they differ. Tests are corrected by Holm (1979); against the best on these
+  images for all pairs, since it may be any of them.
+
+Widths are means, in percentage points. Above and below: the whole interval is.
+"""
+
+
+def page(cells: Sequence[Cell], repeats: int) -> str:
+    """The page, with a table of the worst cells of each method and one of each size and truth."""
+    return "\n".join([HEAD.format(repeats=repeats), *_worst(cells), *_by_size(cells)]) + "\n"
+
+
+def _worst(cells: Sequence[Cell]) -> Iterator[str]:
+    yield "## The worst of all cells"
+    yield ""
+    yield "| metric | method | covers at least | above, at most | below, at most | width |"
+    yield "|---|---|---|---|---|---|"
+    for metric, method in dict.fromkeys((cell.metric, cell.method) for cell in cells):
+        found = [c.found for c in cells if (c.metric, c.method) == (metric, method)]
+        yield (
+            f"| {NAMES[metric]} | {method} | {_percent(min(one.held for one in found))} "
+            f"| {_percent(max(one.above for one in found))} "
+            f"| {_percent(max(one.below for one in found))} "
+            f"| {_percent(float(np.mean([one.width for one in found])))} |"
+        )
+
+
+def _by_size(cells: Sequence[Cell]) -> Iterator[str]:
+    """Coverage and width of what was taken beside what was before, for normal scores."""
+    for metric, name in NAMES.items():
+        of_metric = [c for c in cells if c.metric == metric and c.shape == "normal"]
+        methods = [m for m in dict.fromkeys(c.method for c in of_metric) if ":" in m]
+        yield ""
+        yield f"## {name}, normal scores"
+        yield ""
+        yield f"| images | true AUROC | {' | '.join(f'{m}: covers | width' for m in methods)} |"
+        yield "|---" * (2 + 2 * len(methods)) + "|"
+        for n, m, truth in dict.fromkeys((c.n, c.m, c.truth) for c in of_metric):
+            row = [c.found for c in of_metric if (c.n, c.m, c.truth) == (n, m, truth)]
+            shown = [
+                f"{_percent(one.held)} | {_percent(one.width)}"
+                for one, cell in zip(row, _methods(of_metric, n, m, truth), strict=True)
+                if cell in methods
+            ]
+            yield f"| {n} / {m} | {truth} | {' | '.join(shown)} |"
+
+
+def _methods(cells: Sequence[Cell], n: int, m: int, truth: float) -> list[str]:
+    return [c.method for c in cells if (c.n, c.m, c.truth) == (n, m, truth)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
