@@ -259,7 +259,7 @@ def _disagreement(one: Measured, other: Measured, level: float) -> dict[str, tup
     """
     tail, doubts = (1 - level) / 2, {}
     for name, scores in one.ood.items():
-        a, b = (each.influences["fpr95"][name].of_ood[0] > 0 for each in (one, other))
+        a, b = (of.influences["fpr95"][name].of_ood[0] > 0 for of in (one, other))
         counts, images = np.array([np.sum(a & ~b), np.sum(b & ~a)]), len(scores)
         below = counts / images - least_share(counts, images, tail)
         above = most_share(counts, images, tail) - counts / images
