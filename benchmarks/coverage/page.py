@@ -53,7 +53,7 @@ Widths are means, in percentage points. Above and below: the whole interval is.
 
 
 def page(cells: Sequence[Cell], repeats: int) -> str:
-    """The page, with a table of the worst cells of each method and one of each size and truth."""
+    """The page, with a table of the worst cells of each method and one for each metric."""
     return "\n".join([HEAD.format(repeats=repeats), *_worst(cells), *_by_size(cells)]) + "\n"
 
 
@@ -62,38 +62,35 @@ def _worst(cells: Sequence[Cell]) -> Iterator[str]:
     yield ""
     yield "| metric | method | covers at least | above, at most | below, at most | width |"
     yield "|---|---|---|---|---|---|"
-    for metric, method in dict.fromkeys((cell.metric, cell.method) for cell in cells):
-        found = [c.found for c in cells if (c.metric, c.method) == (metric, method)]
-        yield (
-            f"| {NAMES[metric]} | {method} | {_percent(min(one.held for one in found))} "
-            f"| {_percent(max(one.above for one in found))} "
-            f"| {_percent(max(one.below for one in found))} "
-            f"| {_percent(float(np.mean([one.width for one in found])))} |"
-        )
+    for metric, name in NAMES.items():
+        for method in dict.fromkeys(cell.method for cell in cells if cell.metric == metric):
+            found = [c.found for c in cells if (c.metric, c.method) == (metric, method)]
+            figures = (
+                min(one.held for one in found),
+                max(one.above for one in found),
+                max(one.below for one in found),
+                float(np.mean([one.width for one in found])),
+            )
+            yield f"| {name} | {method} | {' | '.join(map(_percent, figures))} |"
 
 
 def _by_size(cells: Sequence[Cell]) -> Iterator[str]:
     """Coverage and width of what was taken beside what was before, for normal scores."""
     for metric, name in NAMES.items():
-        of_metric = [c for c in cells if c.metric == metric and c.shape == "normal"]
-        methods = [m for m in dict.fromkeys(c.method for c in of_metric) if ":" in m]
+        held = {
+            (c.n, c.m, c.truth, c.method): c.found
+            for c in cells
+            if c.metric == metric and c.shape == "normal"
+        }
         yield ""
         yield f"## {name}, normal scores"
         yield ""
-        yield f"| images | true AUROC | {' | '.join(f'{m}: covers | width' for m in methods)} |"
-        yield "|---" * (2 + 2 * len(methods)) + "|"
-        for n, m, truth in dict.fromkeys((c.n, c.m, c.truth) for c in of_metric):
-            row = [c.found for c in of_metric if (c.n, c.m, c.truth) == (n, m, truth)]
-            shown = [
-                f"{_percent(one.held)} | {_percent(one.width)}"
-                for one, cell in zip(row, _methods(of_metric, n, m, truth), strict=True)
-                if cell in methods
-            ]
-            yield f"| {n} / {m} | {truth} | {' | '.join(shown)} |"
-
-
-def _methods(cells: Sequence[Cell], n: int, m: int, truth: float) -> list[str]:
-    return [c.method for c in cells if (c.n, c.m, c.truth) == (n, m, truth)]
+        yield "| images | true AUROC | covers | width | before: covers | width |"
+        yield "|---|---|---|---|---|---|"
+        for n, m, truth in dict.fromkeys(key[:3] for key in held):
+            both = [held[n, m, truth, method] for method in ("taken", "before")]
+            figures = [figure for one in both for figure in (one.held, one.width)]
+            yield f"| {n} / {m} | {truth} | {' | '.join(map(_percent, figures))} |"
 
 
 def _percent(share: float) -> str:

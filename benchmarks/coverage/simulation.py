@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from benchmarks.coverage.population import Population
 from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.metrics import Floats
 
-Method = Callable[[Floats, Floats], Interval]
+Method = Callable[[Floats, Floats], Mapping[str, Interval]]
+"""From scores of ID `[N]` and OOD `[M]` to the intervals of some metrics."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,17 @@ class Coverage:
 
 
 def coverage(
-    drawn: Population, metric: str, method: Method, *, n: int, m: int, repeats: int, seed: int = 0
-) -> Coverage:
-    """Of a metric's interval of n ID and m OOD images, over samples that the seed draws."""
-    rng, truth = np.random.default_rng(seed), drawn.truth(n, m)[metric]
-    found = [method(*drawn.draw(rng, n, m)) for _ in range(repeats)]
-    low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
+    drawn: Population, method: Method, *, n: int, m: int, repeats: int, seed: int = 0
+) -> dict[str, Coverage]:
+    """Of each metric's interval of n ID and m OOD images, over samples that the seed draws."""
+    rng, truth = np.random.default_rng(seed), drawn.truth(n, m)
+    rows = [method(*drawn.draw(rng, n, m)) for _ in range(repeats)]
+    return {metric: against([row[metric] for row in rows], truth[metric]) for metric in rows[0]}
+
+
+def against(intervals: Sequence[Interval], truth: float) -> Coverage:
+    """How often these hold the truth."""
+    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
     rounding = 1e-9
     return Coverage(
         above=float(np.mean(low > truth + rounding)),

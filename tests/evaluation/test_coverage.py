@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.coverage.population import population
-from benchmarks.coverage.simulation import Coverage, coverage
+from benchmarks.coverage.simulation import against, coverage
 from gsc_core.evaluation import auroc, bootstrap, fpr
 from gsc_core.evaluation.auroc import Placements
 from gsc_core.evaluation.cutpoints import catch_ood
@@ -22,18 +22,15 @@ TRUTHS = (0.6, 0.9, 0.98, 0.999)
 
 
 def of_auroc(id_scores, ood_scores):
-    return auroc.interval(Placements.of(id_scores, ood_scores), 0.95)
+    return {"auroc": auroc.interval(Placements.of(id_scores, ood_scores), 0.95)}
 
 
 def of_fpr95(id_scores, ood_scores):
-    return fpr.fpr95(id_scores, {"x": ood_scores}, 0.95)["x"]
+    return {"fpr95": fpr.fpr95(id_scores, {"x": ood_scores}, 0.95)["x"]}
 
 
-def of_bootstrap(metric):
-    def method(id_scores, ood_scores):
-        return bootstrap.intervals(id_scores, {"x": ood_scores}, 200, 0, 0.95)["x"][metric]
-
-    return method
+def of_bootstrap(id_scores, ood_scores):
+    return bootstrap.intervals(id_scores, {"x": ood_scores}, 200, 0, 0.95)["x"]
 
 
 def assert_holds(found, repeats):
@@ -54,7 +51,7 @@ def test_auroc_holds_in_2000_repeats(shape, sizes):
     for truth in TRUTHS:
         drawn = population(name, truth, levels)
         n, m = sizes
-        found = coverage(drawn, "auroc", of_auroc, n=n, m=m, repeats=2000)
+        found = coverage(drawn, of_auroc, n=n, m=m, repeats=2000)["auroc"]
         assert found.held >= LEVEL, (truth, found)
         assert max(found.above, found.below) <= MISSES, (truth, found)
 
@@ -67,17 +64,17 @@ def test_fpr95_holds_in_500_repeats(shape, sizes):
     for truth in TRUTHS:
         drawn = population(name, truth, levels)
         n, m = sizes
-        found = coverage(drawn, "fpr95", of_fpr95, n=n, m=m, repeats=500)
+        found = coverage(drawn, of_fpr95, n=n, m=m, repeats=500)["fpr95"]
         assert_holds(found, 500)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", bootstrap.BOOTSTRAPPED)
 @pytest.mark.parametrize(("shape", "truth"), [("normal", 0.6), ("skewed", 0.9), ("mixed", 0.98)])
-def test_bootstrapped_metrics_hold_in_200_repeats(metric, shape, truth):
-    for n, m, levels in ((20, 20, None), (100, 100, 12), (200, 20, None)):
-        drawn = population(shape, truth, levels)
-        assert_holds(coverage(drawn, metric, of_bootstrap(metric), n=n, m=m, repeats=200), 200)
+@pytest.mark.parametrize(("n", "m", "levels"), [(20, 20, None), (100, 100, 12), (200, 20, None)])
+def test_bootstrapped_metrics_hold_in_200_repeats(shape, truth, n, m, levels):
+    drawn = population(shape, truth, levels)
+    for found in coverage(drawn, of_bootstrap, n=n, m=m, repeats=200).values():
+        assert_holds(found, 200)
 
 
 @pytest.mark.slow
@@ -91,10 +88,9 @@ def test_means_of_sets_hold_in_300_repeats(images):
     for _ in range(repeats):
         ood = {name: one.draw(rng, 1, images)[1] for name, one in sets.items()}
         found.append(evaluate(rng.normal(size=images), ood, repeats=100)["mean"])
-    for metric, truth in {m: np.mean([t[m] for t in truths]) for m in METRICS}.items():
-        above = np.mean([row[metric].low > truth for row in found])
-        below = np.mean([row[metric].high < truth for row in found])
-        assert_holds(Coverage(float(above), float(below), 0.0), repeats)
+    for metric in METRICS:
+        truth = float(np.mean([one[metric] for one in truths]))
+        assert_holds(against([row[metric] for row in found], truth), repeats)
 
 
 @pytest.mark.parametrize("images", [10, 20, 50, 200, 500])
