@@ -1,11 +1,12 @@
-"""The result of one run: the answer in a sentence, all detectors in a table, the scores behind."""
+"""The result of one run: what its decision does, all detectors in a table, the scores behind."""
 
 import pandas as pd
 import streamlit as st
 
 from gsc_core.run.stored import Run
-from gsc_core.sentences.run import answer, assumption, doubt, subject
+from gsc_core.sentences.run import assumption, subject
 from pages.parts.results.checks import check_list, check_warnings
+from pages.parts.results.decision import decision
 from pages.parts.results.disagreement import gallery
 from pages.parts.results.gate import release_gate
 from pages.parts.results.scores import scores
@@ -13,7 +14,7 @@ from pages.parts.results.selection import own_choices
 from pages.parts.results.table import table
 from pages.parts.shared import links
 from pages.parts.shared.run import chosen_run
-from pages.parts.shared.text import UNFAMILIAR, plain
+from pages.parts.shared.text import plain
 
 
 def render() -> None:
@@ -22,12 +23,11 @@ def render() -> None:
     if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}")
-    st.header(plain(answer(run)), anchor=False, help=UNFAMILIAR)
-    st.markdown(plain(doubt(run)))
-    release_gate(run)
+    deciding = decision(run)
     _doubts(run)
-    scores(run)
+    release_gate(run)
     table(run)
+    scores(run, deciding)
     own_choices(run)
     gallery(run)
     _basis(run)

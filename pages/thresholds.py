@@ -4,25 +4,25 @@ import math
 
 import streamlit as st
 
-from gsc_core.charts.threshold import ThresholdFigures, figures, marked
+from gsc_core.charts.threshold import marked
 from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
-from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
+from gsc_core.sentences.decision import picked_sentence, standing_sentence
 from gsc_core.sentences.threshold import (
     basis_sentence,
     familiar_sentence,
     learned,
     shortage,
-    standing_sentence,
     strangers_sentence,
 )
 from gsc_core.sentences.warnings import extreme, rough
-from pages.parts.shared import links
-from pages.parts.shared.run import chosen_run, load
+from pages.parts.entry import access
+from pages.parts.shared import links, threshold_figures
+from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, WRONG_WAY, plain
 from pages.parts.thresholds import controls
 from pages.parts.thresholds.controls import Start
@@ -31,6 +31,7 @@ from pages.parts.thresholds.refusing import refusing
 from pages.parts.thresholds.table import classes_table, sets_table
 
 ALL_SETS = "All sets, equally weighted"
+NOTE = "threshold_note"
 REFUSED = "threshold_refused"  # why the last decision could not be saved
 
 
@@ -65,7 +66,7 @@ def _workbench(run: Run) -> None:
     controls.begin(start)
     detector = controls.detector(start)
     try:
-        drawn = _drawn(str(run.path), run.version, detector)
+        drawn = threshold_figures.drawn(str(run.path), run.version, detector)
         decision = controls.decision(start, detector, drawn)
         found = decisions.effect_of(run, decision)
         calibration = len(run.calibration_scores(detector))
@@ -84,17 +85,6 @@ def _workbench(run: Run) -> None:
     classes_table(run, decision)
     refusing(run, decision)
     nearest(run, decision)
-
-
-@st.cache_resource(max_entries=64, show_spinner="Reading the scores…")
-def _drawn(
-    path: str, version: int, detector: str, ood_set: str | None = None, *, halved: bool = False
-) -> ThresholdFigures:
-    run = load(path, version)
-    scores = decisions.tested_scores(run, detector, halved=halved)
-    known = scores.pop("id")
-    shown = scores if ood_set is None else {ood_set: scores[ood_set]}
-    return figures(known, shown, colours=SetColours.of(run.ood_sets))
 
 
 def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> None:
@@ -117,6 +107,8 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
         st.markdown(plain(strangers_sentence(found)))
     for sentence in decision.rule.outcomes(found):
         st.markdown(plain(sentence))
+    if picked := picked_sentence(run, decision):
+        st.markdown(plain(picked))
     if warning := shortage(decision.rule, calibration) or extreme(decision):
         st.warning(plain(warning))
         return
@@ -127,16 +119,23 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
 
 def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
     """Store the decision, and say which one holds."""
-    same = stored is not None and stored.model_copy(update={"chosen": None}) == decision
+    same = stored is not None and _undated(stored) == decision
+    note = st.text_input(
+        "Note",
+        key=NOTE,
+        max_chars=decisions.MAX_NOTE,
+        placeholder="Why this one? Kept with the decision, for whoever reads the run later.",
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Use this threshold",
             type="primary",
             key="threshold_save",
             disabled=same or not math.isfinite(decision.value),
-            help="Saved with the run: Images, Try one image and the report use it.",
+            help="Saved with the run, with the day and your login: every page, the report, the "
+            "release gate and the exported detector use it.",
             on_click=_store,
-            args=(run, decision),
+            args=(run, decision, note),
         )
         if stored is not None:
             st.button(
@@ -145,16 +144,21 @@ def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
         st.page_link(links.to("report"), label="Report", query_params={"run": run.id})
     if sentence := st.session_state.pop(REFUSED, None):
         st.error(plain(sentence))
-    st.caption(plain(standing_sentence(stored)))
+    st.caption(plain(standing_sentence(run, stored or decisions.default(run))))
 
 
-def _store(run: Run, decision: Decision | None) -> None:
+def _undated(stored: Decision) -> Decision:
+    """The decision without who made it when, to be compared with what the controls ask for."""
+    return stored.model_copy(update={"chosen": None, "who": None, "note": None})
+
+
+def _store(run: Run, decision: Decision | None, note: str = "") -> None:
     """Save the decision, or discard the stored one; what went wrong is shown by the next draw."""
     try:
         if decision is None:
             decisions.discard(run)
         else:
-            decisions.store(run, decision)
+            decisions.store(run, decision, who=access.login_name(), note=note)
     except GscError as error:
         st.session_state[REFUSED] = str(error)
 
@@ -170,8 +174,8 @@ def _figures(run: Run, decision: Decision, found: Effect) -> None:
             width=360,
         )
     # Drawn of the images that the counts are of, so that the point lies on the curve.
-    version, halved = run.version, decision.halved
-    drawn = _drawn(str(run.path), version, decision.detector, shown, halved=halved)
+    version, half = run.version, decision.spares_half
+    drawn = threshold_figures.drawn(str(run.path), version, decision.detector, shown, half=half)
     histogram, roc = marked(drawn, found.only(shown))
     left, right = st.columns([3, 2])
     options = {"displayModeBar": False}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,8 @@ from gsc_core.audit.measure import counts_of, machine, measure, record, versions
 from gsc_core.audit.spec import AuditSpec
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
+from gsc_core.detectors.base import Detector
+from gsc_core.detectors.catalogue import in_preference
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.explanation.channels import ChannelNormals
@@ -42,6 +44,7 @@ from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
 from gsc_core.log import RunLog, is_logged_to, logged_to
 from gsc_core.progress import Progress
+from gsc_core.run.decisions import name_beforehand
 from gsc_core.run.document import Provenance, Settings
 from gsc_core.run.layout import (
     CALIBRATION_FILE,
@@ -181,9 +184,22 @@ def _audited(
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
         }
     )
-    document.write(out)
+    run = _written_with_decision(Run(out, document), detectors)
     store.remove()
-    return Run(out, document)
+    return run
+
+
+def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
+    """Write the document, with the decision that was named beforehand.
+
+    Who decides is one of those that were asked for; else a part of the ensembles among them.
+    """
+    names = [detector.name for detector in asked]
+    parts = [part.name for part in with_parts(asked) if part.name not in names]
+    decision = name_beforehand(run, [*in_preference(names), *in_preference(parts)])
+    document = run.document.model_copy(update={"decision": decision})
+    document.write(run.path)
+    return replace(run, document=document)
 
 
 def _check_folder(out: Path) -> None:

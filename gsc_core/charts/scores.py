@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
 from gsc_core.evaluation.counts import percent
-from gsc_core.evaluation.histogram import shared_edges, shares
+from gsc_core.evaluation.histogram import ScoreAxis
 from gsc_core.evaluation.metrics import Curve
 from gsc_core.run.set_colours import SetColours
 
@@ -27,6 +27,9 @@ CURVE_HEIGHT = 440
 BINS = 60
 MAX_BINS = 200
 LONGEST_NAME = 32
+RANKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+"""Round ticks for scores that are drawn by their log-odds."""
+
 VALUES = 4000
 """Most values a figure carries over all its lines, which keeps it under 50 kB."""
 
@@ -55,27 +58,20 @@ def histogram(
     id_set = colours.id_set
     rows = [name for name in sorted(sets) if name != id_set] or [id_set]
     bins = max(4, min(bins, MAX_BINS, VALUES // (2 * len(rows))))
-    edges = shared_edges(sets.values(), bins)
+    axis = ScoreAxis.of(list(sets.values()), bins)
     tall = 96 + ROW_HEIGHT * len(rows)
     figure = make_subplots(
         rows=len(rows),
         shared_xaxes=True,
         vertical_spacing=min(30 / tall, 0.9 / len(rows)),
     )
-    heights = {name: shares(scores, edges) for name, scores in sets.items()}
+    heights = {name: axis.shares(scores) for name, scores in sets.items()}
     top = 1.08 * float(max(height.max() for height in heights.values()))
     for row, name in enumerate(rows, start=1):
         for shown in dict.fromkeys([id_set, name]):
-            bars = go.Bar(
-                x0=(edges[0] + edges[1]) / 2,
-                dx=edges[1] - edges[0],
-                y=heights[shown],
-                name="Familiar images" if shown == id_set else label(shown),
-                marker={"color": colours.colour(shown), "line": {"width": 0}},
-                opacity=0.7,
-                showlegend=shown == id_set and row == 1,
-                hovertemplate="%{y:.1%} of the images, score about %{x:.3g}",
-            )
+            text = "Familiar images" if shown == id_set else label(shown)
+            bars = score_bars(axis, heights[shown], text, colours.colour(shown))
+            bars.update(showlegend=shown == id_set and row == 1)
             figure.add_trace(bars, row=row, col=1)
         if name != id_set:
             _name_row(figure, row, name, colours.colour(name))
@@ -83,7 +79,7 @@ def histogram(
     figure.update_yaxes(tickformat=".0%", range=[0, top], nticks=4)
     middle = (len(rows) + 1) // 2
     figure.update_yaxes(title_text="Share of images", row=middle, col=1)
-    figure.update_xaxes(score_axis(edges))
+    figure.update_xaxes(score_ticks(axis))
     figure.update_xaxes(title_text="Outlier score (higher = less familiar)", row=len(rows), col=1)
     return dressed(figure)
 
@@ -148,18 +144,39 @@ def _name_row(figure: go.Figure, row: int, name: str, colour: str) -> None:
     )
 
 
-def score_axis(edges: Floats) -> dict[str, object]:
+def score_bars(axis: ScoreAxis, heights: NDArray[np.float32], name: str, colour: str) -> go.Bar:
+    """A histogram's bars `[bins]`, which say their scores when pointed at."""
+    return go.Bar(
+        x0=axis.centres[0],
+        dx=axis.edges[1] - axis.edges[0],
+        y=heights,
+        customdata=axis.score(axis.centres).astype(np.float32) if axis.by_log_odds else None,
+        name=name,
+        marker={"color": colour, "line": {"width": 0}},
+        opacity=0.7,
+        hovertemplate="%{y:.1%} of the images, score about "
+        + ("%{customdata:.4g}" if axis.by_log_odds else "%{x:.3g}"),
+    )
+
+
+def score_ticks(axis: ScoreAxis) -> dict[str, object]:
     """Tick labels in which both ends say that they hold everything beyond them."""
-    ends = (edges[0] + edges[1]) / 2, (edges[-2] + edges[-1]) / 2
-    ticks = np.linspace(*ends, 5)
-    text = [_number(tick) for tick in ticks]
-    text[0], text[-1] = f"≤ {_number(edges[1])}", f"≥ {_number(edges[-2])}"
-    return {"tickvals": ticks.tolist(), "ticktext": text, "range": [edges[0], edges[-1]]}
+    first, last = float(axis.centres[0]), float(axis.centres[-1])
+    inner = np.linspace(first, last, 5)[1:-1]
+    if axis.by_log_odds:
+        room = 0.08 * (last - first)
+        places = axis.place(RANKS)
+        inner = places[(places > first + room) & (places < last - room)]
+    low, high = axis.score(axis.edges[[1, -2]])
+    text = [f"≤ {_number(low)}", *map(_number, axis.score(inner)), f"≥ {_number(high)}"]
+    ticks = [first, *inner.tolist(), last]
+    return {"tickvals": ticks, "ticktext": text, "range": [axis.edges[0], axis.edges[-1]]}
 
 
 def _number(value: float) -> str:
-    """Three digits, with a real minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    """Three digits, more where that would be 1 or nearly, with a real minus sign."""
+    digits = 5 if 0.999 < value < 1 else 3
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def _lines(

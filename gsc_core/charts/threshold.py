@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from gsc_core.charts.scores import Floats, dressed, label, score_axis
-from gsc_core.evaluation.histogram import shared_edges, shares
+from gsc_core.charts.scores import Floats, dressed, label, score_bars, score_ticks
+from gsc_core.evaluation.histogram import ScoreAxis
 from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
@@ -30,6 +30,7 @@ class ThresholdFigures:
     """The two figures without a mark, and where a slider over the scores begins, ends and steps."""
 
     histogram: go.Figure
+    axis: ScoreAxis
     roc: go.Figure
     low: float
     high: float
@@ -40,14 +41,15 @@ def figures(
     id_scores: Floats, ood_sets: Mapping[str, Floats], *, colours: SetColours
 ) -> ThresholdFigures:
     """Draw ID scores `[N]` against OOD sets `[M]` each; several sets are averaged, equal weight."""
-    edges = shared_edges([id_scores, *ood_sets.values()], BINS)
+    axis = ScoreAxis.of([id_scores, *ood_sets.values()], BINS)
     name, colour, dash = "Unfamiliar images, mean of the sets", OOD_COLOURS[0], "solid"
     if len(ood_sets) == 1:
         (only,) = ood_sets
         name, colour, dash = label(only), colours.colour(only), colours.dash(only)
     low, high, step = _slider(id_scores, ood_sets)
     return ThresholdFigures(
-        _histogram(id_scores, ood_sets, edges, name, colour),
+        _histogram(id_scores, ood_sets, axis, name, colour),
+        axis,
         _roc(id_scores, ood_sets, name, {"color": colour, "dash": dash, "width": 2}),
         low,
         high,
@@ -58,8 +60,8 @@ def figures(
 def marked(drawn: ThresholdFigures, effect: Effect) -> tuple[go.Figure, go.Figure]:
     """Copies of the figures with the line and the point at a threshold."""
     histogram, roc = copy.deepcopy(drawn.histogram), copy.deepcopy(drawn.roc)
-    first, last = histogram.layout.xaxis.range
-    at = float(np.clip(effect.threshold, first, last))
+    last = histogram.layout.xaxis.range[1]
+    at = float(drawn.axis.place(effect.threshold))
     histogram.add_vrect(x0=at, x1=last, fillcolor=MARK, opacity=0.1, line_width=0, layer="below")
     histogram.add_vline(x=at, line={"color": MARK, "width": 2})
     for side, text, anchor in ((-8, "← accepted", "right"), (8, "flagged →", "left")):
@@ -137,26 +139,18 @@ def _point(x: float, y: float, said: str) -> go.Scatter:
 
 
 def _histogram(
-    id_scores: Floats, ood_sets: Mapping[str, Floats], edges: Floats, name: str, colour: str
+    id_scores: Floats, ood_sets: Mapping[str, Floats], axis: ScoreAxis, name: str, colour: str
 ) -> go.Figure:
-    mean = np.mean([shares(scores, edges) for scores in ood_sets.values()], axis=0)
+    mean = np.mean([axis.shares(scores) for scores in ood_sets.values()], axis=0)
     figure = go.Figure()
     for text, heights, fill in (
-        ("Familiar images", shares(id_scores, edges), ID_COLOUR),
+        ("Familiar images", axis.shares(id_scores), ID_COLOUR),
         (name, mean.astype(np.float32), colour),
     ):
-        figure.add_bar(
-            x0=(edges[0] + edges[1]) / 2,
-            dx=edges[1] - edges[0],
-            y=heights,
-            name=text,
-            marker={"color": fill, "line": {"width": 0}},
-            opacity=0.7,
-            hovertemplate="%{y:.1%} of the images, score about %{x:.3g}",
-        )
+        figure.add_trace(score_bars(axis, heights, text, fill))
     figure.update_layout(barmode="overlay", bargap=0, height=HEIGHT)
     figure.update_yaxes(tickformat=".0%", title_text="Share of images", nticks=5)
-    figure.update_xaxes(score_axis(edges))
+    figure.update_xaxes(score_ticks(axis))
     figure.update_xaxes(title_text="Outlier score (higher = less familiar)")
     return _dressed(figure, right=64)  # "flagged" stands beside a line at the very end
 

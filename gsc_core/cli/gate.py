@@ -51,19 +51,19 @@ def gate(
     limits = _policy(policy)
     stored = opened(run)
     decision = decisions.current(stored)
-    verdict = judge(stored, decision, limits)
+    verdict, said = judge(stored, decision, limits), _answer(stored)
     if junit is not None:
         with written_aside(junit) as part:
             part.write_bytes(junit_xml(verdict, stored.id))
     if markdown is not None and markdown != "-":
-        _append(Path(markdown), summary(verdict, stored.id))
+        _append(Path(markdown), summary(verdict, stored.id, said or ""))
     if as_json:
         document = _document(verdict, stored, decision)
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif markdown == "-":
-        sys.stdout.write(summary(verdict, stored.id))
+        sys.stdout.write(summary(verdict, stored.id, said or ""))
     else:
-        _print(verdict)
+        _print(verdict, said or "")
     raise typer.Exit(EXIT[verdict.outcome])
 
 
@@ -86,7 +86,18 @@ def _append(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _print(verdict: Verdict) -> None:
+def _answer(run: Run) -> str | None:
+    """What the decision does; None where that cannot be counted, which the limits tell of."""
+    from gsc_core.errors import GscError
+    from gsc_core.sentences.run import answer
+
+    try:
+        return answer(run)
+    except GscError:
+        return None
+
+
+def _print(verdict: Verdict, said: str) -> None:
     table = Table("limit", "", "measured (95 % interval)", "outcome", "why")
     for judged in verdict.rules:
         words = (judged.title, judged.limit, judged.figure, judged.outcome, judged.because)
@@ -94,6 +105,8 @@ def _print(verdict: Verdict) -> None:
         outcome.stylize(_COLOURS[judged.outcome])
         table.add_row(*cells, outcome, why)
     show = console().print
+    if said:
+        show(Text(said))
     show(table)
     show(Text(verdict.sentence, style=_COLOURS[verdict.outcome]))
 
@@ -102,6 +115,7 @@ def _document(verdict: Verdict, run: Run, decision: Decision) -> dict[str, Any]:
     return {
         "run": run.id,
         "detector": decision.detector,
+        "answer": _answer(run),
         "threshold": decision.value if abs(decision.value) < float("inf") else None,
         "outcome": verdict.outcome,
         "sentence": verdict.sentence,

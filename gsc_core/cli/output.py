@@ -77,8 +77,10 @@ def show_run(run: Run, as_json: bool) -> None:
 
 
 def print_result(run: Run) -> None:
-    """Print a finished audit: detectors best first, what they chose, accuracy, counts."""
-    from gsc_core.sentences.run import rounded, usual_for
+    """Print a finished audit: its decision, detectors best first, what they chose, counts."""
+    from gsc_core.run import decisions
+    from gsc_core.sentences.decision import excused_sentence, picked_sentence, standing_sentence
+    from gsc_core.sentences.run import answer, rounded, usual_for
     from gsc_core.sentences.selection import choice_sentences
 
     sets = run.ood_sets
@@ -89,8 +91,12 @@ def print_result(run: Run) -> None:
         assert row is not None  # it was ranked by it
         figures = (_with_interval(row.metric(each)) for each in ("fpr95", "auroc", "aupr_out"))
         table.add_row(*map(Text, (name, *figures, _note(run, row))))
-    show = console().print
-    show(Text(f"At a threshold that accepts 95 % of familiar images; {mean}."))
+    show, decision = console().print, decisions.current(run)
+    show(Text(answer(run), style="bold"))
+    for of_decision in (standing_sentence, picked_sentence, excused_sentence):
+        if said := of_decision(run, decision):
+            show(Text(said))
+    show(Text(f"Every detector at a threshold that accepts 95 % of familiar images; {mean}:"))
     show(table)
     for sentence in choice_sentences(run):
         show(Text(sentence))

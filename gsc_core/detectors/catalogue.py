@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gsc_core.detectors.ash import ASH
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Detector
@@ -66,6 +68,22 @@ CATALOGUE: tuple[type[Detector], ...] = (
     GMM,
 )
 """Every detector, ours first. A new detector is one class and one line here."""
+
+PREFERRED: tuple[type[Detector], ...] = (AutoEnsemble, AutoGSC)
+"""Those that decide first, before the others in the order of the catalogue; see `in_preference`."""
+
+
+def in_preference(names: Iterable[str]) -> list[str]:
+    """Detectors in the order in which they are trusted to decide before an OOD image is seen.
+
+    Those named with `+`, which are not in the catalogue, come last, as they came.
+
+    >>> from gsc_core.detectors.catalogue import in_preference
+    >>> in_preference(["energy", "gsc-auto", "auto-ensemble"])
+    ['auto-ensemble', 'gsc-auto', 'energy']
+    """
+    order = [detector.name for detector in (*PREFERRED, *CATALOGUE)]
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def find(name: str) -> type[Detector]:

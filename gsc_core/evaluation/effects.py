@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.intervals import Interval, doubt_of_mean
 
 LEVEL = 0.95  # of every interval here
 
@@ -47,6 +48,15 @@ class Effect:
     def ood_share(self) -> float:
         """Share of OOD images that are accepted, each set weighing the same, 0..1."""
         return float(np.mean([acceptance.share for acceptance in self.ood.values()]))
+
+    @property
+    def ood_interval(self) -> Interval:
+        """The same with its 95 % interval, put together from the sets' exact bounds (Zou and
+        Donner, 2008)."""
+        share = self.ood_share
+        below = doubt_of_mean(np.array([one.share - one.low for one in self.ood.values()]))
+        above = doubt_of_mean(np.array([one.high - one.share for one in self.ood.values()]))
+        return Interval(share, max(0.0, share - below), min(1.0, share + above))
 
     def only(self, ood_set: str | None) -> "Effect":
         """The effect on one OOD set; None keeps all."""

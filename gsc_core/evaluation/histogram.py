@@ -1,11 +1,69 @@
-"""Scores to shares in bins, the same bins for several sets."""
+"""Scores to shares in bins, the same bins for several sets.
 
-from collections.abc import Iterable
+A score that is a rank among familiar images puts most unfamiliar ones into the last bin and spreads
+the familiar ones evenly, so that neither shows. By the log-odds of the rank both do.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 
 from gsc_core.evaluation.metrics import Floats
+
+CROWDED = 0.25  # share of a set in one bin, from which on even bins between 0 and 1 hide the rest
+
+
+@dataclass(frozen=True)
+class ScoreAxis:
+    """The bins of several sets of scores, and where a score lies on the axis of their histogram.
+
+    edges: even places `[bins + 1]`. by_log_odds: the place of a score between 0 and 1 is its
+    log-odds; otherwise it is the score itself.
+    """
+
+    edges: Floats
+    by_log_odds: bool = False
+
+    @classmethod
+    def of(cls, sets: Sequence[Floats], bins: int) -> "ScoreAxis":
+        """Even bins over the middle 99 % of the sets; by log-odds where the scores are ranks.
+
+        That is decided from the data: all scores lie between 0 and 1, and a quarter of a set or
+        more would fall into one even bin.
+        """
+        linear = cls(shared_edges(sets, bins))
+        within = all(scores.min() >= 0 and scores.max() <= 1 for scores in sets)
+        if not within or max(linear.shares(scores).max() for scores in sets) < CROWDED:
+            return linear
+        inner = np.concatenate([scores[(scores > 0) & (scores < 1)] for scores in sets])
+        if not inner.size:
+            return linear
+        end = min(inner.min(), 1 - inner.max()) / 2  # 0 and 1 stand beside all others
+        return cls(shared_edges([logit(s.clip(end, 1 - end)) for s in sets], bins), True)
+
+    def place(self, scores: ArrayLike) -> Floats:
+        """Where scores lie on the axis, those beyond its ends at its ends."""
+        values = np.asarray(scores, dtype=np.float64)
+        if self.by_log_odds:
+            values = logit(values.clip(0, 1))
+        return values.clip(self.edges[0], self.edges[-1])
+
+    def score(self, place: ArrayLike) -> Floats:
+        """The scores that lie at these places."""
+        places = np.asarray(place, dtype=np.float64)
+        return np.asarray(expit(places)) if self.by_log_odds else places
+
+    def shares(self, scores: Floats) -> NDArray[np.float32]:
+        """Share of the scores in each bin; the outermost bins take all that lies beyond."""
+        return shares(self.place(scores), self.edges)
+
+    @property
+    def centres(self) -> Floats:
+        """The middle of each bin, as a place."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
 
 
 def shared_edges(sets: Iterable[Floats], bins: int) -> Floats:

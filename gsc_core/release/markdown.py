@@ -8,14 +8,19 @@ SIGNS = {Outcome.MET: "✅", Outcome.BROKEN: "❌", Outcome.UNSURE: "❔"}
 _LIVE = re.compile(r"[\\`*_\[\]<>#|~&$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
-def summary(verdict: Verdict, run: str) -> str:
-    """A heading, the verdict in a sentence, and a table of every limit; ends in a line break."""
+def summary(verdict: Verdict, run: str, answer: str = "") -> str:
+    """A heading, the verdict in a sentence, and a table of every limit; ends in a line break.
+
+    answer: what the run's decision does, a paragraph of its own.
+    """
     rows = "".join(_row(judged) for judged in verdict.rules)
+    said = f"{cell(answer)}\n\n" if answer else ""
     return (
         f"### {SIGNS[verdict.outcome]} Release gate: {verdict.outcome} ({cell(run)})\n"
         "\n"
         f"{cell(verdict.sentence)}\n"
         "\n"
+        f"{said}"
         "| Limit | | Measured, with 95 % interval | Outcome | Why |\n"
         "|---|---|---|---|---|\n"
         f"{rows}\n"

@@ -12,9 +12,10 @@ from gsc_core.evaluation.auroc import surest
 from gsc_core.evaluation.effects import LEVEL, Acceptance, Effect, counted
 from gsc_core.evaluation.interval import MEAN, Interval, at_least
 from gsc_core.release import intervals
-from gsc_core.run import decisions
+from gsc_core.run import decisions, picking
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import PREDICTED_AFTER
+from gsc_core.run.ood_halves import halves
 from gsc_core.run.stored import Run
 
 
@@ -37,11 +38,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Asked:
-    """Of which detector and OOD set (or `"mean"`) of a run a figure is asked for."""
+    """Of which detector and OOD set (or `"mean"`) of a run a figure is asked for.
+
+    half: the detector was picked by one half of each OOD set, so that the other judges it.
+    """
 
     case: Case
     detector: str
     ood_set: str
+    half: bool = False
 
     @property
     def run(self) -> Run:
@@ -87,9 +92,11 @@ class Metric:
 
 
 def _audited(name: str) -> Callable[[Asked], Interval]:
-    """A figure that the audit has stored with its interval."""
+    """A figure that the audit has stored with its interval; of one half it is measured now."""
 
     def measure(asked: Asked) -> Interval:
+        if asked.half:
+            return picking.judged(asked.run, asked.detector)[asked.ood_set][name]
         row = asked.run.row(asked.detector, asked.ood_set)
         interval = None if row is None else row.metric(name)
         if interval is None:
@@ -102,6 +109,8 @@ def _audited(name: str) -> Callable[[Asked], Interval]:
 def _auroc(asked: Asked) -> Interval:
     """As the audit stored it; one of before 2027 has no width where all images are separated."""
     rows = asked.run.members().by_name
+    if asked.half:
+        rows = rows | dict(halves(asked.run).testing)
     sets = asked.run.ood_sets if asked.ood_set == MEAN else (asked.ood_set,)
     id_images, *ood_images = (len(rows.get(name, ())) for name in ("id", *sets))
     stored, most = _audited("auroc")(asked), surest(id_images, ood_images, LEVEL)
@@ -158,15 +167,20 @@ def _right(run: Run, column: str) -> NDArray[np.bool_]:
 
 
 def _images(role: str | None = None) -> Callable[[Asked], Interval]:
-    """How many images were scored, of a role or else of the OOD set that is asked for."""
+    """How many images were tested, of a role or else of the OOD set that is asked for."""
 
     def measure(asked: Asked) -> Interval:
+        if role is None and asked.case.decision.spares_half:
+            return _certain(len(halves(asked.run).testing.get(asked.ood_set, ())))
         return _certain(len(asked.run.members().by_name.get(role or asked.ood_set, ())))
 
     return measure
 
 
 def _inverted(asked: Asked) -> Interval:
+    if asked.half:
+        auroc = picking.judged(asked.run, asked.detector)[MEAN]["auroc"].value
+        return _certain(picking.is_inverted(asked.run, asked.detector, auroc))
     return _certain(asked.detector in asked.run.inverted)
 
 

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from gsc_core.classifier.preparation import preparation
 from gsc_core.classifier.preprocessing import Preprocessing
-from gsc_core.evaluation.counts import in_1000
-from gsc_core.evaluation.histogram import shared_edges, shares
+from gsc_core.evaluation.histogram import ScoreAxis
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Acceptance, Effect
@@ -21,12 +20,13 @@ from gsc_core.report import model
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
 from gsc_core.report.pictures import channels_note, groups_of
-from gsc_core.run import decisions
+from gsc_core.run import decisions, picking
 from gsc_core.run.decisions import ClassEffect, Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import checks_of
+from gsc_core.sentences.decision import picked_sentence
 from gsc_core.sentences.detector_names import about, called, title_of
-from gsc_core.sentences.run import subject
+from gsc_core.sentences.run import subject, two_counts
 from gsc_core.sentences.selection import choice_sentences
 from gsc_core.sentences.threshold import (
     basis_sentence,
@@ -49,7 +49,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
 
     Raises GscError when the run's scores are missing or damaged, or the release policy is.
     """
-    scores = decisions.tested_scores(run, decision.detector, halved=decision.halved)
+    scores = decisions.tested_scores(run, decision.detector, half=decision.spares_half)
     known = scores.pop("id")
     found = decisions.effect_of(run, decision)
     drawn = dict(list(scores.items())[:MAX_DRAWN])
@@ -60,7 +60,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         title=_title(run),
         subject=subject(run),
         made=datetime.now(UTC).replace(microsecond=0),
-        verdict=_verdict(found),
+        verdict=two_counts(found),
         limits=limits_of(run, decision, found, gated=gate is not None),
         gate=gate,
         checks=tuple(model.Checked(**check.model_dump()) for check in checks_of(run)),
@@ -109,13 +109,6 @@ def _settings(run: Run) -> dict[str, Any]:
     return {name: each for name, each in run.settings.recorded().items() if name not in PLACES}
 
 
-def _verdict(found: Effect) -> str:
-    return (
-        f"Of 1,000 unfamiliar images, {in_1000(found.ood_share)} would be accepted "
-        f"unnoticed, while {in_1000(found.id.share)} of 1,000 familiar images are accepted."
-    )
-
-
 def _gate(run: Run, decision: Decision) -> model.Gate | None:
     """What the workspace's release policy says; None where no limits were agreed."""
     policy = release_policy.current()
@@ -141,6 +134,8 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
     sentences = [familiar_sentence(found), strangers_sentence(found)]
     if none is None:
         sentences.append(basis_sentence(run, decision, found))
+    if picked := picked_sentence(run, decision):
+        sentences.append(picked)
     sentences += decision.rule.outcomes(found)
     return model.Decided(
         detector=decision.detector,
@@ -150,6 +145,8 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
         value=decision.value,
         chosen=decision.chosen,
         halved=decision.halved,
+        picked=decision.picked,
+        note=decision.note,
         calibration=calibration,
         familiar=_counted("Familiar images", found.id),
         strangers=tuple(_counted(name, one) for name, one in found.ood.items()),
@@ -160,10 +157,10 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
 
 
 def _by_set(run: Run, decision: Decision) -> Iterable[model.SetFigures]:
+    metrics = picking.metrics_of(run, decision)
     for name in run.ood_sets:
-        row = run.row(decision.detector, name)
-        if row is not None:
-            fpr95, auroc = (_figure(row.metric(metric)) for metric in ("fpr95", "auroc"))
+        if name in metrics:
+            fpr95, auroc = (_figure(metrics[name].get(metric)) for metric in ("fpr95", "auroc"))
             yield model.SetFigures(name=name, fpr95=fpr95, auroc=auroc)
 
 
@@ -246,17 +243,19 @@ def _figure(interval: Interval | None) -> model.Figure | None:
 
 
 def _histogram(known: Floats, strangers: dict[str, Floats]) -> model.Histogram:
-    edges = shared_edges([known, *strangers.values()], BINS)
+    axis = ScoreAxis.of([known, *strangers.values()], BINS)
+    low, high = axis.score(axis.edges[[0, -1]])
     return model.Histogram(
-        low=float(edges[0]),
-        high=float(edges[-1]),
-        familiar=_bars("Familiar images", known, edges),
-        strangers=tuple(_bars(name, scores, edges) for name, scores in strangers.items()),
+        low=float(low),
+        high=float(high),
+        familiar=_bars("Familiar images", known, axis),
+        strangers=tuple(_bars(name, scores, axis) for name, scores in strangers.items()),
+        scale="log-odds" if axis.by_log_odds else "linear",
     )
 
 
-def _bars(name: str, scores: Floats, edges: Floats) -> model.Bars:
-    heights = shares(scores, edges)
+def _bars(name: str, scores: Floats, axis: ScoreAxis) -> model.Bars:
+    heights = axis.shares(scores)
     return model.Bars(name=name, shares=tuple(round(float(share), 5) for share in heights))
 
 

@@ -4,7 +4,11 @@ import math
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from gsc_core.report.model import Refusing, Report
+import numpy as np
+from scipy.special import logit
+
+from gsc_core.evaluation.histogram import ScoreAxis
+from gsc_core.report.model import Histogram, Refusing, Report
 from gsc_core.report.printable import printable
 from gsc_core.report.svg import INK, LINE, MARK, QUARTERS, SIZE, WIDE, Axes, line, picture, text
 from gsc_core.run.set_colours import SetColours
@@ -43,12 +47,13 @@ def histogram_svg(report: Report, i: int, *, width: int = 520, named: bool = Tru
         outline = _steps([share / top for share in one.shares], width)
         SubElement(plot, "path", {"d": outline, "fill": colour, "fill-opacity": "0.65"})
     line(plot, (0, BARS), (width, BARS), LINE)
-    span = histogram.high - histogram.low
-    share = (report.decision.value - histogram.low) / span
-    _threshold(plot, width * min(max(share, 0), 1), width)
-    bin_width = span / len(bars.shares)
-    text(plot, f"≤ {_number(histogram.low + bin_width)}", (0, BARS + 16))
-    text(plot, f"≥ {_number(histogram.high - bin_width)}", (width, BARS + 16), "end")
+    axis = _axis(histogram)
+    first, last = axis.edges[[0, -1]]
+    share = (float(axis.place(report.decision.value)) - first) / (last - first)
+    _threshold(plot, width * share, width)
+    low, high = axis.score(axis.edges[[1, -2]])
+    text(plot, f"≤ {_number(low)}", (0, BARS + 16))
+    text(plot, f"≥ {_number(high)}", (width, BARS + 16), "end")
     return tostring(svg, encoding="unicode")
 
 
@@ -103,6 +108,14 @@ def swatch_svg(report: Report, name: str) -> str:
 def _colours(report: Report) -> SetColours:
     """By all sets of the run, of which only the first are drawn: as on its pages."""
     return SetColours.of(one.name for one in report.decision.strangers)
+
+
+def _axis(histogram: Histogram) -> ScoreAxis:
+    """The axis that the histogram's bars were counted on."""
+    by_log_odds = histogram.scale == "log-odds"
+    ends = np.array([histogram.low, histogram.high])
+    first, last = logit(ends) if by_log_odds else ends
+    return ScoreAxis(np.linspace(first, last, len(histogram.familiar.shares) + 1), by_log_odds)
 
 
 def _threshold(plot: Element, at: float, width: float) -> None:

@@ -3,6 +3,7 @@
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
+from gsc_core.sentences.decision import excused_sentence, picked_sentence
 from gsc_core.sentences.detector_names import called
 from gsc_core.sentences.run import assumption, rounded
 from gsc_core.sentences.threshold import between, learned
@@ -26,7 +27,8 @@ def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tu
         _strangers(run),
         _few(found),
         rounded(run.settings),
-        _favourite(run, decision),
+        picked_sentence(run, decision),
+        excused_sentence(run, decision),
         _left_out(run),
         _unlabelled(run),
         "" if gated else NO_POLICY,
@@ -68,15 +70,6 @@ def _few(found: Effect) -> str:
     return (
         f"Of the smallest set ({name}) {smallest.total} images were tested, so its share may lie "
         f"anywhere from {between(smallest)} of 1,000."
-    )
-
-
-def _favourite(run: Run, decision: Decision) -> str:
-    if len(run.detectors) == 1 or decision.detector != run.best().detector:
-        return ""
-    return (
-        f"{called(run, decision.detector)} did best of {len(run.detectors)} detectors on these "
-        "same images: on new ones, expect it to do a little worse."
     )
 
 

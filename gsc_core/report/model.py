@@ -31,7 +31,8 @@ class Decided(_Part):
     """The threshold, how it was set, what it does. `chosen` is None for the default.
 
     title and about: what the detector is called, and what it does, in words. halved: the threshold
-    was set with half of the unfamiliar images, and the counts are of the other half.
+    was set with half of the unfamiliar images; picked: the detector was picked by them. The counts
+    are of the other half then. note: what the person who chose wrote about it.
     """
 
     detector: str
@@ -47,6 +48,8 @@ class Decided(_Part):
     strangers_share: float
     sentences: tuple[str, ...]
     warning: str | None
+    picked: bool = False
+    note: str | None = None
 
 
 class Figure(_Part):
@@ -83,12 +86,16 @@ class Bars(_Part):
 
 
 class Histogram(_Part):
-    """Scores of the deciding detector from `low` to `high`; the outermost bins hold the rest."""
+    """Scores of the deciding detector from `low` to `high`; the outermost bins hold the rest.
+
+    scale: the bins are even in the scores, or in their log-odds, which shows both ends of ranks.
+    """
 
     low: float
     high: float
     familiar: Bars
     strangers: tuple[Bars, ...]
+    scale: Literal["linear", "log-odds"] = "linear"
 
 
 class RocLine(_Part):

@@ -1,13 +1,16 @@
-"""The threshold that a person chose for a run: `threshold.json` in its folder.
+"""The one decision of a run: which detector raises the alarm, and from which outlier score on.
 
-A rule that looks at unfamiliar images sets the threshold on one half of each of their sets
-(`halves`), and its effect is told on the other. Familiar images set it on calibration, test it on
-test.
+Until a person decides it is the one that was named before any OOD image was seen. A person's is in
+`threshold.json`. A detector other than that first one is picked by looking at OOD images, and some
+rules look at them too: then one half of each OOD set (`halves`) picks and sets, and what comes of
+it is counted on the other. ID images set a threshold on calibration and test it on test.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +29,8 @@ from gsc_core.evaluation.thresholds import (
     effect,
 )
 from gsc_core.files import written_aside
+from gsc_core.run.document import NamedDecision
+from gsc_core.run.earlier import in_preference
 from gsc_core.run.gallery import class_name
 from gsc_core.run.layout import DECISION_FILE
 from gsc_core.run.ood_halves import halves, scores_of
@@ -33,16 +38,18 @@ from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 
 KEEP = 0.95  # what is kept of familiar images until somebody decides
+MAX_NOTE, MAX_NAME = 500, 200  # characters
 
 
 class Decision(BaseModel):
     """Which detector raises the alarm, at which outlier score, and by which rule that was found.
 
     An image is accepted when its score is at most `value`. `chosen` is when a person decided, None
-    for the default. `audited` is when the run's scores were finished: another audit in the same
-    folder
-    has other scores, which the value does not fit. `halved`: one half of the unfamiliar images set
-    the value, so the other half tests it; decisions that were stored before that was so say False.
+    for the default; `who` is their login's name, None where there is no login, and `note` what they
+    wrote about it. `audited` is when the run's scores were finished: another audit in the same
+    folder has other scores, which the value does not fit. `halved`: one half of the OOD images set
+    the value; `picked`: the detector was picked by what they show. Decisions that were stored
+    before that was so say False.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +60,14 @@ class Decision(BaseModel):
     chosen: datetime | None = None
     audited: str | None = None
     halved: bool = False
+    picked: bool = False
+    who: str | None = Field(default=None, max_length=MAX_NAME)
+    note: str | None = Field(default=None, max_length=MAX_NOTE)
+
+    @property
+    def spares_half(self) -> bool:
+        """Whether only one half of each OOD set tests it, because the other had a part in it."""
+        return self.halved or self.picked
 
 
 @dataclass(frozen=True)
@@ -88,15 +103,27 @@ def stored(run: Run) -> Decision | None:
         raise _damaged(run) from error
 
 
-def store(run: Run, decision: Decision) -> Decision:
+def store(
+    run: Run, decision: Decision, *, who: str | None = None, note: str | None = None
+) -> Decision:
     """Store a decision with the time, in place of an earlier one, and give it back.
 
-    Raises GscError for a threshold that flags all or nothing, and when the run is gone.
+    `who` is cut to 200 characters. Raises GscError for a threshold that flags all or nothing, for a
+    note of more than 500 characters, and when the run is gone.
     """
     ensure_finite(decision)
+    written = (note or "").strip()
+    if len(written) > MAX_NOTE:
+        raise GscError(f"A note has at most {MAX_NOTE} characters: shorten it.")
     if not run.path.is_dir():
         raise GscError(f'There is no run "{run.id}" to decide about: choose one from the list.')
-    dated = decision.model_copy(update={"chosen": datetime.now(UTC).replace(microsecond=0)})
+    dated = decision.model_copy(
+        update={
+            "chosen": datetime.now(UTC).replace(microsecond=0),
+            "who": (who or "").strip()[:MAX_NAME] or None,
+            "note": written or None,
+        }
+    )
     with written_aside(run.path / DECISION_FILE) as part:
         part.write_text(dated.model_dump_json(indent=2), encoding="utf-8")
     return dated
@@ -135,8 +162,41 @@ def current(run: Run) -> Decision:
 
 
 def default(run: Run) -> Decision:
-    """What holds until somebody decides: the best detector, keeping 95 % of ID."""
-    return decide(run, run.best().detector, KeepId(share=KEEP))
+    """What holds until somebody decides: named before any OOD image was seen."""
+    named = run.document.decision
+    if named is None or named.detector not in run.detectors:
+        return decide(run, default_detector(run), KeepId(share=KEEP))
+    return Decision(
+        detector=named.detector,
+        rule=named.rule,
+        value=math.inf if named.value is None else named.value,
+        audited=run.provenance.finished,
+    )
+
+
+def default_detector(run: Run) -> str:
+    """The detector of `default`; for a run that did not record it, by the order of then."""
+    named = run.document.decision
+    if named is not None and named.detector in run.detectors:
+        return named.detector
+    return first_of(run, in_preference(run.detectors))
+
+
+def first_of(run: Run, preferred: Sequence[str]) -> str:
+    """The first of some detectors that the run has, by what is known without OOD images.
+
+    One that scores surrogate outliers, which are made of calibration images, lower than ID images
+    comes after the others. Raises ValueError when the run has none of them.
+    """
+    measured = [name for name in preferred if name in run.detectors]
+    return min(measured, key=lambda name: run.document.surrogate_auroc.get(name, 1.0) < 0.5)
+
+
+def name_beforehand(run: Run, preferred: Sequence[str]) -> NamedDecision:
+    """The default decision as an audit records it: `preferred` is the order of its detectors."""
+    decision = _by_rule(run, first_of(run, preferred), KeepId(share=KEEP))
+    value = decision.value if math.isfinite(decision.value) else None
+    return NamedDecision(detector=decision.detector, rule=decision.rule, value=value)
 
 
 def offered(run: Run, detector: str) -> Decision:
@@ -154,13 +214,19 @@ def offered(run: Run, detector: str) -> Decision:
 def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     """The decision that a rule leads to on a run's scores, not yet stored.
 
-    Its value is infinite where the rule asks to flag nothing (inf) or everything (−inf). Raises
-    GscError for a detector that the run has not, and for too few unfamiliar images to part.
+    A detector other than the default one counts as picked. Its value is infinite where the rule
+    asks to flag nothing (inf) or everything (−inf). Raises GscError for a detector that the run has
+    not, and for too few unfamiliar images to part.
     """
     if detector not in run.detectors:
         raise GscError(
             f'This run has no detector "{detector}": choose one of {", ".join(run.detectors)}.'
         )
+    picked = detector != default_detector(run)
+    return _by_rule(run, detector, rule).model_copy(update={"picked": picked})
+
+
+def _by_rule(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     halved = rule.needs_ood
     ood = scores_of(run, detector, halves(run).setting) if halved else {}
     value = rule.threshold(Evidence(run.calibration_scores(detector), ood))
@@ -174,18 +240,21 @@ def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
 
 
 def effect_of(run: Run, decision: Decision) -> Effect:
-    """What a decision does on test images: those that had no part in setting its threshold."""
-    scores = tested_scores(run, decision.detector, halved=decision.halved)
+    """What a decision does on test images: those that had no part in it.
+
+    Raises GscError for a decision that one half tests where a set is too small for halves.
+    """
+    scores = tested_scores(run, decision.detector, half=decision.spares_half)
     return effect(decision.value, scores.pop("id"), scores)
 
 
-def tested_scores(run: Run, detector: str, *, halved: bool) -> dict[str, Floats]:
+def tested_scores(run: Run, detector: str, *, half: bool) -> dict[str, Floats]:
     """Outlier scores of the images that test a decision: `"id"` first, then each OOD set.
 
-    `halved` leaves the unfamiliar images out that set the threshold, see `Decision`.
+    `half` leaves the OOD images out that had a part in it, see `Decision.spares_half`.
     """
     scores = run.scores(detector)
-    if halved:
+    if half:
         scores |= scores_of(run, detector, halves(run).testing)
     return scores
 
@@ -198,7 +267,8 @@ def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
     most familiar images; classes that no test image was taken for are left out.
     """
     id_effects = _by_class(run, decision, [run.rows_of(["id"])])
-    tested = halves(run).testing if decision.halved else {s: run.rows_of([s]) for s in run.ood_sets}
+    every = {s: run.rows_of([s]) for s in run.ood_sets}
+    tested = halves(run).testing if decision.spares_half else every
     ood_effects = _by_class(run, decision, list(tested.values()))
     effects = [
         ClassEffect(class_name(run, index), id_effects.get(index), ood_effects.get(index))
@@ -223,7 +293,12 @@ def selective_of(run: Run, decision: Decision) -> Selective | None:
 
 def version(run: Run) -> int:
     """A number that changes when another decision is stored: a part of the key of caches."""
-    path = run.path / DECISION_FILE
+    return version_of(run.path)
+
+
+def version_of(folder: Path) -> int:
+    """`version` of the run in a folder, which is not read for it."""
+    path = folder / DECISION_FILE
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 

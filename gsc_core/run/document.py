@@ -18,6 +18,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -27,6 +28,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import METRICS
 from gsc_core.evaluation.selection import Selection
+from gsc_core.evaluation.thresholds import Rule
 from gsc_core.files import written_aside
 from gsc_core.run.earlier import detector_records
 from gsc_core.run.layout import METRICS_FILE
@@ -216,6 +218,24 @@ class Provenance(_Open):
     seconds: float | None = None
 
 
+_RULE: Final[dict[str, Any]] = {  # the settings are those of the rule that has this name
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "required": ["name"],
+}
+
+
+class NamedDecision(_Part):
+    """What decides until a person does: named before any OOD image was seen.
+
+    value: the threshold; None where the calibration images are too few, so that all is accepted.
+    """
+
+    detector: str
+    rule: Annotated[Rule, WithJsonSchema(_RULE)]
+    value: float | None = Field(default=None, allow_inf_nan=False)
+
+
 class RunDocument(_Part):
     """Everything that an audit found; shares are 0 to 1.
 
@@ -234,6 +254,7 @@ class RunDocument(_Part):
     selections, partners: what they chose from; partners are losses by ensemble and detector.
     directions: whether a GSC detector scores `as published` or `turned`.
     checks: what was checked about the model before the scoring.
+    decision: the one that was named beforehand; None where an earlier version wrote the document.
     """
 
     format: Literal["gsc-audit-run"] = FORMAT
@@ -253,6 +274,7 @@ class RunDocument(_Part):
     left_out: Mapping[str, LeftOutImages] = {}
     excused: Mapping[str, str] = {}
     checks: tuple[ModelCheck, ...] = ()
+    decision: NamedDecision | None = None
     settings: Settings = Settings()
     provenance: Provenance = Provenance()
 

@@ -22,6 +22,16 @@ def detector_records(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return records + [_of_ensemble(name) for name in names if "+" in name]
 
 
+def in_preference(names: Iterable[str]) -> list[str]:
+    """Detectors in the order in which they are trusted to decide before an OOD image is seen.
+
+    For runs that did not record it yet: the order of the file, which is that of the catalogue then;
+    what the file does not hold comes last, as it came.
+    """
+    order = {name: place for place, name in enumerate(_records())}
+    return sorted(names, key=lambda name: order.get(name, len(order)))
+
+
 def _of_ensemble(name: str) -> dict[str, Any]:
     parts = name.split("+")
     fitted_with = dict.fromkeys(_union(_records().get(part, {}) for part in parts))

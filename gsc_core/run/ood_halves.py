@@ -1,8 +1,8 @@
-"""Two halves of each set of unfamiliar images: one sets a threshold, the other shows what it does.
+"""Two halves of each OOD set: one picks a detector and sets a threshold, the other tests them.
 
 An image's half follows from its SHA-256, so a run is parted alike every time. In a file of its own
-so that nothing else decides which images a rule may see. An image that is in two sets, and would
-be in another half of each, only tests.
+so that nothing else decides which images a person or a rule may see. An image that is in two sets,
+and would be in another half of each, only tests.
 """
 
 from collections.abc import Mapping
@@ -62,8 +62,8 @@ def _parted(folder: Path, version: int, sets: tuple[str, ...]) -> Halves:
         if len(rows) < FEWEST:
             raise GscError(
                 f'The set "{name}" has too few images of its own ({len(by_name[name])}) for a rule '
-                f"that looks at unfamiliar images, which takes {2 * FEWEST} of each set, one half "
-                "to set the threshold and one to test it: accept a share of familiar images "
-                "instead, or type a value."
+                f"that looks at unfamiliar images, or to pick a detector by them, which takes "
+                f"{2 * FEWEST} of each set, one half to choose by and one to test: accept a share "
+                "of familiar images with the default detector, or type a value for it."
             )
     return Halves(setting, testing)

@@ -1,7 +1,8 @@
 """What a run says, in sentences for a reader without training."""
 
 from gsc_core.evaluation.counts import between, in_1000
-from gsc_core.evaluation.intervals import MEAN
+from gsc_core.evaluation.thresholds import Effect
+from gsc_core.run import decisions
 from gsc_core.run.document import Settings
 from gsc_core.run.stored import Run
 
@@ -15,18 +16,21 @@ def subject(run: Run) -> str:
 
 
 def answer(run: Run) -> str:
-    """The result as one sentence of counts in 1,000 images, for a reader without training."""
-    best = run.best()
-    fpr95 = best.value("fpr95")
-    if fpr95 is None:
-        return (
-            "How many unfamiliar images would be accepted was not measured in this run: run the "
-            "audit again."
-        )
-    return (
-        f"With the best detector here, {best.detector}, {in_1000(fpr95)} of 1,000 unfamiliar "
-        "images would be accepted at a threshold that accepts 950 of 1,000 familiar images."
+    """The result as one sentence of counts in 1,000 images, for a reader without training.
+
+    By the run's decision as it is now. Raises GscError when the scores or a stored decision are
+    missing or damaged.
+    """
+    return two_counts(decisions.effect_of(run, decisions.current(run)))
+
+
+def two_counts(found: Effect) -> str:
+    """What a decision does: how many unfamiliar and how many familiar images are accepted."""
+    text = (
+        f"{in_1000(found.ood_share)} of 1,000 unfamiliar images would be accepted, while "
+        f"{in_1000(found.id.share)} of 1,000 familiar images are accepted."
     )
+    return text[0].upper() + text[1:]
 
 
 def rounded(settings: Settings) -> str:
@@ -55,29 +59,28 @@ def usual_for(settings: Settings) -> str:
 
 
 def doubt(run: Run) -> str:
-    """How sure the answer is and what it rests on: the interval, the hardest set, the images."""
-    best = run.best()
-    sets = [row for row in run.rows if row.detector == best.detector and row.ood_set != MEAN]
+    """How sure the answer is and what it rests on: the images, intervals, the hardest set.
+
+    Raises GscError as `answer` does.
+    """
+    decision = decisions.current(run)
+    found = decisions.effect_of(run, decision)
+    sets = found.ood
     text = (
         "Measured on one set of unfamiliar images"
         if len(sets) == 1
         else f"The mean of {len(sets)} sets"
     )
-    if {"id", *run.ood_sets} <= run.images.keys():
-        strangers = sum(run.images[name].scored for name in run.ood_sets)
-        text += f", with {run.images['id'].scored:,} familiar and {strangers:,} unfamiliar images"
-    if found := best.metric("fpr95"):
-        text += (
-            f"; for other images of the same kinds, expect {between(found.low, found.high)} (95 % "
-            "interval)"
-        )
-    text += "."
-    passed = {row.ood_set: share for row in sets if (share := row.value("fpr95")) is not None}
-    if len(passed) > 1:
-        hardest = max(passed, key=passed.__getitem__)
-        text += f" Hardest: {hardest}, {in_1000(passed[hardest])} of 1,000 would be accepted."
-    if best.detector in run.inverted:
-        text += (
-            " Every detector here points the wrong way on surrogate images: trust none of them yet."
-        )
+    unfamiliar = sum(one.total for one in sets.values())
+    text += f", with {found.id.total:,} familiar and {unfamiliar:,} unfamiliar images"
+    ood, familiar = found.ood_interval, found.id
+    text += (
+        f"; for other images of the same kinds, expect {between(ood.low, ood.high)} and "
+        f"{between(familiar.low, familiar.high)} (95 % intervals)."
+    )
+    if len(sets) > 1:
+        hardest = max(sets, key=lambda name: sets[name].share)
+        text += f" Hardest: {hardest}, {in_1000(sets[hardest].share)} of 1,000 would be accepted."
+    if decision.detector in run.inverted:
+        text += f" {decision.detector} points the wrong way here: do not trust its alarm yet."
     return text

@@ -143,17 +143,3 @@ def learned(decision: Decision, run: Run) -> str | None:
         "learned from those that set its threshold: expect more familiar images to be flagged "
         "than asked for, or calibrate with more."
     )
-
-
-def standing_sentence(stored: Decision | None) -> str:
-    """Which threshold the run is judged by: a person's, or the default."""
-    if stored is None:
-        return (
-            "No threshold has been chosen for this run yet: its pages use the best detector, "
-            "accepting 95 % of familiar images."
-        )
-    when = f", chosen {stored.chosen:%d %B %Y}" if stored.chosen else ""
-    return (
-        f"The run's threshold: {stored.detector} at {stored.value:.4g} "
-        f"({stored.rule.words()}{when})."
-    )

@@ -13,6 +13,7 @@ from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State, new_id, session
 from gsc_core.jobs.home import home
+from gsc_core.run import decisions
 from gsc_core.run.layout import LOG_FILE
 from gsc_core.run.stored import Run, version_of
 from gsc_core.sentences.run import answer
@@ -90,11 +91,11 @@ def free_title(wanted: str) -> str:
 
 
 def summary(entry: RunEntry) -> Summary | None:
-    """What a run that has a result says; read once for each version of it."""
+    """What a run that has a result says; read once for each version of it and of its decision."""
     if not entry.finished:
         return None
     folder = runs.run_folder(entry.id)
-    return _summary(str(folder), version_of(folder))
+    return _summary(str(folder), version_of(folder), decisions.version_of(folder))
 
 
 def log_tail(run_id: str, lines: int = 40) -> str:
@@ -149,9 +150,9 @@ def _outcome(job: Job | None, finished: bool) -> Outcome:
 
 
 @lru_cache(maxsize=2048)
-def _summary(folder: str, version: int) -> Summary:
+def _summary(folder: str, version: int, decision: int) -> Summary:
     try:
         run = Run.load(Path(folder))
+        return Summary(answer(run), run.provenance.seconds)
     except GscError as error:
         return Summary(None, error=str(error))
-    return Summary(answer(run), run.provenance.seconds)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.intervals import MEAN, Interval
 from gsc_core.evaluation.metrics import Curve, curve
 from gsc_core.evaluation.paired import COMPARED, tied
+from gsc_core.run import decisions, picking
 from gsc_core.run.document import Result
 from gsc_core.run.stored import Run
 from gsc_core.workspace import runs
@@ -39,8 +41,9 @@ class Winner:
 class Comparison:
     """Runs side by side, each under its label.
 
-    overview: one row a run with its model, best detector (least FPR95 on the mean), that detector's
-        FPR95 and AUROC as `Interval`, the classifier's ID accuracy and the numbers of images.
+    overview: one row a run with its model, its decision's detector, what the decision accepts in
+        counts, that detector's FPR95 and AUROC as `Interval`, the classifier's ID accuracy and the
+        numbers of images.
     pairs: (detector, OOD set) that every run has, `"mean"` only when all sets are the same.
     runs: the runs by label.
     """
@@ -95,7 +98,10 @@ def winners(run: Run, metric: str) -> tuple[Winner, ...]:
 
 
 def compare(runs_compared: Sequence[Run]) -> Comparison:
-    """Put runs side by side; a run's label is its title, with its id where titles are the same."""
+    """Put runs side by side; a run's label is its title, with its id where titles are the same.
+
+    Raises GscError when a run's scores or its decision are missing or damaged.
+    """
     named = dict(zip(_labels(runs_compared), runs_compared, strict=True))
     return Comparison(_overview(named), _pairs(runs_compared), named)
 
@@ -137,12 +143,16 @@ def _labels(runs_compared: Sequence[Run]) -> list[str]:
 def _overview(named: dict[str, Run]) -> pd.DataFrame:
     lines: dict[str, dict[str, str | Interval | float | int | None]] = {}
     for name, run in named.items():
-        best = run.best()
+        decision = decisions.current(run)
+        effect = decisions.effect_of(run, decision)
+        metrics = picking.metrics_of(run, decision)[MEAN]
         lines[name] = {
             "Model": run.settings.classifier or "unknown",
-            "Best detector": best.detector,
-            "FPR95": best.metric("fpr95"),
-            "AUROC": best.metric("auroc"),
+            "Detector": decision.detector,
+            "Unfamiliar images accepted": f"{in_1000(effect.ood_share)} of 1,000",
+            "Familiar images accepted": f"{in_1000(effect.id.share)} of 1,000",
+            "FPR95": metrics.get("fpr95"),
+            "AUROC": metrics.get("auroc"),
             "ID accuracy": run.id_accuracy,
             "Familiar images": _scored(run, ["id"]),
             "Unfamiliar images": _scored(run, run.ood_sets),

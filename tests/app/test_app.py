@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import math
 import os
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from browser import PATIENCE
@@ -16,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.errors import GscError
 from gsc_core.jobs.home import home as workspace_home
+from gsc_core.run.document import RunDocument
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer, doubt
 from gsc_core.workspace.runs import list_runs
@@ -28,18 +31,22 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
-    folder = write_run(home / "demo")
+    run = Run.load(write_run(home / "demo"))
     app = opened("results")
     assert not app.exception
-    rows = json.loads((folder / "metrics.json").read_text())["results"]
-    means = {row["detector"]: row for row in rows if row["ood_set"] == "mean"}
-    best = min(means.values(), key=lambda row: row["fpr95"])
-    said = re.search(r"best detector here, (\S+), (\d+) of 1,000 unfamiliar images", words(app))
+    scores = run.scores("gsc")
+    limit = np.sort(run.calibration_scores("gsc"))[math.ceil(51 * 0.95) - 1]
+    familiar, *unfamiliar = (round(1000 * np.mean(of_set <= limit)) for of_set in scores.values())
+    said = re.search(
+        r"(\d+) of 1,000 unfamiliar images would be accepted, while (\d+) of 1,000 fam", words(app)
+    )
     assert said is not None
-    assert said[1] == best["detector"]
-    assert int(said[2]) == pytest.approx(1000 * best["fpr95"], abs=0.51)
-    assert "950 of 1,000 familiar images" in words(app)
+    assert int(said[1]) == pytest.approx(np.mean(unfamiliar), abs=1)
+    assert int(said[2]) == familiar
+    numbers = [header.value for header in app.header[:2]]
+    assert numbers == [f":red[{said[1]} of 1,000]", f":green[{said[2]} of 1,000]"]
     assert "200 familiar and 360 unfamiliar images" in words(app)
+    assert "named before any unfamiliar image was seen" in words(app)
 
 
 def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
@@ -197,11 +204,12 @@ def test_runs_are_listed_newest_first_and_unfinished_ones_left_out(home):
 
 
 def test_sentences_do_not_round_a_risk_away(home):
-    folder = write_run(home / "demo", sets={"x": 1.0}, detectors={"a": 1.0})
-    text = re.sub(r'"fpr95": [\d.e-]+', '"fpr95": 0.0004', (folder / "metrics.json").read_text())
-    (folder / "metrics.json").write_text(text)
-    run = Run.load(folder)
-    assert "fewer than 1 of 1,000 unfamiliar images" in answer(run)
+    run = Run.load(write_run(home / "demo", sets={"x": 9.0}, detectors={"a": 1.0}, m=3000))
+    scores = run.scores("a")["x"]
+    low = np.sort(scores)[0]
+    named = {"detector": "a", "rule": {"name": "typed", "value": float(low)}, "value": float(low)}
+    run = Run(run.path, RunDocument.model_validate(run.document.model_dump() | {"decision": named}))
+    assert answer(run).startswith("Fewer than 1 of 1,000 unfamiliar images")
     assert "one set of unfamiliar images" in doubt(run)
 
 

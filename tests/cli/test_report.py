@@ -93,7 +93,7 @@ def test_an_audit_in_a_folder_of_its_own(made: Path, folder: Path, tmp_path: Pat
         assert ran.code == 0, ran.err
         report = read_report((tmp_path / "own.json").read_bytes())
         assert (report.title, report.decision.chosen) == (name, None)
-        assert report.decision.detector == run.best().detector
+        assert report.decision.detector == decisions.default_detector(run)
         assert report.channels_note is None
         assert all(one.thumbnail for group in report.pictures for one in group.pictures)
         assert len(list((own / "explanations").iterdir())) == 12

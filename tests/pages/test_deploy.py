@@ -176,14 +176,14 @@ def test_the_address_names_the_detector_and_another_run_starts_anew(run: Run, ho
     assert app.selectbox(key="deploy_detector").value == worst
     app = opened("deploy", run=RUN, deploy_detector="nosuch")
     assert not app.exception
-    assert app.selectbox(key="deploy_detector").value == run.best().detector
+    assert app.selectbox(key="deploy_detector").value == decisions.default_detector(run)
 
     other = Run.load(write_run(home / "runs" / "other"))
     app = opened("deploy", run=RUN, deploy_detector="gsc")
     app.query_params["run"] = "other"
     app.run()
     assert not app.exception
-    assert app.selectbox(key="deploy_detector").value == other.best().detector
+    assert app.selectbox(key="deploy_detector").value == decisions.default_detector(other)
 
 
 @pytest.mark.parametrize("missing", ["spec.json", "calibration.safetensors"])
@@ -231,7 +231,7 @@ def test_asked_for_it_waits_a_refresh_shows_it_and_it_can_be_cancelled(run: Run)
     pressed(page(), "deploy_start")
     (job,) = exports.at_work(RUN)
     app = page()
-    assert f"Detector {run.best().detector} of {RUN}" in words(app)
+    assert f"Detector {decisions.default_detector(run)} of {RUN}" in words(app)
     assert "Starts in a moment" in words(app)
     app = pressed(page(), "deploy_start")
     assert [each.id for each in exports.at_work(RUN)] == [job.id], "pressed twice, asked for once"

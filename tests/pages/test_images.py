@@ -103,7 +103,7 @@ def test_the_strangest_tested_pictures_come_first_48_at_a_time(home):
     assert not app.exception
     run = Run.load(home / "runs/demo")
     tested = table(run).query("role != 'calibration'")
-    best = run.best().detector
+    best = decisions.default_detector(run)
     assert shown(app) == in_order(tested, best)[:48]
     assert "560 images, 1 to 48 shown" in words(app)
     app.pagination(key="images_page").set_value(2).run()

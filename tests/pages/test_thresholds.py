@@ -59,7 +59,7 @@ def test_it_opens_at_the_default_with_true_counts(home):
     run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
     assert not app.exception
-    best = run.best().detector
+    best = decisions.default_detector(run)
     assert app.selectbox(key="threshold_detector").value == best
     assert app.button_group(key="threshold_rule").value == "keep_id"
     scores = run.scores(best)
@@ -204,7 +204,7 @@ def test_the_address_sets_the_controls(home):
     assert counts(app)[0] == round(1000 * np.mean(run.scores("msp")["id"] <= 0.6))
     app = opened("thresholds", run="demo", threshold_share="80", threshold_detector="gone")
     assert app.slider(key="threshold_share").value == 80.0
-    assert app.selectbox(key="threshold_detector").value == run.best().detector
+    assert app.selectbox(key="threshold_detector").value == decisions.default_detector(run)
 
 
 def test_a_decision_is_kept_and_taken_back(home):

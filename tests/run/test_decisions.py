@@ -30,6 +30,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.ood_halves import halves
 from gsc_core.run.stored import Run
+from gsc_core.sentences import decision as said_of
 from gsc_core.sentences import outcomes
 from gsc_core.sentences import threshold as words
 from gsc_core.sentences import warnings as doubts
@@ -62,13 +63,112 @@ def test_a_decision_is_found_again_until_it_is_forgotten(home):
     assert decisions.stored(run) is None
 
 
-def test_the_default_keeps_95_percent_with_the_best_detector(home):
-    run = stored_run(home)
+def test_the_default_keeps_95_percent_with_a_detector_that_the_figures_did_not_choose(home):
+    run = stored_run(home, detectors={"energy": 1.0, "msp": 9.0, "gsc": 0.1, "home-made": 5.0})
     made = decisions.current(run)
-    assert made.detector == run.best().detector
+    assert made.detector == "gsc" != run.best().detector
     assert made.chosen is None
     scores = np.sort(run.calibration_scores(made.detector))
     assert made.value == scores[math.ceil(51 * 0.95) - 1]  # 50 calibration images
+
+
+def of_detectors(home, name, *detectors, **extra) -> str:
+    """The detector that decides by default in a run of these, in that order."""
+    run = stored_run(home, name, detectors=dict.fromkeys(detectors, 1.0), **extra)
+    return decisions.default_detector(run)
+
+
+def test_who_decides_is_the_first_by_preference_that_ran(home):
+    others = ("vim", "gsc", "energy")
+    assert of_detectors(home, "a", *others, "gsc-auto", "auto-ensemble") == "auto-ensemble"
+    assert (
+        of_detectors(home, "b", *others, "gsc-auto", excused={"auto-ensemble": "x"}) == "gsc-auto"
+    )
+    assert of_detectors(home, "c", *others) == "gsc"
+    assert of_detectors(home, "d", "home-made", "vim") == "vim"
+    assert of_detectors(home, "e", "home-made", "other") == "home-made"
+
+
+def test_one_that_points_the_wrong_way_on_surrogates_decides_only_where_all_do(home):
+    wrong = {"surrogate_auroc": {"gsc-auto": 0.4, "energy": 0.6}}
+    assert of_detectors(home, "a", "energy", "gsc-auto", **wrong) == "energy"
+    assert of_detectors(home, "b", "gsc-auto", **wrong) == "gsc-auto"
+    # what OOD images show has no say
+    assert of_detectors(home, "c", "energy", "gsc-auto", inverted=["gsc-auto"]) == "gsc-auto"
+
+
+def test_the_recorded_decision_is_the_default_whatever_the_figures_say(home):
+    named = {"detector": "msp", "rule": {"name": "keep_id", "share": 0.8}, "value": 0.25}
+    run = stored_run(home, decision=named)
+    made = decisions.default(run)
+    assert (made.detector, made.rule, made.value) == ("msp", KeepId(share=0.8), 0.25)
+    assert not made.picked
+    assert not decisions.decide(run, "msp", KeepId(share=0.9)).picked
+    assert decisions.decide(run, "gsc", KeepId(share=0.9)).picked
+    without = stored_run(home, "few", decision=named | {"value": None})
+    assert decisions.default(without).value == math.inf
+    gone = stored_run(home, "gone", decision=named | {"detector": "gone"})
+    assert decisions.default(gone).detector == "gsc"
+
+
+def test_what_an_audit_names_beforehand_is_what_its_calibration_images_give(home):
+    run = stored_run(home)
+    named = decisions.name_beforehand(run, ["gone", "energy", "gsc"])
+    kept = decisions.decide(run, "energy", KeepId(share=0.95)).value
+    assert (named.detector, named.rule, named.value) == ("energy", KeepId(share=0.95), kept)
+    assert (
+        named.value
+        == decisions.default(
+            Run(run.path, run.document.model_copy(update={"decision": named}))
+        ).value
+    )
+
+
+def test_a_picked_detector_is_counted_on_the_half_that_did_not_pick_it(home):
+    run = stored_run(home, m=31)
+    made = decisions.decide(run, "energy", KeepId(share=0.9))
+    assert made.picked
+    _, testing = parted(run, "energy")
+    found = decisions.effect_of(run, made)
+    assert found.id.total == 200
+    for name, scores in testing.items():
+        one = found.ood[name]
+        assert (one.accepted, one.total) == (np.sum(scores <= made.value), 16)
+    by_class = decisions.effect_by_class(run, made)
+    assert sum(one.ood.total for one in by_class if one.ood) == 16 * 3
+    usual = decisions.decide(run, "gsc", KeepId(share=0.9))
+    assert {one.total for one in decisions.effect_of(run, usual).ood.values()} == {31}
+    said = said_of.picked_sentence(run, made)
+    assert "energy was picked after the audit, in place of gsc" in said
+    assert "(45 images) is to choose by, and all counts are of the other half (48)" in said
+    assert said_of.picked_sentence(run, usual) == ""
+
+
+def test_who_chose_when_and_why_is_kept_and_said(home):
+    run = stored_run(home)
+    made = decisions.decide(run, "gsc", KeepId(share=0.9))
+    assert "No threshold has been chosen" in said_of.standing_sentence(run, decisions.current(run))
+    stored = decisions.store(run, made, who="ann@example.org", note="  two <b>weeks</b> of trial ")
+    assert stored == decisions.current(run)
+    assert (stored.who, stored.note) == ("ann@example.org", "two <b>weeks</b> of trial")
+    said = said_of.standing_sentence(run, stored)
+    assert said.startswith("The run's threshold: gsc at")
+    assert "by ann@example.org. Note: two <b>weeks</b> of trial" in said
+    nobody = decisions.store(run, made, note=" ")
+    assert (nobody.who, nobody.note) == (None, None)
+    with pytest.raises(GscError, match="at most 500 characters"):
+        decisions.store(run, made, note="x" * 501)
+    assert decisions.stored(run) == nobody
+
+
+def test_why_another_than_the_usual_detector_decides_is_said(home):
+    run = stored_run(home, excused={"auto-ensemble": "x", "she": "y"})
+    said = said_of.excused_sentence(run, decisions.current(run))
+    assert said == ("auto-ensemble would decide by default and was left out here, so gsc does.")
+    picked = decisions.decide(run, "energy", KeepId(share=0.9))
+    assert said_of.excused_sentence(run, picked) == ""
+    whole = stored_run(home, "whole")
+    assert said_of.excused_sentence(whole, decisions.current(whole)) == ""
 
 
 def test_the_effect_is_counted_on_test_pictures_alone(home):
@@ -207,18 +307,20 @@ def test_a_decision_of_before_the_halves_is_read_and_told_of_all_strangers(home)
 
 
 @pytest.mark.parametrize("rule", [KeepId(share=0.8), CatchOod(share=0.7)])
-def test_each_class_has_its_own_counts(home, rule):
+@pytest.mark.parametrize("detector", ["gsc", "energy"])
+def test_each_class_has_its_own_counts(home, rule, detector):
     run = stored_run(home)
-    made = decisions.decide(run, "energy", rule)
+    made = decisions.decide(run, detector, rule)
+    assert made.spares_half == (rule.needs_ood or detector == "energy")
     table = pd.read_parquet(run.path / "scores.parquet")
     tested = table[table.role != "calibration"]
-    if rule.needs_ood:
+    if made.spares_half:
         kept = [
             part.sort_values("sha256").iloc[len(part) // 2 :]
             for _, part in tested[tested.role == "ood"].groupby("set")
         ]
         tested = pd.concat([tested[tested.role == "id"], *kept])
-    tested = tested.assign(passes=tested.energy.astype(float) <= made.value)
+    tested = tested.assign(passes=tested[detector].astype(float) <= made.value)
     found = decisions.effect_by_class(run, made)
     assert {one.name for one in found} == {f"class {i}" for i in range(12)}
     for one in found:

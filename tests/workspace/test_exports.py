@@ -206,7 +206,7 @@ def test_a_run_that_is_not_there(run: Run, run_id: str) -> None:
 
 
 def test_the_detector_of_the_decision_has_its_threshold(run: Run) -> None:
-    assert decisions.offered(run, run.best().detector) == decisions.default(run)
+    assert decisions.offered(run, decisions.default_detector(run)) == decisions.default(run)
     stored = decisions.store(run, keeping(run, 0.8, "gsc"))
     assert decisions.offered(run, "gsc") == stored
     by_hand = decisions.store(run, decisions.decide(run, "gsc", Typed(value=0.123)))

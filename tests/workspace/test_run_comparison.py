@@ -9,6 +9,7 @@ from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.paired import tied
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind
+from gsc_core.run import decisions
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from gsc_core.workspace.run_comparison import compare, winners
@@ -65,8 +66,11 @@ def test_runs_side_by_side_hold_what_each_run_says(stored):
     found = compare([first, second])
     assert list(found.overview.index) == ["a", "b"]
     assert found.overview.loc["a", "Model"] == "m.pt2"
-    assert found.overview.loc["b", "Best detector"] == second.best().detector
-    assert found.overview.loc["b", "FPR95"] == second.best().metrics["fpr95"]
+    assert found.overview.loc["b", "Detector"] == "gsc"
+    assert found.overview.loc["b", "FPR95"] == second.row("gsc").metrics["fpr95"]
+    effect = decisions.effect_of(second, decisions.current(second))
+    counted = f"{round(1000 * effect.ood_share)} of 1,000"
+    assert found.overview.loc["b", "Unfamiliar images accepted"] == counted
     assert found.overview.loc["a", "Familiar images"] == 200
     assert found.overview.loc["a", "Unfamiliar images"] == 360
     assert {detector for detector, _ in found.pairs} == {"gsc", "energy"}

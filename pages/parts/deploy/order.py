@@ -9,6 +9,7 @@ from gsc_core.jobs.database import Kind, State
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
+from gsc_core.sentences.decision import picked_sentence
 from gsc_core.sentences.threshold import (
     familiar_sentence,
     learned,
@@ -60,7 +61,8 @@ def _detector(run: Run, own: Decision) -> str:
         key=DETECTOR,
         bind="query-params",
         width=360,
-        help="The best of this audit first.",
+        help="Those that did best on these images first. Another than the run's own was picked "
+        "afterwards: its counts are then of images that had no part in that.",
     )
 
 
@@ -79,9 +81,7 @@ def _threshold(run: Run, own: Decision, decision: Decision) -> None:
         if useless := shortage(decision.rule, calibration) or refused:
             st.warning(plain(useless))
         else:
-            found = decisions.effect_of(run, decision)
-            st.markdown(plain(familiar_sentence(found)))
-            st.markdown(plain(strangers_sentence(found)))
+            _effect(run, decision)
         if other := _borrowed(own, decision):
             st.caption(plain(other))
         st.page_link(
@@ -90,6 +90,18 @@ def _threshold(run: Run, own: Decision, decision: Decision) -> None:
             icon=":material/tune:",
             query_params={"run": run.id, "threshold_detector": decision.detector},
         )
+
+
+def _effect(run: Run, decision: Decision) -> None:
+    try:
+        found = decisions.effect_of(run, decision)
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return
+    st.markdown(plain(familiar_sentence(found)))
+    st.markdown(plain(strangers_sentence(found)))
+    if picked := picked_sentence(run, decision):
+        st.caption(plain(picked))
 
 
 def _refused(decision: Decision) -> str | None:

@@ -45,6 +45,13 @@ def entered() -> bool:
     return True
 
 
+def login_name() -> str | None:
+    """Who is logged in, by their address; None where there is no login."""
+    if not (asks_login() and st.user.get("is_logged_in", False)):
+        return None
+    return str(st.user.get("email") or st.user.get("name") or "") or None
+
+
 def asks_login() -> bool:
     """Whether the operator set up a login."""
     return _has_secret("auth")

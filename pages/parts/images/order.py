@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from gsc_core.run import gallery
+from gsc_core.run import decisions, gallery
 from gsc_core.run.gallery import Side
 from gsc_core.run.placement import decision_for, predicted_classes
 from gsc_core.run.stored import Run
@@ -34,11 +34,11 @@ class Order:
 def order(run: Run) -> Order:
     """Ask for detector, direction, set, class and side; raises GscError as `ordered` does."""
     columns = st.columns([3, 3, 3])
-    best = run.detectors.index(run.best().detector)
+    deciding = run.detectors.index(decisions.current(run).detector)
     detector = columns[0].selectbox(
         "Sorted by",
         run.detectors,
-        index=best,
+        index=deciding,
         format_func=lambda name: f"{name} (points the wrong way)" if name in run.inverted else name,
         key="images_detector",
         bind="query-params",

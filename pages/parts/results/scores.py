@@ -28,13 +28,16 @@ READING = {
 
 
 @st.fragment
-def scores(run: Run) -> None:
-    """Choose a detector and see its scores; redraws alone."""
+def scores(run: Run, deciding: str) -> None:
+    """Choose a detector, at first the deciding one, and see its scores; redraws alone."""
     st.subheader("How well a detector separates familiar from unfamiliar images", anchor=False)
-    best = run.detectors.index(run.best().detector)
     left, right = st.columns(2)
     detector = left.selectbox(
-        "Detector", run.detectors, index=best, key="results_detector", bind="query-params"
+        "Detector",
+        run.detectors,
+        index=run.detectors.index(deciding),
+        key="results_detector",
+        bind="query-params",
     )
     kind = right.segmented_control(
         "Curve",

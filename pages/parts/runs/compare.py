@@ -64,7 +64,8 @@ def _show(found: Comparison, chosen: tuple[tuple[str, int], ...]) -> None:
         _overview(found),
         key="runs_compare_overview",
         placeholder="–",
-        alt="Each run: its model, best detector, FPR95 and AUROC, accuracy, numbers of images",
+        alt="Each run: its model, deciding detector, what it accepts, FPR95 and AUROC, accuracy, "
+        "numbers of images",
     )
     if not found.pairs:
         st.info("These runs share no detector on a set of unfamiliar images of the same name.")

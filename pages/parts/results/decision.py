@@ -1,0 +1,141 @@
+"""The first screen of Results: the decision in two numbers, among the scores, and its misses."""
+
+import numpy as np
+import streamlit as st
+
+from gsc_core.charts.threshold import marked
+from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import between, in_1000, percent
+from gsc_core.evaluation.intervals import Interval
+from gsc_core.evaluation.thresholds import Effect
+from gsc_core.run import decisions, gallery
+from gsc_core.run.decisions import Decision
+from gsc_core.run.gallery import RunImage
+from gsc_core.run.ood_halves import halves
+from gsc_core.run.score_table import Rows
+from gsc_core.run.stored import Run
+from gsc_core.sentences.decision import excused_sentence, picked_sentence, standing_sentence
+from gsc_core.sentences.run import doubt, two_counts
+from gsc_core.sentences.threshold import familiar_sentence
+from pages.parts.shared import links, threshold_figures
+from pages.parts.shared.pictures import Tile, picture_grid
+from pages.parts.shared.run import load
+from pages.parts.shared.text import UNFAMILIAR, plain
+
+MISSES = 5  # a row at 1280 pixels
+HISTOGRAM = 220  # pixels high, so that all fits on the first screen
+GOOD, BAD = "#009E73", "#D55E00"  # distinct to colour-blind readers, on white and on dark
+
+
+def decision(run: Run) -> str:
+    """Show what the run's decision does, and give its detector.
+
+    A damaged decision is a sentence, and the default's detector is given.
+    """
+    try:
+        standing = decisions.current(run)
+    except GscError as error:
+        st.error(plain(str(error)))
+        st.page_link(links.to("thresholds"), label="Thresholds", query_params={"run": run.id})
+        return decisions.default_detector(run)
+    try:
+        found = decisions.effect_of(run, standing)
+        _numbers(run, standing, found)
+        _histogram(run, standing, found)
+        _misses(run, standing)
+    except GscError as error:
+        st.error(plain(str(error)))
+    return standing.detector
+
+
+def _numbers(run: Run, standing: Decision, found: Effect) -> None:
+    """The two counts, then who decided and what they rest on."""
+    left, right = st.columns(2)
+    familiar = Interval(found.id.share, found.id.low, found.id.high)
+    with left.container(border=True, gap="xxsmall"):
+        _number("Unfamiliar images accepted", found.ood_interval, is_good=False)
+    with right.container(border=True, gap="xxsmall"):
+        _number("Familiar images accepted", familiar, is_good=True)
+    st.markdown(f"**{plain(two_counts(found))}**", help=UNFAMILIAR)
+    sentences = (
+        doubt(run),
+        standing_sentence(run, standing),
+        picked_sentence(run, standing),
+        excused_sentence(run, standing),
+    )
+    st.caption(plain(" ".join(filter(None, sentences))))
+
+
+def _number(title: str, accepted: Interval, *, is_good: bool) -> None:
+    """A count in 1,000 with its bar; `is_good` is whether accepting these images is."""
+    colour = "green" if is_good else "red"
+    st.caption(title)
+    st.header(f":{colour}[{in_1000(accepted.value)} of 1,000]", anchor=False)
+    st.html(_bar(accepted, GOOD if is_good else BAD))
+    st.caption(f"95 % interval {between(accepted.low, accepted.high)}")
+
+
+def _bar(accepted: Interval, colour: str) -> str:
+    """The accepted share in colour, of a whole in grey, with the interval as a line across."""
+    value, low, width = (
+        f"{100 * part:.1f}%"
+        for part in (accepted.value, accepted.low, accepted.high - accepted.low)
+    )
+    said = f"{percent(accepted.value, 1)} accepted"
+    return (
+        f'<div role="img" aria-label="{said}" style="position:relative;height:14px;'
+        'border-radius:4px;background:rgba(128,128,128,0.25)">'
+        f'<div style="width:{value};height:14px;border-radius:4px;background:{colour}"></div>'
+        f'<div style="position:absolute;top:5px;left:{low};width:{width};height:4px;'
+        'background:rgba(128,128,128,0.9)"></div></div>'
+    )
+
+
+def _histogram(run: Run, standing: Decision, found: Effect) -> None:
+    figures = threshold_figures.drawn(
+        str(run.path), run.version, standing.detector, half=standing.spares_half
+    )
+    histogram, _ = marked(figures, found)
+    histogram.update_layout(height=HISTOGRAM)
+    alt = "Histogram of outlier scores with a line at the threshold. " + familiar_sentence(found)
+    options = {"displayModeBar": False}
+    st.plotly_chart(histogram, key="results_decision", config=options, alt=alt)
+
+
+def _misses(run: Run, standing: Decision) -> None:
+    """Unfamiliar images that are accepted, those that look most familiar first."""
+    rows = _missed(str(run.path), run.version, standing)
+    if not len(rows):
+        st.caption("No unfamiliar image was accepted.")
+        return
+    st.markdown("**The worst misses**: unfamiliar images accepted with the lowest scores")
+    scores = run.column(standing.detector)
+    picture_grid(
+        [_tile(run, image, float(scores[image.row])) for image in gallery.run_images(run, rows)]
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _missed(path: str, version: int, standing: Decision) -> Rows:
+    run = load(path, version)
+    rows = gallery.ordered(
+        run,
+        standing.detector,
+        sets=run.ood_sets,
+        threshold=standing.value,
+        side="inside",
+        descending=False,
+    )
+    if standing.spares_half:
+        rows = rows[np.isin(rows, np.concatenate(list(halves(run).testing.values())))]
+    return rows[:MISSES]
+
+
+def _tile(run: Run, image: RunImage, score: float) -> Tile:
+    seen = gallery.class_name(run, image.predicted)
+    return Tile(
+        path=image.path,
+        caption=f"{seen}, {percent(image.confidence, 0)}",
+        alt=f"{image.file} of {image.set}, classified as {seen}, outlier score {score:.4g}",
+        link=("images", {"run": run.id, "image": str(image.row)}),
+    )
