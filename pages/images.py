@@ -6,6 +6,7 @@ from gsc_core.errors import GscError
 from gsc_core.run import gallery
 from gsc_core.run.gallery import RunImage
 from gsc_core.run.stored import Run
+from gsc_core.sentences.run import answer
 from pages.parts.images.order import Order, order, set_name
 from pages.parts.images.try_one import try_one
 from pages.parts.images.view import image_view
@@ -48,6 +49,7 @@ def render() -> None:
 
 def _gallery(run: Run) -> None:
     st.header("The images of this audit", anchor=False)
+    st.markdown(plain(answer(run)))
     chosen = order(run)
     count = len(chosen.rows)
     if not count:

@@ -14,6 +14,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import standing_sentence
+from gsc_core.sentences.run import answer
 from gsc_core.workspace import release_policy, report_images
 from pages.parts.report.share import share
 from pages.parts.shared import links
@@ -55,6 +56,7 @@ def render() -> None:
 def _preview(run: Run) -> None:
     """The switch, the downloads and the report, in which an error stays one sentence."""
     try:
+        st.markdown(plain(answer(run)))
         st.caption(plain(standing_sentence(run, decisions.current(run))))
         _report_of(run)
     except GscError as error:

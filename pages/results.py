@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.run.stored import Run
+from gsc_core.sentences.checks import warnings_of
 from gsc_core.sentences.run import assumption, subject
 from pages.parts.results.checks import check_list, check_warnings
 from pages.parts.results.decision import decision
@@ -22,7 +23,7 @@ def render() -> None:
     run = chosen_run("results")
     if run is None:
         return
-    st.caption(f"**GSC Audit** · {plain(subject(run))}")
+    st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
     deciding = decision(run)
     _doubts(run)
     release_gate(run)
@@ -34,16 +35,32 @@ def render() -> None:
     _next(run)
 
 
-def _doubts(run: Run) -> None:
-    """What not to trust, and the detectors that are missing, by name."""
-    check_warnings(run)
-    if assumed := assumption(run):
-        st.warning(plain(assumed))
+def _warnings(run: Run) -> list[str]:
+    """What not to trust."""
+    warnings = [assumed] if (assumed := assumption(run)) else []
     if run.inverted:
         names = ", ".join(sorted(run.inverted))
-        verb = "points" if len(run.inverted) == 1 else "point"
-        text = f"{names} {verb} the wrong way on this model: do not base an alarm on it."
-        st.warning(plain(text.replace("on it.", "on them.") if len(run.inverted) > 1 else text))
+        verb, it = ("points", "it") if len(run.inverted) == 1 else ("point", "them")
+        warnings.append(
+            f"{names} {verb} the wrong way on this model: do not base an alarm on {it}."
+        )
+    return warnings
+
+
+def _warned(run: Run) -> str:
+    """That there are warnings further down, for the line at the top; empty where there are none."""
+    count = len(warnings_of(run)) + len(_warnings(run))
+    if not count:
+        return ""
+    some = "1 warning stands" if count == 1 else f"{count} warnings stand"
+    return f" · :orange[:material/warning: {some} below the images]"
+
+
+def _doubts(run: Run) -> None:
+    """The warnings, and the detectors that are missing, by name."""
+    check_warnings(run)
+    for warning in _warnings(run):
+        st.warning(plain(warning))
     if run.excused:
         names = ", ".join(run.excused)
         st.caption(plain(f"Left out: {names}. The reason is below the table."))

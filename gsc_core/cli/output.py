@@ -18,6 +18,7 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
 
+LAST = "The order was seen afterwards: it flatters the first."
 _SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
 
 if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
@@ -96,7 +97,9 @@ def print_result(run: Run) -> None:
     for of_decision in (standing_sentence, picked_sentence, excused_sentence):
         if said := of_decision(run, decision):
             show(Text(said))
-    show(Text(f"Every detector at a threshold that accepts 95 % of familiar images; {mean}:"))
+    show(
+        Text(f"Every detector at a threshold that accepts 95 % of familiar images; {mean}. {LAST}")
+    )
     show(table)
     for sentence in choice_sentences(run):
         show(Text(sentence))

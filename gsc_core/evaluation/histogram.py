@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 
 from gsc_core.evaluation.metrics import Floats
 
+FEWER = 3  # times as few bins for ranks, of which many are tied
 CROWDED = 0.25  # share of a set in one bin, from which on even bins between 0 and 1 hide the rest
 
 
@@ -42,7 +43,8 @@ class ScoreAxis:
         if not inner.size:
             return linear
         end = min(inner.min(), 1 - inner.max()) / 2  # 0 and 1 stand beside all others
-        return cls(shared_edges([logit(s.clip(end, 1 - end)) for s in sets], bins), True)
+        places = [logit(scores.clip(end, 1 - end)) for scores in sets]
+        return cls(shared_edges(places, max(4, bins // FEWER)), by_log_odds=True)
 
     def place(self, scores: ArrayLike) -> Floats:
         """Where scores lie on the axis, those beyond its ends at its ends."""

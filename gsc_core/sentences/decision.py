@@ -1,6 +1,6 @@
 """Who or what decided which detector raises the alarm, and by which images that is judged."""
 
-from gsc_core.run import decisions
+from gsc_core.run import decisions, picking
 from gsc_core.run.decisions import Decision
 from gsc_core.run.earlier import in_preference
 from gsc_core.run.ood_halves import halves
@@ -36,6 +36,29 @@ def picked_sentence(run: Run, decision: Decision) -> str:
         f"{decision.detector} was picked after the audit, in place of {usual}: one half of the "
         f"unfamiliar images ({picking:,} images) is to choose by, and all counts are of the other "
         f"half ({testing:,})."
+    )
+
+
+def favourite_sentence(run: Run) -> str:
+    """Which detector does best on these images, that it was picked afterwards, and by how much."""
+    found = picking.favourite(run)
+    if found is None:
+        best = run.best().detector
+        return f"{best}, which was named beforehand, also does best on these images."
+    below, at_least = (100 * -end for end in (found.difference.value, found.difference.high))
+    by = (
+        f"{found.detector} does best on these images, but it was picked afterwards, among "
+        f"{found.others + 1} detectors, so its figures flatter it. "
+    )
+    if at_least > 0:
+        return (
+            f"{by}Its FPR95 is {below:.1f} points below that of {found.usual}, which was named "
+            f"beforehand, and at least {at_least:.1f} on other images of the same kinds (95 %, "
+            "corrected for the choice)."
+        )
+    return (
+        f"{by}Its FPR95 is {below:.1f} points below that of {found.usual}, which was named "
+        "beforehand: corrected for the choice, these images do not show that it is better."
     )
 
 

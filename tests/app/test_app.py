@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.errors import GscError
 from gsc_core.jobs.home import home as workspace_home
+from gsc_core.run import picking
 from gsc_core.run.document import RunDocument
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer, doubt
@@ -43,18 +44,50 @@ def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
     assert said is not None
     assert int(said[1]) == pytest.approx(np.mean(unfamiliar), abs=1)
     assert int(said[2]) == familiar
-    numbers = [header.value for header in app.header[:2]]
-    assert numbers == [f":red[{said[1]} of 1,000]", f":green[{said[2]} of 1,000]"]
+    unfamiliar, familiar = (part.proto.body for part in app.get("html"))
+    assert f">{said[1]} of 1,000<" in unfamiliar
+    assert f">{said[2]} of 1,000<" in familiar
     assert "200 familiar and 360 unfamiliar images" in words(app)
     assert "named before any unfamiliar image was seen" in words(app)
 
 
+def on_all_images(app: AppTest) -> AppTest:
+    return app.segmented_control(key="results_judged_on").set_value("all").run()
+
+
+def test_the_table_shows_first_the_half_to_choose_by(home):
+    run = Run.load(write_run(home / "demo", detectors={"energy": 3.0, "msp": 0.7, "gsc": 0.9}))
+    app = opened("results")
+    table = app.dataframe[0].value
+    assert list(table.index) == ["energy", "gsc (default)", "msp"]
+    for one in picking.candidates(run):
+        (shown,) = (name for name in table.index if name.startswith(one.detector))
+        expected = [100 * one.by_set[name]["fpr95"] for name in ("mean", *SETS)]
+        assert list(table.loc[shown]) == pytest.approx(expected)
+    assert "choose a detector by these figures" in words(app)
+    assert "energy does best on these images, but it was picked afterwards" in words(app)
+    whole = on_all_images(app)
+    assert whole.dataframe[0].value.loc["energy", "mean"] == pytest.approx(
+        100 * run.row("energy").value("fpr95")
+    )
+    assert "95 % interval in brackets" in words(whole)
+
+
+def test_sets_too_small_for_halves_are_shown_whole(home):
+    write_run(home / "demo", m=3)
+    app = opened("results")
+    assert not app.exception
+    assert "too few images of its own (3)" in words(app)
+    assert len(app.dataframe[0].value) == len(DETECTORS)
+
+
 def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     folder = write_run(home / "demo")
-    app = opened("results")
+    app = on_all_images(opened("results"))
     table, excused = app.dataframe[0].value, app.dataframe[1].value
     assert list(table.columns) == ["mean", *SETS]
-    assert {name.removesuffix(" (points the wrong way)") for name in table.index} == set(DETECTORS)
+    assert {name.partition(" ")[0] for name in table.index} == set(DETECTORS)
+    assert "gsc (default)" in table.index
     assert "gsc-published (points the wrong way)" in table.index
     assert list(table["mean"]) == sorted(table["mean"])
     rows = json.loads((folder / "metrics.json").read_text())["results"]
@@ -74,14 +107,15 @@ def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
     app = opened("results")
     assert [chart.proto.id for chart in app.get("plotly_chart")] != []
     before = [chart.proto.spec for chart in app.get("plotly_chart")]
-    assert len(before) == 2
+    assert len(before) == 3  # the first is the decision's
     app.selectbox(key="results_detector").select("gsc-published").run()
     assert not app.exception
     assert "wrong way" in app.warning[0].value
     other = [chart.proto.spec for chart in app.get("plotly_chart")]
-    assert before[0] != other[0]
+    assert before[0] == other[0]
+    assert before[1] != other[1]
     app.toggle(key="results_log").set_value(True).run()
-    drawn = json.loads(app.get("plotly_chart")[1].proto.spec)
+    drawn = json.loads(app.get("plotly_chart")[2].proto.spec)
     assert drawn["layout"]["xaxis"]["type"] == "log"
 
 
@@ -89,20 +123,20 @@ def test_the_address_and_the_list_choose_a_run(home):
     write_run(home / "demo")
     write_run(home / "other", detectors={"only": 1.0})
     app = opened("results", run="other")
-    assert "here, only," in words(app)
+    assert "decides: only at" in words(app)
     app.selectbox(key="results_run").select("demo").run()
     assert app.query_params["run"] == "demo"
-    assert "here, only," not in words(app)
+    assert "decides: only at" not in words(app)
 
 
 def test_a_replaced_run_is_read_anew(home):
     folder = write_run(home / "demo", detectors={"first": 1.0})
-    assert "here, first," in words(opened("results"))
+    assert "decides: first at" in words(opened("results"))
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
     write_run(folder, detectors={"second": 1.0})
-    assert "here, second," in words(opened("results"))
+    assert "decides: second at" in words(opened("results"))
 
 
 def test_without_a_run_it_says_what_to_type(home):

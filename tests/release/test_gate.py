@@ -33,6 +33,7 @@ from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.auroc import surest
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.intervals import Interval
+from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.thresholds import KeepId, Typed
 from gsc_core.release import intervals, words
 from gsc_core.release.judge import judge
@@ -41,7 +42,7 @@ from gsc_core.release.markdown import cell, summary
 from gsc_core.release.metrics import METRICS
 from gsc_core.release.policy import example, read_policy
 from gsc_core.release.verdict import Judged, Outcome, Verdict
-from gsc_core.run import decisions
+from gsc_core.run import decisions, picking
 from gsc_core.run.stored import Run
 from gsc_core.workspace import release_policy
 
@@ -211,10 +212,14 @@ def test_every_figure_is_the_run_s_own(home):
     ood = table[table["role"] == "ood"]
     of_set = (ood[decision.detector] <= decision.value).groupby(ood["set"]).mean()
     row = run.row("msp", "textures")
-    best = run.best().detector
+    best = picking.candidates(run)[0].detector
+    aurocs = [
+        metrics(known[best], part.sort_values("sha256")[best].iloc[60:]).auroc
+        for _, part in ood.groupby("set")
+    ]
     wanted = [
         (rule("fpr95", at_most=0.5, detector="msp", set="textures"), row.metrics["fpr95"].value),
-        (rule("auroc", at_least=0.5, detector="best"), run.row(best).metrics["auroc"].value),
+        (rule("auroc", at_least=0.5, detector="best"), np.mean(aurocs)),
         (rule("strangers_passing", at_most=0.5), of_set.mean()),
         (rule("strangers_passing", at_most=0.5, set="noise"), of_set["noise"]),
         (rule("familiar_passing", at_least=0.5), passing.mean()),

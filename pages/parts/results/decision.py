@@ -1,5 +1,7 @@
 """The first screen of Results: the decision in two numbers, among the scores, and its misses."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import streamlit as st
 
@@ -23,7 +25,7 @@ from pages.parts.shared.run import load
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 MISSES = 5  # a row at 1280 pixels
-HISTOGRAM = 220  # pixels high, so that all fits on the first screen
+HISTOGRAM = 200  # pixels high, so that all fits on the first screen
 GOOD, BAD = "#009E73", "#D55E00"  # distinct to colour-blind readers, on white and on dark
 
 
@@ -40,54 +42,54 @@ def decision(run: Run) -> str:
         return decisions.default_detector(run)
     try:
         found = decisions.effect_of(run, standing)
-        _numbers(run, standing, found)
+        _numbers(found)
+        st.caption(plain(" ".join(filter(None, _who(run, standing)))))
         _histogram(run, standing, found)
         _misses(run, standing)
+        st.markdown(plain(f"{two_counts(found)} {doubt(run)}"), help=UNFAMILIAR)
     except GscError as error:
         st.error(plain(str(error)))
     return standing.detector
 
 
-def _numbers(run: Run, standing: Decision, found: Effect) -> None:
-    """The two counts, then who decided and what they rest on."""
+def _who(run: Run, standing: Decision) -> Iterator[str]:
+    """Who or what decided, and on which images that is judged."""
+    yield standing_sentence(run, standing)
+    yield picked_sentence(run, standing)
+    yield excused_sentence(run, standing)
+
+
+def _numbers(found: Effect) -> None:
+    """The two counts that a decision trades."""
     left, right = st.columns(2)
     familiar = Interval(found.id.share, found.id.low, found.id.high)
     with left.container(border=True, gap="xxsmall"):
         _number("Unfamiliar images accepted", found.ood_interval, is_good=False)
     with right.container(border=True, gap="xxsmall"):
         _number("Familiar images accepted", familiar, is_good=True)
-    st.markdown(f"**{plain(two_counts(found))}**", help=UNFAMILIAR)
-    sentences = (
-        doubt(run),
-        standing_sentence(run, standing),
-        picked_sentence(run, standing),
-        excused_sentence(run, standing),
-    )
-    st.caption(plain(" ".join(filter(None, sentences))))
 
 
 def _number(title: str, accepted: Interval, *, is_good: bool) -> None:
     """A count in 1,000 with its bar; `is_good` is whether accepting these images is."""
-    colour = "green" if is_good else "red"
-    st.caption(title)
-    st.header(f":{colour}[{in_1000(accepted.value)} of 1,000]", anchor=False)
-    st.html(_bar(accepted, GOOD if is_good else BAD))
-    st.caption(f"95 % interval {between(accepted.low, accepted.high)}")
+    st.caption(f"{title} (95 % interval {between(accepted.low, accepted.high)})")
+    st.html(_count(accepted, GOOD if is_good else BAD))
 
 
-def _bar(accepted: Interval, colour: str) -> str:
-    """The accepted share in colour, of a whole in grey, with the interval as a line across."""
+def _count(accepted: Interval, colour: str) -> str:
+    """The count, and its share in colour of a whole in grey, with the interval as a line across."""
     value, low, width = (
         f"{100 * part:.1f}%"
         for part in (accepted.value, accepted.low, accepted.high - accepted.low)
     )
     said = f"{percent(accepted.value, 1)} accepted"
     return (
+        f'<div style="font-size:2.25rem;font-weight:600;line-height:1.3;color:{colour}">'
+        f"{in_1000(accepted.value)} of 1,000</div>"
         f'<div role="img" aria-label="{said}" style="position:relative;height:14px;'
         'border-radius:4px;background:rgba(128,128,128,0.25)">'
         f'<div style="width:{value};height:14px;border-radius:4px;background:{colour}"></div>'
         f'<div style="position:absolute;top:5px;left:{low};width:{width};height:4px;'
-        'background:rgba(128,128,128,0.9)"></div></div>'
+        'background:rgba(64,64,64,0.9)"></div></div>'
     )
 
 
@@ -96,10 +98,15 @@ def _histogram(run: Run, standing: Decision, found: Effect) -> None:
         str(run.path), run.version, standing.detector, half=standing.spares_half
     )
     histogram, _ = marked(figures, found)
-    histogram.update_layout(height=HISTOGRAM)
+    histogram.update_layout(
+        height=HISTOGRAM,
+        margin={"t": 24, "b": 40, "l": 48},
+        legend={"y": -0.2, "x": 1, "xanchor": "right"},
+    )
+    histogram.update_xaxes(title_text=None)
+    histogram.update_yaxes(title_text=None)
     alt = "Histogram of outlier scores with a line at the threshold. " + familiar_sentence(found)
-    options = {"displayModeBar": False}
-    st.plotly_chart(histogram, key="results_decision", config=options, alt=alt)
+    st.plotly_chart(histogram, key="results_decision", config={"displayModeBar": False}, alt=alt)
 
 
 def _misses(run: Run, standing: Decision) -> None:
@@ -108,7 +115,7 @@ def _misses(run: Run, standing: Decision) -> None:
     if not len(rows):
         st.caption("No unfamiliar image was accepted.")
         return
-    st.markdown("**The worst misses**: unfamiliar images accepted with the lowest scores")
+    st.markdown("The worst misses: unfamiliar images that are accepted, the lowest scores first")
     scores = run.column(standing.detector)
     picture_grid(
         [_tile(run, image, float(scores[image.row])) for image in gallery.run_images(run, rows)]

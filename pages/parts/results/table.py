@@ -4,30 +4,45 @@ from typing import Literal
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN
+from gsc_core.run import decisions, picking
 from gsc_core.run.stored import Run
+from gsc_core.sentences.decision import favourite_sentence
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
-from pages.parts.shared.text import SURROGATE
+from pages.parts.shared.run import load
+from pages.parts.shared.text import SURROGATE, plain
 
 MAX_NAMED = 6
+VIEWS = {"half": "The half to choose by", "all": "All images"}
+ON_HALF = (
+    "Percent, of one half of each set of unfamiliar images: choose a detector by these figures, on "
+    "the Thresholds page, and its counts are then of the other half."
+)
+ON_ALL = (
+    "Percent, of all images, with the 95 % interval in brackets. They describe detectors that were "
+    "named beforehand; the best of many is flattered by the images that showed it."
+)
 
 
 @st.fragment
 def table(run: Run) -> None:
     """Choose a measure, compare every detector; redraws alone."""
     st.subheader("Every detector", anchor=False)
-    metric = st.selectbox(
+    left, right = st.columns(2, vertical_alignment="bottom")
+    metric = left.selectbox(
         "Measure",
         list(METRIC_NAMES),
         format_func=METRIC_NAMES.__getitem__,
         key="results_metric",
         bind="query-params",
-        width=420,
     )
+    cells, on = _shown_cells(run, metric, right)
     st.dataframe(
-        styled(_cells(run, metric), metric),
+        styled(cells, metric),
         key="results_table",
         placeholder="–",
         height=_height(run),
@@ -38,8 +53,8 @@ def table(run: Run) -> None:
         },
     )
     st.caption(
-        f"{MEANINGS[metric]} {better(metric)} is better, and shaded more strongly. Percent, with "
-        "the 95 % interval in brackets. Click a heading to sort."
+        f"{MEANINGS[metric]} {better(metric)} is better, and shaded more strongly. {on} Click a "
+        "heading to sort."
     )
     if run.inverted:
         st.caption(
@@ -57,6 +72,15 @@ def table(run: Run) -> None:
         reasons = pd.DataFrame({"Why": dict(run.excused)}).rename_axis("Detector")
         st.dataframe(reasons, key="results_excused", alt="Detectors that were left out, and why.")
     _who_wins(run, metric)
+    try:
+        st.markdown(plain(_favourite(str(run.path), run.version)))
+    except GscError as error:
+        st.warning(plain(str(error)))
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing the best with the default…")
+def _favourite(path: str, version: int) -> str:
+    return favourite_sentence(load(path, version))
 
 
 def _who_wins(run: Run, metric: str) -> None:
@@ -103,6 +127,38 @@ def _level(winner: Winner) -> str:
     return f"{len(winner.level)} of {others}: {named}{f' and {more} more' if more > 0 else ''}"
 
 
+def _shown_cells(run: Run, metric: str, place: DeltaGenerator) -> tuple[pd.DataFrame, str]:
+    """The figures on the images that are asked for, and which images those are."""
+    view = place.segmented_control(
+        "Judged on",
+        list(VIEWS),
+        default="half",
+        required=True,
+        format_func=VIEWS.__getitem__,
+        key="results_judged_on",
+        bind="query-params",
+        help="A detector that is picked by figures is judged on images that had no part in them: "
+        "one half of each set of unfamiliar images is to choose by, the other half then counts.",
+    )
+    if view == "half":
+        try:
+            return _on_half(run, metric), ON_HALF
+        except GscError as error:
+            st.warning(plain(str(error)))
+    return _cells(run, metric), ON_ALL
+
+
+def _on_half(run: Run, metric: str) -> pd.DataFrame:
+    """The share of each detector on the half to choose by, best mean first."""
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    found = sorted(picking.candidates(run), key=lambda one: sign * one.by_set[MEAN][metric])
+    return pd.DataFrame(
+        {c: [one.by_set[c][metric] for one in found] for c in (MEAN, *run.ood_sets)},
+        index=pd.Index([_shown(run, one.detector) for one in found], name="Detector"),
+        dtype=object,
+    )
+
+
 def _cells(run: Run, metric: str) -> pd.DataFrame:
     """`Interval` of each detector (rows, best mean first) on the mean and each set (columns)."""
     held = {(row.detector, row.ood_set): row.metric(metric) for row in run.rows}
@@ -123,7 +179,8 @@ def _index_width(run: Run) -> int:
 
 
 def _shown(run: Run, detector: str) -> str:
-    notes = ["points the wrong way"] if detector in run.inverted else []
+    notes = ["default"] if detector == decisions.default_detector(run) else []
+    notes += ["points the wrong way"] if detector in run.inverted else []
     notes += ["direction flipped"] if run.directions.get(detector) == "turned" else []
     return f"{detector} ({', '.join(notes)})" if notes else detector
 

@@ -38,7 +38,8 @@ class _Percent(float):
 def styled(cells: pd.DataFrame, metric: str) -> Styler:
     """A table of `Interval` (or None) as percent, each shown as `31.2 (28.0–34.5)`.
 
-    A Styler keeps both in a cell, the number to sort by and the text.
+    A plain share is shown as `31.2`. A Styler keeps both in a cell, the number to sort by and the
+    text.
     """
     rows = [[_percent(cell) for cell in row] for row in cells.to_numpy()]
     numbers = pd.DataFrame(rows, index=cells.index, columns=cells.columns, dtype=object)
@@ -53,15 +54,23 @@ def in_words(cell: Interval) -> str:
 
 
 def _percent(cell: object) -> _Percent | None:
-    if not isinstance(cell, Interval):
+    value = _value(cell)
+    if value is None:
         return None
-    percent = _Percent(100 * cell.value)
-    percent.text = in_words(cell)
+    percent = _Percent(100 * value)
+    percent.text = in_words(cell) if isinstance(cell, Interval) else f"{100 * value:.1f}"
     return percent
 
 
+def _value(cell: object) -> float | None:
+    if isinstance(cell, Interval):
+        return cell.value
+    return cell if isinstance(cell, float) else None
+
+
 def _shade(cell: object, metric: str) -> str:
-    if not isinstance(cell, Interval):
+    value = _value(cell)
+    if value is None:
         return ""
-    good = cell.value if metric in HIGHER_IS_BETTER else 1 - cell.value
+    good = value if metric in HIGHER_IS_BETTER else 1 - value
     return f"background-color: rgba(30, 150, 160, {0.34 * good**2:.2f})"

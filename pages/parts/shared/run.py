@@ -25,8 +25,10 @@ def chosen_run(view: str) -> Run | None:
 
     Shows what to do and gives None when there is no run or it cannot be read.
     """
+    row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
     try:
-        run_id = _choose(view)
+        with row:
+            run_id = _choose(view)
         if run_id is None:
             _nothing_yet()
             return None
@@ -37,7 +39,7 @@ def chosen_run(view: str) -> Run | None:
         st.page_link(links.to("runs"), label="All runs", icon=":material/list:")
         return None
     st.session_state["run"] = run_id
-    with st.container(horizontal=True, gap="medium"):
+    with row:
         for address, title in VIEWS.items():
             if address != view:
                 st.page_link(links.to(address), label=title, query_params={"run": run_id})
@@ -68,7 +70,8 @@ def _choose(view: str) -> str | None:
             key=key,
             on_change=_follow,
             args=(key,),
-            width=360,
+            label_visibility="collapsed",
+            width=280,
         )
     return asked
 
