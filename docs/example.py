@@ -34,18 +34,19 @@ for name in run.ranked():
     fpr95 = run.row(name).metric("fpr95")
     print(f"{name}: FPR95 {fpr95.value:.3f} ({fpr95.low:.3f} to {fpr95.high:.3f})")
 
-# %% A threshold: 95 % of familiar images are accepted, counted on the calibration images
+# %% The decision, named before any unfamiliar image was seen: 95 % of familiar images are accepted
 scores = pd.read_parquet("result/scores.parquet")
-best = run.best().detector
-calibration = scores.loc[scores["role"] == "calibration", best].to_numpy()
-rule = KeepId(share=0.95)
-threshold = rule.threshold(Evidence(calibration, {}))
-flagged = scores[best] > threshold
-print(f"{best} flags, at {threshold:.4g}:")
+decision = run.document.decision
+assert decision is not None and decision.value is not None
+detector, threshold = decision.detector, decision.value
+calibration = scores.loc[scores["role"] == "calibration", detector].to_numpy()
+assert threshold == KeepId(share=0.95).threshold(Evidence(calibration, {}))
+flagged = scores[detector] > threshold
+print(f"{detector} flags, at {threshold:.4g}:")
 print(flagged.groupby(scores["set"]).mean().round(3).to_string())
 
 # %% Deploy: preprocessing, network, detector and threshold as one file that needs torch alone
-exported = export_detector(Path("result"), best, threshold, "keep-id:0.95", Path("detector.pt2"))
+exported = export_detector(Path("result"), detector, threshold, "keep-id:0.95", Path("detector.pt2"))
 detect, card = load_detector(exported.program)
 
 # %% One image
@@ -54,5 +55,5 @@ photo = Image.open(signs["noise"] / row["file"]).convert("RGB")
 pixels = torch.frombuffer(bytearray(photo.tobytes()), dtype=torch.uint8)
 image = pixels.view(1, photo.height, photo.width, 3).permute(0, 3, 1, 2)
 logits, score, percentile, is_flagged = detect(image)
-print(f"{row['file']}: score {float(score):.4g} (the audit: {row[best]:.4g}),", end=" ")
+print(f"{row['file']}: score {float(score):.4g} (the audit: {row[detector]:.4g}),", end=" ")
 print("flagged" if is_flagged else "accepted")

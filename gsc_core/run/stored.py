@@ -132,7 +132,11 @@ class Run:
         return next(wanted, None)
 
     def best(self) -> Result:
-        """The mean row with the lowest FPR95 (then the highest AUROC), inverted ones last."""
+        """The mean row with the lowest FPR95 (then the highest AUROC), inverted ones last.
+
+        It is the best on the very images that show it, which flatters it: the detector that
+        decides was named beforehand, see `RunDocument.decision`.
+        """
         return self._means()[0]
 
     def ranked(self) -> list[str]:
