@@ -46,7 +46,9 @@ print(f"{detector} flags, at {threshold:.4g}:")
 print(flagged.groupby(scores["set"]).mean().round(3).to_string())
 
 # %% Deploy: preprocessing, network, detector and threshold as one file that needs torch alone
-exported = export_detector(Path("result"), detector, threshold, "keep-id:0.95", Path("detector.pt2"))
+exported = export_detector(
+    Path("result"), detector, threshold, "keep-id:0.95", Path("detector.pt2")
+)
 detect, card = load_detector(exported.program)
 
 # %% One image

@@ -9,7 +9,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.counts import in_1000
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run import decisions
-from gsc_core.run.decisions import Decision
+from gsc_core.run.decisions import Decision, Part
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import picked_sentence, standing_sentence
 from gsc_core.sentences.threshold import (
@@ -68,7 +68,9 @@ def _workbench(run: Run) -> None:
     try:
         drawn = threshold_figures.drawn(str(run.path), run.version, detector)
         decision = controls.decision(start, detector, drawn)
-        found = decisions.effect_of(run, decision)
+        trial = stored is None or _undated(stored) != decision
+        found = decisions.effect_of(run, decision, trial=trial)
+        picked = picked_sentence(run, decision, trial=trial)
         calibration = len(run.calibration_scores(detector))
     except GscError as error:
         st.error(plain(str(error)))
@@ -77,18 +79,21 @@ def _workbench(run: Run) -> None:
         st.warning(f"{WRONG_WAY} A threshold on it flags the wrong ones.")
     if warning := learned(decision, run):
         st.warning(plain(warning))
-    _counts(run, decision, found, calibration)
+    _counts(run, decision, found, calibration, picked)
     _keep(run, decision, stored)
-    _figures(run, decision, found)
+    _figures(run, decision, found, decisions.part_of(decision, trial=trial))
     if len(run.ood_sets) > 1:
         sets_table(found)
-    classes_table(run, decision)
+    classes_table(run, decision, trial=trial)
     refusing(run, decision)
     nearest(run, decision)
 
 
-def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> None:
-    """The two numbers that a threshold trades, then what they rest on."""
+def _counts(run: Run, decision: Decision, found: Effect, calibration: int, picked: str) -> None:
+    """The two numbers that a threshold trades, then what they rest on.
+
+    `picked` says on which images a picked detector is judged; empty for another.
+    """
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         st.metric(
@@ -107,14 +112,15 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int) -> No
         st.markdown(plain(strangers_sentence(found)))
     for sentence in decision.rule.outcomes(found):
         st.markdown(plain(sentence))
-    if picked := picked_sentence(run, decision):
+    if picked:
         st.markdown(plain(picked))
     if warning := shortage(decision.rule, calibration) or extreme(decision):
         st.warning(plain(warning))
         return
     if warning := rough(run, decision):
         st.warning(plain(warning))
-    st.caption(plain(basis_sentence(run, decision, found)))
+    if not (picked and decision.rule.needs_ood):
+        st.caption(plain(basis_sentence(run, decision, found)))
 
 
 def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
@@ -163,7 +169,7 @@ def _store(run: Run, decision: Decision | None, note: str = "") -> None:
         st.session_state[REFUSED] = str(error)
 
 
-def _figures(run: Run, decision: Decision, found: Effect) -> None:
+def _figures(run: Run, decision: Decision, found: Effect, part: Part) -> None:
     shown = None
     if len(run.ood_sets) > 1:
         shown = st.selectbox(
@@ -174,8 +180,7 @@ def _figures(run: Run, decision: Decision, found: Effect) -> None:
             width=360,
         )
     # Drawn of the images that the counts are of, so that the point lies on the curve.
-    version, half = run.version, decision.spares_half
-    drawn = threshold_figures.drawn(str(run.path), version, decision.detector, shown, half=half)
+    drawn = threshold_figures.drawn(str(run.path), run.version, decision.detector, part, shown)
     histogram, roc = marked(drawn, found.only(shown))
     left, right = st.columns([3, 2])
     options = {"displayModeBar": False}

@@ -49,7 +49,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
 
     Raises GscError when the run's scores are missing or damaged, or the release policy is.
     """
-    scores = decisions.tested_scores(run, decision.detector, half=decision.spares_half)
+    scores = decisions.tested_scores(run, decision.detector, decisions.part_of(decision))
     known = scores.pop("id")
     found = decisions.effect_of(run, decision)
     drawn = dict(list(scores.items())[:MAX_DRAWN])

@@ -7,10 +7,11 @@ it is counted on the other. ID images set a threshold on calibration and test it
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,6 +40,9 @@ from gsc_core.run.stored import Run
 
 KEEP = 0.95  # what is kept of familiar images until somebody decides
 MAX_NOTE, MAX_NAME = 500, 200  # characters
+
+Part = Literal["all", "to choose by", "judging"]
+"""Of each OOD set: all of its images, or one of the halves."""
 
 
 class Decision(BaseModel):
@@ -239,36 +243,47 @@ def _by_rule(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     )
 
 
-def effect_of(run: Run, decision: Decision) -> Effect:
+def effect_of(run: Run, decision: Decision, *, trial: bool = False) -> Effect:
     """What a decision does on test images: those that had no part in it.
 
-    Raises GscError for a decision that one half tests where a set is too small for halves.
+    `trial` is for a picked detector that is only tried: on the half to choose by. Raises GscError
+    for a decision that one half tests where a set is too small for halves.
     """
-    scores = tested_scores(run, decision.detector, half=decision.spares_half)
+    scores = tested_scores(run, decision.detector, part_of(decision, trial=trial))
     return effect(decision.value, scores.pop("id"), scores)
 
 
-def tested_scores(run: Run, detector: str, *, half: bool) -> dict[str, Floats]:
-    """Outlier scores of the images that test a decision: `"id"` first, then each OOD set.
-
-    `half` leaves the OOD images out that had a part in it, see `Decision.spares_half`.
-    """
-    scores = run.scores(detector)
-    if half:
-        scores |= scores_of(run, detector, halves(run).testing)
-    return scores
+def part_of(decision: Decision, *, trial: bool = False) -> Part:
+    """Which OOD images a decision is counted on; see `effect_of`."""
+    if trial and decision.picked:
+        return "to choose by"
+    return "judging" if decision.spares_half else "all"
 
 
-def effect_by_class(run: Run, decision: Decision) -> tuple[ClassEffect, ...]:
+def tested_scores(run: Run, detector: str, part: Part) -> dict[str, Floats]:
+    """Outlier scores of ID test images, `"id"`, and then of a part of each OOD set."""
+    return run.scores(detector) | scores_of(run, detector, _rows_of(run, part))
+
+
+def _rows_of(run: Run, part: Part) -> Mapping[str, Rows]:
+    """The rows of each OOD set."""
+    if part == "all":
+        return {name: run.rows_of([name]) for name in run.ood_sets}
+    parted = halves(run)
+    return parted.setting if part == "to choose by" else parted.testing
+
+
+def effect_by_class(
+    run: Run, decision: Decision, *, trial: bool = False
+) -> tuple[ClassEffect, ...]:
     """What a decision does on test images taken for each class, unfamiliar images of all sets
-    together.
+    together; `trial` as in `effect_of`.
 
     The classes through which most unfamiliar images are accepted come first, then those that lose
     most familiar images; classes that no test image was taken for are left out.
     """
     id_effects = _by_class(run, decision, [run.rows_of(["id"])])
-    every = {s: run.rows_of([s]) for s in run.ood_sets}
-    tested = halves(run).testing if decision.spares_half else every
+    tested = _rows_of(run, part_of(decision, trial=trial))
     ood_effects = _by_class(run, decision, list(tested.values()))
     effects = [
         ClassEffect(class_name(run, index), id_effects.get(index), ood_effects.get(index))

@@ -141,5 +141,5 @@ def _repeats(images: int) -> int:
 
 @lru_cache(maxsize=64)
 def _judged(folder: Path, version: int, detector: str) -> Intervals:
-    scores = decisions.tested_scores(Run.load(folder), detector, half=True)
+    scores = decisions.tested_scores(Run.load(folder), detector, "judging")
     return evaluate(scores.pop(ID), scores)

@@ -20,8 +20,11 @@ def standing_sentence(run: Run, decision: Decision) -> str:
     return f"The run's threshold: {what}, chosen {decision.chosen:%d %B %Y}{by}.{note}"
 
 
-def picked_sentence(run: Run, decision: Decision) -> str:
-    """On which images a picked detector is judged; empty for the one that was named beforehand."""
+def picked_sentence(run: Run, decision: Decision, *, trial: bool = False) -> str:
+    """On which images a picked detector is judged; empty for the one that was named beforehand.
+
+    `trial` is for one that is only tried, as in `decisions.effect_of`.
+    """
     usual = decisions.default_detector(run)
     if decision.detector == usual:
         return ""
@@ -31,10 +34,16 @@ def picked_sentence(run: Run, decision: Decision) -> str:
             "are counted here: others may be accepted more often."
         )
     parted = halves(run)
-    picking, testing = (sum(map(len, half.values())) for half in (parted.setting, parted.testing))
+    choosing, testing = (sum(map(len, half.values())) for half in (parted.setting, parted.testing))
+    if trial:
+        return (
+            f"While you try {decision.detector} in place of {usual}, all counts are of one half of "
+            f"the unfamiliar images ({choosing:,} images): it is to choose by. Once you use this "
+            f"threshold, every page counts on the other half ({testing:,})."
+        )
     return (
         f"{decision.detector} was picked after the audit, in place of {usual}: one half of the "
-        f"unfamiliar images ({picking:,} images) is to choose by, and all counts are of the other "
+        f"unfamiliar images ({choosing:,} images) is to choose by, and all counts are of the other "
         f"half ({testing:,})."
     )
 

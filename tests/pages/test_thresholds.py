@@ -45,9 +45,9 @@ def counts(app: AppTest) -> tuple[int, int]:
 
 
 def told(run_id: str, detector: str, rule: Rule) -> tuple[int, int]:
-    """The same two numbers by the core."""
+    """The same two numbers by the core, while they are tried."""
     run = Run.load(runs.run_folder(run_id))
-    found = decisions.effect_of(run, decisions.decide(run, detector, rule))
+    found = decisions.effect_of(run, decisions.decide(run, detector, rule), trial=True)
     return round(1000 * found.id.share), round(1000 * found.ood_share)
 
 
@@ -86,7 +86,7 @@ def test_share_rule_and_slider_move_everything(home):
 
     app.button_group(key="threshold_rule").set_value("catch_ood").run()
     assert counts(app) == told("demo", "energy", CatchOod(share=0.7))
-    assert "one half of the unfamiliar images" in words(app)
+    assert "all counts are of one half of the unfamiliar images (180 images)" in words(app)
     assert CatchOod.meaning in words(app)
     assert KeepId.meaning not in words(app)
     app.button_group(key="threshold_rule").set_value("youden").run()
@@ -101,6 +101,34 @@ def test_share_rule_and_slider_move_everything(home):
 
     app.selectbox(key="threshold_detector").select("msp").run()
     assert app.button_group(key="threshold_rule").value == "keep_id"  # a value fits one scale
+
+
+def test_a_detector_is_tried_on_one_half_and_used_on_the_other(home):
+    run = Run.load(write_run(home / "demo", m=31))
+    app = opened("thresholds", run="demo", threshold_detector="energy")
+    value = decisions.decide(run, "energy", KeepId(share=0.95)).value
+    table = pd.read_parquet(run.path / "scores.parquet")
+    halves = [
+        np.split((part.sort_values("sha256").energy <= value).to_numpy(), [15])
+        for _, part in table[table.role == "ood"].groupby("set")
+    ]
+    tried, used = (
+        round(1000 * float(np.mean([half.mean() for half in side])))
+        for side in zip(*halves, strict=True)
+    )
+    assert tried != used
+    assert counts(app)[1] == tried
+    assert "While you try energy in place of gsc" in words(app)
+    app.text_input(key="threshold_note").set_value("Because of <b>this</b>.").run()
+    app.button(key="threshold_save").click().run()
+    assert not app.exception
+    assert counts(app)[1] == used
+    assert "energy was picked after the audit, in place of gsc" in words(app)
+    assert "Note: Because of <b>this</b>." in words(app)
+    stored = decisions.standing(run)
+    assert (stored.note, stored.who, stored.picked) == ("Because of <b>this</b>.", None, True)
+    app.button(key="threshold_forget").click().run()
+    assert "While you try energy" in words(app)
 
 
 def test_what_strangers_cost_sets_the_threshold(home):

@@ -81,7 +81,7 @@ def _threshold(run: Run, own: Decision, decision: Decision) -> None:
         if useless := shortage(decision.rule, calibration) or refused:
             st.warning(plain(useless))
         else:
-            _effect(run, decision)
+            _effect(run, decision, trial=decision != own)
         if other := _borrowed(own, decision):
             st.caption(plain(other))
         st.page_link(
@@ -92,15 +92,16 @@ def _threshold(run: Run, own: Decision, decision: Decision) -> None:
         )
 
 
-def _effect(run: Run, decision: Decision) -> None:
+def _effect(run: Run, decision: Decision, *, trial: bool) -> None:
     try:
-        found = decisions.effect_of(run, decision)
+        found = decisions.effect_of(run, decision, trial=trial)
+        picked = picked_sentence(run, decision, trial=trial)
     except GscError as error:
         st.warning(plain(str(error)))
         return
     st.markdown(plain(familiar_sentence(found)))
     st.markdown(plain(strangers_sentence(found)))
-    if picked := picked_sentence(run, decision):
+    if picked:
         st.caption(plain(picked))
 
 

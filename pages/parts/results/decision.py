@@ -95,7 +95,7 @@ def _count(accepted: Interval, colour: str) -> str:
 
 def _histogram(run: Run, standing: Decision, found: Effect) -> None:
     figures = threshold_figures.drawn(
-        str(run.path), run.version, standing.detector, half=standing.spares_half
+        str(run.path), run.version, standing.detector, decisions.part_of(standing)
     )
     histogram, _ = marked(figures, found)
     histogram.update_layout(

@@ -4,17 +4,18 @@ import streamlit as st
 
 from gsc_core.charts.threshold import ThresholdFigures, figures
 from gsc_core.run import decisions
+from gsc_core.run.decisions import Part
 from gsc_core.run.set_colours import SetColours
 from pages.parts.shared.run import load
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the scores…")
 def drawn(
-    path: str, version: int, detector: str, ood_set: str | None = None, *, half: bool = False
+    path: str, version: int, detector: str, part: Part = "all", ood_set: str | None = None
 ) -> ThresholdFigures:
-    """The figures without a mark, of one OOD set or of all; `half` as in `tested_scores`."""
+    """The figures without a mark, of a part of one OOD set or of all."""
     run = load(path, version)
-    scores = decisions.tested_scores(run, detector, half=half)
+    scores = decisions.tested_scores(run, detector, part)
     familiar = scores.pop("id")
     shown = scores if ood_set is None else {ood_set: scores[ood_set]}
     return figures(familiar, shown, colours=SetColours.of(run.ood_sets))

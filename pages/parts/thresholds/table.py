@@ -61,14 +61,17 @@ def sets_table(found: Effect) -> None:
     )
 
 
-def classes_table(run: Run, decision: Decision) -> None:
-    """One row for each class that some test image is classified as; computed once opened."""
+def classes_table(run: Run, decision: Decision, *, trial: bool) -> None:
+    """One row for each class that some test image is classified as; computed once opened.
+
+    `trial` as in `decisions.effect_of`.
+    """
     opened = st.expander("Class by class", key="threshold_classes_open", on_change="rerun")
     if not opened.open:
         return
     with opened:
         try:
-            rows = decisions.effect_by_class(run, decision)
+            rows = decisions.effect_by_class(run, decision, trial=trial)
         except GscError as error:
             st.warning(plain(str(error)))
             return
