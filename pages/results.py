@@ -25,8 +25,8 @@ def render() -> None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
     deciding = decision(run)
-    _doubts(run)
     release_gate(run)
+    _doubts(run)
     table(run)
     scores(run, deciding)
     own_choices(run)

@@ -1,7 +1,8 @@
 """Picking a detector after the audit: one half of each OOD set is to choose by, the other judges.
 
 The best of many detectors on some images is partly the luckiest on them. So what a person (or a
-policy's "best") chooses by is counted on one half, and what was chosen is judged on the other.
+policy's "best") chooses by is counted on one half and on the calibration images, and what was
+chosen is judged on the other half and on the ID test images: no image does both.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ DRAWN = 20_000_000  # images at most, over all draws of a comparison
 
 @dataclass(frozen=True)
 class Candidate:
-    """A detector on the half to choose by: each metric, 0 to 1, by OOD set and of their `"mean"`.
+    """A detector on the images to choose by: each metric, 0 to 1, by OOD set and of their `"mean"`.
 
-    inverted: OOD images of this half, or surrogate outliers, score lower than ID images.
+    inverted: OOD images of this half, or surrogate outliers, score lower than calibration images.
     """
 
     detector: str
@@ -56,7 +57,7 @@ class Favourite:
 
 
 def candidates(run: Run) -> tuple[Candidate, ...]:
-    """Every detector on the half to choose by, the best first.
+    """Every detector on the images to choose by, the best first.
 
     Raises GscError when the scores are damaged and when a set is too small for halves.
     """
@@ -104,8 +105,8 @@ def _candidates(folder: Path, version: int) -> tuple[Candidate, ...]:
     setting = halves(run).setting
     compared = []
     for detector in run.detectors:
-        id_scores = run.column(detector)[run.rows_of([ID])].astype(float)
-        by_set = _measured(id_scores, scores_of(run, detector, setting))
+        familiar = run.calibration_scores(detector)
+        by_set = _measured(familiar, scores_of(run, detector, setting))
         inverted = is_inverted(run, detector, by_set[MEAN]["auroc"])
         compared.append(Candidate(detector, by_set, inverted))
     return tuple(sorted(compared, key=lambda candidate: candidate.rank))

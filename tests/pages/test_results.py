@@ -13,6 +13,7 @@ from stored_run import DETECTORS, SETS, own_choices, write_run
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.run.disagreement import disagreements
 from gsc_core.run.stored import Run
+from pages.parts.results.decision import MISSES
 from pages.parts.shared.intervals import styled
 
 OPEN = {"results_disagreement": "true", "results_basis": "true", "results_selection": "true"}
@@ -66,11 +67,11 @@ def test_a_detector_that_failed_midway_is_not_said_to_have_never_run(home):
 def test_three_curves_of_the_same_scores(home):
     write_run(home / "demo")
     app = opened("results")
-    titles = {charts(app)[1]["layout"]["xaxis"]["title"]["text"]}
+    titles = {charts(app)[2]["layout"]["xaxis"]["title"]["text"]}
     for kind in ("ood", "id"):
         app.segmented_control(key="results_curve").set_value(kind).run()
         assert not app.exception
-        drawn = charts(app)[1]
+        drawn = charts(app)[2]
         assert len(drawn["data"]) == len(SETS)
         titles.add(drawn["layout"]["xaxis"]["title"]["text"])
     assert titles == {
@@ -128,7 +129,7 @@ def test_disagreements_are_counted_and_their_pictures_lead_on(home):
     links = [link.proto.query_string for link in app.get("page_link")]
     first = next(group for group in counts if group.count)
     assert {f"run=demo&image={row}" for row in first.rows} <= set(links)
-    assert len(app.get("image")) == len(first.rows)
+    assert len(app.get("image")) == MISSES + len(first.rows)
 
 
 def test_each_group_shows_its_own_pictures(home):
@@ -137,7 +138,7 @@ def test_each_group_shows_its_own_pictures(home):
     for i, group in enumerate(disagreements(Run.load(folder), "gsc", "energy")):
         app.radio(key="results_group").set_value(i).run()
         assert not app.exception
-        assert len(app.get("image")) == len(group.rows)
+        assert len(app.get("image")) == MISSES + len(group.rows)
         assert ("There is no such image" in words(app)) is not bool(group.count)
 
 
@@ -180,7 +181,7 @@ def test_what_is_folded_up_is_not_computed(home):
     with_pictures(home / "demo")
     app = opened("results")
     assert not app.exception
-    assert not app.get("image")
+    assert len(app.get("image")) == MISSES
     titles = [section.label for section in app.expander]
     assert any("disagree" in title for title in titles)
 

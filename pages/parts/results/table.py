@@ -19,8 +19,8 @@ from pages.parts.shared.text import SURROGATE, plain
 MAX_NAMED = 6
 VIEWS = {"half": "The half to choose by", "all": "All images"}
 ON_HALF = (
-    "Percent, of one half of each set of unfamiliar images: choose a detector by these figures, on "
-    "the Thresholds page, and its counts are then of the other half."
+    "Percent, of the calibration images and one half of each set of unfamiliar images: choose a "
+    "detector by these figures, on the Thresholds page, and its counts are then of other images."
 )
 ON_ALL = (
     "Percent, of all images, with the 95 % interval in brackets. They describe detectors that were "
