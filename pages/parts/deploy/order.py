@@ -6,7 +6,7 @@ from gsc_core.errors import GscError
 from gsc_core.extras import missing
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, State
-from gsc_core.run import decisions
+from gsc_core.run import decisions, picking
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import picked_sentence
@@ -53,7 +53,10 @@ def _detector(run: Run, own: Decision) -> str:
     if st.session_state.get(_RUN, run.id) != run.id:
         st.session_state[DETECTOR] = own.detector
     st.session_state[_RUN] = run.id
-    ranked = run.ranked()
+    try:
+        ranked = [candidate.detector for candidate in picking.candidates(run)]
+    except GscError:  # sets too small for halves
+        ranked = list(run.detectors)
     return st.selectbox(
         "Detector",
         ranked,
@@ -61,8 +64,8 @@ def _detector(run: Run, own: Decision) -> str:
         key=DETECTOR,
         bind="query-params",
         width=360,
-        help="Those that did best on these images first. Another than the run's own was picked "
-        "afterwards: its counts are then of images that had no part in that.",
+        help="In the order of the figures to choose by, see Results. Another than the default is "
+        "picked afterwards: its counts are then of images that had no part in that.",
     )
 
 
