@@ -67,7 +67,7 @@ def _workbench(run: Run) -> None:
     detector = controls.detector(start)
     try:
         drawn = threshold_figures.drawn(str(run.path), run.version, detector)
-        decision = controls.decision(start, detector, drawn)
+        decision = _as_stored(controls.decision(start, detector, drawn), stored)
         trial = stored is None or _undated(stored) != decision
         found = decisions.effect_of(run, decision, trial=trial)
         picked = picked_sentence(run, decision, trial=trial)
@@ -151,6 +151,15 @@ def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
     if sentence := st.session_state.pop(REFUSED, None):
         st.error(plain(sentence))
     st.caption(plain(standing_sentence(run, stored or decisions.default(run))))
+
+
+def _as_stored(decision: Decision, stored: Decision | None) -> Decision:
+    """What an earlier version stored stays what it is: its detector was picked by all images."""
+    if stored is None:
+        return decision
+    earlier = _undated(stored)
+    same = earlier.model_copy(update={"picked": decision.picked}) == decision
+    return earlier if same else decision
 
 
 def _undated(stored: Decision) -> Decision:

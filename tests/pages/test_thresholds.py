@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
 from opened_page import opened, words
 from PIL import Image
 from stored_run import write_run
@@ -29,6 +30,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
+from gsc_core.sentences.run import answer
 from gsc_core.workspace import runs
 
 
@@ -129,6 +131,32 @@ def test_a_detector_is_tried_on_one_half_and_used_on_the_other(home):
     assert (stored.note, stored.who, stored.picked) == ("Because of <b>this</b>.", None, True)
     app.button(key="threshold_forget").click().run()
     assert "While you try energy" in words(app)
+
+
+def test_who_is_logged_in_is_kept_with_what_they_chose(home, monkeypatch):
+    run = Run.load(write_run(home / "demo"))
+    monkeypatch.setattr(st, "user", {"is_logged_in": True, "email": "ann@example.org"})
+    app = opened("thresholds", run="demo")
+    app.secrets["auth"] = {"client_id": "x"}
+    app.slider(key="threshold_share").set_value(80.0).run()
+    app.button(key="threshold_save").click().run()
+    assert not app.exception
+    assert decisions.standing(run).who == "ann@example.org"
+    assert "by ann@example.org" in words(app)
+
+
+def test_a_decision_of_before_is_shown_as_everywhere_until_it_is_used_anew(home):
+    run = Run.load(write_run(home / "demo"))
+    made = decisions.decide(run, "energy", KeepId(share=0.8))
+    old = {"detector": "energy", "rule": {"name": "keep_id", "share": 0.8}, "value": made.value}
+    (run.path / "threshold.json").write_text(json.dumps(old | {"chosen": "2026-01-01T00:00:00Z"}))
+    app = opened("thresholds", run="demo")
+    assert not app.exception
+    found = decisions.effect_of(run, decisions.standing(run))
+    assert {one.total for one in found.ood.values()} == {120}
+    assert counts(app) == (round(1000 * found.id.share), round(1000 * found.ood_share))
+    assert "picked after the audit, by the same unfamiliar images" in words(app)
+    assert answer(run) in words(opened("results", run="demo"))
 
 
 def test_what_strangers_cost_sets_the_threshold(home):
