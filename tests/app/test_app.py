@@ -56,7 +56,7 @@ def on_all_images(app: AppTest) -> AppTest:
 
 
 def test_the_table_shows_first_the_half_to_choose_by(home):
-    run = Run.load(write_run(home / "demo", detectors={"energy": 3.0, "msp": 0.7, "gsc": 0.9}))
+    run = Run.load(write_run(home / "demo", detectors={"energy": 3.0, "msp": 0.2, "gsc": 0.4}))
     app = opened("results")
     table = app.dataframe[0].value
     assert list(table.index) == ["energy", "gsc (default)", "msp"]

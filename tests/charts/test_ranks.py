@@ -1,6 +1,6 @@
 """Scores that are ranks among familiar images: both kinds of images can be seen."""
 
-import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from gsc_core.evaluation.histogram import ScoreAxis
 from gsc_core.evaluation.thresholds import Typed, effect
 from gsc_core.report import report_of, to_html
 from gsc_core.report.figures import histogram_svg
+from gsc_core.report.svg import MARK
 from gsc_core.run.decisions import decide, default
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
@@ -107,7 +108,8 @@ def test_the_report_draws_the_threshold_where_the_page_does(tmp_path, monkeypatc
     report = report_of(run, decide(run, "a", Typed(value=0.9)), images=False)
     assert report.histogram.scale == "log-odds"
     svg = histogram_svg(report, 0, width=1000)
-    at = float(re.search(r'<line [^>]*x1="([\d.]+)"[^>]*y1="-4', svg)[1]) / 1000
+    (line,) = (each for each in ElementTree.fromstring(svg).iter() if each.get("stroke") == MARK)
+    at = float(line.get("d").removeprefix("M").split()[0]) / 1000
     scores = run.scores("a")
     drawn = figures(scores.pop("id"), scores, colours=SetColours.of(scores))
     first, last = drawn.axis.edges[[0, -1]]

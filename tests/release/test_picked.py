@@ -42,7 +42,7 @@ def halves_of(run: Run, detector: str) -> tuple[dict, dict]:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """By preference `gsc` decides; `energy` does best."""
-    detectors = {"energy": 3.0, "msp": 0.7, "gsc": 0.9}
+    detectors = {"energy": 3.0, "msp": 0.2, "gsc": 0.4}
     return Run.load(write_run(tmp_path / "demo", detectors=detectors))
 
 
