@@ -72,8 +72,7 @@ def test_the_decision_its_threshold_and_its_misses_are_seen_in_this_order(
     assert last["y"] + last["height"] <= 900
     assert chart.locator(".shapelayer path").count() >= 2  # the line, and what is flagged
     for number, colour in ((numbers.nth(0), BAD), (numbers.nth(1), GOOD)):
-        text, bar = number.locator("div > div").nth(0), number.locator('[role="img"] > div').first
-        assert "of 1,000" in text.inner_text()
+        text, bar = number.get_by_text("of 1,000"), number.locator('[role="img"] > div').first
         size = text.evaluate("each => parseFloat(getComputedStyle(each).fontSize)")
         assert size >= 28
         assert text.evaluate("each => getComputedStyle(each).color") == colour
