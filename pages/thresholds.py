@@ -18,6 +18,7 @@ from gsc_core.sentences.threshold import (
     learned,
     shortage,
     strangers_sentence,
+    stray_sentence,
 )
 from gsc_core.sentences.warnings import extreme, rough
 from pages.parts.entry import access
@@ -121,6 +122,8 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int, picke
         st.warning(plain(warning))
     if not (picked and decision.rule.needs_ood):
         st.caption(plain(basis_sentence(run, decision, found)))
+    if stray := stray_sentence(run, decision):
+        st.caption(plain(stray))
 
 
 def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:

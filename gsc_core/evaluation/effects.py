@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation.intervals import Interval, doubt_of_mean
+from gsc_core.evaluation.interval import Interval, doubt_of_mean
 
 LEVEL = 0.95  # of every interval here
 

@@ -33,6 +33,7 @@ from gsc_core.sentences.threshold import (
     familiar_sentence,
     shortage,
     strangers_sentence,
+    stray_sentence,
 )
 from gsc_core.sentences.warnings import extreme, rough
 from gsc_core.workspace import release_policy, runs
@@ -134,6 +135,7 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
     sentences = [familiar_sentence(found), strangers_sentence(found)]
     if none is None:
         sentences.append(basis_sentence(run, decision, found))
+        sentences += filter(None, [stray_sentence(run, decision)])
     if picked := picked_sentence(run, decision):
         sentences.append(picked)
     sentences += decision.rule.outcomes(found)

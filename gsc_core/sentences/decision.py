@@ -54,20 +54,20 @@ def favourite_sentence(run: Run) -> str:
     if found is None:
         best = run.best().detector
         return f"{best}, which was named beforehand, also does best on these images."
-    below, at_least = (100 * -end for end in (found.difference.value, found.difference.high))
+    difference = found.test.difference
+    ends = (difference.value, difference.high, difference.low)
+    below, least, most = (f"{-100 * end + 0.0:.1f}".replace("-", "\N{MINUS SIGN}") for end in ends)
     by = (
         f"{found.detector} does best on these images, but it was picked afterwards, among "
-        f"{found.others + 1} detectors, so its figures flatter it. "
+        f"{found.others + 1} detectors, so its figures flatter it. Its FPR95 is {below} points "
+        f"below that of {found.usual}, which was named beforehand (95 % interval of this pair "
+        f"alone {least} to {most})"
     )
-    if at_least > 0:
-        return (
-            f"{by}Its FPR95 is {below:.1f} points below that of {found.usual}, which was named "
-            f"beforehand, and at least {at_least:.1f} on other images of the same kinds (95 %, "
-            "corrected for the choice)."
-        )
+    if found.test.differs():
+        return f"{by}: it is better, also when all that were compared are counted in (Holm)."
     return (
-        f"{by}Its FPR95 is {below:.1f} points below that of {found.usual}, which was named "
-        "beforehand: corrected for the choice, these images do not show that it is better."
+        f"{by}: with all that were compared counted in (Holm), these images do not show that it is "
+        "better."
     )
 
 

@@ -202,6 +202,9 @@ def test_too_few_calibration_pictures_make_no_detector(run: Run) -> None:
         [table[table["role"] == "calibration"][:10], table[table["role"] != "calibration"]]
     )
     few.to_parquet(run.path / "scores.parquet", index=False)
+    metrics = run.path / "metrics.json"
+    document = json.loads(metrics.read_text()) | {"decision": None}  # of these scores, then
+    metrics.write_text(json.dumps(document))
     app = page()
     assert "takes 19 calibration images, and this run has 10" in words(app)
     assert app.button(key="deploy_start").disabled
