@@ -173,6 +173,13 @@ def beyond(run: Run, decision: Decision) -> bool:
     return one.outcome is Outcome.MET
 
 
+def tried(run: Run, detector: str) -> tuple[float, Decision]:
+    """What a detector accepts of all images, and the decision for it as if no image had a say."""
+    decision = decisions.decide(run, detector, KeepId(share=0.95))
+    naive = decision.model_copy(update={"picked": False})
+    return decisions.effect_of(run, naive).ood_share, naive
+
+
 def passes(one: Judged) -> bool:
     return one.outcome is Outcome.MET
 
@@ -194,9 +201,8 @@ def test_a_model_that_is_too_bad_passes_at_most_three_times_in_a_hundred(tmp_pat
         false["default"] += beyond(run, decisions.default(run))
         false["picked"] += beyond(run, picked)
         false["best"] += passes(judged(run, limit).rules[0])
-        scores = run.scores(run.best().detector)
-        naive = evaluate(scores.pop("id"), scores, repeats=200)["mean"]["fpr95"]
-        false["by the same images"] += naive.high <= 0.29 - 1e-9
+        fewest = min((tried(run, name) for name in DETECTORS), key=lambda one: one[0])[1]
+        false["by the same images"] += beyond(run, fewest)
     shares = {name: count / repeats for name, count in false.items()}
-    assert shares.pop("by the same images") > 0.1, shares
+    assert shares.pop("by the same images") > 0.08, shares
     assert max(shares.values()) <= 0.03, shares
