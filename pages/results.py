@@ -7,6 +7,7 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import warnings_of
 from gsc_core.sentences.run import assumption, subject
 from pages.parts.results.checks import check_list, check_warnings
+from pages.parts.results.confidence import confidence
 from pages.parts.results.decision import decision
 from pages.parts.results.disagreement import gallery
 from pages.parts.results.gate import release_gate
@@ -30,6 +31,7 @@ def render() -> None:
     table(run)
     scores(run, deciding)
     own_choices(run)
+    confidence(run)
     gallery(run)
     _basis(run)
     _next(run)

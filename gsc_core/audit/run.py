@@ -33,6 +33,7 @@ from gsc_core.audit.inputs import (
 )
 from gsc_core.audit.measure import counts_of, machine, measure, record, versions
 from gsc_core.audit.spec import AuditSpec
+from gsc_core.audit.temperature import temperature_of, temperature_record
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Detector
@@ -152,10 +153,9 @@ def _audited(
             scorer, to_calibrate, class_indices, seed=spec.seed, pace=pace, check=check
         )
         _require_detectors(scorer)
-        with watch.phase("writing"):
-            calibrated = _written_down(calibrated, out)
+        calibrated = _written_down(calibrated, out, watch)
         for images in sets.test.values():
-            score_set(scorer, images, labels, store, pace)
+            score_set(scorer, images, labels, store, pace, calibrated.temperature)
 
     step("measuring", 0, 1)
     with watch.phase("writing"):
@@ -180,6 +180,7 @@ def _audited(
             "left_out": left_out,
             "excused": scorer.excused,
             "checks": check.results,
+            "temperature": temperature_record(table, calibrated.temperature),
             "settings": _settings(spec, classifier, network, of_images.rule, selected),
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
         }
@@ -281,15 +282,22 @@ def _require_detectors(scorer: Scorer) -> None:
     raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
 
 
-def _written_down(calibrated: Calibrated, out: Path) -> Calibrated:
-    """Write what explains single images, and let go of it: the memory is needed for scoring."""
-    assert calibrated.calibration is not None
-    keep(calibrated.calibration, calibrated.images, out / CALIBRATION_FILE)
-    split, sample = calibrated.calibration.network.split, calibrated.calibration.sample
-    if split is not None and (usual := ChannelNormals.of(sample, split.channel)) is not None:
-        with written_aside(out / CHANNELS_FILE) as part:
-            pq.write_table(usual.table(), part)
-    return replace(calibrated, calibration=None)
+def _written_down(calibrated: Calibrated, out: Path, watch: Stopwatch) -> Calibrated:
+    """Write what explains single images, and let go of it: the memory is needed for scoring.
+
+    The temperature, which takes all logits, is fitted before.
+    """
+    calibration = calibrated.calibration
+    assert calibration is not None
+    with watch.phase("fitting", "temperature"):
+        temperature = temperature_of(calibration)
+    with watch.phase("writing"):
+        keep(calibration, calibrated.images, out / CALIBRATION_FILE)
+        split, sample = calibration.network.split, calibration.sample
+        if split is not None and (usual := ChannelNormals.of(sample, split.channel)) is not None:
+            with written_aside(out / CHANNELS_FILE) as part:
+                pq.write_table(usual.table(), part)
+    return replace(calibrated, calibration=None, temperature=temperature)
 
 
 def _join(

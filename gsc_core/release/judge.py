@@ -1,6 +1,7 @@
 """A run against a policy: the 95 % interval of each figure decides."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN, Interval
@@ -11,6 +12,7 @@ from gsc_core.release.verdict import Judged, Outcome, Verdict
 from gsc_core.run import decisions, picking
 from gsc_core.run.decisions import Decision
 from gsc_core.run.ood_halves import halves
+from gsc_core.run.reliability import PREVALENCE
 from gsc_core.run.stored import Run
 
 
@@ -29,7 +31,7 @@ def _of_rule(case: Case, rule: Rule, number: int) -> Iterator[Judged]:
     """One limit, or one for each OOD set."""
     wanted = rule.ood_set or rule.kind.sets.value or MEAN
     for ood_set in (case.run.ood_sets or (PER_SET,)) if wanted == PER_SET else (wanted,):
-        asked = _asked(case, rule, ood_set)
+        asked = replace(_asked(case, rule, ood_set), prevalence=rule.prevalence or PREVALENCE)
         title, limit = words.title(rule, asked), words.limit(rule)
         try:
             _check(rule, asked)

@@ -8,15 +8,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_core.errors import GscError
 from gsc_core.evaluation.auroc import surest
+from gsc_core.evaluation.class_accuracy import worst_accuracy
 from gsc_core.evaluation.effects import LEVEL, Acceptance, Effect, counted
 from gsc_core.evaluation.interval import MEAN, Interval, at_least
 from gsc_core.release import intervals
 from gsc_core.run import decisions, picking
+from gsc_core.run.confidence import calibration_error, labelled_rows
 from gsc_core.run.decisions import Decision
-from gsc_core.run.layout import PREDICTED_AFTER
+from gsc_core.run.layout import ID, PREDICTED_AFTER
 from gsc_core.run.ood_halves import halves
+from gsc_core.run.reliability import PREVALENCE, errors_of
 from gsc_core.run.stored import Run
+
+NO_LABELS = "The familiar images have no labels: run the audit with labels."
 
 
 class AbsentError(Exception):
@@ -41,12 +47,14 @@ class Asked:
     """Of which detector and OOD set (or `"mean"`) of a run a figure is asked for.
 
     half: the detector was picked by one half of each OOD set, so that the other judges it.
+    prevalence: the share of OOD images where the figure is of a mix of both.
     """
 
     case: Case
     detector: str
     ood_set: str
     half: bool = False
+    prevalence: float = PREVALENCE
 
     @property
     def run(self) -> Run:
@@ -89,6 +97,7 @@ class Metric:
     low_is_good: bool = True
     of: Of = Of.RUN
     sets: Sets = Sets.NONE
+    mixed: bool = False  # of ID and OOD images together, so a rule may say how many are OOD
 
 
 def _audited(name: str) -> Callable[[Asked], Interval]:
@@ -157,12 +166,38 @@ def _accuracy_passing(asked: Asked) -> Interval:
     return Interval(selective.passing, selective.low, selective.high)
 
 
+def _ece(asked: Asked) -> Interval:
+    error = calibration_error(asked.run)
+    if error is None:
+        raise AbsentError(NO_LABELS)
+    return error
+
+
+def _worst_class_accuracy(asked: Asked) -> Interval:
+    run = asked.run
+    rows = labelled_rows(run, ID)
+    if not len(rows):
+        raise AbsentError(NO_LABELS)
+    return worst_accuracy(run.column("label")[rows], run.column("predicted")[rows])
+
+
+def _accepted_errors(asked: Asked) -> Interval:
+    ood_set = None if asked.ood_set == MEAN else asked.ood_set
+    try:
+        errors = errors_of(asked.run, asked.case.decision, ood_set, asked.prevalence)
+    except GscError as reason:
+        raise AbsentError(str(reason)) from reason
+    if errors is None:
+        raise AbsentError(NO_LABELS)
+    return errors.wrong
+
+
 def _right(run: Run, column: str) -> NDArray[np.bool_]:
     """Whether each labelled ID image is classified correctly by a column of predictions."""
     id_rows = run.rows_of(["id"])
     labelled = id_rows[run.column("label")[id_rows] >= 0]
     if not len(labelled):
-        raise AbsentError("The familiar images have no labels: run the audit with labels.")
+        raise AbsentError(NO_LABELS)
     return np.asarray(run.column(column)[labelled] == run.column("label")[labelled])
 
 
@@ -239,6 +274,25 @@ METRICS = (
         "Correct classifications lost by the short-circuit",
         _accuracy_loss,
         of=Of.DETECTOR,
+    ),
+    Metric(
+        "ece",
+        "How far the confidence is from the share that is right (calibration error)",
+        _ece,
+    ),
+    Metric(
+        "worst_class_accuracy",
+        "Familiar images of the worst class classified correctly",
+        _worst_class_accuracy,
+        low_is_good=False,
+    ),
+    Metric(
+        "accepted_errors",
+        "Accepted images that are answered wrongly",
+        _accepted_errors,
+        of=Of.THRESHOLD,
+        sets=Sets.MEAN,
+        mixed=True,
     ),
     Metric(
         "calibration_pictures",

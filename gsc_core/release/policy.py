@@ -18,13 +18,21 @@ MAX_RULES = 200
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Prevalence = Annotated[float, Field(gt=0, lt=1)]
+
+_WANTED = {
+    "at_most": "a number",
+    "at_least": "a number",
+    "prevalence": "a share between 0 and 1, such as 0.1",
+}
 
 
 class Rule(BaseModel):
     """One `[[rule]]`: a figure, whose it is, and its limit.
 
     `detector` is a name, `"decision"` (also where it is left out) or `"best"`. `ood_set` is a name,
-    `"mean"` or `"each"`. Both are None where the figure has no such part.
+    `"mean"` or `"each"`. Both are None where the figure has no such part. `prevalence` is the share
+    of OOD images in a mix of both, where the figure is of one; None is the usual share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -32,6 +40,7 @@ class Rule(BaseModel):
     metric: str
     detector: Name | None = None
     ood_set: Name | None = Field(None, alias="set")
+    prevalence: Prevalence | None = None
     at_most: Number | None = None
     at_least: Number | None = None
 
@@ -62,6 +71,10 @@ class Rule(BaseModel):
             raise ValueError(f"names a detector, but {self.metric} is of {metric.of.value}")
         if self.ood_set is not None and metric.sets is Sets.NONE:
             raise ValueError(f"names a set, but {self.metric} has no figure for each: leave it out")
+        if self.prevalence is not None and not metric.mixed:
+            raise ValueError(
+                f"has a prevalence, but {self.metric} is not of a mix of images: leave it out"
+            )
         if self.ood_set == Sets.MEAN.value and metric.sets is Sets.PER_SET:
             raise ValueError(f'asks for the mean of {self.metric}: give "each" or a name')
         return self
@@ -129,12 +142,12 @@ def _sentence(error: ValidationError) -> str:
         case "missing":
             return f"{subject} has no {key}: choose one of {', '.join(BY_NAME)}."
         case "extra_forbidden":
-            keys = "metric, detector, set, at_most and at_least"
+            keys = "metric, detector, set, prevalence, at_most and at_least"
             return f"{subject} has the unknown key {_quoted(key)}: the keys are {keys}."
         case "model_type":
             return f"{subject} is not a table: begin each rule with [[rule]]."
         case _:
-            wanted = "a number" if key in ("at_most", "at_least") else "a name in quotes"
+            wanted = _WANTED.get(key, "a name in quotes")
             return f"{subject} has a wrong {key}: give {wanted}."
 
 

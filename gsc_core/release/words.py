@@ -20,6 +20,8 @@ def title(rule: Rule, asked: Asked) -> str:
         only = asked.ood_set == MEAN and len(run.ood_sets) == 1
         named = run.ood_sets[0] if only else asked.ood_set
         parts.append("mean of the sets" if named == MEAN else named)
+    if metric.mixed:
+        parts.append(f"{percent(asked.prevalence)} of the images unfamiliar")
     if metric.of is not Of.RUN:
         parts.append(asked.detector)
     return printable(" · ".join(parts))

@@ -185,6 +185,24 @@ class ModelCheck(_Part):
     sentence: str
 
 
+class Temperature(_Part):
+    """Temperature scaling of the confidence: logits are divided by `value`, and classes stay.
+
+    fitted_on: labelled calibration images. What it does is of `tested` labelled ID test images:
+    their mean log loss (natural logarithm, lower is better), `gain` what it falls by (None of one
+    image), and the expected calibration error, 0 to 1.
+    """
+
+    value: float = Field(gt=0)
+    fitted_on: int = Field(ge=1)
+    tested: int = Field(ge=1)
+    log_loss_before: float = Field(ge=0)
+    log_loss_after: float = Field(ge=0)
+    gain: Interval | None
+    error_before: Interval
+    error_after: Interval
+
+
 class Settings(_Open):
     """The specification as it was carried out, with what was chosen by default.
 
@@ -255,6 +273,7 @@ class RunDocument(_Part):
     directions: whether a GSC detector scores `as published` or `turned`.
     checks: what was checked about the model before the scoring.
     decision: the one that was named beforehand; None where an earlier version wrote the document.
+    temperature: None without labels, and where no temperature fits the calibration images best.
     """
 
     format: Literal["gsc-audit-run"] = FORMAT
@@ -275,6 +294,7 @@ class RunDocument(_Part):
     excused: Mapping[str, str] = {}
     checks: tuple[ModelCheck, ...] = ()
     decision: NamedDecision | None = None
+    temperature: Temperature | None = None
     settings: Settings = Settings()
     provenance: Provenance = Provenance()
 

@@ -18,6 +18,11 @@ ID = "id"
 CALIBRATION = "calibration"
 PREDICTED_AFTER = "predicted_after_"
 """Before a detector's name: the column of classes predicted after its short-circuit."""
+TEMPERED_CONFIDENCE = "tempered_confidence"
+LOG_LOSS = "log_loss"
+TEMPERED_LOG_LOSS = "tempered_log_loss"
+"""Columns of ID images: the confidence at the temperature that was fitted, the log loss of the
+label before and at it. Null where the label is unknown, and for other images."""
 
 
 def unpacked_folder(run: Path, set_name: str) -> Path:

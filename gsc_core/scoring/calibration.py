@@ -50,7 +50,8 @@ class Calibrated:
     inverted detector can be told by without seeing an OOD image. `calibration` is what the
     detectors were fitted on, without pixels: large, so it is written down and let go of.
     `in_sample` names detectors whose scores here are of images they have learned from, because
-    there are too few to leave some out: a threshold set on these promises too much.
+    there are too few to leave some out: a threshold set on these promises too much. `temperature`
+    is what an audit fitted to the logits before it let go of them.
     """
 
     images: tuple[ImageFile, ...]
@@ -60,6 +61,7 @@ class Calibrated:
     surrogates: Scores | None
     calibration: Calibration | None = None
     in_sample: tuple[str, ...] = ()
+    temperature: float | None = None
 
 
 def calibrate(

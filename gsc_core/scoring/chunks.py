@@ -20,6 +20,7 @@ from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Broken, ImageFile
 from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.scorer import Scores
+from gsc_core.scoring.tempering import COLUMNS, Tempered
 
 CHUNK_IMAGES = 512
 _BROKEN, _EXCUSED = b"broken", b"excused"
@@ -34,6 +35,7 @@ class Rows:
     images: Sequence[ImageFile]
     labels: Sequence[int]
     scores: Scores
+    tempered: Tempered | None = None  # of ID images alone
 
     def table(
         self, broken: Sequence[Broken], excused: Mapping[str, str] = MappingProxyType({})
@@ -53,6 +55,7 @@ class Rows:
             columns[PREDICTED_AFTER + name] = pa.array(after.numpy(), pa.int32())
         for name, scores in self.scores.outlier.items():
             columns[name] = pa.array(scores.numpy(), pa.float32())
+        columns |= {} if self.tempered is None else self.tempered.table_columns()
         notes = {_BROKEN: [asdict(one) for one in broken], _EXCUSED: dict(excused)}
         metadata = {name: json.dumps(value).encode() for name, value in notes.items()}
         return pa.table(columns).replace_schema_metadata(metadata)
@@ -114,8 +117,9 @@ def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
     """
     filled = [table for table in tables if table.num_rows]
     everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
-    after = [PREDICTED_AFTER + name for name in everywhere]  # ID images alone have these
-    some = [n for t in filled for n in t.column_names if n in after]
+    # ID images alone have these
+    of_id = {*(PREDICTED_AFTER + name for name in everywhere), *COLUMNS}
+    some = [n for t in filled for n in t.column_names if n in of_id]
     columns = list(dict.fromkeys([*everywhere, *some]))
     parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]
     joined = pa.concat_tables(parts, promote_options="default")

@@ -9,6 +9,7 @@ from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows
 from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import NOT_A_NUMBER, Scorer, Scores
+from gsc_core.scoring.tempering import Tempered
 
 
 def score_set(
@@ -17,10 +18,12 @@ def score_set(
     labels: Mapping[str, int],
     store: ChunkStore,
     pace: Pace,
+    temperature: float | None = None,
 ) -> None:
     """Score what of a set is not on disk yet.
 
     `labels` gives the class index of an ID image by its digest; an OOD image has none.
+    `temperature` is what the logits of ID images are divided by, beside the usual confidence.
     """
     is_id = images.name == "id"
     size = _dividing(pace.batch_size)
@@ -35,15 +38,28 @@ def score_set(
         good: list[ImageFile] = []
         broken: list[Broken] = []
         scores: list[Scores] = []
+        tempered: list[Tempered] = []
+        class_indices: list[int] = []
         for batch in islice(batches, CHUNK_IMAGES // size):
             broken.extend(batch.broken)
             if batch.images:
                 good.extend(batch.images)
-                scores.append(scorer.score(scorer.represent(batch.pixels), after=is_id))
+                indices = [labels.get(i.sha256, -1) if is_id else -1 for i in batch.images]
+                class_indices += indices
+                representation = scorer.represent(batch.pixels)
+                scores.append(scorer.score(representation, after=is_id))
+                if is_id and temperature is not None:
+                    tempered.append(Tempered.of(representation.logits, indices, temperature))
             done += len(batch.images) + len(batch.broken)
             pace.step(phase, done, total)
-        class_indices = [labels.get(image.sha256, -1) if is_id else -1 for image in good]
-        rows = Rows(images.name, "id" if is_id else "ood", good, class_indices, Scores.cat(scores))
+        rows = Rows(
+            images.name,
+            "id" if is_id else "ood",
+            good,
+            class_indices,
+            Scores.cat(scores),
+            Tempered.cat(tempered) if tempered else None,
+        )
         with pace.watch.phase("writing"):
             store.write(images.name, index, rows.table(broken, scorer.excused))
 

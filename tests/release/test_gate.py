@@ -31,6 +31,7 @@ from stored_run import SETS, write_run
 
 from gsc_core.errors import GscError, SpecError
 from gsc_core.evaluation.auroc import surest
+from gsc_core.evaluation.calibration import confidence_calibration
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import metrics
@@ -211,6 +212,13 @@ def test_every_figure_is_the_run_s_own(home):
     passing = (known[decision.detector] <= decision.value).to_numpy()
     ood = table[table["role"] == "ood"]
     of_set = (ood[decision.detector] <= decision.value).groupby(ood["set"]).mean()
+    of_class = pd.Series(right).groupby(known["label"].to_numpy()).mean()
+
+    def wrong_of(ood_passing: float) -> float:
+        mistakes = 0.8 * (passing & ~right).mean()
+        accepted = 0.8 * passing.mean() + 0.2 * ood_passing
+        return (mistakes + 0.2 * ood_passing) / accepted
+
     row = run.row("msp", "textures")
     best = picking.candidates(run)[0].detector
     aurocs = [
@@ -225,6 +233,12 @@ def test_every_figure_is_the_run_s_own(home):
         (rule("familiar_passing", at_least=0.5), passing.mean()),
         (rule("id_accuracy", at_least=0.5), right.mean()),
         (rule("accuracy_passing", at_least=0.5), right[passing].mean()),
+        (rule("worst_class_accuracy", at_least=0.5), of_class.min()),
+        (rule("accepted_errors", at_most=0.5, prevalence=0.2), wrong_of(of_set.mean())),
+        (
+            rule("accepted_errors", at_most=0.5, set="noise", prevalence=0.2),
+            wrong_of(of_set["noise"]),
+        ),
         (rule("calibration_pictures", at_least=50), 50),
         (rule("familiar_pictures", at_least=201), 200),
         (rule("stranger_pictures", at_least=1, set="noise"), 120),
@@ -241,6 +255,33 @@ def test_every_figure_is_the_run_s_own(home):
     assert found["Calibration images"] is Outcome.MET
     assert found["Familiar images tested"] is Outcome.BROKEN
     assert found["The detector points the wrong way · gsc-published"] is Outcome.BROKEN
+
+
+def test_the_calibration_error_is_of_labelled_familiar_test_images(home):
+    folder = write_run(home / "demo")
+    table = pd.read_parquet(folder / "scores.parquet")
+    known = table[(table["role"] == "id")]
+    wanted = confidence_calibration(known["label"] == known["predicted"], known["confidence"])
+    (found,) = judged(folder, rule("ece", at_most=0.02)).rules
+    assert found.interval == wanted.error
+    assert found.outcome is Outcome.BROKEN  # the classes are drawn by lot, the confidence is high
+    of_others = table["role"] != "id"
+    changed = table.assign(confidence=table["confidence"].where(~of_others, 0.5))
+    changed.to_parquet(folder / "scores.parquet", index=False)
+    assert judged(folder, rule("ece", at_most=0.02)).rules[0].interval == wanted.error
+
+
+def test_what_is_wrong_of_the_accepted_says_of_which_mix(home):
+    folder = write_run(home / "demo")
+    texts = [rule("accepted_errors", at_most=0.99, **more) for more in ({}, {"prevalence": 0.001})]
+    usual, rare = judged(folder, "".join(texts)).rules
+    assert "10 % of the images unfamiliar" in usual.title
+    assert "0.1 % of the images unfamiliar" in rare.title
+    assert rare.interval.value < usual.interval.value
+    decision = decisions.decide(Run.load(folder), "energy", Typed(value=-1e6))
+    (nothing,) = judged(folder, rule("accepted_errors", at_most=0.9), decision).rules
+    assert (nothing.outcome, nothing.interval) == (Outcome.UNSURE, None)
+    assert "Nothing is accepted" in nothing.because
 
 
 def test_each_is_a_limit_for_every_set(home):
@@ -309,6 +350,9 @@ def test_pictures_without_labels_have_no_accuracy(home):
         "id_accuracy": "at_least",
         "accuracy_passing": "at_least",
         "accuracy_loss": "at_most",
+        "ece": "at_most",
+        "worst_class_accuracy": "at_least",
+        "accepted_errors": "at_most",
     }
     verdict = judged(folder, "".join(rule(m, **{key: 0.5}) for m, key in metrics.items()))
     assert {r.outcome for r in verdict.rules} == {Outcome.UNSURE}
@@ -415,6 +459,12 @@ def test_the_example_and_the_documentation_are_right(home):
         (rule("fpr95", atmost=1), 'unknown key "atmost": the keys are metric, detector, set,'),
         (rule("fpr95", at_most="0.3"), "has a wrong at_most: give a number"),
         (rule("fpr95", at_most=True), "has a wrong at_most: give a number"),
+        (rule("fpr95", at_most=1, prevalence=0.1), "fpr95 is not of a mix of images: leave it out"),
+        (rule("accepted_errors", at_most=1, prevalence=10), "has a wrong prevalence: give a share"),
+        (rule("accepted_errors", at_most=1, prevalence=0), "has a wrong prevalence: give a share"),
+        (rule("accepted_errors", at_most=1, detector="msp"), "is of the run's threshold"),
+        (rule("ece", at_most=0.1, set="each"), "ece has no figure for each"),
+        (rule("worst_class_accuracy", at_most=0.1), "is good when high: give at_least"),
         ('[[rule]]\nmetric = "fpr95"\nat_most = nan', "has a wrong at_most: give a number"),
         ('[[rule]]\nmetric = "fpr95"\nat_most = inf', "has a wrong at_most: give a number"),
         (rule("fpr95", at_most=1, set=3), "has a wrong set: give a name in quotes"),

@@ -1,0 +1,192 @@
+"""Whether a classifier's confidence can be trusted, and what of the accepted images is wrong."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gsc_core.evaluation.calibration import ConfidenceCalibration, Group
+from gsc_core.evaluation.class_accuracy import ClassAccuracy
+from gsc_core.evaluation.counts import between, in_1000, percent
+from gsc_core.evaluation.interval import Interval
+from gsc_core.evaluation.reliability import Curve, Frontier
+from gsc_core.run.confidence import Trust
+from gsc_core.run.document import Temperature
+from gsc_core.run.gallery import class_name
+from gsc_core.run.reliability import AcceptedErrors
+from gsc_core.run.stored import Run
+
+SPOKEN_OF = 0.9  # the confidence that the first sentence is about, fixed beforehand
+MAX_NAMED = 5
+
+UNLABELLED = (
+    "The familiar images have no labels. With labels, this would say whether its confidence can be "
+    "trusted, which classes are worst, and how many accepted images are answered wrongly."
+)
+GROUPS = (
+    "Images are gathered in groups of neighbouring confidences, about as many in each, and a dot "
+    "shows each group with its 95 % interval. On the dashed line, it is right as often as it says; "
+    "below, it is too sure."
+)
+NO_FRONTIER = (
+    "The calibration images have no labels, so no other way to refuse is compared: audit with "
+    "labels for them."
+)
+HALVES = (
+    "The limits of each way were chosen on calibration images and on one half of the unfamiliar "
+    "images; the curves show what they do on test images and on the other half."
+)
+PICKED = (
+    "The worst of many classes looks worse than it is: each interval is of its class alone, as if "
+    "nobody had looked for the worst."
+)
+
+
+def trust_sentences(trust: Trust) -> tuple[str, ...]:
+    """What to hold of the confidence, the plainest first."""
+    return (
+        saying(trust.calibration),
+        off_by(trust.calibration),
+        temperature_sentence(trust.temperature),
+    )
+
+
+def saying(calibration: ConfidenceCalibration) -> str:
+    """How often it is right when it says about 90 %."""
+    group = min(calibration.groups, key=lambda one: abs(one.confidence - SPOKEN_OF))
+    return (
+        f"When it says {_percent(group.confidence)}, it is right {_percent(group.accuracy)} of the "
+        f"time ({_of(group)}, 95 % interval {_range(group.low, group.high)})."
+    )
+
+
+def off_by(calibration: ConfidenceCalibration) -> str:
+    """The mean confidence beside the accuracy, and the calibration error."""
+    verdict = {
+        True: "it is too sure of itself",
+        False: "it is surer than it says",
+        None: "on the whole that fits",
+    }[calibration.overconfident]
+    return (
+        f"On average it says {_percent(calibration.confidence)} and is right "
+        f"{_percent(calibration.accuracy.value)} of the time: {verdict}. "
+        f"What it says and what is right differ by {in_percent(calibration.error)} on average "
+        "(expected calibration error)."
+    )
+
+
+def temperature_sentence(temperature: Temperature | None) -> str:
+    """What temperature scaling would bring, on images that it was not fitted on."""
+    if temperature is None:
+        return (
+            "No temperature was fitted: that takes labelled calibration images, some of them "
+            "classified wrongly, and an audit by this version."
+        )
+    scaled = (
+        f"Dividing the logits by {temperature.value:.3g} before the softmax (temperature scaling, "
+        f"fitted on {_images(temperature.fitted_on)} for calibration)"
+    )
+    figures = (
+        f"the calibration error on {_images(temperature.tested)} for the test "
+        f"{_percent(temperature.error_after.value)} instead of "
+        f"{_percent(temperature.error_before.value)}, and the log loss "
+        f"{temperature.log_loss_after:.3f} instead of {temperature.log_loss_before:.3f}"
+    )
+    gain = temperature.gain
+    if gain is None or gain.low <= 0 <= gain.high:
+        return f"{scaled} makes {figures}: a difference that may be chance."
+    helps = "It helps, and" if gain.value > 0 else "It does harm, although"
+    return f"{scaled} makes {figures}. {helps} no predicted class changes."
+
+
+def class_sentences(run: Run, trust: Trust) -> tuple[str, ...]:
+    """Which classes are worse than the others, and which nobody tested."""
+    sentences = [_worse(run, trust)]
+    if trust.untested:
+        have = "class has" if trust.untested == 1 else "classes have"
+        sentences.append(
+            f"{trust.untested:,} {have} no labelled test image: nothing is said there."
+        )
+    return tuple(sentences)
+
+
+def errors_sentence(errors: AcceptedErrors) -> str:
+    """How many accepted images are wrong, from which cause."""
+    wrong = errors.wrong
+    return (
+        f"Where {in_1000(errors.prevalence)} of 1,000 images are unfamiliar, "
+        f"{in_1000(wrong.value)} of 1,000 accepted images are answered wrongly (95 % interval "
+        f"{between(wrong.low, wrong.high)}): {in_1000(errors.mistakes)} are familiar images that "
+        f"are classified wrongly, {in_1000(errors.unfamiliar)} are unfamiliar."
+    )
+
+
+def ways_sentence(errors: AcceptedErrors, frontier: Frontier) -> str:
+    """What each way to refuse does where as much is accepted as by the decision."""
+    alone, detector, both = (
+        in_1000(wrong_at(curve, errors.accepted))
+        for curve in (frontier.confidence, frontier.detector, frontier.both)
+    )
+    return (
+        f"If as many images are accepted ({in_1000(errors.accepted)} of 1,000), about {alone} of "
+        f"1,000 of them are wrong when the confidence alone decides, {detector} when the detector "
+        f"does, and {both} when an image has to pass both."
+    )
+
+
+def wrong_at(curve: Curve, accepted: float) -> float:
+    """The share that is wrong where this share is accepted, between the points of a curve."""
+    return float(np.interp(accepted, curve.accepted, curve.wrong))
+
+
+def in_short(run: Run, trust: Trust) -> str:
+    """One line for the command line: the calibration error, and the worst class."""
+    error = f"Calibration error {in_percent(trust.calibration.error)}"
+    if (temperature := trust.temperature) is not None:
+        error += f", {in_percent(temperature.error_after)} at temperature {temperature.value:.3g}"
+    worst = trust.classes[0]
+    return f"{error}. Worst class: {_named(run, [worst])}."
+
+
+def in_percent(interval: Interval) -> str:
+    """`5.2 % (3.1 to 8.0)`, the ends with the value's decimals."""
+    return f"{_percent(interval.value)} ({_range(interval.low, interval.high)})"
+
+
+def _worse(run: Run, trust: Trust) -> str:
+    total = len(trust.classes)
+    if total == 1:
+        return "Only one class has labelled test images."
+    if not trust.worse:
+        return (
+            f"Of {total:,} classes none is clearly worse than the others: which one comes out "
+            "worst may be chance."
+        )
+    number, more = len(trust.worse), len(trust.worse) - MAX_NAMED
+    rest = f" and {more:,} more" if more > 0 else ""
+    verb = "is" if number == 1 else "are"
+    return (
+        f"Of {total:,} classes, {number:,} {verb} clearly worse than the others, with a correction "
+        f"for looking at all of them (Holm): {_named(run, trust.worse[:MAX_NAMED])}{rest}."
+    )
+
+
+def _named(run: Run, classes: Sequence[ClassAccuracy]) -> str:
+    return ", ".join(
+        f"{class_name(run, one.index)} ({one.right:,} of {one.images:,} right)" for one in classes
+    )
+
+
+def _of(group: Group) -> str:
+    return f"{group.right:,} of {_images(group.images)}"
+
+
+def _images(number: int) -> str:
+    return f"{number:,} image" if number == 1 else f"{number:,} images"
+
+
+def _percent(share: float) -> str:
+    return percent(share, 1)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f}"
