@@ -8,11 +8,9 @@ from gsc_core.evaluation.calibration import ConfidenceCalibration
 from gsc_core.evaluation.reliability import Curve, Frontier
 from gsc_core.run.reliability import AcceptedErrors
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS
+from gsc_core.run.way_looks import LOOKS
 
 HEIGHT = 360
-WAYS = {"confidence": "Confidence alone", "detector": "Detector alone", "both": "Both"}
-COLOURS = dict(zip(WAYS, (OOD_COLOURS[1], OOD_COLOURS[0], OOD_COLOURS[2]), strict=True))
-DASHES = dict(zip(WAYS, ("dot", "dash", "solid"), strict=True))
 
 
 def reliability(calibration: ConfidenceCalibration) -> go.Figure:
@@ -57,14 +55,14 @@ def reliability(calibration: ConfidenceCalibration) -> go.Figure:
 def errors(frontier: Frontier, decided: AcceptedErrors) -> go.Figure:
     """Wrong answers among accepted images over the share accepted, with a point at the decision."""
     figure = go.Figure()
-    for way, name in WAYS.items():
+    for way, look in LOOKS.items():
         curve: Curve = getattr(frontier, way)
         figure.add_scatter(
             x=curve.accepted,
             y=curve.wrong,
             mode="lines",
-            name=name,
-            line={"color": COLOURS[way], "dash": DASHES[way], "width": 2},
+            name=look.title,
+            line={"color": look.colour, "dash": look.dash, "width": 2},
             hovertemplate="%{x:.1%} are accepted, and %{y:.1%} of these are answered wrongly",
         )
     figure.add_scatter(

@@ -80,6 +80,8 @@ def show_run(run: Run, as_json: bool) -> None:
 def print_result(run: Run) -> None:
     """Print a finished audit: its decision, detectors best first, what they chose, counts."""
     from gsc_core.run import decisions
+    from gsc_core.run.confidence import trust_of
+    from gsc_core.sentences.confidence import in_short
     from gsc_core.sentences.decision import excused_sentence, picked_sentence, standing_sentence
     from gsc_core.sentences.run import answer, rounded, usual_for
     from gsc_core.sentences.selection import choice_sentences
@@ -112,6 +114,8 @@ def print_result(run: Run) -> None:
         show(Text(f"Familiar images classified correctly: {percent(run.id_accuracy, 1)}{after}"))
     else:
         show(Text(f"Accuracy is not known. {run.settings.labels}"))
+    if (trust := trust_of(run)) is not None:
+        show(Text(in_short(run, trust)))
     _print_checks(run)
     for name, counts in run.images.items():
         show(

@@ -17,6 +17,7 @@ from gsc_core.evaluation.metrics import Floats, curve, metrics
 from gsc_core.evaluation.thresholds import Acceptance, Effect
 from gsc_core.release.judge import judge
 from gsc_core.report import model
+from gsc_core.report.confidence import confidence_part, errors_part
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
 from gsc_core.report.pictures import channels_note, groups_of
@@ -71,6 +72,8 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         classes=tuple(_class_row(one) for one in classes[:MAX_CLASSES]),
         classes_more=max(0, len(classes) - MAX_CLASSES),
         refusing=_refusing(run, decision),
+        confidence=confidence_part(run),
+        errors=errors_part(run, decision),
         accuracy=run.id_accuracy,
         accuracy_after=run.id_accuracy_after,
         detectors=tuple(_detectors(run)),

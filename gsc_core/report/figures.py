@@ -8,10 +8,11 @@ import numpy as np
 from scipy.special import logit
 
 from gsc_core.evaluation.histogram import ScoreAxis
-from gsc_core.report.model import Histogram, Refusing, Report
+from gsc_core.report.model import Histogram, Report
 from gsc_core.report.printable import printable
 from gsc_core.report.svg import INK, LINE, MARK, QUARTERS, SIZE, WIDE, Axes, line, picture, text
-from gsc_core.run.set_colours import SetColours
+from gsc_core.run.set_colours import ID_COLOUR, SetColours
+from gsc_core.run.way_looks import LOOKS
 
 DASHES = {
     "solid": {},
@@ -82,7 +83,7 @@ def refusing_svg(report: Report) -> str:
     found = report.refusing
     if found is None:
         raise ValueError("without labels it is not known which images are classified correctly")
-    ticks = _ticks(found)
+    ticks = _ticks(max([1 - found.accuracy_passing, *(risk for _, risk in found.points)]))
     about = (
         "Risk-coverage curve: share classified wrongly against share of familiar images accepted"
     )
@@ -96,12 +97,67 @@ def refusing_svg(report: Report) -> str:
     return tostring(axes.svg, encoding="unicode")
 
 
+def reliability_svg(report: Report) -> str:
+    """Each group's accuracy over its confidence, with its interval, beside the line of equals.
+
+    Raises ValueError when the report has none.
+    """
+    found = report.confidence
+    if found is None:
+        raise ValueError("without labels it is not known which images are classified correctly")
+    about = "Reliability diagram: how often the classifier is right against how sure it says it is"
+    axes = Axes.of(about, tall=WIDE, top=1)
+    axes.grid(QUARTERS)
+    axes.titles("How sure it says it is", "How often it is right")
+    line(axes.svg, axes.at(0, 0), axes.at(1, 1), ID_COLOUR, **DASHES["dash"])
+    for group in found.groups:
+        low, high = (axes.at(group.confidence, end) for end in (group.low, group.high))
+        line(axes.svg, low, high, MARK, **{"stroke-width": "2"})
+    for group in found.groups:
+        axes.mark(group.confidence, group.accuracy)
+    return tostring(axes.svg, encoding="unicode")
+
+
+def errors_svg(report: Report) -> str:
+    """What is wrong of the accepted, over the share accepted, by who may refuse.
+
+    Raises ValueError when the report has no such curves.
+    """
+    found = report.errors
+    if found is None or not found.by_both:
+        raise ValueError("without labels it is not known what is wrong")
+    curves = {way: getattr(found, f"by_{way}") for way in LOOKS}
+    most = max(found.wrong.high, *(wrong for points in curves.values() for _, wrong in points))
+    ticks = _ticks(most)
+    about = (
+        "Share answered wrongly against share accepted, when the confidence alone, the detector "
+        "alone or both may refuse"
+    )
+    axes = Axes.of(about, tall=FLAT, top=ticks[-1])
+    axes.grid(ticks)
+    axes.titles("Images accepted", "Answered wrongly, of these")
+    for way, points in curves.items():
+        axes.curve(points, LOOKS[way].colour, **DASHES[LOOKS[way].dash])
+    low, high = (axes.at(found.accepted, end) for end in (found.wrong.low, found.wrong.high))
+    line(axes.svg, low, high, MARK, **{"stroke-width": "2"})
+    axes.mark(found.accepted, found.wrong.value)
+    return tostring(axes.svg, encoding="unicode")
+
+
+def way_svg(way: str) -> str:
+    """A short line as the curve of a way to refuse is drawn, for a legend."""
+    return _swatch(LOOKS[way].colour, LOOKS[way].dash)
+
+
 def swatch_svg(report: Report, name: str) -> str:
     """A short line as the curve of a set is drawn, for a legend."""
     colours = _colours(report)
+    return _swatch(colours.colour(name), colours.dash(name))
+
+
+def _swatch(colour: str, dash: str) -> str:
     svg = picture(0, 0, 42, 8, None)
-    dash = DASHES[colours.dash(name)]
-    line(svg, (0, 4), (42, 4), colours.colour(name), **{"stroke-width": "3"}, **dash)
+    line(svg, (0, 4), (42, 4), colour, **{"stroke-width": "3"}, **DASHES[dash])
     return tostring(svg, encoding="unicode")
 
 
@@ -135,9 +191,8 @@ def _steps(heights: Sequence[float], width: float) -> str:
     return "".join([f"M0 {BARS}", *parts, f"V{BARS}Z"])
 
 
-def _ticks(found: Refusing) -> list[float]:
-    """Round shares from 0 to past the curve's highest, seven at most."""
-    most = max([1 - found.accuracy_passing, *(risk for _, risk in found.points)])
+def _ticks(most: float) -> list[float]:
+    """Round shares from 0 to past the highest, seven at most."""
     step = next(step for step in STEPS if most <= 6 * step)
     return [k * step for k in range(max(math.ceil(most / step - 1e-9), 1) + 1)]
 

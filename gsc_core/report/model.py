@@ -208,6 +208,85 @@ class Refusing(_Part):
     points: tuple[tuple[float, float], ...]
 
 
+class ConfidenceGroup(_Part):
+    """Labelled familiar images of about the same confidence, and how many of them are right.
+
+    confidence: their mean. low, high: the 95 % interval of the share that is right.
+    """
+
+    images: int
+    right: int
+    confidence: float
+    accuracy: float
+    low: float
+    high: float
+
+
+class ClassAccuracy(_Part):
+    """A class and how many of its images are right, with its own 95 % interval.
+
+    worse: it is worse than the other classes, with a correction for looking at all of them.
+    """
+
+    name: str
+    images: int
+    right: int
+    low: float
+    high: float
+    worse: bool
+
+
+class Scaled(_Part):
+    """What dividing the logits by `temperature` does on test images; it was fitted on others."""
+
+    temperature: float
+    fitted_on: int
+    tested: int
+    error_before: Figure
+    error_after: Figure
+    log_loss_before: float
+    log_loss_after: float
+
+
+class Confidence(_Part):
+    """Whether the confidence can be trusted, on labelled familiar test images.
+
+    confidence: its mean. error: the expected calibration error. scaled: None where no temperature
+    was fitted. classes: the worst first, and `classes_more` is how many are not listed; `untested`
+    have no test image, None where the run does not say how many classes there are.
+    """
+
+    sentences: tuple[str, ...]
+    class_sentences: tuple[str, ...]
+    confidence: float
+    accuracy: Figure
+    error: Figure
+    groups: tuple[ConfidenceGroup, ...]
+    scaled: Scaled | None
+    classes: tuple[ClassAccuracy, ...]
+    classes_more: int
+    untested: int | None
+
+
+class Errors(_Part):
+    """What is answered wrongly of the images that are accepted.
+
+    prevalence: the share of all images that is unfamiliar. accepted: of all. wrong: of those that
+    are accepted, in two parts: mistakes on familiar images, and unfamiliar images. by_confidence,
+    by_detector, by_both: points (share accepted, share of these wrong) for those who may refuse.
+    """
+
+    sentences: tuple[str, ...]
+    prevalence: float
+    accepted: float
+    wrong: Figure
+    mistakes: float
+    unfamiliar: float
+    by_confidence: tuple[tuple[float, float], ...] = ()
+    by_detector: tuple[tuple[float, float], ...] = ()
+    by_both: tuple[tuple[float, float], ...] = ()
+
+
 class GateRule(_Part):
     """One limit of the release policy, its figure and what came of it."""
 
@@ -259,6 +338,8 @@ class Report(_Part):
     classes: tuple[ClassRow, ...] = ()
     classes_more: int = 0
     refusing: Refusing | None = None
+    confidence: Confidence | None = None
+    errors: Errors | None = None
     accuracy: float | None
     accuracy_after: Mapping[str, float]
     detectors: tuple[DetectorRow, ...]

@@ -11,8 +11,12 @@ from PIL import Image
 from stored_run import DETECTORS, SETS, own_choices, write_run
 
 from gsc_core.evaluation.intervals import Interval
+from gsc_core.run import decisions
+from gsc_core.run.confidence import trust_of
 from gsc_core.run.disagreement import disagreements
+from gsc_core.run.reliability import errors_of
 from gsc_core.run.stored import Run
+from gsc_core.sentences.confidence import errors_sentence, trust_sentences
 from pages.parts.results.decision import MISSES
 from pages.parts.shared.intervals import styled
 
@@ -322,3 +326,75 @@ def test_checks_that_are_fine_are_folded_away(home):
     assert not section.proto.expanded
     write_run(home / "earlier")
     assert "What was checked" not in words(opened("results", run="earlier"))
+
+
+def with_temperature(value=1.5, gain=(0.1, 0.05, 0.15)) -> dict:
+    """For `write_run`: what an audit stores of temperature scaling."""
+    interval = {"value": 0.05, "low": 0.01, "high": 0.1}
+    return {
+        "temperature": {
+            "value": value,
+            "fitted_on": 400,
+            "tested": 200,
+            "log_loss_before": 0.9,
+            "log_loss_after": 0.8,
+            "gain": dict(zip(("value", "low", "high"), gain, strict=True)),
+            "error_before": interval | {"value": 0.08},
+            "error_after": interval,
+        }
+    }
+
+
+def test_the_confidence_is_held_against_what_is_right(home):
+    write_run(home / "demo", **with_temperature())
+    app = opened("results")
+    assert not app.exception
+    trust = trust_of(Run.load(home / "demo"))
+    said = words(app)
+    for sentence in trust_sentences(trust):
+        assert sentence in said
+    assert "Dividing the logits by 1.5" in said
+    assert "5.0 % instead of 8.0 %" in said
+    table = next(t.value for t in app.dataframe if "Right" in t.value)
+    worst = trust.classes[0]
+    assert table["Right"][0] == f"{worst.right} of {worst.images}"
+    assert list(table["Accuracy"]) == sorted(table["Accuracy"])
+
+
+def test_a_temperature_whose_gain_may_be_chance_is_no_gain(home):
+    write_run(home / "demo", **with_temperature(gain=(0.01, -0.02, 0.04)))
+    assert "may be chance" in words(opened("results"))
+    write_run(home / "worse", **with_temperature(gain=(-0.1, -0.2, -0.05)))
+    assert "It does harm" in words(opened("results", run="worse"))
+    write_run(home / "earlier")
+    assert "No temperature was fitted" in words(opened("results", run="earlier"))
+
+
+def test_how_many_are_unfamiliar_changes_what_is_wrong(home):
+    write_run(home / "demo")
+    app = opened("results")
+    run = Run.load(home / "demo")
+    for prevalence in (0.01, 0.1, 0.5):
+        app.segmented_control(key="results_prevalence").set_value(prevalence).run()
+        assert not app.exception
+        errors = errors_of(run, decisions.default(run), prevalence=prevalence)
+        assert errors_sentence(errors) in words(app)
+
+
+def test_without_labels_one_sentence_says_what_labels_would_give(home):
+    folder = write_run(home / "demo")
+    table = pd.read_parquet(folder / "scores.parquet").assign(label=-1)
+    table.to_parquet(folder / "scores.parquet", index=False)
+    app = opened("results")
+    assert not app.exception
+    assert "With labels, this would say" in words(app)
+    keys = [control.key for control in app.segmented_control]
+    assert "results_prevalence" not in keys
+
+
+def test_a_class_of_any_name_stays_text(home):
+    names = ["<b>x</b> *bold* [a](http://b.c)"] * 12
+    write_run(home / "demo", settings={"class_names": names, "classes": 14})
+    app = opened("results")
+    assert not app.exception
+    assert "2 classes have no labelled test image" in words(app)

@@ -26,6 +26,9 @@ def drawings(report: model.Report) -> list[str]:
         *(figures.histogram_svg(report, i) for i in sets),
         figures.roc_svg(report),
         figures.refusing_svg(report),
+        figures.reliability_svg(report),
+        figures.errors_svg(report),
+        *map(figures.way_svg, figures.LOOKS),
         *(figures.swatch_svg(report, line.name) for line in report.roc),
     ]
 
@@ -186,9 +189,38 @@ def test_risk_over_coverage_fits_its_axis(worst):
     assert risk == pytest.approx(0.9 * worst, abs=values[-1] / 200)
 
 
+def test_a_reliability_diagram_has_a_dot_and_a_line_for_each_group():
+    report = written_report()
+    root = parse(figures.reliability_svg(report))
+    dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter(f"{SVG}circle")]
+    wanted = [(WIDE * g.confidence, WIDE * (1 - g.accuracy)) for g in report.confidence.groups]
+    assert np.array(dots) == pytest.approx(np.array(wanted), abs=0.06)
+    lines = [p.get("d") for p in root.iter(f"{SVG}path") if p.get("stroke") == MARK]
+    assert len(lines) == len(wanted)
+    for (x, _), group, line in zip(wanted, report.confidence.groups, lines, strict=True):
+        ends = np.array([part.split() for part in line.removeprefix("M").split("L")], dtype=float)
+        heights = [WIDE * (1 - group.low), WIDE * (1 - group.high)]
+        assert ends == pytest.approx(np.column_stack([[x, x], heights]), abs=0.06)
+
+
+def test_each_way_to_refuse_has_its_curve_and_its_look():
+    report = written_report()
+    svg = figures.errors_svg(report)
+    lines = list(parse(svg).iter(f"{SVG}polyline"))
+    assert [one.get("stroke") for one in lines] == [look.colour for look in figures.LOOKS.values()]
+    heights = [float(one.get("points").split(",")[-1]) for one in lines]
+    assert heights == sorted(heights), "the more are wrong, the higher the curve ends"
+    for way, look in figures.LOOKS.items():
+        assert look.colour in figures.way_svg(way)
+
+
 def test_without_labels_there_is_no_curve():
     with pytest.raises(ValueError, match="labels"):
         figures.refusing_svg(written_report(refusing=None))
+    with pytest.raises(ValueError, match="labels"):
+        figures.reliability_svg(written_report(confidence=None))
+    with pytest.raises(ValueError, match="labels"):
+        figures.errors_svg(written_report(errors=None))
 
 
 @pytest.mark.slow

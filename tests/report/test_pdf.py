@@ -89,7 +89,15 @@ def outline(pdf: PdfReader) -> list[str]:
     "changed",
     [
         {},
-        {"gate": None, "refusing": None, "accuracy": None, "accuracy_after": {}, "classes": ()},
+        {
+            "gate": None,
+            "refusing": None,
+            "confidence": None,
+            "errors": None,
+            "accuracy": None,
+            "accuracy_after": {},
+            "classes": (),
+        },
         {"pictures": (), "images_left_out": True},
         {"settings": {}, "provenance": {}, "glossary": (), "excused": {}, "own_choices": ()},
         {"pictures": groups(explained=None), "channels_note": "Nobody asked for the channels."},

@@ -23,6 +23,8 @@ from gsc_core.release import policy
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.limits import NO_POLICY
 from gsc_core.run import decisions
+from gsc_core.run.confidence import trust_of
+from gsc_core.run.reliability import errors_of
 from gsc_core.run.stored import Run
 from gsc_core.sentences.detector_names import SPELT_OUT, called, title_of
 from gsc_core.workspace import release_policy
@@ -165,7 +167,8 @@ ORDER = (
     "unfamiliar images would be accepted, while", "The limits of this audit", "What was tested",
     "The decision, in counts", "The release limits, one by one",
     "How well the scores separate them", "What every threshold would",
-    "What refusing flagged images gains", "The most informative images",
+    "What refusing flagged images gains", "Can its confidence be trusted?",
+    "What is wrong of what is accepted", "The most informative images",
     "Set by set, class by class",
     "Every detector that was tried", "How it was done", "Glossary", "Where it comes from",
 )  # fmt: skip
@@ -320,8 +323,37 @@ def test_without_labels_there_is_no_refusing(home):
     table.to_parquet(folder / "scores.parquet", index=False)
     run = Run.load(folder)
     report = report_of(run, decisions.current(run))
-    assert report.refusing is None
-    assert "What refusing" not in to_html(report)
+    assert (report.refusing, report.confidence, report.errors) == (None, None, None)
+    page = to_html(report)
+    for heading in ("What refusing", "Can its confidence", "What is wrong of"):
+        assert heading not in page
+
+
+def test_confidence_and_errors_are_those_of_the_run(home):
+    run = Run.load(write_run(home / "demo"))
+    decision = decisions.current(run)
+    report = report_of(run, decision, images=False)
+    trust, errors = trust_of(run), errors_of(run, decision)
+    assert report.confidence.error.value == trust.calibration.error.value
+    assert sum(group.images for group in report.confidence.groups) == 200
+    assert [row.right for row in report.confidence.classes] == [
+        one.right for one in trust.classes[:10]
+    ]
+    assert report.confidence.classes_more == len(trust.classes) - 10
+    assert report.confidence.scaled is None
+    assert report.errors.wrong.value == errors.wrong.value
+    assert len(report.errors.by_both) > 10
+    text = words_of(to_html(report))
+    for sentence in (*report.confidence.sentences, *report.errors.sentences):
+        assert sentence in text
+
+
+def test_too_few_unfamiliar_images_for_halves_leave_the_errors_without_curves(home):
+    run = Run.load(write_run(home / "demo", m=3))
+    report = report_of(run, decisions.default(run), images=False)
+    assert report.errors.by_both == ()
+    assert "too few images" in report.errors.sentences[1]
+    assert "What is wrong of what is accepted" in to_html(report)
 
 
 def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):

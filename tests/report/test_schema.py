@@ -66,7 +66,14 @@ def test_reports_of_a_run_keep_it(validator, tmp_path, monkeypatch, images):
     "changed",
     [
         {},
-        {"gate": None, "refusing": None, "accuracy": None, "classes": ()},
+        {
+            "gate": None,
+            "refusing": None,
+            "confidence": None,
+            "errors": None,
+            "accuracy": None,
+            "classes": (),
+        },
         {"pictures": (), "images_left_out": True},
         {"pictures": (model.PictureGroup(title="x", pictures=(picture(explained=None),)),)},
         {"pictures": groups(thumbnail=None)},

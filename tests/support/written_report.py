@@ -64,6 +64,61 @@ def refusing() -> model.Refusing:
     )
 
 
+def confidence(class_name: str = "stop") -> model.Confidence:
+    sure = np.linspace(0.3, 0.98, 6)
+    return model.Confidence(
+        sentences=("When it says 84 %, it is right 76 % of the time.", "It is too sure of itself."),
+        class_sentences=("Of 3 classes, 1 is clearly worse than the others.",),
+        confidence=0.7,
+        accuracy=figure(0.63),
+        error=figure(0.06),
+        groups=tuple(
+            model.ConfidenceGroup(
+                images=20,
+                right=round(18 * x),
+                confidence=x,
+                accuracy=round(18 * x) / 20,
+                low=0.8 * x,
+                high=min(1, 1.05 * x),
+            )
+            for x in sure.tolist()
+        ),
+        scaled=model.Scaled(
+            temperature=1.4,
+            fitted_on=500,
+            tested=120,
+            error_before=figure(0.06),
+            error_after=figure(0.02),
+            log_loss_before=0.7,
+            log_loss_after=0.6,
+        ),
+        classes=(
+            model.ClassAccuracy(
+                name=class_name, images=20, right=9, low=0.26, high=0.66, worse=True
+            ),
+        ),
+        classes_more=2,
+        untested=4,
+    )
+
+
+def errors() -> model.Errors:
+    x = np.linspace(0.1, 1, 30)
+    ways = {
+        name: tuple(zip(x.tolist(), (height * x**2).tolist(), strict=True))
+        for name, height in (("by_confidence", 0.3), ("by_detector", 0.25), ("by_both", 0.2))
+    }
+    return model.Errors(
+        sentences=("143 of 1,000 accepted images are answered wrongly.", "Both: 120.", "Halves."),
+        prevalence=0.1,
+        accepted=0.9,
+        wrong=figure(0.143),
+        mistakes=0.083,
+        unfamiliar=0.06,
+        **ways,
+    )
+
+
 def picture(
     file: str = "a.png", name: str = "noise", class_name: str = "stop", **changed: object
 ) -> model.Picture:
@@ -172,6 +227,8 @@ def written_report(
             for name in classes
         ),
         refusing=refusing(),
+        confidence=confidence(first),
+        errors=errors(),
         accuracy=0.88,
         accuracy_after={"gsc": 0.87},
         detectors=tuple(
