@@ -42,7 +42,7 @@ def test_worse_than_the_rest_is_holms_test_of_fishers():
     chances = [hypergeom.cdf(one.right, len(labels), right, one.images) for one in found]
     step_down = True
     for place, chance in enumerate(sorted(chances)):
-        step_down = step_down and chance <= 0.05 / (len(chances) - place)
+        step_down = step_down and bool(chance <= 0.05 / (len(chances) - place))
         assert found[chances.index(chance)].worse is step_down
     assert found[0].worse
     assert not found[-1].worse
