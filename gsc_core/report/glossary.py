@@ -49,6 +49,20 @@ GLOSSARY = tuple(
             "same kinds.",
         ),
         (
+            "Confidence",
+            "How sure the classifier says it is of its class, from 0 to 100 % (softmax).",
+        ),
+        (
+            "Calibration error",
+            "How far the confidence lies from the share that is right, on average over groups of "
+            "images of about the same confidence (expected calibration error, ECE); 0 is best.",
+        ),
+        (
+            "Temperature",
+            "A number that the points of all classes are divided by, which changes how sure the "
+            "classifier says it is, and not what it answers.",
+        ),
+        (
             "Channel",
             "One of the features that a layer of the network looks for, such as an edge or a "
             "pattern.",
