@@ -75,7 +75,7 @@ def precisions(device: torch.device) -> tuple[Precision, ...]:
 def ways(
     module: nn.Module, network: Network, pixels: Tensor, precision: Precision
 ) -> dict[str, Run]:
-    """The bare forward pass, ours with GSC, with all but ODIN; in bf16 on CUDA also compiled."""
+    """The bare forward pass, ours with GSC, with all of one pass; in bf16 on CUDA also compiled."""
     device = pixels.device
     bare = module.to(device).to(memory_format=torch.channels_last)
     images = Preprocessing().normalise(pixels).to(memory_format=torch.channels_last)
@@ -91,11 +91,11 @@ def ways(
         return lambda: scorer.score(scorer.represent(pixels))
 
     calibration = calibration_of(network, pixels[:32])
-    every = [detector() for detector in CATALOGUE if detector.name != "odin"]
+    every = [detector() for detector in CATALOGUE if not detector.extra_forwards]
     found = {
         BARE: forward(bare),
         "gsc": ours(fitted([GSC()], calibration)),
-        "all but odin": ours(fitted(every, calibration)),
+        "all but odin and adascale": ours(fitted(every, calibration)),
     }
     if precision is Precision.BF16 and device.type == "cuda":  # each takes the better of a minute
         found["bare, compiled"] = forward(torch.compile(bare))

@@ -43,7 +43,7 @@ from gsc_core.run.layout import METRICS_FILE, SCORES_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ("energy", "msp", "maxlogit", "react", "knn", "vim", "she", "rmd")
-DETECTORS = ("gsc", "gsc-published", *BASELINES)
+DETECTORS = ("gsc", "gsc-drop", *BASELINES)
 OOD_SETS = {"unseen": 0.8, "textures": 1.6, "fog": 2.2, "noise": 3.5}
 CALIBRATION = 10_000
 PAGES = ("results", "images", "thresholds", "ablation", "report")

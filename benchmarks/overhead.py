@@ -180,7 +180,7 @@ def score_images(count: int) -> None:
             pixels = random.integers(0, 256, (240, 320, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(Path(folder) / f"{index:05d}.jpg")
         pictures = read_folder(Path(folder), "ood")
-        detectors = [detector() for detector in CATALOGUE if detector.name != "odin"]
+        detectors = [detector() for detector in CATALOGUE if not detector.extra_forwards]
         scorer = Scorer(Network(classifier.program), PREPROCESSING, detectors)
         pace = Pace(8, 2, lambda *_: None)
         calibrate(scorer, pictures.images[:64], [-1] * 64, seed=0, pace=pace)
@@ -221,7 +221,7 @@ def main() -> None:
     bare = classifier_from_module(model, PREPROCESSING).program.module().to(device)
     network = Network(classifier.program, device=device)
     calibration = calibration_of(network, pixels)
-    everything = fitted([d() for d in CATALOGUE if d.name != "odin"], calibration)
+    everything = fitted([d() for d in CATALOGUE if not d.extra_forwards], calibration)
     alone = fitted([GSC()], calibration)
     images = PREPROCESSING.normalise(pixels.to(device))
 
@@ -246,7 +246,7 @@ def main() -> None:
         "our network, bare": own,
         "our network, no detector": ours(fitted([], calibration)),
         "GSC alone": ours(alone),
-        "all but ODIN": ours(everything),
+        "all but ODIN and AdaSCALE": ours(everything),
     }
     ratios = in_turn(contenders, chosen.rounds)
     for name in contenders:

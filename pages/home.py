@@ -4,6 +4,7 @@ from typing import Literal
 
 import streamlit as st
 
+from gsc_core.detectors.facts import Family
 from gsc_core.errors import GscError
 from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import submit_demo
@@ -16,6 +17,7 @@ from pages.parts.shared.run_entry import card
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 RECENT = 5
+OURS = (Family.SHORT_CIRCUIT, Family.FUSION)
 
 
 def render() -> None:
@@ -36,7 +38,7 @@ def render() -> None:
 
 
 def _lead() -> None:
-    others = [each for each in catalogue().detectors if not (each.explains or each.parts)]
+    others = [each for each in catalogue().detectors if each.family not in OURS]
     st.markdown(
         "A classifier names every image, even one unlike anything it was made for. GSC Audit "
         "shows it familiar and unfamiliar images and counts how many unfamiliar ones would be "

@@ -123,7 +123,9 @@ def _catalogue() -> None:
         table = pd.DataFrame(
             {
                 "Detector": [row.title for row in rows],
+                "Family": [row.family.value for row in rows],
                 "What it does": [row.about for row in rows],
+                "Known to fail on": [row.fails_on or "–" for row in rows],
                 "Reads": [", ".join(row.reads) for row in rows],
                 "Learns from": [", ".join(row.fitted_with) or "nothing" for row in rows],
                 "Extra passes": [row.extra_passes for row in rows],
@@ -135,12 +137,16 @@ def _catalogue() -> None:
             key="audit_catalogue_table",
             height=420,
             column_config={
+                "Family": st.column_config.TextColumn(
+                    help="What it goes by: two of one family tend to err on the same images."
+                ),
                 "What it does": st.column_config.TextColumn(width="large"),
                 "Extra passes": st.column_config.NumberColumn(
                     format="%.1f", help="Beyond the one pass that all detectors share."
                 ),
             },
-            alt="Every detector: what it does, what it reads and learns from, and what it costs",
+            alt="Every detector: its family, what it does, where it is known to fail, what it "
+            "reads and learns from, and what it costs",
         )
 
 

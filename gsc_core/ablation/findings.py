@@ -140,8 +140,8 @@ def _published(ablation: Ablation) -> Iterator[Finding]:
         f"{passing(row)} unfamiliar images are accepted, against {passing(bare)} by the softmax "
         "alone"
     )
-    text = f"As published (top 20 % of the values): {counts_in_words}, {difference.fewer()}."
-    yield Finding(difference.verdict, text)
+    text = f"As the paper is summarised (top 20 % of the values): {counts_in_words}"
+    yield Finding(difference.verdict, f"{text}, {difference.fewer()}.")
 
 
 def _direction(ablation: Ablation) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
     if not published["backwards"]:
         yield Finding(
             Influence.SAME,
-            "The published direction is right here: surrogate images, too, lose more "
+            "The direction as summarised is right here: surrogate images, too, lose more "
             "confidence than familiar images.",
         )
         return
@@ -163,9 +163,9 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
         f"{passing(published)} unfamiliar images are accepted; flipped, {passing(learned)}, "
         f"{turning.fewer()}"
     )
-    text = "The published direction points the wrong way here"
+    text = "The direction as the paper is summarised points the wrong way here"
     if turning.verdict is not Influence.HELPS:
-        text = "Surrogate images say that the published direction points the wrong way"
+        text = "Surrogate images say that the direction as summarised points the wrong way"
     yield Finding(turning.verdict, f"{text}: {counts_in_words}.")
 
 
@@ -264,5 +264,6 @@ def _accuracy(ablation: Ablation) -> Iterator[Finding]:
     yield Finding(
         Influence.SAME,
         f"Of 1,000 familiar images {round(1000 * whole):,} are classified correctly; after the "
-        f"short-circuit {counts[0]:,} with the better setting, {counts[1]:,} with the published.",
+        f"short-circuit {counts[0]:,} with {BETTER.title}, {counts[1]:,} with "
+        f"{PUBLISHED.title}.",
     )

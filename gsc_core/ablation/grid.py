@@ -30,7 +30,10 @@ READINGS: Mapping[str, Settings] = {
     "drop of softmax": {"reading": "drop", "confidence": "softmax"},
     "drop of energy": {"reading": "drop", "confidence": "energy"},
     "drop of logit": {"reading": "drop", "confidence": "logit"},
+    "drop of softmax of the class before": {"reading": "drop", "confidence": "predicted"},
     "relative drop": {"reading": "relative_drop", "confidence": "softmax"},
+    "relative drop of energy": {"reading": "relative_energy"},
+    "change of the logits": {"reading": "logit_change"},
     "residual logit": {"reading": "residual_logit"},
     "energy left": {"reading": "energy"},
     "softmax left": {"reading": "softmax"},
@@ -78,7 +81,9 @@ class Trial:
     @property
     def title(self) -> str:
         """What a row that is compared with this one says it is compared with."""
-        return self.level if self.factor in (PAPER, REFERENCE) else f"the {self.base} setting"
+        if self.factor in (PAPER, REFERENCE):
+            return self.level
+        return next(base.title for base in BASES if base.name == self.base)
 
     @property
     def published_direction(self) -> bool:
@@ -147,14 +152,14 @@ def _of_paper() -> Iterator[tuple[Trial, str]]:
     """The rows of the paper's ablation, all in the published direction, each with its depth."""
     published = {"direction": "published"}
     full = _trial(PUBLISHED, PAPER, FULL_METHOD, published, _references()["msp"])
-    for level, (depth, changes) in PAPER_ROWS.items():
+    for level, of_paper in PAPER_ROWS.items():
         if level == FULL_METHOD:
-            yield full, depth
-        elif changes is None:
-            yield Trial(PUBLISHED.name, PAPER, level, "gradnorm", against=full), depth
+            yield full, of_paper.depth
+        elif of_paper.settings is None:
+            yield Trial(PUBLISHED.name, PAPER, level, "gradnorm", against=full), of_paper.depth
         else:
-            row = _trial(PUBLISHED, PAPER, level, {**changes, **published}, full)
-            yield replace(row, across=True), depth
+            row = _trial(PUBLISHED, PAPER, level, {**of_paper.settings, **published}, full)
+            yield replace(row, across=True), of_paper.depth
 
 
 def _one_at_a_time() -> Iterator[tuple[str, str, Settings]]:

@@ -145,9 +145,12 @@ def record(detector: Detector) -> DetectorRecord:
         name=detector.name,
         title=detector.title,
         about=detector.about,
+        family=detector.family,
+        fails_on=detector.fails_on,
         fitted_with=tuple(word for fit, word in learned.items() if fit in detector.fitted_with),
         explains=detector.explains,
         paper=None if detector.paper is None else PaperRecord(**asdict(detector.paper)),
+        settings=detector.settings(),
     )
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,6 +34,7 @@ from gsc_core.explanation.one_image import explain
 from gsc_core.images.decode import decode, decode_bytes
 from gsc_core.log import LOGGER, logged_to
 from gsc_core.progress import Progress
+from gsc_core.run.detector_names import name_in
 from gsc_core.run.document import RunDocument
 from gsc_core.run.layout import (
     CALIBRATION_FILE,
@@ -144,7 +144,7 @@ class Reopened:
         """
         if self.network.split is None:
             raise SpecError("No layer of this network can be cut in two, so GSC explains nothing.")
-        detector = self.detectors.get(name)
+        detector = self.detectors.get(name_in(self.detectors, name))
         if isinstance(detector, AutoGSC):
             at_split = detector.short_circuit_.layer == "split"
             detector = detector.cut_ if at_split else None
@@ -153,8 +153,10 @@ class Reopened:
             # its direction, all that the audit could have taught it, changes no explanation
             kind = kind if issubclass(kind, GSC) else GSC
             detector = kind.configured({"direction": "published"}).fit(self.stored.calibration)
-        if not isinstance(detector, GSC):
-            raise SpecError(f"{name} short-circuits nothing, so choose a GSC detector to explain.")
+        if not isinstance(detector, GSC) or not detector.explains:
+            raise SpecError(
+                f"{name} short-circuits nothing that can be shown: choose another GSC detector."
+            )
         if k is not None:
             detector = copy.copy(detector)  # with what it has learned
             detector.share = next(knob for knob in detector.knobs() if knob.name == "share").parse(
@@ -230,10 +232,7 @@ def reopen(
     network = network_of(spec, classifier, split, device_of(device or spec.device))
     on_progress(Progress("fitting the detectors", 0, 1))
     stored = load(folder / CALIBRATION_FILE, network)
-    scored = with_parts([detector.build() for detector in spec.detectors])
-    able = [detector for detector in scored if detector.name not in document.excused]
-    detectors = _as_frozen(able, document.chosen)
-    scorer = Scorer(network, classifier.preprocessing, detectors)
+    scorer = Scorer(network, classifier.preprocessing, _as_set(spec, document))
     with _logged(folder):
         fit_again(scorer, stored.calibration, _calibration_scores(folder, scorer.ensembles))
     return Reopened(folder, spec, classifier, scorer, stored, _normals(folder))
@@ -254,14 +253,21 @@ def _stored(folder: Path) -> tuple[AuditSpec, RunDocument]:
     return AuditSpec.of_run(folder), RunDocument.read(folder)
 
 
-def _as_frozen(
-    detectors: Sequence[Detector], frozen: Mapping[str, Mapping[str, Any]]
-) -> list[Detector]:
-    """The same detectors with the settings that they chose in the audit."""
-    return [
-        type(detector).configured({**detector.settings(), **frozen.get(detector.name, {})})
-        for detector in detectors
-    ]
+def _as_set(spec: AuditSpec, document: RunDocument) -> list[Detector]:
+    """The detectors that ran in the audit, with the settings they had and those they chose.
+
+    A knob that the run does not tell of is one that there was not: it means what was done then.
+    """
+    asked = {detector.name: detector.settings for detector in spec.detectors}
+    recorded = {record.name: record.settings or {} for record in document.detectors}
+
+    def as_set(detector: Detector) -> Detector:
+        kind, name = type(detector), detector.name
+        values = asked.get(name, {}) | recorded.get(name, {}) | document.chosen.get(name, {})
+        return kind.configured(kind().settings() | kind.former_settings() | values)
+
+    scored = with_parts([detector.build() for detector in spec.detectors])
+    return [as_set(detector) for detector in scored if detector.name not in document.excused]
 
 
 def _calibration_scores(folder: Path, ensembles: Sequence[Ensemble]) -> dict[str, Tensor]:

@@ -61,6 +61,12 @@ class Linear:
         return nearest
 
     @cached_property
+    def directions(self) -> Tensor:
+        """The right singular vectors `[D,R]` of the weights, the longest first, in float64."""
+        vectors: Tensor = torch.linalg.svd(double(self.weight), full_matrices=False).Vh
+        return vectors.T
+
+    @cached_property
     def closeness(self) -> Tensor:
         """`1 / ‖w_p − w_c‖` `[K,K]` of the weights of all pairs of classes, 0 where they agree."""
         # through a matrix product, near-equal weights would come out at distance 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +44,7 @@ from gsc_core.cli.output import (
     show_run,
     shown_progress,
 )
+from gsc_core.run.detector_names import note_of
 from gsc_core.stopwatch import Stopwatch
 
 IMPORTING = "importing"
@@ -84,6 +87,8 @@ def audit(
         from gsc_core.audit.tuning_file import with_tuned
         from gsc_core.detectors.catalogue import parse_detectors
 
+    if note := note_of(re.split(r"[,+:]", detectors)):
+        sys.stderr.write(f"{note}\n")
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
         model=model_spec(model, arch, pretrained, preprocess, class_names, option, weights),

@@ -14,6 +14,7 @@ from gsc_core.cli.options import AsJson
 from gsc_core.cli.output import console, shown_progress
 from gsc_core.cli.run_argument import opened
 from gsc_core.errors import SpecError
+from gsc_core.run.detector_names import note_of
 
 if TYPE_CHECKING:
     from gsc_core.deploy.export import Exported
@@ -59,6 +60,8 @@ def export(
     stored = opened(run)
     decision = _decision(stored, detector, threshold)
     decisions.ensure_finite(decision)
+    if note := note_of([detector or ""]):
+        sys.stderr.write(f"{note}\n")
     with shown_progress() as on_progress:
         written = export_detector(
             stored.path,
@@ -80,7 +83,7 @@ def _decision(run: Run, detector: str | None, threshold: str | None) -> Decision
     from gsc_core.evaluation.thresholds import parse_rule
     from gsc_core.run import decisions
 
-    name = detector or decisions.current(run).detector
+    name = run.name_of(detector or decisions.current(run).detector)
     if name not in run.detectors:
         why = f" ({run.excused[name]})" if name in run.excused else ""
         raise SpecError(

@@ -190,16 +190,28 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     show = console().print
     for sentence in sentences:
         show(Text(sentence))
-    table = Table("layer", "around", "changed", "to", "unfamiliar images accepted (FPR95)", "AUROC")
+    summarised = "in the paper, as summarised"
+    measured = ("unfamiliar images accepted (FPR95)", "AUROC")
+    table = Table("layer", "around", "changed", "to", *measured, summarised)
     rows = ablation.rows()
     for _, row in rows[rows["factor"] != "curve"].iterrows():
         about = (row["layer"], row["base"], row["factor"], row["level"])
         figures = (_with_interval(_interval_in(row, metric)) for metric in ("fpr95", "auroc"))
-        table.add_row(*map(Text, (*about, *figures)))
+        table.add_row(*map(Text, (*about, *figures, _in_the_paper(row))))
     show(table)
     for name, reason in ablation.facts.excused.items():
         show(Text(f"left out: {name}: {reason}"))
     show(Text(f"Result: {folder}/ablation.parquet"))
+
+
+def _in_the_paper(row: Any) -> str:
+    """FPR95 and AUROC that a summary of the paper quotes for a row of its ablation."""
+    from gsc_core.ablation.settings import PAPER, PAPER_ROWS
+
+    if row["factor"] != PAPER or row["level"] not in PAPER_ROWS:
+        return ""
+    quoted = PAPER_ROWS[row["level"]]
+    return f"{percent(quoted.fpr95, 1)}, {percent(quoted.auroc, 1)}"
 
 
 def _interval_in(row: Any, metric: str) -> Interval:
@@ -225,10 +237,13 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
 
 def print_catalogue(rows: Sequence[dict[str, Any]]) -> None:
     """Print the detectors, each as `DetectorFacts` has it."""
-    table = Table("name", "what it does", "reads", "fitted with", "extra passes", "settings")
+    heads = ("name", "family", "what it does", "reads", "fitted with", "extra passes", "settings")
+    table = Table(*heads)
     for row in rows:
         settings = "\n".join(f"{k['name']}={k['default']}" for k in row["settings"])
-        cells = (row["name"], f"{row['about']} ({row['paper']})", ", ".join(row["reads"]))
+        fails = f" Known to fail on {row['fails_on']}." if row["fails_on"] else ""
+        about = f"{row['about']}{fails} ({row['paper']})"
+        cells = (row["name"], row["family"], about, ", ".join(row["reads"]))
         more = (", ".join(row["fitted_with"]) or "nothing", f"{row['extra_passes']:g}", settings)
         table.add_row(*map(Text, (*cells, *more)))
     console().print(table)

@@ -31,6 +31,7 @@ from gsc_core.errors import CheckpointError, GscError, SpecError
 from gsc_core.extras import require
 from gsc_core.files import writing_to
 from gsc_core.progress import Progress
+from gsc_core.run.detector_names import name_in
 from gsc_core.run.document import RunDocument
 
 _PLAIN = Need.LOGITS | Need.FEATURES
@@ -82,6 +83,7 @@ def export_detector(
     if onnx:
         require("onnx", "onnxscript", "onnxruntime")
     audit = reopen(folder, on_progress, device="cpu")
+    detector = name_in(audit.detectors, detector)
     _require(audit, detector)
     if audit.spec.precision == "bf16":
         raise SpecError(

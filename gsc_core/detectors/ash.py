@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.library_shaping import Head, Shaping
 
@@ -29,6 +30,8 @@ class ASH(Shaping):
     name = "ash"
     title = "ASH"
     about = "Removes the weak features of each image and amplifies the strong ones."
+    family = Family.SHAPING
+    fails_on = "transformers"
     paper = published(ood.ASH)
 
     def bind(self, head: Head) -> Any:

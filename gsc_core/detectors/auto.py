@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
-from gsc_core.detectors.facts import AUTO, Paper
+from gsc_core.detectors.facts import AUTO, Family, Paper
 from gsc_core.detectors.gsc import GSC
 from gsc_core.detectors.readout import ReadOut, Scale
 from gsc_core.detectors.selection import read, read_at_once, select
@@ -61,6 +61,7 @@ class AutoGSC(Detector):
         "familiar images; recommended."
     )
     paper: ClassVar[Paper | None] = GSC.paper
+    family: ClassVar[Family] = Family.SHORT_CIRCUIT
     explains: ClassVar[bool] = True
     needs: ClassVar[Need] = Need.LOGITS | Need.FEATURES | Need.FEATURE_MAP | Need.GRADIENT
     fitted_with: ClassVar[Fit] = Fit.IMAGES | Fit.SURROGATES

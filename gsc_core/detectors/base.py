@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier.network import Linear, Network
-from gsc_core.detectors.facts import Knob, Paper, parsed_settings
+from gsc_core.detectors.facts import Family, Knob, Paper, parsed_settings
 from gsc_core.errors import Excused
 
 T = TypeVar("T")
@@ -123,7 +123,8 @@ class Calibration:
     only for a bounded `sample` of them and for `surrogates` made from that sample.
 
     `labels [N]` is −1 where unknown. `step` is told how far a long fit is, as (phase, done, total),
-    and may raise to stop it.
+    and may raise to stop it. `learned` is what detectors learned from the sample's pixels, by name:
+    a calibration that was stored has these no more.
     """
 
     network: Network
@@ -133,6 +134,7 @@ class Calibration:
     sample: Representation
     surrogates: Surrogates | None = None
     step: Callable[[str, int, int], None] = lambda phase, done, total: None
+    learned: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def linear(self) -> Linear:
@@ -170,10 +172,14 @@ def knob(
     low: float | None = None,
     high: float | None = None,
     choices: Sequence[str] = (),
+    former: Any = None,
 ) -> Any:
-    """A setting of a detector: a dataclass field with its plain explanation and limits."""
+    """A setting of a detector: a dataclass field with its plain explanation and limits.
+
+    `former` is what runs of before there was this setting did, where that is not the default.
+    """
     about_it = {"about": about, "low": low, "high": high, "choices": tuple(choices)}
-    return field(default=default, metadata=about_it)
+    return field(default=default, metadata={**about_it, "former": former})
 
 
 @dataclass(eq=False)
@@ -197,6 +203,8 @@ class Detector(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     about: ClassVar[str]  # one plain sentence
+    family: ClassVar[Family] = Family.OTHER
+    fails_on: ClassVar[str | None] = None  # where it is known to fail, in a few plain words
     paper: ClassVar[Paper | None] = None
     needs: ClassVar[Need] = Need.LOGITS
     fitted_with: ClassVar[Fit] = Fit.NOTHING
@@ -215,6 +223,10 @@ class Detector(ABC):
         """Logits `[B,K]` after this detector's intervention on the feature; None without one."""
         return None
 
+    def learned_from_pixels(self) -> Tensor | None:
+        """What `fit` learned from pixels, to be stored for `Calibration.learned`, if anything."""
+        return None
+
     @classmethod
     def knobs(cls) -> tuple[Knob, ...]:
         """The settings this detector takes."""
@@ -231,6 +243,11 @@ class Detector(ABC):
     def frozen(self) -> dict[str, Any]:
         """The settings with which another one, fitted alike, has nothing left to choose."""
         return self.settings()
+
+    @classmethod
+    def former_settings(cls) -> dict[str, Any]:
+        """The knobs that once were not, as runs of then mean them."""
+        return {item.name: item.former for item in cls.knobs() if item.former is not None}
 
     @classmethod
     def configured(cls, values: Mapping[str, Any]) -> Self:

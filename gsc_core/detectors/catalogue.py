@@ -8,10 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
+from gsc_core.detectors.actsub import ActSub
+from gsc_core.detectors.adascale import AdaSCALE
 from gsc_core.detectors.ash import ASH
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Detector
+from gsc_core.detectors.cadref import CADRef
 from gsc_core.detectors.dice import DICE
 from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import PANEL, AutoEnsemble, Ensemble, ensemble_of
@@ -22,15 +26,20 @@ from gsc_core.detectors.gen import GEN
 from gsc_core.detectors.gmm import GMM
 from gsc_core.detectors.gradnorm import GradNorm
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.gsc_published import PublishedGSC
+from gsc_core.detectors.gsc_drop import DropGSC
+from gsc_core.detectors.gsc_energy import EnergyGSC
 from gsc_core.detectors.klmatching import KLMatching
 from gsc_core.detectors.knn import KNN
+from gsc_core.detectors.lts import LTS
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.maxlogit import MaxLogit
 from gsc_core.detectors.msp import MSP
 from gsc_core.detectors.nci import NCI
+from gsc_core.detectors.neco import NECO
 from gsc_core.detectors.nnguide import NNGuide
 from gsc_core.detectors.odin import ODIN
+from gsc_core.detectors.optfs import OptFS
+from gsc_core.detectors.ras import RAS
 from gsc_core.detectors.react import ReAct
 from gsc_core.detectors.rmd import RMD
 from gsc_core.detectors.scale import SCALE
@@ -38,12 +47,14 @@ from gsc_core.detectors.she import SHE
 from gsc_core.detectors.vim import ViM
 from gsc_core.detectors.vra import VRA
 from gsc_core.errors import SpecError
+from gsc_core.run.detector_names import current_name
 
 CATALOGUE: tuple[type[Detector], ...] = (
     AutoGSC,
     AutoEnsemble,
     GSC,
-    PublishedGSC,
+    DropGSC,
+    EnergyGSC,
     MSP,
     MaxLogit,
     Energy,
@@ -56,6 +67,11 @@ CATALOGUE: tuple[type[Detector], ...] = (
     VRA,
     ASH,
     SCALE,
+    LTS,
+    OptFS,
+    RAS,
+    ActSub,
+    AdaSCALE,
     DICE,
     KNN,
     NNGuide,
@@ -64,6 +80,8 @@ CATALOGUE: tuple[type[Detector], ...] = (
     NCI,
     Mahalanobis,
     RMD,
+    NECO,
+    CADRef,
     SHE,
     GMM,
 )
@@ -89,11 +107,19 @@ def in_preference(names: Iterable[str]) -> list[str]:
 def find(name: str) -> type[Detector]:
     """The detector of that name, or of several with `+` between: the mean of their ranks.
 
-    Raises SpecError with the nearest names.
+    One that was renamed is there by its former name too, and then goes by that: a run has the names
+    it was made with. Raises SpecError with the nearest names.
     """
     if "+" in name:
         return _ensemble(name)
-    return named(name, {detector.name: detector for detector in CATALOGUE})
+    kind = named(name, {detector.name: detector for detector in CATALOGUE})
+    return kind if kind.name == name else _called(name, kind)
+
+
+@cache
+def _called(name: str, kind: type[Detector]) -> type[Detector]:
+    """The same detector by its former name."""
+    return type(kind.__name__, (kind,), {"name": name, "title": f"{kind.title} ({kind.name})"})
 
 
 def _ensemble(name: str) -> type[Detector]:
@@ -106,6 +132,7 @@ def _ensemble(name: str) -> type[Detector]:
 def parse_detectors(text: str) -> list[Detector]:
     """Detectors named like `gsc,energy,knn:k=10`, or `all` of them with their usual settings.
 
+    A former name gives the detector by its name of today.
     Raises SpecError for an unknown detector or setting, a value out of its limits, and a detector
     named twice: scores are kept under its name.
     """
@@ -132,7 +159,7 @@ def _parse(item: str) -> Detector:
         if not equals or knob in values:
             raise SpecError(f"{setting!r} in {item!r} must be one knob=value, each knob once.")
         values[knob] = value
-    return find(name).configured(values)
+    return find(current_name(name)).configured(values)
 
 
 def facts_of(detector: type[Detector]) -> DetectorFacts:
@@ -144,6 +171,8 @@ def facts_of(detector: type[Detector]) -> DetectorFacts:
         name=detector.name,
         title=detector.title,
         about=detector.about,
+        family=detector.family,
+        fails_on=detector.fails_on,
         paper=f"{paper.venue} {paper.year}, {paper.url}" if paper else "no single paper",
         reads=tuple(str(need.name).lower().replace("_", " ") for need in detector.needs),
         fitted_with=tuple(str(part.name).lower() for part in detector.fitted_with),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
 
 
@@ -27,6 +28,7 @@ class DICE(Detector):
     name = "dice"
     title = "DICE"
     about = "Uses only the weights that matter for the familiar classes, and takes the energy."
+    family = Family.SHAPING
     paper = published(ood.DICE)
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES

@@ -8,6 +8,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Detector, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import detached, published
 
 
@@ -20,6 +21,7 @@ class Energy(Detector):
     name = "energy"
     title = "Energy"
     about = "All logits together, by their log-sum-exp: low when no class is recognised."
+    family = Family.LOGITS
     paper = published(ood.EnergyBased)
 
     def score(self, batch: Representation) -> Tensor:

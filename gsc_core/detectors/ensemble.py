@@ -17,7 +17,7 @@ from gsc_core.classifier.float64 import double
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
 from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.facts import AUTO
+from gsc_core.detectors.facts import AUTO, Family
 from gsc_core.detectors.fdbd import FDBD
 from gsc_core.detectors.gen import GEN
 from gsc_core.detectors.knn import KNN
@@ -53,6 +53,7 @@ class Ensemble(Detector):
     learned from: for a detector that keeps single images, such as KNN, that flags too much.
     """
 
+    family: ClassVar[Family] = Family.FUSION
     parts: ClassVar[tuple[type[Detector], ...]]
 
     parts_: tuple[Detector, ...] = field(default=(), init=False, repr=False)

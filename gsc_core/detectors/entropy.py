@@ -8,6 +8,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Detector, Representation
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import detached, published
 
 
@@ -18,6 +19,7 @@ class Entropy(Detector):
     name = "entropy"
     title = "Entropy"
     about = "How evenly the softmax probability is spread over the classes."
+    family = Family.LOGITS
     paper = published(ood.Entropy)
 
     def score(self, batch: Representation) -> Tensor:

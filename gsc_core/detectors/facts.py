@@ -8,11 +8,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from gsc_core.errors import SpecError
+from gsc_core.run.detector_names import name_in
 
 AUTO = "auto"
 """The value of a setting that is left to the detector."""
@@ -30,8 +32,21 @@ class Paper:
     url: str
 
 
+class Family(StrEnum):
+    """What a detector goes by; two of one family tend to err on the same images."""
+
+    SHORT_CIRCUIT = "short-circuit"
+    FUSION = "fusion"
+    LOGITS = "logits"
+    GRADIENT = "gradient"
+    SHAPING = "shaping"
+    BOUNDARY = "boundary"
+    DISTANCE = "distance"
+    OTHER = "other"
+
+
 class Knob(BaseModel):
-    """A setting as app and CLI show it."""
+    """A setting as app and CLI show it; `former`: as runs of before there was it mean it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +56,7 @@ class Knob(BaseModel):
     low: int | float | None = None
     high: int | float | None = None
     choices: tuple[str, ...] = ()
+    former: Any = None
 
     def parse(self, value: Any) -> Any:
         """`value` in this knob's type and limits; raises SpecError otherwise."""
@@ -61,10 +77,11 @@ class Knob(BaseModel):
 class DetectorFacts(BaseModel):
     """A detector as `gsc detectors --json` prints it.
 
-    reads: what of the one pass. fitted_with: `images`, `labels`, `surrogates`. extra_passes: in
-    forward passes, beyond the one. explains: it short-circuits channels that can be shown.
-    searches: it tries many settings on surrogates. parts: detectors that are scored beside it.
-    partners: those of which it takes one, by its setting `partner`.
+    fails_on: where it is known to fail, in a few words. reads: what of the one pass. fitted_with:
+    `images`, `labels`, `surrogates`. extra_passes: in forward passes, beyond the one. explains: it
+    short-circuits channels that can be shown. searches: it tries many settings on surrogates.
+    parts: detectors that are scored beside it. partners: those of which it takes one, by its
+    setting `partner`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +90,8 @@ class DetectorFacts(BaseModel):
     title: str
     about: str
     paper: str
+    family: Family
+    fails_on: str | None
     reads: tuple[str, ...]
     fitted_with: tuple[str, ...]
     extra_passes: float
@@ -102,8 +121,11 @@ def parsed_settings(
 
 
 def named(detector: str, by_name: Mapping[str, T]) -> T:
-    """What is known of a detector by its name; raises SpecError with the nearest names."""
-    if detector in by_name:
-        return by_name[detector]
+    """What is known of a detector by its name; raises SpecError with the nearest names.
+
+    One that was renamed is there by its former name too.
+    """
+    if (name := name_in(by_name, detector)) in by_name:
+        return by_name[name]
     near = difflib.get_close_matches(detector.lower(), by_name, n=3, cutoff=0.4) or list(by_name)
     raise SpecError(f"There is no detector {detector!r}; the nearest: {', '.join(near)}.")

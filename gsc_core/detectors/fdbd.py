@@ -9,6 +9,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
 
 
@@ -22,6 +23,7 @@ class FDBD(Detector):
     name = "fdbd"
     title = "fDBD"
     about = "How far the feature is from the borders to all other classes."
+    family = Family.BOUNDARY
     paper = published(ood.fDBD)
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES

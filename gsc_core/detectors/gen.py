@@ -8,6 +8,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Detector, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import detached, published
 
 
@@ -24,6 +25,7 @@ class GEN(Detector):
     name = "gen"
     title = "GEN"
     about = "A generalised entropy of the most probable classes, sensitive to small doubts."
+    family = Family.LOGITS
     paper = published(ood.GEN)
 
     def score(self, batch: Representation) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import Calibration, Excused, Fit, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.library_features import OnFeatures
 
@@ -21,6 +22,7 @@ class GMM(OnFeatures):
     name = "gmm"
     title = "Gaussian mixture"
     about = "How unlikely the feature is when every class is a Gaussian of its own shape."
+    family = Family.DISTANCE
     paper = published(ood.GMM)
     fitted_with = Fit.IMAGES | Fit.LABELS
 

@@ -9,6 +9,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Need, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 
 
@@ -25,6 +26,7 @@ class GradNorm(Detector):
     name = "gradnorm"
     title = "GradNorm"
     about = "How strongly the last layer would have to change to make the network undecided."
+    family = Family.GRADIENT
     paper = published(ood.GradNorm)
     needs = Need.LOGITS | Need.FEATURES
 

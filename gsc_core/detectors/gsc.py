@@ -17,8 +17,19 @@ from torch import Tensor
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import Split
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
-from gsc_core.detectors.facts import Paper
+from gsc_core.detectors.facts import Family, Paper
 from gsc_core.detectors.selection_loss import separation
+
+READINGS = (
+    "drop",
+    "relative_drop",
+    "relative_energy",
+    "logit_change",
+    "residual_logit",
+    "energy",
+    "softmax",
+)
+"""What may be read from the logits after the short-circuit."""
 
 _READING = frozenset({"update", "reading", "confidence", "direction"})  # the rest cuts
 _MIN_TO_LEARN = 10  # a direction or a percentile from fewer images is chance
@@ -61,10 +72,15 @@ def rank(feature: Tensor, gradient: Tensor, by: str, seed: int) -> Tensor:
     return order.expand_as(feature)
 
 
-def confidence_of(logits: Tensor, kind: str) -> Tensor:
-    """Confidence `[B]` of logits `[B,K]`: largest `softmax`, `energy` (log-sum-exp) or `logit`."""
+def confidence_of(logits: Tensor, kind: str, predicted: Tensor) -> Tensor:
+    """Confidence `[B]` of logits `[B,K]`.
+
+    Largest `softmax`, that of the class `predicted [B]` before, `energy` (log-sum-exp) or `logit`.
+    """
     if kind == "softmax":
         return logits.softmax(dim=1).amax(dim=1)
+    if kind == "predicted":
+        return logits.softmax(dim=1).gather(1, predicted[:, None])[:, 0]
     return logits.logsumexp(dim=1) if kind == "energy" else logits.amax(dim=1)
 
 
@@ -101,12 +117,12 @@ class GSC(Detector):
     reading: str = knob(
         "drop",
         "what is read from the new logits",
-        choices=("drop", "relative_drop", "residual_logit", "energy", "softmax"),
+        choices=READINGS,
     )
     confidence: str = knob(
         "softmax",
         "for a drop: the drop of which confidence",
-        choices=("softmax", "energy", "logit"),
+        choices=("softmax", "predicted", "energy", "logit"),
     )
     direction: str = knob(
         "learned",
@@ -127,6 +143,7 @@ class GSC(Detector):
         2025,
         "https://arxiv.org/abs/2507.01417",
     )
+    family: ClassVar[Family] = Family.SHORT_CIRCUIT
     explains: ClassVar[bool] = True
     needs: ClassVar[Need] = Need.LOGITS | Need.FEATURE_MAP | Need.GRADIENT
     fitted_with: ClassVar[Fit] = Fit.IMAGES | Fit.SURROGATES
@@ -170,9 +187,13 @@ class GSC(Detector):
         """How much the prediction leans on each channel, `[B,C]`: sums over positions first."""
         feature, gradient = self.at(batch)
         positions = [d for d in range(1, feature.ndim) if d != self.channel]
+
+        def summed(x: Tensor) -> Tensor:
+            return x.sum(positions) if positions else x  # no axes would be all
+
         if self.ranking == "attribution":  # a channel's whole contribution to the predicted logit
-            return (gradient * feature).sum(positions).abs()
-        return rank(feature.sum(positions), gradient.sum(positions), self.ranking, self.seed)
+            return summed(gradient * feature).abs()
+        return rank(summed(feature), summed(gradient), self.ranking, self.seed)
 
     def change(self, batch: Representation) -> Tensor:
         """`h' − h`: what the short-circuit does to the feature, in its shape."""
@@ -230,11 +251,14 @@ class GSC(Detector):
         if self.reading == "softmax":
             after = self.logits_after(batch)
             return after.logsumexp(dim=1) - after.amax(dim=1)
-        before = confidence_of(batch.logits, self.confidence)
-        if self.confidence == "logit":
+        if self.reading == "logit_change":
+            return (self.logits_after(batch) - batch.logits).abs().sum(dim=1)
+        kind = "energy" if self.reading == "relative_energy" else self.confidence
+        before = confidence_of(batch.logits, kind, batch.predicted)
+        if kind == "logit":
             drop = before - self.predicted_logit_after(batch)
         else:
-            drop = before - confidence_of(self.logits_after(batch), self.confidence)
+            drop = before - confidence_of(self.logits_after(batch), kind, batch.predicted)
         return drop if self.reading == "drop" else drop / before.abs().clamp(min=1e-12)
 
     def _learn_caps(self, calibration: Calibration) -> Tensor:

@@ -9,6 +9,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Representation
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, detached, published, settled
 
 _MISSING_CLASSES = 0.05  # what a threshold that keeps 95 % of ID images can bear
@@ -25,6 +26,7 @@ class KLMatching(Detector):
     name = "klmatching"
     title = "KL matching"
     about = "How far the probabilities are from the typical probabilities of the nearest class."
+    family = Family.LOGITS
     paper = published(ood.KLMatching)
     fitted_with = Fit.IMAGES
 

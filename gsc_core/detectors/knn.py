@@ -12,6 +12,7 @@ from torch import Tensor
 from gsc_core.classifier.float64 import double
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, knob
 from gsc_core.detectors.distances import Points
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
 
 
@@ -30,6 +31,7 @@ class KNN(Detector):
     name = "knn"
     title = "Nearest neighbours"
     about = "How far the image is from the familiar images that resemble it most."
+    family = Family.DISTANCE
     paper = published(ood.KNN)
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES

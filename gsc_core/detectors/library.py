@@ -32,3 +32,9 @@ def detached(scores: Any) -> Tensor:
     """The library's scores without the graph that some of them carry."""
     alone: Tensor = scores.detach()
     return alone
+
+
+def constant(features: Tensor) -> Tensor:
+    """Which coordinates `[D]` of the features `[N,D]` do not vary, but for rounding."""
+    noise = torch.finfo(torch.float32).eps * features.abs().amax(dim=0)
+    return features.amax(dim=0) - features.amin(dim=0) <= 4 * noise

@@ -24,7 +24,9 @@ from gsc_core.detectors.base import (
     Representation,
     knob,
 )
+from gsc_core.detectors.class_means import class_means
 from gsc_core.detectors.distances import Points
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
 
 
@@ -45,9 +47,7 @@ class Gaussians:
 
         `groups [N]` numbers the groups 0…M−1, none of them empty.
         """
-        counts = groups.bincount()
-        sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, groups, features)
-        means = sums / counts[:, None]
+        means, _ = class_means(features, groups, int(groups.max()) + 1)
         whitening = _whitening(features - means[groups], shrinkage)
         return cls(Points.of(means @ whitening), whitening)
 
@@ -58,51 +58,86 @@ class Gaussians:
 
 @dataclass(eq=False)
 class Mahalanobis(Detector):
-    """Squared Mahalanobis distance to the nearest class mean; missing classes are left out."""
+    """Squared Mahalanobis distance to the nearest class mean; missing classes are left out.
+
+    Features are brought to the length 1 first (Mahalanobis++, ICML 2025, arXiv 2505.18032): their
+    length varies with the class and not as a Gaussian does. Classes are those of the labels; where
+    these are too few for a covariance, or absent, those that the network predicts.
+    """
 
     shrinkage: str = knob(
         "ledoit-wolf",
         "how the covariance is kept well-behaved with few images",
         choices=("ledoit-wolf", "none"),
     )
+    normalise: str = knob(
+        "l2",
+        "bring each feature to the length 1 first, or take it as it is",
+        choices=("l2", "none"),
+        former="none",
+    )
 
     name = "mahalanobis"
     title = "Mahalanobis"
     about = "How far the feature is from the nearest class, measured in the spread of the classes."
+    family = Family.DISTANCE
     paper = published(ood.Mahalanobis)
     needs = Need.LOGITS | Need.FEATURES
-    fitted_with = Fit.IMAGES | Fit.LABELS
+    fitted_with = Fit.IMAGES
 
     classes_: Gaussians | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
-        """Learn the class means and the covariance within classes from the labelled images."""
-        self.classes_ = Gaussians.of(*self._labelled(calibration), self.shrinkage)
+        """Learn the class means and the covariance within classes."""
+        self.classes_ = Gaussians.of(*self._grouped(calibration), self.shrinkage)
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]` in float64; higher = more likely OOD."""
         assert self.classes_ is not None, "fit() comes first"
         assert batch.features is not None
-        return self.classes_.nearest(double(batch.features.detach()))
+        return self.classes_.nearest(self._read(batch.features.detach()))
 
-    def _labelled(self, calibration: Calibration) -> tuple[Tensor, Tensor]:
-        """Features `[N,D]` and class numbers `[N]` without gaps of the labelled images."""
-        features = double(calibration.require_features())
-        labelled = calibration.require_labels().to(features.device)
-        features = features[labelled]
-        labels = calibration.labels.to(features.device)[labelled]
-        present = labels.bincount() > 0
-        classes = int(present.sum())
-        unshrunk = self.shrinkage == "none"
-        least = classes + features.shape[1] if unshrunk else max(2 * classes, LEAST_IMAGES)
+    def _read(self, features: Tensor) -> Tensor:
+        """Features `[N,D]` in float64, of length 1 if so set."""
+        exact = double(features)
+        return torch.nn.functional.normalize(exact) if self.normalise == "l2" else exact
+
+    def _grouped(self, calibration: Calibration) -> tuple[Tensor, Tensor]:
+        """Features `[N,D]` and class numbers `[N]` without gaps: by the labels if these suffice."""
+        features = self._read(calibration.require_features())
+        labels = calibration.labels.to(features.device)
+        labelled = labels >= 0
+        by_label = _numbered(labels[labelled])
+        if len(by_label) >= self._least(by_label, features, labelled=True):
+            return features[labelled], by_label
+        by_prediction = _numbered(calibration.logits.argmax(dim=1).to(features.device))
+        least = self._least(by_prediction, features, labelled=False)
         if len(features) < least:
-            why = " without shrinkage" if unshrunk else ""
+            why = " without shrinkage" if self.shrinkage == "none" else ""
             raise Excused(
-                f"needs at least {least} labelled calibration images for {classes} classes{why}; "
-                f"there are {len(features)}"
+                f"needs at least {least} calibration images for {_count(by_prediction)} predicted "
+                f"classes{why}; there are {len(features)}"
             )
-        return features, (present.cumsum(0) - 1)[labels]
+        return features, by_prediction
+
+    def _least(self, groups: Tensor, features: Tensor, *, labelled: bool) -> int:
+        """How many images a covariance around the means of these groups needs."""
+        classes = _count(groups)
+        if self.shrinkage == "none":
+            return classes + features.shape[1]
+        return max(2 * classes, LEAST_IMAGES) if labelled else classes + LEAST_IMAGES
+
+
+def _numbered(classes: Tensor) -> Tensor:
+    """The classes `[N]` numbered without gaps, in their order."""
+    present = classes.bincount() > 0
+    return (present.cumsum(0) - 1)[classes]
+
+
+def _count(groups: Tensor) -> int:
+    """How many groups there are, which are numbered without gaps."""
+    return len(groups.bincount())
 
 
 def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:

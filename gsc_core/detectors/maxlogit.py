@@ -8,6 +8,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Detector, Representation
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import detached, published
 
 
@@ -18,6 +19,7 @@ class MaxLogit(Detector):
     name = "maxlogit"
     title = "Max logit"
     about = "The largest logit: a low one means that no class is recognised."
+    family = Family.LOGITS
     paper = published(ood.MaxLogit)
 
     def score(self, batch: Representation) -> Tensor:

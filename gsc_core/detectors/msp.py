@@ -9,6 +9,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.detectors.base import Detector, Representation
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 
 
@@ -29,6 +30,7 @@ class MSP(Detector):
     name = "msp"
     title = "Max softmax"
     about = "The probability of the predicted class: the baseline that every method must beat."
+    family = Family.LOGITS
     paper = published(ood.MaxSoftmax)
 
     def score(self, batch: Representation) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
 from gsc_core.detectors.library_features import OnFeatures
 
@@ -27,6 +28,7 @@ class NCI(OnFeatures):
     name = "nci"
     title = "NCI"
     about = "Whether the feature points where the predicted class says it should."
+    family = Family.BOUNDARY
     paper = published(ood.NCI)
 
     def bind(self, calibration: Calibration) -> Any:

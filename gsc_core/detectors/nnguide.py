@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import Calibration, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
 from gsc_core.detectors.library_features import OnFeatures
 
@@ -21,6 +22,7 @@ class NNGuide(OnFeatures):
     name = "nnguide"
     title = "NNGuide"
     about = "The energy, trusted only as far as familiar images with high energy are near."
+    family = Family.DISTANCE
     paper = published(ood.NNGuide)
 
     def bind(self, calibration: Calibration) -> Any:

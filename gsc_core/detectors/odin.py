@@ -1,6 +1,6 @@
 """ODIN: a small step on the pixels towards the predicted class, then the softmax when cooled down.
 
-The one detector that goes back to the images.
+With AdaSCALE the one that goes back to the images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from gsc_core.classifier.float64 import double
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Detector, Need, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.msp import doubt
 
@@ -36,6 +37,7 @@ class ODIN(Detector):
     name = "odin"
     title = "ODIN"
     about = "Nudges the pixels towards the predicted class: familiar images gain more confidence."
+    family = Family.GRADIENT
     paper = published(ood.ODIN)
     needs = Need.LOGITS | Need.IMAGES
     extra_forwards = 3.4  # a pass with its gradient down to the pixels, and one more

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import Fit, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.library_shaping import Head, Shaping
 
@@ -24,6 +25,8 @@ class ReAct(Shaping):
     name = "react"
     title = "ReAct"
     about = "Cuts off unusually strong features, which unfamiliar images often have."
+    family = Family.SHAPING
+    fails_on = "transformers"
     paper = published(ood.ReAct)
     fitted_with = Fit.IMAGES
 

@@ -9,7 +9,6 @@ import torch
 from pytorch_ood import detector as ood
 from torch import Tensor
 
-from gsc_core.classifier.float64 import double
 from gsc_core.detectors.base import Calibration, Representation
 from gsc_core.detectors.library import published
 from gsc_core.detectors.mahalanobis import Gaussians, Mahalanobis
@@ -29,8 +28,8 @@ class RMD(Mahalanobis):
     background_: Gaussians | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
-        """Learn the classes, and one Gaussian of all labelled images."""
-        features, groups = self._labelled(calibration)
+        """Learn the classes, and one Gaussian of the same images."""
+        features, groups = self._grouped(calibration)
         self.classes_ = Gaussians.of(features, groups, self.shrinkage)
         self.background_ = Gaussians.of(features, torch.zeros_like(groups), self.shrinkage)
         return self
@@ -39,4 +38,4 @@ class RMD(Mahalanobis):
         """Outlier scores `[B]` in float64, often negative; higher = more likely OOD."""
         assert self.background_ is not None, "fit() comes first"
         assert batch.features is not None
-        return super().score(batch) - self.background_.nearest(double(batch.features.detach()))
+        return super().score(batch) - self.background_.nearest(self._read(batch.features.detach()))

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.library_shaping import Head, Shaping
 
@@ -24,6 +25,8 @@ class SCALE(Shaping):
     name = "scale"
     title = "SCALE"
     about = "Amplifies an image by how little its strongest features stand out from the rest."
+    family = Family.SHAPING
+    fails_on = "transformers"
     paper = published(ood.SCALE)
 
     def bind(self, head: Head) -> Any:

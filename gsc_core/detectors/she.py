@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import Calibration, Excused, Fit
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.library_features import OnFeatures
 
@@ -19,6 +20,7 @@ class SHE(OnFeatures):
     name = "she"
     title = "SHE"
     about = "How well the feature matches the stored pattern of the predicted class."
+    family = Family.DISTANCE
     paper = published(ood.SHE)
     fitted_with = Fit.IMAGES | Fit.LABELS
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from gsc_core.classifier.float64 import double
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
+from gsc_core.detectors.principal import principal
 
 _NOISE = torch.finfo(torch.float32).eps  # of features and weights
 
@@ -34,6 +36,7 @@ class ViM(Detector):
     name = "vim"
     title = "ViM"
     about = "Weighs the part of the feature that familiar images do not use against the logits."
+    family = Family.DISTANCE
     paper = published(ood.ViM)
     needs = Need.LOGITS | Need.FEATURES
     fitted_with = Fit.IMAGES
@@ -48,7 +51,7 @@ class ViM(Detector):
         weight, bias = double(calibration.linear.weight), double(calibration.linear.bias)
         self.origin_ = calibration.linear.origin
         centred = features - self.origin_
-        lengths, directions = _principal(centred)
+        lengths, directions = principal(centred)
         # a direction that float32 features do not fill holds their rounding alone
         filled = int((lengths > _NOISE * max(centred.shape) * lengths.max()).sum())
         d = self.d or _subspace(*centred.shape, filled=filled)
@@ -78,19 +81,6 @@ class ViM(Detector):
         projected = centred @ self.principal_ @ self.principal_.T
         lengths: Tensor = torch.linalg.vector_norm(centred - projected, dim=1)
         return lengths
-
-
-def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
-    """How far features `[N,D]` reach in each principal direction, rising, and these `[D,min(N,D)]`.
-
-    By the decomposition that is the faster one, to the same numbers in float64.
-    """
-    images, dimensions = centred.shape
-    if images < dimensions:
-        _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
-        return lengths.flip(0), directions.T.flip(1)
-    squares, directions = torch.linalg.eigh(centred.T @ centred)
-    return squares.clamp(min=0).sqrt(), directions
 
 
 def _subspace(images: int, dimensions: int, *, filled: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_ood import detector as ood
 
 from gsc_core.detectors.base import Fit, knob
+from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import published
 from gsc_core.detectors.library_shaping import Head, Shaping
 
@@ -22,6 +23,8 @@ class VRA(Shaping):
     name = "vra"
     title = "VRA"
     about = "Brings unusually strong and unusually weak features back to their usual range."
+    family = Family.SHAPING
+    fails_on = "transformers"
     paper = published(ood.VRA)
     fitted_with = Fit.IMAGES
 

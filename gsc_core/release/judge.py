@@ -53,7 +53,7 @@ def _asked(case: Case, rule: Rule, ood_set: str) -> Asked:
     if rule.detector in (None, DECISION):
         return Asked(case, case.decision.detector, ood_set, half=case.decision.picked)
     if rule.detector != BEST:
-        return Asked(case, rule.detector, ood_set)
+        return Asked(case, case.run.name_of(rule.detector), ood_set)
     if len(case.run.detectors) == 1:
         return Asked(case, case.run.detectors[0], ood_set)
     try:

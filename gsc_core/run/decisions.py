@@ -222,6 +222,7 @@ def decide(run: Run, detector: str, rule: ThresholdRule) -> Decision:
     asks to flag nothing (inf) or everything (−inf). Raises GscError for a detector that the run has
     not, and for too few unfamiliar images to part.
     """
+    detector = run.name_of(detector)
     if detector not in run.detectors:
         raise GscError(
             f'This run has no detector "{detector}": choose one of {", ".join(run.detectors)}.'

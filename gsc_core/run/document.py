@@ -127,16 +127,21 @@ class PaperRecord(_Part):
 class DetectorRecord(_Part):
     """What a reader needs to know of a detector, without the code that ran it.
 
-    about: one sentence. fitted_with: what it learned from, besides the network. explains: whether
-    it short-circuits channels that can be shown.
+    about: one sentence. family: what it goes by. fails_on: where it is known to fail, in a few
+    words. fitted_with: what it learned from, besides the network. explains: whether it
+    short-circuits channels that can be shown. settings: the value of each of its knobs, before it
+    chose any by itself; None in runs of before they were recorded.
     """
 
     name: str
     title: str
     about: str
+    family: str | None = None
+    fails_on: str | None = None
     fitted_with: tuple[FittedWith, ...] = ()
     explains: bool = False
     paper: PaperRecord | None = None
+    settings: Mapping[str, Any] | None = None
 
 
 class ImageCounts(_Part):

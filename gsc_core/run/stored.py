@@ -21,6 +21,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.run import score_table
+from gsc_core.run.detector_names import name_in
 from gsc_core.run.document import (
     DetectorRecord,
     ImageCounts,
@@ -121,6 +122,13 @@ class Run:
     def provenance(self) -> Provenance:
         """What the figures depend on, and where and when they were made."""
         return self.document.provenance
+
+    def name_of(self, detector: str) -> str:
+        """The name by which this run has a detector that was renamed, given either; else as it is.
+
+        A run keeps the names it was made with.
+        """
+        return name_in(self.detectors, detector)
 
     def record(self, detector: str) -> DetectorRecord | None:
         """What the run tells of a detector; None where an earlier version wrote it."""

@@ -158,6 +158,7 @@ def calibrate(
             calibration,
             sample=_without_pixels(sample),
             surrogates=None if surrogates is None else _without_pixels(surrogates),
+            learned=_learned_from_pixels(scorer),
         ),
         in_sample=tuple(in_sample),
     )
@@ -239,6 +240,12 @@ def _to_learn_from(scores: Scores | None, surrogates: Surrogates | None) -> Surr
     if scores is None or surrogates is None:
         return None
     return SurrogateScores(scores.outlier, surrogates.kinds)
+
+
+def _learned_from_pixels(scorer: Scorer) -> dict[str, Tensor]:
+    """What detectors cannot learn again without the pixels, by their names."""
+    learned = {detector.name: detector.learned_from_pixels() for detector in scorer.detectors}
+    return {name: tensor for name, tensor in learned.items() if tensor is not None}
 
 
 def _single(scorer: Scorer) -> list[Detector]:

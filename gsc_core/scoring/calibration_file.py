@@ -1,6 +1,6 @@
 """Calibration to disk and back: enough to fit every detector again just as the audit did.
 
-The pixels are not kept: no detector is fitted on them, and they would be the largest part.
+The pixels are not kept, they would be the largest part: what detectors learned from them is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gsc_core.images import ImageFile
 from gsc_core.images.surrogates import SURROGATES
 
 _OS_ERROR = re.compile(r"os error (\d+)")
+_LEARNED = "learned."
 _OF_SURROGATES = tuple(f.name for f in fields(Surrogates) if f.name != "images")
 
 
@@ -68,6 +69,7 @@ def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> N
     }
     if surrogates is not None:
         tensors |= {f"surrogates.{name}": getattr(surrogates, name) for name in _OF_SURROGATES}
+    tensors |= {_LEARNED + name: tensor for name, tensor in calibration.learned.items()}
     split = calibration.network.split
     about = {"sample": str(len(sample)), "split": "" if split is None else split.name}
     held = {
@@ -125,7 +127,14 @@ def _stored(held: dict[str, Tensor], size: int, network: Network) -> StoredCalib
     if len(files) != len(logits):
         raise ValueError("files and logits do not belong together")
     surrogates = _surrogates(held)
-    calibration = Calibration(network, logits, features, held["labels"], sample, surrogates)
+    learned = {
+        name.removeprefix(_LEARNED): tensor
+        for name, tensor in held.items()
+        if name.startswith(_LEARNED)
+    }
+    calibration = Calibration(
+        network, logits, features, held["labels"], sample, surrogates, learned=learned
+    )
     return StoredCalibration(calibration, files)
 
 

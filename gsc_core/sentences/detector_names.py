@@ -3,14 +3,21 @@
 from gsc_core.run.stored import Run
 
 SPELT_OUT = {
+    "actsub": "Activation subspaces",
+    "adascale": "Adaptive scaling",
     "ash": "Activation shaping",
+    "cadref": "Class-aware decoupled relative features",
     "dice": "Directed sparsification",
     "fdbd": "Fast decision boundary detector",
     "gen": "Generalised entropy",
     "klmatching": "Kullback-Leibler matching",
+    "lts": "Logit scaling",
     "nci": "Neural collapse inspired detector",
+    "neco": "Neural collapse based detector",
     "nnguide": "Nearest neighbour guidance",
     "odin": "Out-of-distribution detector for neural networks",
+    "optfs": "Optimal feature shaping",
+    "ras": "Ranked activation shift",
     "react": "Rectified activations",
     "scale": "Activation scaling",
     "she": "Simplified Hopfield energy",

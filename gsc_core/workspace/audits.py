@@ -17,6 +17,7 @@ from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet, new_id
 from gsc_core.jobs.limits import cores
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
+from gsc_core.run.detector_names import current_name
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.workspace import imagesets, models, runs
 from gsc_core.workspace.catalogue import catalogue
@@ -166,7 +167,7 @@ def asked_for(job: Job) -> Asked:
         model=next(of_spec, None),
         familiar=of_folder.get(spec.id),
         unfamiliar=tuple(of_folder[path] for path in spec.ood.values() if path in of_folder),
-        detectors=tuple(detector.name for detector in spec.detectors),
+        detectors=tuple(current_name(detector.name) for detector in spec.detectors),
     )
 
 

@@ -93,7 +93,7 @@ def test_a_row_is_what_an_audit_of_that_setting_gives(
     base, depth, factor, level, settings, found: Ablation, stage: Path, tmp_path: Path
 ) -> None:
     split = dict(zip(("shallow", "deep"), LAYERS, strict=True))[depth]
-    detectors = [DetectorSpec(name="gsc", settings=settings), DetectorSpec(name="gsc-published")]
+    detectors = [DetectorSpec(name="gsc", settings=settings), DetectorSpec(name="gsc-drop")]
     document = run_audit(spec_of(stage, *detectors, split=split), tmp_path).document.model_dump(
         mode="json"
     )
@@ -106,7 +106,7 @@ def test_a_row_is_what_an_audit_of_that_setting_gives(
         assert row["surrogate_auroc"] == pytest.approx(document["surrogate_auroc"]["gsc"], abs=1e-6)
         assert row["turned"] == (document["directions"]["gsc"] == "turned")
     assert found.facts.id_accuracy == pytest.approx(document["id_accuracy"])
-    for audited in (row for row in document["results"] if row["detector"] == "gsc-published"):
+    for audited in (row for row in document["results"] if row["detector"] == "gsc-drop"):
         row = found.row(
             audited["ood_set"], base="published", depth=depth, factor="direction", level="published"
         )
@@ -307,7 +307,7 @@ def test_settings_that_score_alike_are_measured_once_and_others_apart() -> None:
     assert all(len(settings) == 1 for settings in by_name.values())
     assert len({settings for each in by_name.values() for settings in each}) == len(by_name)
     assert {row.level for row in rows if row.factor == "paper"} == {
-        level for level, (depth, _) in PAPER_ROWS.items() if depth == "deep"
+        level for level, of_paper in PAPER_ROWS.items() if of_paper.depth == "deep"
     }
 
 
@@ -447,7 +447,7 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
 def test_every_part_is_spoken_of_once(found: Ablation) -> None:
     said = "\n".join(each.sentence for each in findings(found))
     for part in (
-        "As published",
+        "As the paper is summarised",
         "direction",
         "How much",
         "layer",
@@ -510,7 +510,16 @@ def test_the_papers_rows_are_those_of_the_table(found: Ablation) -> None:
     assert table.loc["Shallow layer", "auroc"] == shallow["auroc"]
     missing = found.table[found.table["depth"] == "deep"]
     without = paper_table(replace(found, table=missing)).set_index("row")
-    assert without.loc["Shallow layer"].isna().all()
+    quoted = ["paper_fpr95", "paper_auroc"]
+    assert without.loc["Shallow layer"].drop(quoted).isna().all()
+
+
+def test_the_papers_column_is_what_its_summary_quotes(found: Ablation) -> None:
+    table = paper_table(found).set_index("row")
+    quoted = table[["paper_fpr95", "paper_auroc"]]
+    assert quoted.loc[FULL_METHOD].tolist() == [0.194, 0.958]
+    assert quoted.loc["No short-circuit: GradNorm"].tolist() == [0.275, 0.925]
+    assert not quoted.isna().any(axis=None)
 
 
 def test_the_document_is_json_with_every_row(found: Ablation) -> None:

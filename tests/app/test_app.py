@@ -88,7 +88,7 @@ def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     assert list(table.columns) == ["mean", *SETS]
     assert {name.partition(" ")[0] for name in table.index} == set(DETECTORS)
     assert "gsc (default)" in table.index
-    assert "gsc-published (points the wrong way)" in table.index
+    assert "gsc-drop (points the wrong way)" in table.index
     assert list(table["mean"]) == sorted(table["mean"])
     rows = json.loads((folder / "metrics.json").read_text())["results"]
     for row in rows:
@@ -108,7 +108,7 @@ def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
     assert [chart.proto.id for chart in app.get("plotly_chart")] != []
     before = [chart.proto.spec for chart in app.get("plotly_chart")]
     assert len(before) == 3  # the first is the decision's
-    app.selectbox(key="results_detector").select("gsc-published").run()
+    app.selectbox(key="results_detector").select("gsc-drop").run()
     assert not app.exception
     assert "wrong way" in app.warning[0].value
     other = [chart.proto.spec for chart in app.get("plotly_chart")]

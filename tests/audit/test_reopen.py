@@ -93,6 +93,54 @@ def assert_same_scores(opened: Reopened, stage: Path, rows: pd.DataFrame, every:
             assert scores[name] == pytest.approx(row[name], abs=2e-5 * float(scale[name])), name
 
 
+@pytest.mark.parametrize("stored", [{"shrinkage": "ledoit-wolf"}, {}], ids=["said", "left out"])
+@pytest.mark.parametrize("name", ["mahalanobis", "rmd"])
+def test_a_run_of_before_there_was_a_knob_does_as_it_did(
+    name: str, stored: dict[str, str], stage: Path, tmp_path: Path
+) -> None:
+    """Its documents are those of today less all that tells of the knob, or of knobs at all."""
+    before = DetectorSpec(name=name, settings={"normalise": "none"})
+    folder = run_audit(spec_of(stage, detectors=(before,)), tmp_path / "before").path
+    spec = json.loads((folder / "spec.json").read_text())
+    spec["detectors"] = [{"name": name, "settings": stored}]
+    (folder / "spec.json").write_text(json.dumps(spec))
+    document = json.loads((folder / "metrics.json").read_text())
+    for record in document["detectors"]:
+        assert record.pop("settings")["normalise"] == "none"
+        assert record.pop("family") == "distance" and record.pop("fails_on") is None
+    (folder / "metrics.json").write_text(json.dumps(document))
+    reopened = reopen(folder)
+    assert reopened.detectors[name].settings()["normalise"] == "none"
+    assert_same_scores(reopened, stage, rows_of(folder), every=9)
+
+
+def test_a_part_of_an_ensemble_of_before_does_as_it_did(stage: Path, tmp_path: Path) -> None:
+    """The specification of a run has no settings of parts at all."""
+    pair = DetectorSpec(name="energy+mahalanobis")
+    part = DetectorSpec(name="mahalanobis", settings={"normalise": "none"})
+    folder = run_audit(spec_of(stage, detectors=(part, pair)), tmp_path / "before").path
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"detectors": [{"name": pair.name}]}))
+    document = json.loads((folder / "metrics.json").read_text())
+    for record in document["detectors"]:
+        del record["settings"]
+    (folder / "metrics.json").write_text(json.dumps(document))
+    assert_same_scores(reopen(folder), stage, rows_of(folder), every=9)
+
+
+@pytest.mark.parametrize("settings", [{}, {"normalise": "none"}], ids=["usual", "set"])
+def test_a_run_of_today_tells_every_knob(
+    settings: dict[str, str], stage: Path, tmp_path: Path
+) -> None:
+    spec = spec_of(stage, detectors=(DetectorSpec(name="mahalanobis", settings=settings),))
+    run = run_audit(spec, tmp_path / "today")
+    (record,) = run.document.detectors
+    assert record.settings == {"shrinkage": "ledoit-wolf", "normalise": "l2"} | settings
+    reopened = reopen(run.path)
+    assert reopened.detectors["mahalanobis"].settings() == record.settings
+    assert_same_scores(reopened, stage, rows_of(run.path), every=9)
+
+
 @pytest.mark.slow
 def test_every_detector_scores_as_in_the_audit(run: Path, opened: Reopened, stage: Path) -> None:
     rows = rows_of(run)

@@ -73,7 +73,7 @@ def check_document(document: dict, detectors: set[str], sets: set[str]) -> None:
     assert type(document["id_accuracy"]) is float
     assert 0 <= document["id_accuracy"] <= 1
     assert all(0 <= share <= 1 for share in document["id_accuracy_after"].values())
-    after = {"gsc", "gsc-published"} & scored
+    after = {"gsc", "gsc-drop"} & scored
     if document["chosen"].get("gsc-auto", {}).get("layer", "none") != "none":
         after.add("gsc-auto")
     assert document["id_accuracy_after"].keys() == after
@@ -136,7 +136,7 @@ def test_a_profile_shows_where_the_time_went_and_leaves_json_clean(
 def test_without_json_a_table_names_each_detector_and_what_was_left_out(
     stage: Path, tmp_path: Path
 ) -> None:
-    ran = gsc(*audit(stage, tmp_path / "out", detectors="energy,gsc,gsc-published,gmm"))
+    ran = gsc(*audit(stage, tmp_path / "out", detectors="energy,gsc,gsc-drop,gmm"))
     assert ran.code == 0, ran.err
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert "gmm" in document["excused"]
@@ -146,7 +146,7 @@ def test_without_json_a_table_names_each_detector_and_what_was_left_out(
     assert any("energy" in line and f"{100 * energy['fpr95']:.1f} %" in line for line in lines)
     for name in document["inverted"]:
         assert any(f" {name} " in line and "points" in line for line in lines)
-    assert "gsc-published" in document["inverted"]
+    assert "gsc-drop" in document["inverted"]
     assert f"{100 * document['id_accuracy']:.1f} %" in ran.out
 
 

@@ -36,7 +36,8 @@ from gsc_core.progress import Progress
 
 pytestmark = pytest.mark.slow
 
-DETECTORS = "gsc,gsc-auto,energy,react,knn,mahalanobis,odin,gsc+knn"
+NEW = ("gsc-energy", "lts", "optfs", "ras", "actsub", "adascale", "rmd", "neco", "cadref")
+DETECTORS = f"gsc,gsc-auto,energy,react,knn,mahalanobis,odin,{','.join(NEW)},gsc+knn"
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +352,7 @@ def test_a_classifier_is_no_detector(
         load_detector(program)
 
 
-@pytest.mark.parametrize("detector", ["gsc", "gsc+knn"])
+@pytest.mark.parametrize("detector", ["gsc", *NEW, "mahalanobis", "gsc+knn"])
 def test_onnx_gives_the_same_from_pixels(detector: str, stage: Path, tmp_path: Path) -> None:
     middle = float(np.median(of_set(stage, detector, "calibration")))
     out = tmp_path / "detector.pt2"

@@ -11,7 +11,9 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.catalogue import CATALOGUE, find, parse_detectors
 from gsc_core.detectors.ensemble import AutoEnsemble, Ensemble
-from gsc_core.detectors.gsc_published import PublishedGSC
+from gsc_core.detectors.facts import Family
+from gsc_core.detectors.gsc_drop import DropGSC
+from gsc_core.detectors.gsc_energy import EnergyGSC
 from gsc_core.errors import Excused, SpecError
 from gsc_core.scoring.onepass import represent
 
@@ -45,7 +47,7 @@ def test_every_detector_has_a_file_of_its_own() -> None:
 def test_strange_pictures_score_higher(detector: type[Detector], small: World) -> None:
     fitted = detector().fit(small.calibration)
     value = auroc(fitted.score(small.known), fitted.score(small.strange))
-    if detector is PublishedGSC:  # documented: at a linear head its direction is backwards
+    if detector is DropGSC:  # documented: at a linear head its direction is backwards
         assert value < 0.4
     else:
         assert value > 0.6
@@ -123,7 +125,7 @@ def test_empty_features_and_even_logits_score_finite(
 
 @every_detector
 def test_too_few_images_are_named(detector: type[Detector], small: World) -> None:
-    if Fit.IMAGES not in detector.fitted_with or detector is PublishedGSC:
+    if Fit.IMAGES not in detector.fitted_with or detector in (DropGSC, EnergyGSC):
         detector().fit(few(small, 1))  # learns nothing from images, as it is set
         return
     said = "cannot run here" if issubclass(detector, Ensemble) else r"\d"  # its parts name numbers
@@ -212,6 +214,8 @@ def test_says_what_it_is(detector: type[Detector]) -> None:
     assert not set(detector.name) & set(",:= ")
     assert detector.title and detector.__doc__
     assert detector.about.endswith(".") and detector.about.count(". ") == 0
+    assert detector.family is not Family.OTHER
+    assert detector.fails_on is None or not detector.fails_on.endswith(".")
     assert Need.LOGITS in detector.needs
     assert (Need.IMAGES in detector.needs) == (detector.extra_forwards > 0)
     # a classical baseline that no single paper introduced, and combinations of others

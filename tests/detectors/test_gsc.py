@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Calibration, Need, Representation
 from gsc_core.detectors.gsc import GSC, confidence_of, count, select
-from gsc_core.detectors.gsc_published import PublishedGSC
+from gsc_core.detectors.gsc_drop import DropGSC
 from gsc_core.errors import Excused
 from gsc_core.scoring.onepass import represent
 
@@ -268,7 +268,7 @@ def test_every_reading_is_brute_force(
 def test_the_published_method_from_its_description_alone(name: str) -> None:
     """Top 20 % of |g| to zero, first order, drop of the largest softmax: nothing else is set."""
     one = world(name)
-    detector = PublishedGSC().fit(one.calibration)
+    detector = DropGSC().fit(one.calibration)
     expected = []
     for image in one.images:
         logits, feature, gradient = gradient_of(one.module, one.layer, image[None])
@@ -327,11 +327,11 @@ def test_too_few_images_and_no_cut_are_excused() -> None:
         GSC(direction="published", intervention="truncate").fit(few)
     with pytest.raises(Excused, match="at least 10"):
         GSC().fit(replace(one.calibration, surrogates=None))
-    PublishedGSC().fit(few)
+    DropGSC().fit(few)
 
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 5))
     with pytest.raises(Excused, match="cut"):
-        PublishedGSC().fit(replace(one.calibration, network=Network(export(flat, 16))))
+        DropGSC().fit(replace(one.calibration, network=Network(export(flat, 16))))
 
 
 # --- first order and exact --------------------------------------------------------------------
@@ -509,7 +509,7 @@ def test_batch_size_and_order_do_not_change_scores(
 @pytest.mark.parametrize("kind", ["softmax", "energy", "logit"])
 def test_confidences_of_huge_logits_are_finite(kind: str) -> None:
     logits = torch.tensor([[1e4, -1e4, 0], [-1e4, -1e4, -1e4]])
-    ours = confidence_of(logits, kind).double()
+    ours = confidence_of(logits, kind, logits.argmax(dim=1)).double()
     double = logits.double()
     truth = {
         "softmax": double.softmax(1).amax(1),
@@ -580,7 +580,7 @@ def test_the_direction_turns_exactly_when_surrogates_score_lower(
     strange_is_one = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
     auroc = roc_auc_score(strange_is_one, np.r_[-ours, -theirs])
     assert learned.flipped_ == (round(auroc, 12) < 0.5)
-    published = PublishedGSC(**knobs).fit(calibration)
+    published = DropGSC(**knobs).fit(calibration)
     assert not published.flipped_
     sign = -1 if learned.flipped_ else 1
     assert torch.equal(published.score(sample), -sample.logits.amax(1))
@@ -592,7 +592,7 @@ def test_the_direction_turns_exactly_when_surrogates_score_lower(
 def test_learned_and_published_differ_in_their_sign_alone(name: str, reading: str) -> None:
     one = world(name)
     assert one.calibration.surrogates is not None
-    published = PublishedGSC(reading=reading).fit(one.calibration)
+    published = DropGSC(reading=reading).fit(one.calibration)
     learned = GSC(reading=reading).fit(one.calibration)
     known, strange = (
         published.score(batch).numpy()

@@ -126,30 +126,40 @@ def residuals(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return means, z - means[np.searchsorted(np.unique(y), y)]
 
 
-@pytest.mark.parametrize(
+def read(batch: Representation | Calibration, normalise: str) -> np.ndarray:
+    """Features as they are, or each divided by its length."""
+    z = features_of(batch).double().numpy()
+    return z / np.linalg.norm(z, axis=1, keepdims=True) if normalise == "l2" else z
+
+
+every_covariance = pytest.mark.parametrize(
     ("shrinkage", "estimator"), [("none", EmpiricalCovariance), ("ledoit-wolf", LedoitWolf)]
 )
+every_length = pytest.mark.parametrize("normalise", ["l2", "none"])
+
+
+@every_covariance
+@every_length
 def test_mahalanobis_is_scikit_learns_distance(
-    shrinkage: str, estimator: type[EmpiricalCovariance], small: World
+    shrinkage: str, estimator: type[EmpiricalCovariance], normalise: str, small: World
 ) -> None:
-    z = features_of(small.calibration).double().numpy()
-    means, around = residuals(z, small.labels.numpy())
+    means, around = residuals(read(small.calibration, normalise), small.labels.numpy())
     fitted = estimator(assume_centered=True).fit(around)
-    test = features_of(small.strange).double().numpy()
+    test = read(small.strange, normalise)
     expected = np.min([fitted.mahalanobis(test - mean) for mean in means], axis=0)
-    scores = find("mahalanobis").configured({"shrinkage": shrinkage}).fit(small.calibration)
+    settings = {"shrinkage": shrinkage, "normalise": normalise}
+    scores = find("mahalanobis").configured(settings).fit(small.calibration)
     np.testing.assert_allclose(scores.score(small.strange).numpy(), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("shrinkage", "estimator"), [("none", EmpiricalCovariance), ("ledoit-wolf", LedoitWolf)]
-)
+@every_covariance
+@every_length
 def test_relative_mahalanobis_takes_off_the_background(
-    shrinkage: str, estimator: type[EmpiricalCovariance], small: World
+    shrinkage: str, estimator: type[EmpiricalCovariance], normalise: str, small: World
 ) -> None:
-    z = features_of(small.calibration).double().numpy()
-    background = estimator().fit(z).mahalanobis(features_of(small.known).double().numpy())
-    settings = {"shrinkage": shrinkage}
+    z = read(small.calibration, normalise)
+    background = estimator().fit(z).mahalanobis(read(small.known, normalise))
+    settings = {"shrinkage": shrinkage, "normalise": normalise}
     classes = find("mahalanobis").configured(settings).fit(small.calibration).score(small.known)
     relative = find("rmd").configured(settings).fit(small.calibration).score(small.known)
     np.testing.assert_allclose(relative, classes.numpy() - background, rtol=1e-6, atol=1e-6)
@@ -169,7 +179,8 @@ def test_with_many_images_the_librarys_distances_are_ours(
     features = centres[labels] + torch.randn(n, dimensions, generator=generator)
     test = 4 * torch.randn(100, dimensions, generator=generator)
     theirs = library(None).fit_features(features, labels).predict_features(test)
-    ours = find(name).configured({"shrinkage": "none"}).fit(bare(features, labels))
+    settings = {"shrinkage": "none", "normalise": "none"}
+    ours = find(name).configured(settings).fit(bare(features, labels))
     scores = ours.score(Representation(test[:, :CLASSES], test))
     torch.testing.assert_close(scores, factor * n * theirs.double(), rtol=1e-3, atol=0.02)
 
@@ -186,7 +197,7 @@ def test_mahalanobis_bears_fewer_images_than_dimensions() -> None:
         detector = find(name)().fit(calibration)
         scores = [detector.score(Representation(z[:, :CLASSES], z)) for z in (known, strange)]
         assert float(scores[0].max()) < float(scores[1].min())
-        with pytest.raises(Excused, match=r"at least 204 .* without shrinkage; there are 40"):
+        with pytest.raises(Excused, match=r"at least 20\d .* without shrinkage; there are 40"):
             find(name).configured({"shrinkage": "none"}).fit(calibration)
 
 
@@ -200,10 +211,29 @@ def test_mahalanobis_bears_missing_classes(small: World) -> None:
     assert float(known[of_missing].min()) > float(known[~of_missing].max())
 
 
+@pytest.mark.parametrize("name", ["mahalanobis", "rmd"])
+@pytest.mark.parametrize("labelled", [0, 9])
+def test_few_labels_leave_it_to_the_predicted_classes(
+    name: str, labelled: int, small: World
+) -> None:
+    c = small.calibration
+    few = torch.where(torch.arange(240) < labelled, (small.labels + 1) % CLASSES, -1)
+    predicted = replace(c, labels=c.logits.argmax(dim=1))
+    expected = find(name)().fit(predicted).score(small.strange)
+    assert torch.equal(find(name)().fit(replace(c, labels=few)).score(small.strange), expected)
+    enough = torch.where(torch.arange(240) < 10, (small.labels + 1) % CLASSES, -1)
+    by_label = find(name)().fit(replace(c, labels=enough)).score(small.strange)
+    assert not torch.equal(by_label, expected)
+
+
 def test_mahalanobis_names_how_many_images_it_needs(small: World) -> None:
-    labels = torch.where(torch.arange(240) < 9, small.labels, -1)
-    with pytest.raises(Excused, match=r"at least 10 .* 4 classes; there are 9"):
-        find("mahalanobis")().fit(replace(small.calibration, labels=labels))
+    c = small.calibration
+    some = slice(0, 13)
+    few = replace(c, logits=c.logits[some], features=c.features[some], labels=small.labels[some])
+    find("mahalanobis")().fit(few)  # ten and more with labels are enough
+    unlabelled = replace(few, labels=torch.full((13,), -1))
+    with pytest.raises(Excused, match=r"at least 14 .* 4 predicted classes; there are 13"):
+        find("mahalanobis")().fit(unlabelled)
 
 
 def test_mahalanobis_says_when_the_features_do_not_vary(small: World) -> None:

@@ -28,6 +28,9 @@ from gsc_core.workspace import ablations
 HOSTILE = "<b>x</b> [a](http://b) *c* :red[d] $e$"
 
 
+IN_THE_PAPER = "In the paper, as summarised"
+
+
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a real small audit with its ablation, whose set of unfamiliar images is named
@@ -147,18 +150,18 @@ def test_done_the_answer_comes_first_and_its_counts_are_the_tables(after: Path) 
         "What this rests on",
     ):
         assert part in words(app)
-    assert "figures are not available" in words(app)
+    assert "quoted from a public summary" in words(app)
     assert "calibration: 30 of 60" in words(app)
 
 
 def test_the_papers_rows_stand_beside_what_was_measured(after: Path) -> None:
     tables = [each.value for each in opened("ablation", run="done").dataframe]
-    (paper,) = (each for each in tables if "In the paper" in each.columns)
+    (paper,) = (each for each in tables if IN_THE_PAPER in each.columns)
     assert len(paper) == 6
-    assert set(paper["In the paper"]) == {"not available"}, "no figure is made up"
+    assert paper.iloc[0][IN_THE_PAPER] == "19.4 %"
     found = read_ablation(after)
     full = found.row(base="published", factor="direction", level="published", depth="deep")
-    assert paper.iloc[0]["Here, as published"] == f"{100 * full['fpr95']:.1f} %"
+    assert paper.iloc[0]["Here, as summarised"] == f"{100 * full['fpr95']:.1f} %"
     (compared,) = (each for each in tables if each.index.name == "For comparison")
     assert "GradNorm only" in compared.index
 
@@ -190,7 +193,7 @@ def test_differences_are_read_beside_what_they_are_to(after: Path) -> None:
     energy = compared.loc["no short-circuit: energy", "Points better"]
     assert energy == gain(found.row(base="reference", detector="energy")).signed()
     assert compared.loc["GSC, the better setting", "Points better"] == "–"
-    (paper,) = (each for each in tables if "In the paper" in each.columns)
+    (paper,) = (each for each in tables if IN_THE_PAPER in each.columns)
     told = paper.set_index("Row of the paper")["Points better"]
     assert told["Top 5 %"] == gain(found.row(factor="paper", level="Top 5 %")).signed()
     assert "A filled dot differs" in words(app)

@@ -39,7 +39,7 @@ def test_a_newcomer_reads_three_sentences_and_finds_the_demo(home):
     assert app.header[0].value.startswith("What does your classifier do")
     lead = next(each.value for each in app.markdown if "unfamiliar" in each.value)
     assert len(re.findall(r"\.(?:\s|$)", lead)) == 3
-    ours = {"gsc", "gsc-published", "gsc-auto", "auto-ensemble"}
+    ours = {"gsc", "gsc-drop", "gsc-energy", "gsc-auto", "auto-ensemble"}
     others = {detector.name for detector in CATALOGUE} - ours
     assert f"Gradient Short-Circuit (GSC) and {len(others)} established detectors" in lead
     assert buttons(app) == {"home_demo": "Run the demo audit", "home_add": "Add a model"}

@@ -52,7 +52,7 @@ def charts(app) -> list[dict]:
 def test_backwards_and_missing_detectors_are_named_above_everything(home):
     write_run(home / "demo")
     app = opened("results")
-    assert "gsc-published points the wrong way" in words(app)
+    assert "gsc-drop points the wrong way" in words(app)
     assert "Left out: she" in words(app)
     write_run(home / "good", detectors={"energy": 1.0}, excused={})
     assert "wrong way" not in words(opened("results", run="good"))
@@ -112,7 +112,7 @@ def test_who_wins_where_is_told_for_each_set(home):
         ood_set = (
             "mean" if line["Unfamiliar images"] == "mean of the sets" else line["Unfamiliar images"]
         )
-        honest = [r for r in rows if r["ood_set"] == ood_set and r["detector"] != "gsc-published"]
+        honest = [r for r in rows if r["ood_set"] == ood_set and r["detector"] != "gsc-drop"]
         assert (
             line["Best"] == min(honest, key=lambda row: (row["fpr95"], row["detector"]))["detector"]
         )

@@ -190,7 +190,7 @@ def test_costs_that_no_threshold_serves_are_a_warning(home):
     write_run(home / "demo")
     asked = {"threshold_rule": "Least cost", "threshold_ratio": "0.000001"}
     app = opened(
-        "thresholds", run="demo", threshold_detector="gsc-published",
+        "thresholds", run="demo", threshold_detector="gsc-drop",
         threshold_strangers="0.1", **asked,
     )  # fmt: skip
     assert not app.exception
@@ -309,7 +309,7 @@ def test_too_few_calibration_pictures_is_a_warning(home):
 
 def test_a_backwards_detector_says_so(home):
     write_run(home / "demo")
-    app = opened("thresholds", run="demo", threshold_detector="gsc-published")
+    app = opened("thresholds", run="demo", threshold_detector="gsc-drop")
     assert "wrong way" in app.warning[0].value
 
 

@@ -243,7 +243,7 @@ def test_every_figure_is_the_run_s_own(home):
         (rule("familiar_pictures", at_least=201), 200),
         (rule("stranger_pictures", at_least=1, set="noise"), 120),
         (rule("inverted", at_most=0), 0),
-        (rule("inverted", at_most=0, detector="gsc-published"), 1),
+        (rule("inverted", at_most=0, detector="gsc-drop"), 1),
     ]
     verdict = judged(folder, "".join(text for text, _ in wanted))
     assert [r.interval.value for r in verdict.rules] == pytest.approx(
@@ -254,7 +254,7 @@ def test_every_figure_is_the_run_s_own(home):
     found = {r.title: r.outcome for r in verdict.rules}
     assert found["Calibration images"] is Outcome.MET
     assert found["Familiar images tested"] is Outcome.BROKEN
-    assert found["The detector points the wrong way · gsc-published"] is Outcome.BROKEN
+    assert found["The detector points the wrong way · gsc-drop"] is Outcome.BROKEN
 
 
 def test_the_calibration_error_is_of_labelled_familiar_test_images(home):

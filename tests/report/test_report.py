@@ -135,8 +135,7 @@ def test_it_says_what_the_run_says(home):
     assert int(said[2]) == round(1000 * np.mean(known <= decision.value))
     assert report.detectors[0].name == run.best().detector
     assert (
-        "points the wrong way"
-        in next(r for r in report.detectors if r.name == "gsc-published").notes[0]
+        "points the wrong way" in next(r for r in report.detectors if r.name == "gsc-drop").notes[0]
     )
     bars = [report.histogram.familiar, *report.histogram.strangers]
     assert all(sum(one.shares) == pytest.approx(1, abs=1e-3) for one in bars)
@@ -428,7 +427,7 @@ def test_fifty_sets_and_many_classes_stay_small(home):
 
 def test_limits_name_what_is_wrong(home):
     run = Run.load(write_run(home / "demo", sets={"x": 1.0}, m=40, id_accuracy=None))
-    backwards = decisions.decide(run, "gsc-published", Youden())
+    backwards = decisions.decide(run, "gsc-drop", Youden())
     limits = " ".join(report_of(run, backwards).limits)
     assert "points the wrong way" in limits
     assert "Only 1 kind of unfamiliar images" in limits

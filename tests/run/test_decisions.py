@@ -475,8 +475,8 @@ def test_no_threshold_serves_some_costs(home):
     cheap = Cost(miss=1e-6, alarm=1e6, prevalence=0.001)
     dear = Cost(miss=1e9, alarm=1e-9, prevalence=0.999)
     for detector, rule, value, said in (
-        ("gsc-published", cheap, math.inf, "nothing"),
-        ("gsc-published", dear, -math.inf, "every image"),
+        ("gsc-drop", cheap, math.inf, "nothing"),
+        ("gsc-drop", dear, -math.inf, "every image"),
     ):
         made = decisions.decide(run, detector, rule)
         assert made.value == value

@@ -229,7 +229,7 @@ def test_the_most_telling_come_first(run):
     def below(name: str, row: int) -> float:
         return float((calibration[name] < table.loc[row, name]).mean())
 
-    for group in disagreements(run, "gsc", "gsc-published"):
+    for group in disagreements(run, "gsc", "gsc-drop"):
         gaps = [below(group.flagged_by, row) - below(group.accepted_by, row) for row in group.rows]
         assert gaps == sorted(gaps, reverse=True)
 

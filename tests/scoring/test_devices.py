@@ -414,7 +414,7 @@ def test_an_audit_there_is_the_cpus_and_so_is_what_comes_after(
     assert found == right | {"odin": pytest.approx(right["odin"], rel=1e-5)}
     assert found == pytest.approx({name: row[name] for name in found}, rel=1e-4, abs=1e-4)
     assert found.keys() == reopened.detectors.keys()
-    for name in ("gsc", "gsc-published", "gsc-auto"):
+    for name in ("gsc", "gsc-drop", "gsc-auto"):
         assert reopened.explain(picture, name) == opened.explain(picture, name)
     assert reopened.explain(picture, k=0.5) == opened.explain(picture, k=0.5)
     assert reopened.nearest(picture) == opened.nearest(picture)

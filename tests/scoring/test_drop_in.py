@@ -129,7 +129,7 @@ def test_what_chooses_on_surrogates_does_as_well_as_in_the_audit(
     torch.testing.assert_close(again, found, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gsc", "gsc-published", "energy", "knn"])
+@pytest.mark.parametrize("name", ["gsc", "gsc-drop", "energy", "knn"])
 def test_the_librarys_metrics_are_ours(name: str, sets: Sets) -> None:
     detector = ours(name).fit(sets.loader())
     measured, scores = OODMetrics(), []
@@ -234,7 +234,7 @@ def test_a_setting_is_learned_anew_without_the_loader(sets: Sets) -> None:
 def test_the_published_direction_can_be_searched_too(sets: Sets) -> None:
     """It needs no surrogate outliers by itself, and has them when it is to learn a direction."""
     space = {"direction": ["published", "learned"], "share": [1.0]}
-    detector = ours("gsc-published", confidence="logit")
+    detector = ours("gsc-drop", confidence="logit")
     search = GridSearch(detector, sets.loader(), DataLoader(sets.test, 50), space)
     assert search.run()["direction"] == "learned"
     published, learned = (found["score"] for found in search.results_)

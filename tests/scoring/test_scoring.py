@@ -52,7 +52,7 @@ from gsc_core.scoring.scorer import Scorer, Scores
 # a tensor value v is the pixel (v + 0.5) / 3
 MEAN, STD = (0.5 / 3,) * 3, (1 / 3,) * 3
 MANY = 2 * CHUNK_IMAGES + 76  # three chunks, the last one short
-DETECTORS = "energy,gsc,gsc-published,react"
+DETECTORS = "energy,gsc,gsc-drop,react"
 
 WITH_THIS_FILE = os.pathsep.join([IMPORTABLE, str(Path(__file__).parent)])
 
@@ -274,7 +274,7 @@ def test_scores_of_files_are_those_of_pillows_pixels(
         ours.outlier["energy"].double(), -truth.logsumexp(1), rtol=0, atol=1e-4
     )
     assert set(ours.outlier) == {d.name for d in scorer.detectors}
-    assert set(ours.predicted_after) == {"gsc", "gsc-published"}
+    assert set(ours.predicted_after) == {"gsc", "gsc-drop"}
     direct = represent(small.network, images, EVERYTHING)
     for detector in scorer.detectors:
         expected = detector.score(direct).float()
@@ -381,7 +381,7 @@ def test_a_detector_that_fails_midway_is_excused_and_the_others_go_on(
         assert ("moody" in part.outlier) == (i < worst)
     whole = Scores.cat(parts)
     same(whole, fitted(small).score(fitted(small).represent(pixels_of(some))), within=1e-4)
-    assert set(whole.predicted_after) == {"gsc", "gsc-published"}
+    assert set(whole.predicted_after) == {"gsc", "gsc-drop"}
 
 
 # --- calibration ------------------------------------------------------------------------------
@@ -550,11 +550,11 @@ def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_
 def test_too_few_calibration_images_excuse_the_detectors_that_learn(
     small: World, many: ImageSet
 ) -> None:
-    scorer = Scorer(small.network, preprocessing(), parse_detectors("energy,gsc,gsc-published"))
+    scorer = Scorer(small.network, preprocessing(), parse_detectors("energy,gsc,gsc-drop"))
     done = calibrate(scorer, many.images[:1], [0], seed=0, pace=pace())
     assert done.surrogates is None
     assert list(scorer.excused) == ["gsc"]
-    assert set(done.scores.outlier) == {"energy", "gsc-published"}
+    assert set(done.scores.outlier) == {"energy", "gsc-drop"}
 
 
 # --- chunks -----------------------------------------------------------------------------------
@@ -598,7 +598,7 @@ def test_a_finished_table_has_one_right_row_an_image(
     energy = -truth.double().logsumexp(1).numpy()
     np.testing.assert_allclose(uninterrupted["energy"].to_numpy(), energy, atol=1e-4)
     columns = [c for c in uninterrupted.column_names if c.startswith(PREDICTED_AFTER)]
-    assert columns == [PREDICTED_AFTER + "gsc", PREDICTED_AFTER + "gsc-published"]
+    assert columns == [PREDICTED_AFTER + "gsc", PREDICTED_AFTER + "gsc-drop"]
 
 
 @pytest.mark.parametrize("size", [1, 5, 100, 512, 4096])
@@ -898,7 +898,7 @@ model = torch.nn.Sequential(
 ).eval()
 shapes = ({0: torch.export.Dim("batch")},)
 program = torch.export.export(model, (torch.zeros(2, 3, 224, 224),), dynamic_shapes=shapes)
-scorer = Scorer(Network(program), Preprocessing(), parse_detectors("energy,gsc-published"))
+scorer = Scorer(Network(program), Preprocessing(), parse_detectors("energy,gsc-drop"))
 files = [ImageFile(photo, f"{i}.jpg", f"{i:064}") for i in range(600)]
 calibrate(scorer, files[:20], [0] * 20, seed=0, pace=pace())
 peaks = []

@@ -15,7 +15,7 @@ from gsc_core.jobs.database import Job, State
 from gsc_core.workspace.tasks import TASKS
 
 RUN = "small"
-NAMES = ("gsc", "energy", "knn", "gsc-published")
+NAMES = ("gsc", "energy", "knn", "gsc-drop")
 
 
 def spec_of(stage: Path, model: str = "small.pt2", names: tuple[str, ...] = NAMES) -> AuditSpec:

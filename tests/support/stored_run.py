@@ -11,7 +11,7 @@ from gsc_core.evaluation.intervals import evaluate
 from gsc_core.images.surrogates import SURROGATES
 
 SETS = {"unseen-signs": 0.9, "textures": 2.4, "noise": 4.0}
-DETECTORS = {"energy": 1.0, "msp": 0.7, "gsc": 1.2, "gsc-published": -0.6}
+DETECTORS = {"energy": 1.0, "msp": 0.7, "gsc": 1.2, "gsc-drop": -0.6}
 
 
 def write_run(

@@ -77,7 +77,7 @@ def test_an_explanation_is_asked_for_once_and_found_again(
     assert explanations.ask(RUN, row, "gsc") is None, "one is waiting"
     waiting = explanations.asked(RUN, row, "gsc")
     assert waiting is not None and waiting.id == job.id
-    other = explanations.ask(RUN, row, "gsc-published")
+    other = explanations.ask(RUN, row, "gsc-drop")
     assert other is not None, "another detector is another explanation"
     do(job)
     found = explanations.explanation(RUN, row, "gsc")
@@ -89,9 +89,9 @@ def test_an_explanation_is_asked_for_once_and_found_again(
     assert (found.predicted, found.name) == (table.loc[row, "predicted"], table.loc[row, "file"])
     assert found.confidence == pytest.approx(table.loc[row, "confidence"], abs=1e-4)
     do(other)
-    published = explanations.explanation(RUN, row, "gsc-published")
+    published = explanations.explanation(RUN, row, "gsc-drop")
     assert published is not None and published.explanation is not None
-    assert published.explanation.detector == "gsc-published"
+    assert published.explanation.detector == "gsc-drop"
 
 
 def test_its_pictures(folder: Path, table: pd.DataFrame) -> None:
@@ -425,10 +425,10 @@ def test_a_decision_about_a_baseline_leaves_the_explaining_to_gsc(folder: Path, 
     decisions.store(run, Decision(detector="knn", rule=Typed(value=1.0), value=1.0))
     found = tried(next((made / "stage" / "noise").iterdir()).read_bytes())
     assert found.explanation is not None and found.explanation.detector == "gsc"
-    published = decisions.decide(run, "gsc-published", Typed(value=1.0))
+    published = decisions.decide(run, "gsc-drop", Typed(value=1.0))
     decisions.store(run, published)
     found = tried(next((made / "stage" / "noise").iterdir()).read_bytes())
-    assert found.explanation is not None and found.explanation.detector == "gsc-published"
+    assert found.explanation is not None and found.explanation.detector == "gsc-drop"
 
 
 def test_what_is_stored_is_plain_json(folder: Path, table: pd.DataFrame) -> None:

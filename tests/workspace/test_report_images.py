@@ -81,9 +81,7 @@ def test_few_pictures_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [len(group.rows) for group in groups] == [1, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("detector", "explains"), [("energy", "gsc"), ("gsc-published", "gsc-published")]
-)
+@pytest.mark.parametrize(("detector", "explains"), [("energy", "gsc"), ("gsc-drop", "gsc-drop")])
 def test_who_explains(run: Run, detector: str, explains: str) -> None:
     asked = decisions.decide(run, detector, KeepId(share=0.9))
     assert report_images.explainer(run, asked) == explains

@@ -99,7 +99,8 @@ def _about(run: Run, name: str) -> str:
     detector = run.record(name)
     if detector is None:
         return "A detector of another version of this program."
-    text = plain(f"{detector.title}: {detector.about}")
+    fails = f" Known to fail on {detector.fails_on}." if detector.fails_on else ""
+    text = plain(f"{detector.title}: {detector.about}{fails}")
     if (paper := detector.paper) is not None:
         text += f" [{plain(paper.title)}]({paper.url}), {plain(paper.venue)} {paper.year}."
     return text
