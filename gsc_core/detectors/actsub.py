@@ -20,7 +20,7 @@ from gsc_core.detectors.base import (
     knob,
 )
 from gsc_core.detectors.facts import Family, Paper
-from gsc_core.detectors.library import LEAST_IMAGES
+from gsc_core.detectors.library import AT_ONCE, LEAST_IMAGES
 
 _LARGEST = 20.0  # exponent of the scale: no image's is near, and e^20 times a logit is finite
 _NEAREST = 1e-12  # from a cosine of 1: two images that are the same
@@ -100,7 +100,9 @@ def scaled(features: Tensor, percentile: float) -> Tensor:
 
 def _evenly(features: Tensor, directions: Tensor) -> int:
     """How many of the directions `[D,R]` split features `[N,D]` into parts of the same length."""
-    within = (features @ directions).square().cumsum(dim=1)  # [N,R]
-    outside = (features.square().sum(dim=1, keepdim=True) - within).clamp(min=0)
-    difference = (within.sqrt() - outside.sqrt()).mean(dim=0).abs()
-    return 1 + int(difference.argmin())
+    difference = features.new_zeros(directions.shape[1])
+    for part in features.split(AT_ONCE):
+        within = (part @ directions).square().cumsum(dim=1)
+        outside = (part.square().sum(dim=1, keepdim=True) - within).clamp(min=0)
+        difference += (within.sqrt() - outside.sqrt()).sum(dim=0)
+    return 1 + int(difference.abs().argmin())

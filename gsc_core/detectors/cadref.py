@@ -57,7 +57,7 @@ class CADRef(Detector):
 
     signs_: Tensor | None = field(default=None, init=False, repr=False)
     means_: Tensor | None = field(default=None, init=False, repr=False)
-    usual_: Tensor | None = field(default=None, init=False, repr=False)
+    usual_: float = field(default=1.0, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn the mean feature of each predicted class `[K,D]` and the mean confidence."""
@@ -65,20 +65,20 @@ class CADRef(Detector):
         logits = double(calibration.logits)
         self.signs_ = double(calibration.linear.weight).sign()
         self.means_, _ = class_means(features, logits.argmax(dim=1), logits.shape[1])
-        self.usual_ = self._confidence(logits).mean()
-        if not float(self.usual_) > 0:
+        self.usual_ = float(self._confidence(logits).mean())
+        if not self.usual_ > 0:
             raise Excused("the energies are not positive on average, so they divide nothing")
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]` in float64; higher = more likely OOD."""
         assert self.means_ is not None and self.signs_ is not None, "fit() comes first"
-        assert self.usual_ is not None and batch.features is not None
+        assert batch.features is not None
         features, logits = double(batch.features.detach()), double(batch.logits.detach())
         predicted = logits.argmax(dim=1)
         along = (features - self.means_[predicted]) * self.signs_[predicted]
         size = features.abs().sum(dim=1).clamp(min=1e-12)
-        confidence = self._confidence(logits).maximum(_LEAST_CONFIDENCE * self.usual_)
+        confidence = self._confidence(logits).clamp(min=_LEAST_CONFIDENCE * self.usual_)
         with_, against = along.clamp(min=0).sum(dim=1), (-along).clamp(min=0).sum(dim=1)
         return with_ / size / confidence + against / size / self.usual_
 

@@ -12,6 +12,9 @@ from gsc_core.detectors.facts import Paper
 LEAST_IMAGES = 10
 """Means and percentiles of fewer calibration images are chance."""
 
+AT_ONCE = 4096
+"""So many calibration images at a time where a fit needs several copies of their features."""
+
 
 def published(library: type) -> Paper | None:
     """Where the method of a pytorch-ood class was published, if that library names a paper."""

@@ -12,11 +12,12 @@ from gsc_core.classifier.float64 import double
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation
 from gsc_core.detectors.facts import Family, Paper
-from gsc_core.detectors.library import LEAST_IMAGES
+from gsc_core.detectors.library import AT_ONCE, LEAST_IMAGES
 
 BINS = 100
 _OUTER = 0.001  # share of all feature values below the first bin, and above the last
 _NORM = 1000.0
+_MAX_VALUES = 2**24  # of which the quantiles are taken; of more, every so many images
 
 
 @dataclass(eq=False)
@@ -48,17 +49,13 @@ class OptFS(Detector):
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn the ranges and their weights, which end in a 0 for what lies outside."""
-        features = double(calibration.require_features(LEAST_IMAGES))
+        features = calibration.require_features(LEAST_IMAGES)
         self.linear_ = calibration.linear
         self.low_, high = _outer_quantiles(features)
         self.width_ = (high - self.low_) / BINS
         if not self.width_ > 0:
             raise Excused("the features of the calibration images do not vary")
-        predicted = calibration.logits.argmax(dim=1)
-        contributions = features * double(self.linear_.weight)[predicted.to(features.device)]
-        sums = features.new_zeros(BINS + 1)
-        sums = sums.index_add(0, self._bins(features).flatten(), contributions.flatten())
-        sums[BINS] = 0
+        sums = self._contributions(features, calibration.logits.argmax(dim=1))
         if not float(sums.norm()) > 0:
             raise Excused("the features of the calibration images contribute nothing to the logits")
         self.weights_ = _NORM * sums / sums.norm()
@@ -72,6 +69,19 @@ class OptFS(Detector):
         shaped = features * self.weights_[self._bins(features)]
         return -self.linear_(shaped.to(batch.features)).logsumexp(dim=1)
 
+    def _contributions(self, features: Tensor, predicted: Tensor) -> Tensor:
+        """What each range adds to the predicted logits, summed over images; 0 of the outside."""
+        assert self.linear_ is not None
+        weight = double(self.linear_.weight)
+        sums = weight.new_zeros(BINS + 1)
+        parts = zip(features.split(AT_ONCE), predicted.split(AT_ONCE), strict=True)
+        for part, classes in parts:
+            values = double(part)
+            added = values * weight[classes.to(weight.device)]
+            sums = sums.index_add(0, self._bins(values).flatten(), added.flatten())
+        sums[BINS] = 0
+        return sums
+
     def _bins(self, features: Tensor) -> Tensor:
         """In which range each value lies, 0 to 99, the last with its end; 100 is outside."""
         at = (features - self.low_) / self.width_
@@ -81,7 +91,8 @@ class OptFS(Detector):
 
 def _outer_quantiles(features: Tensor) -> tuple[float, float]:
     """The quantiles of all values that enclose the ranges, interpolated as NumPy does it."""
-    values = features.flatten().sort().values
+    some = features[:: 1 + features.numel() // _MAX_VALUES]
+    values = double(some).flatten().sort().values
     at = _OUTER * (len(values) - 1)
     below, part = int(at), at - int(at)
     ends = (values[below : below + 2], values.flip(0)[below : below + 2])

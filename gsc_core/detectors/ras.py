@@ -12,7 +12,7 @@ from gsc_core.classifier.float64 import double
 from gsc_core.classifier.network import Linear
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.facts import Family, Paper
-from gsc_core.detectors.library import LEAST_IMAGES
+from gsc_core.detectors.library import AT_ONCE, LEAST_IMAGES
 
 
 @dataclass(eq=False)
@@ -43,7 +43,8 @@ class RAS(Detector):
         """Learn the mean sorted feature `[D]`."""
         features = calibration.require_features(LEAST_IMAGES)
         self.linear_ = calibration.linear
-        self.usual_ = double(features.sort(dim=1).values).mean(dim=0).to(features)
+        sums = [double(part.sort(dim=1).values).sum(dim=0) for part in features.split(AT_ONCE)]
+        self.usual_ = (torch.stack(sums).sum(dim=0) / len(features)).to(features)
         return self
 
     def score(self, batch: Representation) -> Tensor:

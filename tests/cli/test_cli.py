@@ -73,7 +73,7 @@ def check_document(document: dict, detectors: set[str], sets: set[str]) -> None:
     assert type(document["id_accuracy"]) is float
     assert 0 <= document["id_accuracy"] <= 1
     assert all(0 <= share <= 1 for share in document["id_accuracy_after"].values())
-    after = {"gsc", "gsc-drop"} & scored
+    after = {"gsc", "gsc-drop", "gsc-energy"} & scored
     if document["chosen"].get("gsc-auto", {}).get("layer", "none") != "none":
         after.add("gsc-auto")
     assert document["id_accuracy_after"].keys() == after
