@@ -262,9 +262,10 @@ def _as_set(spec: AuditSpec, document: RunDocument) -> list[Detector]:
     recorded = {record.name: record.settings or {} for record in document.detectors}
 
     def as_set(detector: Detector) -> Detector:
-        kind, name = type(detector), detector.name
-        values = asked.get(name, {}) | recorded.get(name, {}) | document.chosen.get(name, {})
-        return kind.configured(kind().settings() | kind.former_settings() | values)
+        settings = type(detector).former_settings()
+        for by_name in (asked, recorded, document.chosen):
+            settings.update(by_name.get(detector.name, {}))
+        return type(detector).configured(settings)
 
     scored = with_parts([detector.build() for detector in spec.detectors])
     return [as_set(detector) for detector in scored if detector.name not in document.excused]

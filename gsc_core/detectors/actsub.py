@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -101,7 +102,7 @@ def scaled(features: Tensor, percentile: float) -> Tensor:
 def _evenly(features: Tensor, directions: Tensor) -> int:
     """How many of the directions `[D,R]` split features `[N,D]` into parts of the same length."""
     difference = features.new_zeros(directions.shape[1])
-    for part in features.split(AT_ONCE):
+    for part in torch.split(features, AT_ONCE):
         within = (part @ directions).square().cumsum(dim=1)
         outside = (part.square().sum(dim=1, keepdim=True) - within).clamp(min=0)
         difference += (within.sqrt() - outside.sqrt()).sum(dim=0)

@@ -74,7 +74,7 @@ class OptFS(Detector):
         assert self.linear_ is not None
         weight = double(self.linear_.weight)
         sums = weight.new_zeros(BINS + 1)
-        parts = zip(features.split(AT_ONCE), predicted.split(AT_ONCE), strict=True)
+        parts = zip(torch.split(features, AT_ONCE), torch.split(predicted, AT_ONCE), strict=True)
         for part, classes in parts:
             values = double(part)
             added = values * weight[classes.to(weight.device)]

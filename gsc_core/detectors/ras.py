@@ -43,7 +43,9 @@ class RAS(Detector):
         """Learn the mean sorted feature `[D]`."""
         features = calibration.require_features(LEAST_IMAGES)
         self.linear_ = calibration.linear
-        sums = [double(part.sort(dim=1).values).sum(dim=0) for part in features.split(AT_ONCE)]
+        sums = [
+            double(part.sort(dim=1).values).sum(dim=0) for part in torch.split(features, AT_ONCE)
+        ]
         self.usual_ = (torch.stack(sums).sum(dim=0) / len(features)).to(features)
         return self
 
