@@ -59,6 +59,10 @@ class PooledGSC(GSC):
         assert self.network_.linear is not None
         return batch.features, self.network_.linear.weight[batch.predicted]
 
+    def logits_after(self, batch: Representation) -> Tensor:
+        """Logits `[B,K]` after the short-circuit: here the first-order ones are exact."""
+        return self.after(batch)[0]
+
     def after(self, batch: Representation) -> tuple[Tensor, Tensor | None]:
         """Logits `[B,K]` and features `[B,D]` after the short-circuit."""
         assert self.network_ is not None and self.network_.linear is not None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pytorch_ood import detector as ood
-from small_classifier import CLASSES, DIMENSIONS, World, with_linear, world
+from small_classifier import CLASSES, DIMENSIONS, World, exported, with_linear, world
 from torch import Tensor
 
 from gsc_core.classifier.network import Linear
@@ -323,10 +323,13 @@ def test_lts_of_an_image_without_a_positive_feature_is_that_of_no_logits(small: 
 # --- the readings of GSC --------------------------------------------------------------------------
 
 
-def test_gsc_energy_is_what_the_re_implementations_compute(small: World) -> None:
+@pytest.mark.parametrize("split", ["block", "first"])
+def test_gsc_energy_is_what_the_re_implementations_compute(split: str, small: World) -> None:
+    """Wherever the audit cuts the network."""
     weight, _ = head(small)
+    calibration = replace(small.calibration, network=exported(small.model, split))
     for share in (0.05, 0.3):
-        detector = find("gsc-energy").configured({"share": share}).fit(small.calibration)
+        detector = find("gsc-energy").configured({"share": share}).fit(calibration)
         for batch in (small.known, small.strange):
             expected = []
             for h, y in zip(array(batch.features), array(batch.logits), strict=True):

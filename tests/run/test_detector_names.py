@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from policies import rule
 from small_run import make, spec_of
 from typer.testing import CliRunner
 
@@ -83,9 +84,11 @@ def test_either_run_is_read_by_either_name(there: str, asked: str, made: Path) -
     assert opened.score(image)[there] == pytest.approx(row[there], rel=1e-4, abs=1e-5)
     assert opened.gsc(asked) is opened.detectors[there]
     policy = made / "policy.toml"
-    policy.write_text(f'[[rule]]\nmetric = "inverted"\nat_most = 1\ndetector = "{asked}"\n')
-    judged = CliRunner().invoke(app, ["gate", str(folder), "--policy", str(policy)])
-    assert judged.exit_code == 0, judged.output
+    policy.write_text(rule("auroc", at_least=0.5, detector=asked))
+    judged = CliRunner().invoke(app, ["gate", str(folder), "--policy", str(policy), "--json"])
+    (limit,) = json.loads(judged.stdout)["limits"]
+    measured = run.row(there)
+    assert measured is not None and limit["value"] == measured.metrics["auroc"].value
 
 
 def test_the_command_line_says_the_name_of_today(made: Path, tmp_path: Path) -> None:
