@@ -32,5 +32,6 @@ class EnergyGSC(PooledGSC):
         "The method as two public re-implementations read the paper: the energy that is left when "
         "the features that the prediction relies on most are gone."
     )
+    fails_on: ClassVar[str | None] = "EfficientNets, where it separates little"
     explains: ClassVar[bool] = False  # of a pooled feature there is nothing to see
     fitted_with: ClassVar[Fit] = Fit.IMAGES

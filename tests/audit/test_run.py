@@ -194,6 +194,15 @@ def test_accuracy_after_the_short_circuit_is_that_of_the_stored_classes(
         assert share == np.mean(tested[f"predicted_after_{name}"] == tested["label"])
 
 
+def test_each_detector_is_described_with_its_settings(document: dict) -> None:
+    records = {record["name"]: record for record in document["detectors"]}
+    assert records.keys() == set(ALL)
+    for detector in CATALOGUE:
+        record = records[detector.name]
+        assert record["settings"] == detector().settings()
+        assert (record["family"], record["fails_on"]) == (detector.family, detector.fails_on)
+
+
 def test_inverted_are_those_that_either_auroc_shows(document: dict) -> None:
     mean = {r["detector"]: r["auroc"] for r in document["results"] if r["ood_set"] == "mean"}
     surrogate = document["surrogate_auroc"]

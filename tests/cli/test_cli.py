@@ -285,8 +285,12 @@ def test_detectors_lists_the_catalogue_with_its_knobs() -> None:
     for detector in CATALOGUE:
         settings = {item["name"]: item["default"] for item in rows[detector.name]["settings"]}
         assert settings == detector().settings()
+        said = rows[detector.name]["family"], rows[detector.name]["fails_on"]
+        assert said == (detector.family.value, detector.fails_on)
+    assert (rows["ash"]["family"], rows["ash"]["fails_on"]) == ("shaping", "transformers")
     table = gsc("detectors").out
     assert all(name in table for name in rows)
+    assert "Known to fail on" in " ".join(table.split())
 
 
 def test_splits_lists_layers_that_audit_accepts(stage: Path, tmp_path: Path) -> None:

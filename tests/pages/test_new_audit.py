@@ -235,6 +235,9 @@ def test_the_catalogue_says_what_each_detector_costs(home):
     assert list(table.index) == list(TITLES.values())
     assert table.loc[TITLES["odin"], "Extra passes"] > 1
     assert "gradient" in table.loc[TITLES["gsc"], "Reads"]
+    assert dict(table["Family"]) == {each.title: each.family.value for each in CATALOGUE}
+    assert table.loc[TITLES["ash"], "Known to fail on"] == "transformers"
+    assert table.loc[TITLES["knn"], "Known to fail on"] == "–"
 
 
 @pytest.mark.parametrize("key", ["audit_ood_sets", "audit_detectors"])
