@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gsc_core.audit.reopen import Reopened
 from gsc_core.deploy.agreement import Stored, noise, test_images, tolerance_of
@@ -43,7 +44,7 @@ def _convert(alarm: Alarm, audit: Reopened, detector: str, path: Path) -> None:
         with torch.no_grad(), _quiet():
             graph = torch.export.export(alarm, (pixels,), dynamic_shapes=shapes, strict=False)
             program = torch.onnx.export(
-                graph.run_decompositions({}),
+                graph.run_decompositions({torch.ops.aten.sort.stable: _sorted}),
                 input_names=["pixels"],
                 output_names=OUTPUTS,
                 dynamo=True,
@@ -58,6 +59,14 @@ def _convert(alarm: Alarm, audit: Reopened, detector: str, path: Path) -> None:
     for node in program.model.graph.all_nodes():  # where our code lies is nobody's business
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     program.save(path)
+
+
+def _sorted(
+    values: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False
+) -> tuple[Tensor, Tensor]:
+    """A stable sort as the one that ONNX knows, where equal values keep their order anyway."""
+    result: tuple[Tensor, Tensor] = torch.ops.aten.sort.default(values, dim, descending)
+    return result
 
 
 @contextlib.contextmanager

@@ -106,10 +106,10 @@ class AdaSCALE(Detector):
                 after = self.network_.head_and_features(self.network_.body(moved))[1]
         assert after is not None
         before, after = double(features.detach()), double(after)
-        strongest = before.argsort(dim=1, descending=True, stable=True)
         dimensions = before.shape[1]
         shifted, strong = (
-            strongest[:, : max(1, int(share * dimensions))] for share in (_SHIFTED, _STRONG)
+            before.topk(max(1, int(share * dimensions)), dim=1).indices
+            for share in (_SHIFTED, _STRONG)
         )
         shift = (before - after).abs().gather(1, shifted).sum(dim=1)
         return _WEIGHT * shift + after.relu().gather(1, strong).sum(dim=1)
