@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -190,28 +191,28 @@ def print_ablation(ablation: Ablation, sentences: Sequence[str], folder: Path) -
     show = console().print
     for sentence in sentences:
         show(Text(sentence))
-    summarised = "in the paper, as summarised"
-    measured = ("unfamiliar images accepted (FPR95)", "AUROC")
-    table = Table("layer", "around", "changed", "to", *measured, summarised)
+    table = Table("layer", "around", "changed", "to", "unfamiliar images accepted (FPR95)", "AUROC")
     rows = ablation.rows()
     for _, row in rows[rows["factor"] != "curve"].iterrows():
         about = (row["layer"], row["base"], row["factor"], row["level"])
         figures = (_with_interval(_interval_in(row, metric)) for metric in ("fpr95", "auroc"))
-        table.add_row(*map(Text, (*about, *figures, _in_the_paper(row))))
+        table.add_row(*map(Text, (*about, *figures)))
     show(table)
+    show(_beside_the_paper(ablation))
     for name, reason in ablation.facts.excused.items():
         show(Text(f"left out: {name}: {reason}"))
     show(Text(f"Result: {folder}/ablation.parquet"))
 
 
-def _in_the_paper(row: Any) -> str:
-    """FPR95 and AUROC that a summary of the paper quotes for a row of its ablation."""
-    from gsc_core.ablation.settings import PAPER, PAPER_ROWS
+def _beside_the_paper(ablation: Ablation) -> Table:
+    """FPR95 of the rows of the paper's ablation, here and as a summary of the paper quotes them."""
+    from gsc_core.ablation.comparison import paper_table
 
-    if row["factor"] != PAPER or row["level"] not in PAPER_ROWS:
-        return ""
-    quoted = PAPER_ROWS[row["level"]]
-    return f"{percent(quoted.fpr95, 1)}, {percent(quoted.auroc, 1)}"
+    table = Table("row of the paper", "accepted (FPR95) in the paper, as summarised", "here")
+    for _, row in paper_table(ablation).iterrows():
+        here = "not measured" if math.isnan(row["fpr95"]) else percent(row["fpr95"], 1)
+        table.add_row(*map(Text, (row["row"], percent(row["paper_fpr95"], 1), here)))
+    return table
 
 
 def _interval_in(row: Any, metric: str) -> Interval:

@@ -430,7 +430,7 @@ def test_the_answer_judges_the_better_setting_against_nothing_cut_by_their_diffe
 def test_a_backwards_direction_is_said(found: Ablation) -> None:
     where = {"base": "published", "depth": "deep", "factor": "direction"}
     low = changed(found, where, fpr95=0.3, fpr95_low=0.2, fpr95_high=0.4, backwards=False)
-    assert any("direction is right here" in each.sentence for each in findings(low))
+    assert any("direction as summarised is right here" in each.sentence for each in findings(low))
     high = changed(
         low, {**where, "level": "published"},
         fpr95=0.98, fpr95_low=0.97, fpr95_high=0.99, backwards=True, **differing(0.68, 0.6, 0.7),

@@ -290,7 +290,7 @@ def test_detectors_lists_the_catalogue_with_its_knobs() -> None:
     assert (rows["ash"]["family"], rows["ash"]["fails_on"]) == ("shaping", "transformers")
     table = gsc("detectors").out
     assert all(name in table for name in rows)
-    assert "Known to fail on" in " ".join(table.split())
+    assert "transformers" in table
 
 
 def test_splits_lists_layers_that_audit_accepts(stage: Path, tmp_path: Path) -> None:

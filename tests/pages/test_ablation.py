@@ -294,6 +294,7 @@ def test_the_command_line_takes_a_run_and_layers_and_prints_what_it_says(
     assert printed.startswith(answer(found)[:60])
     assert [layer.name for layer in found.facts.layers] == ["first", "block"]
     assert "no short-circuit: energy" in printed and "premise" in printed
+    assert "as summarised" in printed and "19.4 %" in printed
 
 
 def test_the_command_line_refuses_what_is_no_run(
