@@ -434,7 +434,7 @@ def test_limits_name_what_is_wrong(home):
     assert "smallest set (x) 20 images were tested" in limits  # half set the threshold
     assert "left out: 2 that could not be read and 4 duplicates" in limits
     assert "no labels" in limits
-    assert "gsc-published was picked after the audit, in place of gsc" in limits
+    assert "gsc-drop was picked after the audit, in place of gsc" in limits
     assert "picked after" not in " ".join(report_of(run, decisions.default(run)).limits)
 
 
