@@ -3,12 +3,14 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import Readiness, StoredSet
 from gsc_core.workspace import imagesets
 from pages.parts.image_sets.form import add_form
 from pages.parts.image_sets.view import badges, next_step, progress, set_view
 from pages.parts.image_sets.words import summary
 from pages.parts.shared import links
+from pages.parts.shared.question import doubt
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 ON_A_PAGE = 20
@@ -73,7 +75,9 @@ def _row(stored: StoredSet) -> None:
         if stored.readiness is Readiness.WAITING:
             progress(stored)
         elif stored.readiness is Readiness.REFUSED:
-            st.caption(plain(stored.sentence or "It cannot be used."))
+            question = Question.read(stored.question)
+            said = doubt(question) if question else stored.sentence
+            st.caption(plain(said or "It cannot be used."))
         else:
             st.caption(plain(summary(stored)))
 

@@ -3,12 +3,13 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import Readiness, StoredModel
 from gsc_core.workspace import models
 from pages.parts.models.form import add_form
 from pages.parts.models.view import badge, manage, model_view, progress
-from pages.parts.models.words import on_this_page
 from pages.parts.shared import links
+from pages.parts.shared.question import doubt
 from pages.parts.shared.text import plain
 
 ON_A_PAGE = 20
@@ -77,7 +78,8 @@ def _row(stored: StoredModel) -> None:
 
 def _summary(stored: StoredModel) -> str:
     if stored.readiness is Readiness.REFUSED:
-        return on_this_page(stored.sentence or "It cannot be used.")
+        question = Question.read(stored.question)
+        return doubt(question) if question else stored.sentence or "It cannot be used."
     try:
         facts = models.facts_of(stored)
     except GscError as error:

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -15,6 +16,7 @@ from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.load import Classifier
 from gsc_core.classifier.network import Network
 from gsc_core.errors import SpecError
+from gsc_core.errors.questions import OF_CALIBRATION, Answer, Question, Setting
 from gsc_core.files import writing_to
 from gsc_core.images import ImageSet, Partition, class_indices, partition, read_images
 from gsc_core.images.class_orders import LabelOrder
@@ -93,9 +95,11 @@ def read_sets(spec: AuditSpec, unpacked: Path, *, with_labels: bool = True) -> P
         id_images.with_sure_labels(str(spec.id))
     calibration: ImageSet | float
     if isinstance(spec.calibration, Path):
-        calibration = read_images(spec.calibration, "calibration", unpacked / "calibration")
+        calibration = read_images(
+            spec.calibration, "calibration", unpacked / "calibration", spec.calibration_labels
+        )
         if with_labels:
-            calibration.with_sure_labels(str(spec.calibration))
+            calibration.with_sure_labels(str(spec.calibration), OF_CALIBRATION)
     else:
         calibration = spec.calibration
     ood = {
@@ -135,11 +139,16 @@ def _require_one_meaning(
         return  # the labels come from a table
     match = class_indices(inner, classifier.class_names, classifier.num_classes)
     if match.order is not None:
-        raise SpecError(
-            f"{spec.id} holds the folders {', '.join(inner[:3])} in each of its folders "
-            f"{', '.join(outer[:3])}: give one of these alone, such as {outer[0]}, or say "
-            "--labels folders if they are the classes."
+        above = commonpath([PurePosixPath(image.name).parent for image in images])
+        question = Question(
+            doubt=f"{spec.id} holds the folders {', '.join(inner[:3])} in each of its folders "
+            f"{', '.join(outer[:3])}",
+            answers=(
+                Answer.of(Setting.PART, PurePosixPath(above, outer[0]).as_posix()),
+                Answer.of(Setting.LABELS, "folders", f"if {', '.join(outer[:3])} are the classes"),
+            ),
         )
+        raise SpecError.asking(question)
 
 
 def labels_of(spec: AuditSpec, sets: Partition, classifier: Classifier) -> ImageLabels:

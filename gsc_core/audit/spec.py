@@ -54,6 +54,7 @@ class AuditSpec(BaseModel):
         calibration: a folder of further ID images, or the share of `id` to set apart.
         labels: a CSV table for `id`, where class folders do not give them; or `folders`, where
             those are right and a table beside them is not.
+        calibration_labels: the same for a folder of further ID images.
         label_order: how labels stand for classes, see `images.class_orders`; None takes the first
             order that fits, and asks where the predictions fit another far better.
         split: the layer at which GSC cuts the network; None takes the deepest block
@@ -81,6 +82,7 @@ class AuditSpec(BaseModel):
     ood: dict[str, Path] = Field(min_length=1)
     calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
     labels: Literal["folders"] | Path | None = None
+    calibration_labels: Literal["folders"] | Path | None = None
     label_order: LabelOrder | None = None
     detectors: tuple[DetectorSpec, ...] = Field(min_length=1)
     split: str | None = None

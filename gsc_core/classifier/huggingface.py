@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from gsc_core.classifier.metadata import ClassName, Scalar
 from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from gsc_core.errors import CheckpointError, SpecError
+from gsc_core.errors.questions import Question, Setting
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -214,7 +215,10 @@ def _unreadable(path: Path) -> CheckpointError:
 
 
 def _unusual(name: str, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"The preprocessing of {name} is not offered here ({what}): give it yourself, with "
-        "--preprocess."
+    return CheckpointError.asking(
+        Question(
+            doubt=f"The preprocessing of {name} is not offered here ({what})",
+            otherwise="give it yourself",
+            fields=(Setting.PREPROCESSING,),
+        )
     )

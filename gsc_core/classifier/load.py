@@ -26,6 +26,7 @@ from gsc_core.classifier.program import (
 from gsc_core.classifier.spec import ModelSpec
 from gsc_core.classifier.transformers_network import transformers_network
 from gsc_core.errors import CheckpointError, SpecError
+from gsc_core.errors.questions import Question, Setting
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,13 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
     said = Metadata.read(checkpoint.metadata, source)
     if (architecture := spec.architecture or said.architecture) is None:
         beside = spec.checkpoint.parent / huggingface.CONFIG
-        folder = f", or give its folder, {beside.parent}" if beside.is_file() else ""
-        raise SpecError(
-            f"{source} holds only weights: name the architecture, such as torchvision/resnet18"
-            f"{folder}."
+        folder = f"give its folder, {beside.parent}, or " if beside.is_file() else ""
+        question = Question(
+            doubt=f"{source} holds only weights",
+            otherwise=f"{folder}name the architecture, such as torchvision/resnet18",
+            fields=(Setting.ARCHITECTURE,),
         )
+        raise SpecError.asking(question)
     architecture = architectures.resolve(architecture)
     options = spec.options or (said.options if spec.architecture is None else {})
     fitted = state_dict.fit(checkpoint.weights, architecture, options, source, spec.weights)

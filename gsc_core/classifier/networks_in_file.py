@@ -10,6 +10,7 @@ import torch
 
 from gsc_core.classifier.weight_names import Table, is_average
 from gsc_core.errors import SpecError
+from gsc_core.errors.questions import Answer, Question, Setting
 
 PLAIN, EMA = "plain", "ema"
 _SHARE = 0.5  # of the names that the best prefix gives, to be weights of the same network
@@ -73,15 +74,19 @@ def select(networks: Sequence[NetworkWeights], choice: str | None, name: str) ->
     """
     options = [one for one in networks if choice is None or one.answers(choice)]
     if not options:
-        raise SpecError(
-            f"{name} has no weights {choice!r}, but {_named(networks)}: choose with "
-            f"{_offered(networks)}."
+        raise SpecError.asking(
+            Question(
+                doubt=f"{name} has no weights {choice!r}, but {_named(networks)}",
+                answers=_offered(networks),
+            )
         )
     if all(_equal(options[0].table, other.table) for other in options[1:]):
         return options[0]
-    raise SpecError(
-        f"{name} holds several weights for one network, {_named(networks)}, which differ: choose "
-        f"with {_offered(options)}."
+    raise SpecError.asking(
+        Question(
+            doubt=f"{name} holds several weights for one network, {_named(networks)}, which differ",
+            answers=_offered(options),
+        )
     )
 
 
@@ -104,7 +109,7 @@ def _named(networks: Sequence[NetworkWeights]) -> str:
     return " and ".join(described)
 
 
-def _offered(networks: Sequence[NetworkWeights]) -> str:
+def _offered(networks: Sequence[NetworkWeights]) -> tuple[Answer, ...]:
     kinds = [EMA if network.averaged else PLAIN for network in networks]
     words = kinds if len(set(kinds)) == len(kinds) else [network.label for network in networks]
-    return " or ".join(f"--weights {word}" for word in words)
+    return tuple(Answer.of(Setting.WEIGHTS, word) for word in words)

@@ -26,12 +26,13 @@ from gsc_core.classifier.weight_names import (
     without_parallel,
 )
 from gsc_core.errors import CheckpointError, SpecError
+from gsc_core.errors.questions import Answer, Question, Setting
 
 _ASKED = {
     "transform_input": (
         "whether the network rescales its input",
-        ("true", "it was fine-tuned from the library's trained weights"),
-        ("false", "it was trained from scratch"),
+        ("true", "if it was fine-tuned from the library's trained weights"),
+        ("false", "if it was trained from scratch"),
     ),
 }
 """Options that no weights show and that change the logits, as the libraries' builders set them."""
@@ -247,11 +248,12 @@ def _with_another_option(
         and (match := _match(table, changed, name)) is not None
     }
     if len(matches) > 1:
-        choices = " or ".join(f"--option {said}" for said in matches)
-        raise SpecError(
-            f"The weights in {name} fit {start.architecture} with more than one option, and do "
-            f"not say which of them the model was made with: choose {choices}."
+        question = Question(
+            doubt=f"The weights in {name} fit {start.architecture} with more than one option, and "
+            "do not say which of them the model was made with",
+            answers=tuple(Answer.of(Setting.OPTIONS, said) for said in matches),
         )
+        raise SpecError.asking(question)
     if not matches:
         return None, ()
     said, match = next(iter(matches.items()))
@@ -283,10 +285,13 @@ def _require_answers(skeleton: Skeleton, given: Options, name: str) -> None:
     """Raise SpecError for what weights cannot tell, changes the logits, and was not said."""
     for option in _ASKED.keys() & signature(skeleton.module).keys() - given.keys():
         what, *answers = _ASKED[option]
-        choices = " or ".join(f"--option {option}={value} ({why})" for value, why in answers)
-        raise SpecError(
-            f"{name} fits {skeleton.architecture}, but weights do not say {what}: give {choices}."
+        question = Question(
+            doubt=f"{name} fits {skeleton.architecture}, but weights do not say {what}",
+            answers=tuple(
+                Answer.of(Setting.OPTIONS, f"{option}={value}", when) for value, when in answers
+            ),
         )
+        raise SpecError.asking(question)
 
 
 def _said_of(network: NetworkWeights, networks: list[NetworkWeights]) -> Iterator[str]:
@@ -348,12 +353,14 @@ def _misfit(table: Table, start: Skeleton, further: list[str], name: str) -> Che
             f"as .pt2, with {RECIPE}."
         )
     arguments = list(signature(start.module))[:_SHOWN_OPTIONS]
-    options = f", such as --option ({', '.join(arguments)})" if arguments else ""
+    such_as = f", such as {', '.join(arguments)}" if arguments else ""
     misfits = "; ".join(_misfits(table, sized.tensors))
-    return CheckpointError(
-        f"The weights in {name} do not fit {start.architecture} ({misfits}): name the architecture "
-        f"and the options it was trained with{options}."
+    question = Question(
+        doubt=f"The weights in {name} do not fit {start.architecture} ({misfits})",
+        otherwise=f"name the architecture and the options it was trained with{such_as}",
+        fields=(Setting.ARCHITECTURE, Setting.OPTIONS),
     )
+    return CheckpointError.asking(question)
 
 
 def _headless(name: str, architecture: str, further: list[str] | None = None) -> CheckpointError:

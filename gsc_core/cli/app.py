@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from gsc_core import __version__
 from gsc_core.cli.ablate import ablate
+from gsc_core.cli.answers import ON_THE_COMMAND_LINE
 from gsc_core.cli.audit import IMPORTING, audit
 from gsc_core.cli.demo import demo
 from gsc_core.cli.export import ExportCommand, export
@@ -69,7 +70,8 @@ def main() -> None:
     try:
         app(obj=Stopwatch())
     except GscError as error:
-        _fail(str(error))
+        asked = error.question
+        _fail(str(error) if asked is None else asked.worded(ON_THE_COMMAND_LINE))
     except ValidationError as error:
         _fail(_first_of(error))
     except OSError as error:

@@ -14,6 +14,7 @@ from gsc_core.cli.options import (
     AsJson,
     BatchSize,
     Calibration,
+    CalibrationLabels,
     Checkpoint,
     Compiled,
     DecoderProcesses,
@@ -34,7 +35,6 @@ from gsc_core.cli.options import (
     SplitName,
     Threads,
     WeightsName,
-    labels_from,
     model_spec,
     named_folders,
     share_or_folder,
@@ -64,6 +64,7 @@ def audit(
     class_names: Names = None,
     calibration: Calibration = "0.5",
     labels: Labels = None,
+    calibration_labels: CalibrationLabels = None,
     label_order: LabelOrderName = None,
     detectors: DetectorNames = "all",
     split: SplitName = None,
@@ -86,6 +87,7 @@ def audit(
         from gsc_core.audit.spec import AuditSpec, DetectorSpec
         from gsc_core.audit.tuning_file import with_tuned
         from gsc_core.detectors.catalogue import parse_detectors
+        from gsc_core.images.labels import labels_from
 
     if note := note_of(re.split(r"[,+:]", detectors)):
         sys.stderr.write(f"{note}\n")
@@ -96,6 +98,7 @@ def audit(
         ood=named_folders(ood),
         calibration=share_or_folder(calibration),
         labels=labels_from(labels),
+        calibration_labels=labels_from(calibration_labels),
         label_order=label_order,
         detectors=chosen,
         split=split,

@@ -81,6 +81,10 @@ Labels = Annotated[
         "of its folders."
     ),
 ]
+CalibrationLabels = Annotated[
+    Path | None,
+    typer.Option(help="The same for a --calibration folder."),
+]
 LabelOrderName = Annotated[
     Literal[
         "names", "numeric", "wordnet", "text", "from-1", "natural", "text-from-1", "text-decomposed"
@@ -186,11 +190,6 @@ def _name_and_folder(text: str) -> tuple[str, str]:
         raise SpecError(f"--ood {text!r} must be NAME=DIR, such as textures=photos/textures.")
     at = next((at for at in cuts if os.path.lexists(text[at + 1 :])), cuts[0])
     return text[:at], text[at + 1 :]
-
-
-def labels_from(given: Path | None) -> Path | Literal["folders"] | None:
-    """What `--labels` asks for."""
-    return "folders" if given == Path("folders") else given
 
 
 def share_or_folder(text: str) -> float | Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gsc_core.errors import ImageError, SpecError
+from gsc_core.errors.questions import Question, Setting
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class ImageSet:
 
     `broken` and `duplicates` tell what reading left out. They belong to the set as it was read:
     `without` and `split` give sets with none. `label_source` says in a sentence where the labels
-    come from, and which tables were not used; `label_question` what has to be asked before they are
-    used, in words that go on from the set's name. Both are empty where there is nothing to say.
+    come from, and which tables were not used, empty where there is nothing to say; `label_question`
+    what has to be asked before they are used, in words that go on from the set's name.
     """
 
     name: str
@@ -60,7 +61,7 @@ class ImageSet:
     broken: tuple[Broken, ...] = field(default=())
     duplicates: tuple[Duplicate, ...] = field(default=())
     label_source: str = ""
-    label_question: str = ""
+    label_question: Question | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -71,13 +72,16 @@ class ImageSet:
         members = "\n".join(sorted(image.sha256 for image in self.images))
         return hashlib.sha256(members.encode()).hexdigest()
 
-    def with_sure_labels(self, called: str | None = None) -> "ImageSet":
-        """The set itself; raises ImageError where its labels are doubtful.
+    def with_sure_labels(
+        self, called: str | None = None, instead: dict[Setting, Setting] | None = None
+    ) -> "ImageSet":
+        """The set itself; raises ImageError, with the question, where its labels are doubtful.
 
-        `called` is how the set is named there, usually by its own name.
+        `called` is how the set is named there, usually by its own name; `instead` the settings that
+        answer for it, where they are not those of the ID images.
         """
-        if self.label_question:
-            raise ImageError(f"{called or self.name} {self.label_question}.")
+        if self.label_question is not None:
+            raise ImageError.asking(self.label_question.about(called or self.name, instead))
         return self
 
     def without(self, names: Iterable[str]) -> "ImageSet":

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from gsc_core.errors import ImageError
+from gsc_core.errors.questions import Answer, Choice, Question, Setting
 from gsc_core.images.dataset_parts import Parts, parts_of
 from gsc_core.images.label_table import TABLE_SUFFIXES, ContradictionError, LabelTable, read_table
 from gsc_core.images.names import composed
@@ -23,17 +24,24 @@ LabelsFrom = Path | Literal["folders"]
 """Where labels are taken from, when that is asked for: a table, or the folders and file names."""
 
 
+def labels_from(said: str | Path | None) -> LabelsFrom | None:
+    """What labels are taken from, as a person says it: `folders`, or a table."""
+    if said is None:
+        return None
+    return "folders" if str(said) == "folders" else Path(said)
+
+
 @dataclass(frozen=True)
 class Labelling:
     """The label of each image by its name, None where there is none, and where they come from.
 
     `source` is a sentence, empty without labels and tables. `question` is what has to be asked
-    before these labels are used, empty where nothing: a sentence that goes on from the set's name.
+    before these labels are used, in words that go on from the set's name.
     """
 
     labels: Labels
     source: str = ""
-    question: str = ""
+    question: Question | None = None
 
 
 def labels_of(
@@ -47,13 +55,14 @@ def labels_of(
     `names` are paths relative to `root`, `copies` those of images that are left out. Looked for in
     this order, unless `asked` decides: the one table in `root` (if given) that names images and
     labels; WordNet ids that begin every file name of one folder (ImageNet's own naming); class
-    folders, the first folder below a common one, when every image is in a folder.
+    folders, the first folder below a common one, when every image is in a folder. A table that was
+    asked for and is not there is looked for in `root` and beside it.
 
     Raises ImageError when a table that was asked for cannot be read, or names none of the images,
     and when a table gives an image two labels.
     """
     if isinstance(asked, Path):
-        table = read_table(asked, names)
+        table = read_table(_placed(asked, root), names)
         if not table.labels:
             raise ImageError(f"{table.name} names none of these images: check its file column.")
         return Labelling(_of_table(table, names), _from_table(table))
@@ -61,17 +70,13 @@ def labels_of(
     if asked == "folders":
         return Labelling(folders, _FROM_FOLDERS if any(folders.values()) else "")
     parts = parts_of([*names, *copies])
-    question = "" if parts is None else _which_part(parts, names, root)
+    question = None if parts is None else _which_part(parts, names, root)
     usable, unused = _tables(names, root, folders) if root else ([], [])
-    if len(usable) > 1:
-        unused.append(
-            f"{' and '.join(sorted(table.name for table in usable))} are not used, because they "
-            "name the same images: give one with --labels."
-        )
     if len(usable) == 1:
         labelling = _beside_folders(usable[0], folders, names)
     else:
-        labelling = Labelling(folders, _FROM_FOLDERS if any(folders.values()) else "")
+        by_folders = _FROM_FOLDERS if any(folders.values()) else ""
+        labelling = Labelling(folders, by_folders, _which_table(usable, folders))
     source = " ".join(filter(None, (labelling.source, *unused)))
     return Labelling(labelling.labels, source, question or labelling.question)
 
@@ -87,10 +92,17 @@ def _of_table(table: LabelTable, names: Sequence[str]) -> Labels:
     return {name: table.labels.get(name) for name in names}
 
 
-def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> str:
-    """Ask for one part; where there are no class folders, for the part that a table labels."""
-    said = f"holds the parts of a data set, {' and '.join(parts.names)}, which are no classes"
-    best, with_table = parts.folders[0], ""
+def _placed(table: Path, root: Path | None) -> Path:
+    """Where a table is that is named as one in a set's folder or beside it."""
+    if table.exists() or root is None or table.is_absolute():
+        return table
+    return next((f / table for f in (root, root.parent) if (f / table).is_file()), table)
+
+
+def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> Question:
+    """Ask for one part; where there are no class folders, first for that which a table labels."""
+    labelled_by: dict[str, str] = {}
+    of_all: list[str] = []  # tables that label images of several parts
     for path in _files(names, root) if root else ():
         with suppress(ImageError):
             labelled = read_table(path, names).labels
@@ -98,10 +110,39 @@ def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> str:
                 folder: sum(name.startswith(f"{folder}/") for name in labelled)
                 for folder in parts.folders
             }
-            if sum(of_part.values()) == max(of_part.values()) > 0:
-                best = max(of_part, key=lambda folder: of_part[folder])
-                with_table = f" with --labels {path.name}"
-    return f"{said}: give one of them alone, such as its folder {best}{with_table}"
+            if not any(of_part.values()):
+                continue
+            if sum(of_part.values()) == max(of_part.values()):
+                labelled_by[max(of_part, key=lambda folder: of_part[folder])] = path.name
+            else:
+                of_all.append(path.name)
+    folders = sorted(parts.folders, key=lambda folder: folder not in labelled_by)
+    return Question(
+        doubt=f"holds the parts of a data set, {' and '.join(parts.names)}, which are no classes",
+        answers=(
+            *(_part(folder, labelled_by.get(folder)) for folder in folders),
+            *(Answer.of(Setting.LABELS, table) for table in of_all),
+        ),
+    )
+
+
+def _part(folder: str, table: str | None) -> Answer:
+    choices = [Choice(setting=Setting.PART, value=folder)]
+    if table is not None:
+        choices.append(Choice(setting=Setting.LABELS, value=table))
+    return Answer(choices=tuple(choices))
+
+
+def _which_table(usable: Sequence[LabelTable], folders: Labels) -> Question | None:
+    """Ask for one of several tables that label the same images in other ways."""
+    if len(usable) < 2:
+        return None
+    names = sorted(table.name for table in usable)
+    ways = [*names, "folders"] if any(folders.values()) else names
+    return Question(
+        doubt=f"has labels in {' and '.join(names)}, and they differ",
+        answers=tuple(Answer.of(Setting.LABELS, way) for way in ways),
+    )
 
 
 def _beside_folders(table: LabelTable, folders: Labels, names: Sequence[str]) -> Labelling:
@@ -122,7 +163,7 @@ def _beside_folders(table: LabelTable, folders: Labels, names: Sequence[str]) ->
         labels = _of_table(table, names)
         filled = {name: labels[name] or meant.get(folders[name] or "") for name in names}
         return Labelling(filled, f"{_from_table(table)} Each folder has one label there.")
-    question = ""
+    question = None
     if _are_same_classes(both, meant, len(differing)):
         question = _which_source(table, folders, differing or list(table.labels))
     said = f"{_from_table(table)} The folders are not used."
@@ -154,13 +195,14 @@ def _are_same_classes(
     return distinct and len(both) - differing >= _ALIKE * len(both)
 
 
-def _which_source(table: LabelTable, folders: Labels, differing: Sequence[str]) -> str:
+def _which_source(table: LabelTable, folders: Labels, differing: Sequence[str]) -> Question:
     first = differing[0]
-    return (
-        f"has labels in {table.name} and in its folders, and they disagree on {len(differing):,} "
-        f"of {len(table.labels):,} images (of {first[:60]!r}: {table.labels[first][:40]!r} in the "
-        f"table, folder {(folders[first] or '')[:40]!r}): remove what is wrong, or choose with "
-        f"--labels {table.name} or --labels folders"
+    return Question(
+        doubt=f"has labels in {table.name} and in its folders, and they disagree on "
+        f"{len(differing):,} of {len(table.labels):,} images (of {first[:60]!r}: "
+        f"{table.labels[first][:40]!r} in the table, folder {(folders[first] or '')[:40]!r})",
+        answers=tuple(Answer.of(Setting.LABELS, way) for way in (table.name, "folders")),
+        otherwise="remove what is wrong",
     )
 
 

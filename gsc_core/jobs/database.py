@@ -25,7 +25,7 @@ from gsc_core.files import disk_full
 from gsc_core.jobs.home import home
 
 DATABASE_FILE = "workspace.db"
-VERSION = 1  # of the tables; a file of a later program is left alone
+VERSION = 2  # of the tables; a file of a later program is left alone
 BUSY_TIMEOUT_S = 30.0  # seconds to wait for another process to finish writing
 
 
@@ -90,7 +90,7 @@ class StoredModel(SQLModel, table=True):
     """A classifier that was added: how to load it (`ModelSpec` as JSON) and what was found in it.
 
     `facts` is `models.ModelFacts` as JSON once a worker has looked; `sentence` says why it was
-    refused.
+    refused, `question` (`Question` as JSON) what has to be answered first where that is why.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -98,6 +98,7 @@ class StoredModel(SQLModel, table=True):
     spec: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     readiness: Readiness = Readiness.WAITING
     sentence: str | None = None
+    question: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     facts: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     created: float = Field(default_factory=time.time)
 
@@ -107,6 +108,8 @@ class StoredSet(SQLModel, table=True):
 
     `role` is what it was added for: `id`, `ood` or `calibration`. `origin` tells in words where it
     came from; `owned` whether the folder is the workspace's own, to be deleted with the record.
+    `labels_from` is what labels are taken from where that was asked for: `folders`, or the name of
+    a table there. `sentence` and `question` as for a model.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -117,6 +120,8 @@ class StoredSet(SQLModel, table=True):
     owned: bool = Field(default=True, sa_column_kwargs={"name": "kept"})
     readiness: Readiness = Readiness.WAITING
     sentence: str | None = None
+    question: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+    labels_from: str | None = None
     images: int = 0
     broken: int = 0
     duplicates: int = 0
@@ -131,7 +136,8 @@ class Job(SQLModel, table=True):
 
     `subject` is the id of the run, model or set it works for. `done` of `total` counts the phase at
     hand, `images_done` of `images_total` the whole job where that is known. `error` is the sentence
-    for the reader when it failed; `attempts` how often a worker began, and `cancel_asked` when a
+    for the reader when it failed, `question` what has to be answered first where it stopped for
+    that; `attempts` how often a worker began, and `cancel_asked` when a
     person asked for the end. Times are seconds since 1970.
     """
 
@@ -152,6 +158,7 @@ class Job(SQLModel, table=True):
     cancel: bool = False
     cancel_asked: float | None = None
     error: str | None = None
+    question: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     pid: int | None = None
     created: float = Field(default_factory=time.time)
     started: float | None = None
@@ -205,7 +212,20 @@ def _begin(connection: Connection) -> None:
         )
     if version < VERSION:
         SQLModel.metadata.create_all(connection)
+        _add_columns(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _add_columns(connection: Connection) -> None:
+    """The columns that a file of an earlier version lacks, empty in the rows that are there."""
+    for table in SQLModel.metadata.sorted_tables:
+        there = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table.name})")}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"
+                )
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import col, select
 
+from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, session
 
 WAITING = (State.QUEUED, State.RUNNING)
@@ -103,14 +104,19 @@ def cancel(job_id: str) -> None:
         db.add(job)
 
 
-def retry(job_id: str) -> None:
-    """Queue an ended job again; it goes on from its finished chunks."""
+def retry(job_id: str, payload: dict[str, Any] | None = None) -> None:
+    """Queue an ended job again, with another order where one is given.
+
+    It goes on from its finished chunks.
+    """
     with session() as db:
         job = db.get(Job, job_id)
         if job is None or job.state not in ENDED:
             return
         _queue_again(job)
-        job.cancel, job.cancel_asked, job.error, job.attempts = False, None, None, 0
+        job.cancel, job.cancel_asked, job.attempts = False, None, 0
+        job.error, job.question = None, None
+        job.payload = job.payload if payload is None else payload
         job.started, job.finished, job.created = None, None, time.time()
         db.add(job)
 
@@ -155,13 +161,16 @@ def report(job_id: str, status: Status) -> bool:
         return job.cancel
 
 
-def end(job_id: str, state: State, error: str | None = None) -> None:
+def end(
+    job_id: str, state: State, error: str | None = None, question: Question | None = None
+) -> None:
     """Record the end of a running job; nothing when another did that already."""
     with session() as db:
         job = db.get(Job, job_id)
         if job is None or job.state is not State.RUNNING:
             return
         job.state, job.error, job.finished, job.pid = state, error, time.time(), None
+        job.question = None if question is None else question.model_dump(mode="json")
         if state is State.DONE and job.images_total:
             job.images_done = job.images_total
         db.add(job)

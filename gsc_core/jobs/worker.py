@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from logging import Logger
 from types import FrameType
+from typing import NamedTuple
 
 from gsc_core.errors import Cancelled, GscError
+from gsc_core.errors.questions import Question
 from gsc_core.files import disk_full, is_full
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, State
@@ -73,6 +75,14 @@ def _ending() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+class _End(NamedTuple):
+    """How a job ended; no state when it should be done later."""
+
+    state: State | None
+    error: str | None = None
+    question: Question | None = None
+
+
 class _Worker:
     def __init__(
         self,
@@ -113,30 +123,32 @@ class _Worker:
     def _do(self, job: Job) -> None:
         with logged(job) as logger:
             logger.info("%s %s begins, attempt %d", job.kind, job.id, job.attempts)
-            state, error = self._perform(job, logger)
+            end = self._perform(job, logger)
+            state = end.state
             if state is None:
                 logger.info("put back: the worker was told to end")
                 _keep_trying(lambda: queue.put_back(job.id), self.lock.holds)
             else:
-                logger.info("%s%s", state, f": {error}" if error else "")
-                _keep_trying(lambda: queue.end(job.id, state, error), self.lock.holds)
+                logger.info("%s%s", state, f": {end.error}" if end.error else "")
+                _keep_trying(
+                    lambda: queue.end(job.id, state, end.error, end.question), self.lock.holds
+                )
         if state is State.DONE and job.lane is not Lane.AUDIT:
             log_file(job).unlink(missing_ok=True)  # it says nothing of use, and clicks are many
 
-    def _perform(self, job: Job, logger: Logger) -> tuple[State | None, str | None]:
-        """How the job ended; no state when it should be done later."""
+    def _perform(self, job: Job, logger: Logger) -> _End:
         try:
             self.tasks[job.kind](job, Reporter(job, lambda: not self._stays()))
         except Cancelled:
-            return (None if self.ending() else State.CANCELLED), None
+            return _End(None if self.ending() else State.CANCELLED)
         except GscError as error:
-            return State.FAILED, str(error)
+            return _End(State.FAILED, str(error), error.question)
         # A fault of ours or a library's ends the job, not the lane: whatever it is, it is logged.
         except Exception as error:
             logger.exception("unexpected error")
             self.spent = of_memory(error)
-            return State.FAILED, _sentence(error, job)
-        return State.DONE, None
+            return _End(State.FAILED, _sentence(error, job))
+        return _End(State.DONE)
 
 
 def _sentence(error: Exception, job: Job) -> str:

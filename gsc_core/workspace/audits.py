@@ -8,11 +8,14 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
+from gsc_core.audit.answers import answered
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.detectors.facts import parsed_settings
 from gsc_core.errors import GscError, SpecError
-from gsc_core.jobs import orders
+from gsc_core.errors.questions import Answer
+from gsc_core.images.labels import LabelsFrom, labels_from
+from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet, new_id
 from gsc_core.jobs.limits import cores
 from gsc_core.jobs.orders import JobOrder
@@ -118,6 +121,8 @@ def specification(
             id=Path(id_set.folder),
             ood=_by_name(ood_sets),
             calibration=calibration_source,
+            labels=_labels_from(id_set),
+            calibration_labels=_labels_from(calibration),
             detectors=tuple(detectors),
             **settings,
         )
@@ -143,6 +148,15 @@ def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
             "A path holds bytes that are not UTF-8 text: rename the file or folder."
         ) from error
     return run_id
+
+
+def answer_audit(job: Job, answer: Answer) -> None:
+    """Let an audit that stopped with a question go on with an answer to it.
+
+    Raises GscError where what was asked for cannot be read.
+    """
+    spec = answered(AuditOrder.of(job).spec, answer)
+    queue.retry(job.id, AuditOrder(spec=spec).stored())
 
 
 @dataclass(frozen=True)
@@ -196,6 +210,10 @@ def _more_carefully(spec: AuditSpec, attempt: int) -> AuditSpec:
     if attempt < 2 or spec.decoders is not None:
         return spec
     return spec.model_copy(update={"decoders": cores()})
+
+
+def _labels_from(source: StoredSet | float) -> LabelsFrom | None:
+    return labels_from(source.labels_from) if isinstance(source, StoredSet) else None
 
 
 def _by_name(ood_sets: Sequence[StoredSet]) -> dict[str, Path]:

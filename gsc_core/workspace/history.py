@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State, new_id, session
 from gsc_core.jobs.home import home
@@ -31,6 +32,7 @@ class Outcome(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+    ASKING = "needs an answer"
     CANCELLED = "cancelled"
     LOST = "lost"  # finished once; the folder is gone
 
@@ -61,6 +63,11 @@ class RunEntry:
         if self.outcome is Outcome.LOST:
             return "The folder of this run is gone: delete the entry, or run the audit again."
         return self.job.error if self.job is not None else None
+
+    @property
+    def question(self) -> Question | None:
+        """What it waits to be answered."""
+        return Question.read(self.job.question) if self.job is not None else None
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,9 @@ def _outcome(job: Job | None, finished: bool) -> Outcome:
         return Outcome.FINISHED
     if job.state is State.DONE:
         return Outcome.LOST
-    return Outcome.CANCELLED if job.state is State.CANCELLED else Outcome.FAILED
+    if job.state is State.CANCELLED:
+        return Outcome.CANCELLED
+    return Outcome.FAILED if Question.read(job.question) is None else Outcome.ASKING
 
 
 @lru_cache(maxsize=2048)

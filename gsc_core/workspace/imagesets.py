@@ -15,9 +15,11 @@ from sqlmodel import col, select
 
 from gsc_core.audit.spec import MAX_BYTES, MAX_CHARACTERS, RESERVED
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Answer, Setting
 from gsc_core.files import is_full
 from gsc_core.images import ImageSet, read_archive, read_folder
 from gsc_core.images.aside import folder_written_aside
+from gsc_core.images.labels import labels_from
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.database import Job, Kind, Readiness, StoredSet, new_id, session
@@ -132,11 +134,23 @@ def look_again(set_id: str) -> None:
         last = queue.latest(set_id, *_READING)
         if last is not None and last.state in queue.WAITING:
             return
-        _change(set_id, readiness=Readiness.WAITING, sentence=None)
+        _change(set_id, readiness=Readiness.WAITING, sentence=None, question=None)
         if last is None:
             orders.submit(SetOrder(), f"Reading {stored.name}", set_id)
         else:
             queue.retry(last.id)
+
+
+def answer_set(set_id: str, answer: Answer) -> None:
+    """Have a set that was refused with a question read as it was answered."""
+    stored = image_set(set_id)
+    for choice in answer.choices:
+        match choice.setting:
+            case Setting.LABELS:
+                _change(set_id, labels_from=choice.value)
+            case Setting.PART:
+                _change(set_id, folder=str(Path(stored.folder, choice.value)))
+    look_again(set_id)
 
 
 def delete_set(set_id: str) -> None:
@@ -162,8 +176,9 @@ def delete_set(set_id: str) -> None:
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `SET` job: unpack, read and list the images; see `tasks`.
 
-    What cannot be used is refused: the record says why, and the files are removed. After a kill, or
-    when the disk was full (GscError), it starts again from what was uploaded.
+    What cannot be used is refused: the record says why, and the files are removed, unless that is a
+    question. After a kill, or when the disk was full (GscError), it starts again from what was
+    uploaded.
     """
     _do(job, lambda stored: _images_in(stored, _report(on_progress, "reading the images")))
 
@@ -191,13 +206,19 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
     except GscError as error:
         if is_full(error.__cause__):
             raise  # it says nothing about the set: what was uploaded is kept for another try
-        shutil.rmtree(own, ignore_errors=True)
-        _change(stored.id, readiness=Readiness.REFUSED, sentence=str(error))
+        refused: dict[str, Any] = {"readiness": Readiness.REFUSED, "sentence": str(error)}
+        if error.question is None:
+            shutil.rmtree(own, ignore_errors=True)
+        else:  # once answered, the images are read where they are now
+            refused["question"] = error.question.model_dump(mode="json")
+            shutil.rmtree(own / _UPLOAD, ignore_errors=True)
+        _change(stored.id, **refused)
         return
     _change(
         stored.id,
         readiness=Readiness.READY,
         sentence=None,
+        question=None,
         images=len(images),
         broken=len(images.broken),
         duplicates=len(images.duplicates),
@@ -210,12 +231,13 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
 
 def _images_in(stored: StoredSet, on_count: Callable[[int, int], None]) -> ImageSet:
     folder, own = Path(stored.folder), tables_folder(stored.id)
+    labels = labels_from(stored.labels_from)
     archive = next((own / _UPLOAD).glob("*"), None)
     if archive is None:
-        return read_folder(folder, stored.name, None, on_count)
+        return read_folder(folder, stored.name, labels, on_count)
     for left in (folder, *own.glob(".part-*")):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    return read_archive(archive, stored.name, folder, None, on_count)
+    return read_archive(archive, stored.name, folder, labels, on_count)
 
 
 def _surrogates(
@@ -301,6 +323,7 @@ __all__ = [
     "ROLES",
     "add_folder",
     "add_upload",
+    "answer_set",
     "change_role",
     "delete_set",
     "folders",

@@ -19,8 +19,10 @@ from pydantic import ValidationError
 from sqlalchemy import delete
 from sqlmodel import col, select
 
+from gsc_core.audit.answers import answered_of_model
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Answer
 from gsc_core.files import writing_to, written_aside
 from gsc_core.jobs import orders
 from gsc_core.jobs.database import Job, Kind, Readiness, StoredModel, session
@@ -138,10 +140,13 @@ def revise_model(
     }
     if class_names is not None and spec.checkpoint is not None:
         changes["class_names"] = _keep_class_names(class_names, spec.checkpoint.parent)
-    changed = spec.model_copy(update=changes).model_dump(mode="json")
-    with session():
-        _update(stored, spec=changed, readiness=Readiness.WAITING, sentence=None, facts={})
-        return _submit(stored)
+    return _look_anew(stored, spec.model_copy(update=changes))
+
+
+def answer_model(model_id: str, answer: Answer) -> Job:
+    """Load a model as a question about it was answered, and queue another look."""
+    stored = model(model_id)
+    return _look_anew(stored, answered_of_model(spec_of(stored), answer))
 
 
 def delete_model(model_id: str) -> None:
@@ -205,12 +210,14 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
         facts = examine(spec_of(stored), _familiar_images(), on_progress)
         changes = {"readiness": Readiness.READY, "facts": facts.model_dump(mode="json")}
     except GscError as error:
+        asked = error.question and error.question.model_dump(mode="json")
         changes = {"readiness": Readiness.REFUSED, "sentence": str(error), "facts": {}}
+        changes["question"] = asked
     with session() as db:
         fresh = db.get(StoredModel, stored.id)
         # Else it was deleted, or revised, and a newer look follows.
         if fresh is not None and fresh.spec == stored.spec:
-            db.add(fresh.sqlmodel_update({"sentence": None} | changes))
+            db.add(fresh.sqlmodel_update({"sentence": None, "question": None} | changes))
 
 
 def safe_name(file_name: str) -> str:
@@ -272,6 +279,19 @@ def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
     return path
 
 
+def _look_anew(stored: StoredModel, spec: ModelSpec) -> Job:
+    with session():
+        _update(
+            stored,
+            spec=spec.model_dump(mode="json"),
+            readiness=Readiness.WAITING,
+            sentence=None,
+            question=None,
+            facts={},
+        )
+        return _submit(stored)
+
+
 def _submit(stored: StoredModel) -> Job:
     return orders.submit(ModelOrder(), f"Check of {stored.name}", stored.id)
 
@@ -310,6 +330,7 @@ __all__ = [
     "Prediction",
     "SplitFacts",
     "add_model",
+    "answer_model",
     "delete_model",
     "facts_of",
     "list_models",

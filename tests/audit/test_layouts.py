@@ -79,7 +79,7 @@ def test_folders_numbered_as_the_classes_are(signs, tmp_path):
 def test_another_order_is_asked_about_and_then_right(signs, tmp_path, order, folders):
     place = dict(zip(CLASS_NAMES, folders, strict=False))
     images = laid_out(signs, tmp_path / "id", place)
-    with pytest.raises(GscError, match=f"--label-order {order}") as asked:
+    with pytest.raises(GscError, match=f"label_order {order}") as asked:
         audited(signs, images, tmp_path / "run")
     assert str(asked.value).count(". ") == 0
     run = audited(signs, images, tmp_path / "run", label_order=order)
@@ -95,7 +95,7 @@ def test_the_terminal_names_the_rule_and_offers_the_other_order(signs, tmp_path)
         "audit", "--model", DEMO_WEIGHTS, "--id", images, "--detectors", "energy",
         "--ood", f"textures={signs / 'ood' / 'textures'}", "--out", tmp_path / "run",
     ]  # fmt: skip
-    refused(gsc(*command), tmp_path / "run", "--label-order from-1", "choose the label order")
+    refused(gsc(*command), tmp_path / "run", "choose --label-order from-1 (if")
     ran = gsc(*command, "--label-order", "from-1")
     assert ran.code == 0
     assert "Labels are class numbers that begin with 1." in ran.out
@@ -115,8 +115,8 @@ def test_the_root_of_a_data_set_is_named_and_its_part_is_right(signs, tmp_path, 
     images = in_parts(signs, tmp_path / "set", parts)
     if parts[1] == "images/Valid":
         shutil.move(images / "Training", images / "images" / "Training")
-    first = parts[0] if parts == ("a", "b") else f"its folder {parts[1]}"
-    with pytest.raises(GscError, match=f"alone, such as {first}"):
+    first = {"a": "a", "train": "test", "Training": "images/Valid"}[parts[0]]
+    with pytest.raises(GscError, match=f"choose its folder {first} alone or "):
         audited(signs, images, tmp_path / "run")
     assert right(audited(signs, images / parts[1], tmp_path / "run"))
 
@@ -170,7 +170,7 @@ def test_images_and_a_table_as_kaggle_gives_them(signs, tmp_path, label):
     table = tmp_path / "set" / "train.csv"
     write_table(table, [["id", "label"], *rows])
     write_table(tmp_path / "set" / "sample_submission.csv", [["id", "label"], ["0", "stop"]])
-    with pytest.raises(GscError, match=r"parts of a data set.*train with --labels train\.csv"):
+    with pytest.raises(GscError, match=r"parts of a data set.*train alone with labels train\.csv"):
         audited(signs, tmp_path / "set", tmp_path / "run")
     run = audited(signs, tmp_path / "set" / "train", tmp_path / "run", labels=table)
     assert right(run)
@@ -182,7 +182,7 @@ def test_numbers_from_1_in_a_table(signs, tmp_path):
     images = list(flat(signs, tmp_path / "id"))
     rows = [[name, CLASS_NAMES.index(of) + 1] for name, of in images]
     write_table(tmp_path / "id" / "labels.csv", [["file", "label"], *rows])
-    with pytest.raises(GscError, match="--label-order from-1"):
+    with pytest.raises(GscError, match="label_order from-1"):
         audited(signs, tmp_path / "id", tmp_path / "run")
     assert right(audited(signs, tmp_path / "id", tmp_path / "run", label_order="from-1"))
 
@@ -193,7 +193,7 @@ def test_a_table_that_contradicts_the_folders_is_asked_about(signs, tmp_path):
     labels = [path.parent.name for path in paths]
     rows = [[path.name, of] for path, of in zip(paths, labels[8:] + labels[:8], strict=True)]
     write_table(tmp_path / "id" / "labels.csv", [["file", "label"], *rows])
-    with pytest.raises(GscError, match=r"labels\.csv or --labels folders"):
+    with pytest.raises(GscError, match=r"labels\.csv or labels folders"):
         audited(signs, tmp_path / "id", tmp_path / "run")
     run = audited(signs, tmp_path / "id", tmp_path / "run", labels="folders")
     assert right(run)
@@ -218,3 +218,38 @@ def test_decomposed_names_and_images_without_a_class_are_counted(signs, tmp_path
         assert f"{name}: {counts[name].scored} scored" in ran.out
         assert f"{counts[name].without_class} without a class" in ran.out
     assert counts["noise"].without_class == 0
+
+
+def contradicting(folder: Path) -> Path:
+    """A table beside class folders that gives one class in eight images as another."""
+    paths = sorted(folder.rglob("*.jpg"))
+    labels = [path.parent.name for path in paths]
+    rows = [[path.name, of] for path, of in zip(paths, labels[8:] + labels[:8], strict=True)]
+    write_table(folder / "labels.csv", [["file", "label"], *rows])
+    return folder
+
+
+def test_calibration_images_are_asked_about_by_themselves(signs, tmp_path):
+    more = contradicting(Path(shutil.copytree(signs / "id", tmp_path / "more")))
+    for path in sorted(more.rglob("*.jpg")):
+        with path.open("ab") as file:
+            file.write(b" ")  # another file of the same image
+    command = [
+        "audit", "--model", DEMO_WEIGHTS, "--id", signs / "id", "--detectors", "energy",
+        "--ood", f"textures={signs / 'ood' / 'textures'}", "--out", tmp_path / "run",
+        "--calibration", more,
+    ]  # fmt: skip
+    asked = "choose --calibration-labels labels.csv or --calibration-labels folders"
+    refused(gsc(*command), tmp_path / "run", asked, str(more))
+    assert gsc(*command, "--calibration-labels", "folders").code == 0
+    assert right(Run.load(tmp_path / "run"))
+
+
+def test_a_table_in_an_archive_is_named_as_it_is_there(signs, tmp_path):
+    contradicting(Path(shutil.copytree(signs / "id", tmp_path / "id")))
+    archive = Path(shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "id"))
+    with pytest.raises(GscError, match=r"choose labels labels\.csv or labels folders"):
+        audited(signs, archive, tmp_path / "run")
+    assert right(audited(signs, archive, tmp_path / "run", labels="folders"))
+    by_table = audited(signs, archive, tmp_path / "by table", labels=Path("labels.csv"))
+    assert not right(by_table)

@@ -70,8 +70,8 @@ def test_how_an_input_is_scaled_is_asked(name: str) -> None:
     }
     content = modules[True].state_dict()
     said = question(content, f"torchvision/{name}")
-    assert "--option transform_input=true (it was fine-tuned" in said
-    assert "or --option transform_input=false (it was trained from scratch)" in said
+    assert "choose options transform_input=true (if it was fine-tuned" in said
+    assert "or options transform_input=false (if it was trained from scratch)" in said
     modules[False].load_state_dict(content)
     for scaled, module in modules.items():
         fitted = opened(content, f"torchvision/{name}", transform_input=scaled)
@@ -105,8 +105,8 @@ def test_an_option_that_weights_show_is_taken_and_said() -> None:
 def test_options_between_which_weights_do_not_decide_are_asked() -> None:
     module = vit(global_pool="avg")
     said = question(module.state_dict(), "timm/test_vit")
-    assert "--option global_pool=avg" in said
-    assert "--option global_pool=max" in said
+    assert "options global_pool=avg" in said
+    assert "options global_pool=max" in said
     fitted = opened(module.state_dict(), "timm/test_vit", global_pool="avg")
     assert_same_network(fitted, module, size=160)
 
@@ -146,8 +146,8 @@ def test_a_file_with_averaged_weights_too_is_asked_about(kind: int) -> None:
     content = ema_files()[kind]
     said = question(content, "timm/test_resnet")
     assert "holds several weights for one network" in said
-    assert "--weights ema" in said
-    assert "--weights plain" in said
+    assert "weights ema" in said
+    assert "weights plain" in said
     for choice, seed in (("plain", 1), ("ema", 2)):
         fitted = opened(content, "timm/test_resnet", weights=choice)
         assert_same_network(fitted, resnet(seed=seed))
@@ -158,7 +158,7 @@ def test_a_file_with_averaged_weights_too_is_asked_about(kind: int) -> None:
 def test_two_networks_without_averages_are_chosen_by_name() -> None:
     content = prefixed(resnet(seed=1), "student.") | prefixed(resnet(seed=2), "teacher.")
     said = question(content, "timm/test_resnet")
-    assert "--weights student or --weights teacher" in said
+    assert "weights student or weights teacher" in said
     fitted = opened(content, "timm/test_resnet", weights="teacher")
     assert_same_network(fitted, resnet(seed=2))
     assert "has no weights 'ema'" in question(content, "timm/test_resnet", weights="ema")
@@ -374,7 +374,9 @@ def test_a_loader_that_resizes_makes_no_other_network() -> None:
 
 def test_refusals_name_the_options() -> None:
     module = vit(depth=3)
-    with pytest.raises(CheckpointError, match=r"--option \(.*img_size.*depth"):
+    with pytest.raises(
+        CheckpointError, match=r"such as .*img_size.*depth.* \(architecture, options\)"
+    ):
         opened(module.state_dict(), "timm/test_vit")
     with pytest.raises(SpecError, match="has 5 classes, but the options say 9"):
         opened(module.state_dict(), "timm/test_vit", depth=3, num_classes=9)

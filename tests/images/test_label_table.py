@@ -3,6 +3,7 @@
 import io
 import unicodedata
 import zipfile
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -111,7 +112,8 @@ def test_a_table_that_disagrees_with_the_folders_is_asked_about(tmp_path, given)
     names = ["cat/1.png", "cat/2.png", "cat/3.png", "dog/4.png", "dog/5.png", "dog/6.png"]
     rows = "".join(f"{file},{label}\n" for file, label in given.items())
     images = read(tmp_path, names, f"id,label\n{rows}")
-    assert "--labels labels.csv or --labels folders" in images.label_question
+    assert images.label_question is not None
+    assert "labels labels.csv or labels folders" in str(images.label_question)
     with pytest.raises(ImageError, match=r"^mine has labels in labels\.csv and in its folders"):
         images.with_sure_labels()
     by_folder = read_folder(tmp_path, "mine", "folders").with_sure_labels()
@@ -157,13 +159,17 @@ def test_of_several_tables_that_which_names_the_images_is_taken(tmp_path):
     assert "sample_submission.csv is not used" in images.label_source
 
 
-def test_two_tables_that_name_the_images_are_both_said(tmp_path):
+def test_which_of_two_tables_that_differ_is_asked(tmp_path):
     write(tmp_path, ["1.png"])
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(f"file,label\n1.png,{name}\n")
     images = read_folder(tmp_path, "mine")
     assert labels(images) == {"1.png": None}
-    assert "a.csv and b.csv are not used" in images.label_source
+    assert not images.label_source
+    with pytest.raises(ImageError, match=r"^mine has labels in a\.csv and b\.csv, and they differ"):
+        images.with_sure_labels()
+    chosen = read_folder(tmp_path, "mine", Path("b.csv")).with_sure_labels()
+    assert labels(chosen) == {"1.png": "b"}
 
 
 def test_a_tab_separated_table_in_an_archive(tmp_path):
@@ -176,9 +182,10 @@ def test_a_tab_separated_table_in_an_archive(tmp_path):
 
 def test_parts_of_a_data_set_are_asked_about_unless_a_table_is_named(tmp_path):
     images = read(tmp_path, ["train/1.png", "test/2.png"], "file,label\n1.png,x\n2.png,y\n")
-    with pytest.raises(ImageError, match=r"data set, test and train, .* its folder test\.$"):
+    either = "choose its folder test alone or its folder train alone or labels labels.csv"
+    with pytest.raises(ImageError, match=f"data set, test and train, .*: {either}"):
         images.with_sure_labels()
-    named = read_folder(tmp_path, "mine", tmp_path / "labels.csv").with_sure_labels()
+    named = read_folder(tmp_path, "mine", Path("labels.csv")).with_sure_labels()
     assert set(labels(named).values()) == {"x", "y"}
 
 

@@ -14,6 +14,7 @@ from browser import PATIENCE
 from places import ROOT
 
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, State, StoredModel, session
 from gsc_core.jobs.home import home
@@ -223,6 +224,32 @@ def test_a_file_of_a_newer_program_is_left_alone() -> None:
     os.environ["GSC_HOME"] = str(copy)
     with pytest.raises(GscError, match="newer version"):
         queue.jobs()
+
+
+def test_a_file_of_the_earlier_version_gets_the_columns_it_lacks() -> None:
+    job = submit("before")
+    with sqlite3.connect(home() / "workspace.db") as db:
+        for table, column in (
+            ("job", "question"),
+            ("storedset", "question"),
+            ("storedset", "labels_from"),
+            ("storedmodel", "question"),
+        ):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+    earlier = home().parent / "earlier"
+    shutil.copytree(home(), earlier)
+    os.environ["GSC_HOME"] = str(earlier)
+    (found,) = queue.jobs()
+    assert (found.id, found.title, found.question) == (job.id, "before", None)
+    claimed = queue.claim(Lane.AUDIT, 1)
+    assert claimed is not None
+    question = Question(doubt="x", otherwise="y")
+    queue.end(claimed.id, State.FAILED, "x: y.", question)
+    (found,) = queue.jobs()
+    assert Question.read(found.question) == question
+    with sqlite3.connect(earlier / "workspace.db") as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 99])

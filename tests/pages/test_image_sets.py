@@ -12,7 +12,7 @@ from uploads import MIXED, packed, png, work
 
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Readiness, State, session
-from gsc_core.workspace import imagesets
+from gsc_core.workspace import imagesets, set_tables
 
 
 @pytest.fixture(autouse=True)
@@ -293,3 +293,54 @@ def test_the_table_to_download_holds_no_formula():
     text = left_out_csv(stored).decode("utf-8-sig")
     assert "\n'=cmd|x.png," in text.replace("\r", "")
     assert zipfile.is_zipfile(io.BytesIO(zipped()[1]))
+
+
+CONTRADICTING = {
+    **{
+        f"{label}/{label}{at}.png": png(10 * at + len(label))
+        for label in ("a", "bb")
+        for at in range(4)
+    },
+    "labels.csv": b"file,label\na0.png,bb\na1.png,a\na2.png,a\na3.png,a\nbb0.png,a\nbb1.png,bb\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels_of"), [("Labels from the folders", 4), ("Labels from labels.csv", 2)]
+)
+def test_labels_that_contradict_each_other_are_asked_about(answer, labels_of):
+    stored = added(CONTRADICTING)
+    assert "labels from the folders" not in words(opened("image_sets")).lower()  # no room for it
+    app = opened("image_sets", set=stored.id)
+    assert "Needs an answer" in words(app)
+    assert "press “Labels from labels.csv” or “Labels from the folders”" in words(app)
+    assert not app.error
+    buttons = {re.sub("[\\\\\u2060]", "", button.label): button for button in app.button}
+    buttons[answer].click().run()
+    assert not app.exception
+    work()
+    app.run()
+    read = imagesets.image_set(stored.id)
+    assert (read.readiness, read.question) == (Readiness.READY, None)
+    assert set_tables.label_counts(read)["bb"] == labels_of
+    assert "Needs an answer" not in words(app)
+
+
+def test_a_part_of_a_data_set_is_taken_by_a_button():
+    files = {
+        f"set/{part}/{label}/{part}{label}.png": png(3 * n + m)
+        for n, part in enumerate(("train", "test"))
+        for m, label in enumerate(("x", "y"))
+    }
+    stored = added(files)
+    app = opened("image_sets", set=stored.id)
+    assert "“Only the folder set/test” or “Only the folder set/train”" in words(app)
+    app.button(key="set_answer_0").click().run()
+    work()
+    read = imagesets.image_set(stored.id)
+    assert (read.readiness, read.images) == (Readiness.READY, 2)
+    assert set_tables.label_counts(read) == {"x": 1, "y": 1}
+    folder = Path(read.folder)
+    assert folder.is_dir()
+    imagesets.delete_set(read.id)
+    assert not folder.exists()

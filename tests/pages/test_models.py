@@ -16,7 +16,6 @@ from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
 from gsc_core.workspace import models
 from gsc_core.workspace.models import ModelFacts, Prediction, SplitFacts
-from pages.parts.models.words import on_this_page
 from pages.parts.shared.text import plain
 
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"
@@ -284,28 +283,6 @@ def test_numbers_for_names_are_explained(home, tmp_path):
     assert advice not in words(opened("models", model=record.id))
 
 
-@pytest.mark.parametrize(
-    "sentence, on_the_page",
-    [
-        ("give --option x=true (a) or --option x=false", "give the option x=true (a) or the opt"),
-        (
-            "choose with --weights plain or --weights ema",
-            "choose the weights plain or the weights ema",
-        ),
-        ("give it yourself, with --preprocess.", "give it yourself, with My own, under Prepro"),
-    ],
-)
-def test_a_refusal_names_the_fields_of_the_page(home, sentence, on_the_page):
-    record = stored(home)
-    with session() as db:
-        refused = db.get(StoredModel, record.id)
-        refused.readiness, refused.sentence = Readiness.REFUSED, sentence
-        db.add(refused)
-    for app in (opened("models"), opened("models", model=record.id)):
-        assert on_the_page in words(app)
-        assert "--" not in words(app)
-
-
 def test_a_network_that_cannot_be_cut_says_so(home):
     record = stored(home, splits=())
     assert "GSC and other detectors" in words(opened("models", model=record.id))
@@ -366,16 +343,19 @@ def added_weights(content: object, architecture: str) -> AppTest:
 def test_a_question_about_options_is_answered_in_the_form():
     module = timm.create_model("test_vit", num_classes=4, img_size=64, global_pool="avg")
     app = added_weights(module.state_dict(), "timm/test_vit")
-    (record,) = models.list_models()
-    assert "--option global_pool=avg or --option global_pool=" in str(record.sentence)
-    assert app.error[0].value == plain(on_this_page(str(record.sentence)))
+    assert "press “global_pool=avg” or “global_pool=" in words(app)
+    assert "--" not in words(app)
+    assert "Needs an answer" in badges(app)
+    assert not app.error
     app.text_input(key="revise_options").set_value("global_pool avg").run()
-    assert "is not understood" in app.error[1].value
+    assert "is not understood" in app.error[0].value
     assert app.button(key="revise_save").disabled
     app.text_input(key="revise_options").set_value("--option global_pool=avg").run()
     app.button(key="revise_save").click().run()
     work(app)
     (record,) = models.list_models()
+    assert record.question is None
+    assert "Needs an answer" not in badges(app)
     assert models.spec_of(record).options == {"global_pool": "avg"}
     assert [each.value for each in app.info] == [
         plain("The network is built with img_size=64, which the shapes of the weights show.")
@@ -384,12 +364,37 @@ def test_a_question_about_options_is_answered_in_the_form():
     assert (height, width) == (64, 64)
 
 
+def test_a_question_is_answered_by_a_button():
+    module = timm.create_model("test_vit", num_classes=4, img_size=64, global_pool="avg")
+    app = added_weights(module.state_dict(), "timm/test_vit")
+    answers = [button.label for button in app.button if "_answer_" in (button.key or "")]
+    at = [label.replace("\\", "") for label in answers].index("global_pool=avg")
+    app.button(key=f"model_answer_{at}").click().run()
+    assert not app.exception
+    assert "Being checked" in badges(app)
+    work(app)
+    (record,) = models.list_models()
+    assert record.readiness is Readiness.READY
+    assert models.spec_of(record).options == {"global_pool": "avg"}
+
+
+def test_weights_without_an_architecture_need_an_answer():
+    app = opened("models")
+    content = timm.create_model("test_resnet", num_classes=4).state_dict()
+    app.file_uploader(key="model_file").upload("mine.pt", weights_of(content)).run()
+    app.button(key="model_add").click().run()
+    work(app)
+    assert "Needs an answer" in badges(app)
+    assert "name the architecture, such as torchvision/resnet18 (Architecture)" in words(app)
+    app.query_params.clear()
+    assert "mine.pt holds only weights." in words(app.run())
+
+
 def test_which_weights_is_asked_and_said():
     trained, averaged = (timm.create_model("test_resnet", num_classes=4) for _ in range(2))
     content = {"state_dict": trained.state_dict(), "state_dict_ema": averaged.state_dict()}
     app = added_weights(content, "timm/test_resnet")
-    (record,) = models.list_models()
-    assert "choose with --weights plain or --weights ema" in str(record.sentence)
+    assert "press “Weights plain” or “Weights ema”" in words(app)
     app.selectbox(key="revise_weights").set_value("ema").run()
     app.button(key="revise_save").click().run()
     work(app)

@@ -10,12 +10,16 @@ from opened_page import opened, words
 from stored_run import write_run
 from streamlit.testing.v1 import AppTest
 
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
+from gsc_core.classifier import ModelSpec
+from gsc_core.errors.questions import Answer, Question, Setting
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.run.layout import METRICS_FILE
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
+from gsc_core.workspace.audits import AuditOrder, submit_audit
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +267,42 @@ def test_a_damaged_run_is_not_compared(home, written):
 
 
 def test_a_failed_audit_leads_to_the_form(home):
-    job("a", State.FAILED, error="Choose the label order text (--label-order text).")
+    job("a", State.FAILED, error="There is no layer x: choose another.")
     app = opened("runs")
     assert not app.exception
     assert "Choose anew" in links(app)
+
+
+def test_an_audit_that_asks_is_answered_by_a_button(home, tmp_path):
+    """It goes on as it was asked for, with the answer; nothing about it has failed."""
+    spec = AuditSpec(
+        model=ModelSpec(checkpoint=tmp_path / "m.pt2"),
+        id=tmp_path / "id",
+        ood={"x": tmp_path / "x"},
+        detectors=(DetectorSpec(name="energy"),),
+    )
+    question = Question(
+        doubt="The labels fit better as text",
+        answers=(Answer.of(Setting.LABEL_ORDER, "text"), Answer.of(Setting.LABEL_ORDER, "names")),
+    )
+    run_id = submit_audit(spec, "mine", 10)
+    asked = queue.claim(Kind.AUDIT.lane, 1)
+    assert asked is not None
+    queue.end(asked.id, State.FAILED, str(question), question)
+    app = opened("runs")
+    assert not app.exception
+    assert "Needs an answer" in words(app)
+    assert "Failed" not in words(app)
+    assert not app.error
+    assert "press “Label order text" in words(app)
+    assert "--" not in words(app)
+    order = [button.key for button in app.button]
+    assert order.index(f"run_{run_id}_answer_0") < order.index(f"run_retry_{run_id}")
+    app.button(key=f"run_{run_id}_answer_0").click().run()
+    assert not app.exception
+    again = queue.get(asked.id)
+    assert again is not None
+    assert (again.state, again.error, again.question) == (State.QUEUED, None, None)
+    assert AuditOrder.of(again).spec == spec.model_copy(update={"label_order": "text"})
+    home_page = opened("home")
+    assert "Needs an answer" not in words(home_page)

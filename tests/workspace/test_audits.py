@@ -420,3 +420,13 @@ def test_the_demo_runs_from_nothing_with_an_answer(home):
     assert "of 1,000 unfamiliar images would be accepted" in (said.answer or "")
     spec = json.loads((home / "runs" / "demo" / "spec.json").read_text())
     assert {each.folder for each in imagesets.list_sets("ood")} == set(spec["ood"].values())
+
+
+def test_labels_are_taken_in_an_audit_as_the_set_was_answered(tmp_path):
+    familiar = StoredSet(name="f", role="id", folder=str(tmp_path), labels_from="folders")
+    more = StoredSet(name="c", role="calibration", folder=str(tmp_path), labels_from="t.csv")
+    model = ModelSpec(checkpoint=tmp_path / "m.pt2")
+    spec = specification(model, familiar, [stored("x")], more, DETECTORS)
+    assert (spec.labels, spec.calibration_labels) == ("folders", Path("t.csv"))
+    spec = specification(model, familiar, [stored("x")], 0.5, DETECTORS)
+    assert (spec.labels, spec.calibration_labels) == ("folders", None)

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gsc_core.audit.checks.base import Evidence
 from gsc_core.errors import SpecError
+from gsc_core.errors.questions import Answer, Question, Setting
 from gsc_core.images.class_orders import LabelOrder, order_called
 from gsc_core.run.document import ModelCheck
 
@@ -101,23 +102,33 @@ def class_order(evidence: Evidence) -> ModelCheck | None:
         if not better:
             continue
         best = max(better, key=agreeing)
-        said = _question(evidence, int((labels == predicted).sum()), best, agreeing(best))
+        doubt = _doubt(evidence, int((labels == predicted).sum()), best, agreeing(best))
         if level == CERTAIN:
-            raise SpecError(said)
-        return ModelCheck(name="class order", outcome="warning", sentence=said)
+            raise SpecError.asking(_question(doubt, evidence.label_order, best))
+        sentence = f"{doubt}: if the model was trained so, audit it with that label order."
+        return ModelCheck(name="class order", outcome="warning", sentence=sentence)
     if said := _in_no_order(predicted, labels, evidence.logits.shape[1]):
         return ModelCheck(name="class order", outcome="warning", sentence=said)
     return ModelCheck(name="class order", outcome="fine", sentence=_said(evidence))
 
 
-def _question(evidence: Evidence, right: int, other: LabelOrder, right_by_other: int) -> str:
+def _doubt(evidence: Evidence, right: int, other: LabelOrder, right_by_other: int) -> str:
     assert evidence.label_order is not None
     taken, better = order_called(evidence.label_order), order_called(other)
     return (
         f"With the labels as {taken.name} ({taken.title}), {right:,} of {len(evidence.images):,} "
         f"calibration images are classified correctly; as {better.name} ({better.title}), "
-        f"{right_by_other:,} are: choose the label order {better.name} "
-        f"(--label-order {better.name}) if the model was trained so, else {taken.name}."
+        f"{right_by_other:,} are"
+    )
+
+
+def _question(doubt: str, taken: LabelOrder, better: LabelOrder) -> Question:
+    return Question(
+        doubt=doubt,
+        answers=(
+            Answer.of(Setting.LABEL_ORDER, better, "if the model was trained so"),
+            Answer.of(Setting.LABEL_ORDER, taken, "if not"),
+        ),
     )
 
 
@@ -141,7 +152,7 @@ def _in_no_order(predicted: Indices, labels: Indices, num_classes: int, seed: in
         f"calibration images {compared.hits[1]:,} more agree with an order learned from others, "
         f"{compared.hits[0]:,} more with the one taken (what counts as class {moved} is predicted "
         f"as class {class_of[moved]}): check the labels, or give the class names in the order of "
-        "the training (--class-names)."
+        "the training."
     )
 
 

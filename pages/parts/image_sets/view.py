@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredSet
@@ -16,6 +17,7 @@ from pages.parts.image_sets.words import BADGES, ROLE_MEANINGS, ROLE_NAMES, coun
 from pages.parts.shared import links
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.pictures import MOST, Tile, picture_grid
+from pages.parts.shared.question import NEEDS_ANSWER, asked
 from pages.parts.shared.text import plain
 
 
@@ -28,10 +30,18 @@ def set_view(stored: StoredSet) -> None:
     if stored.readiness is Readiness.WAITING:
         progress(stored)
     elif stored.readiness is Readiness.REFUSED:
-        st.error(plain(stored.sentence or "It cannot be used."))
-        st.markdown("Delete it, fix what is described above, and add it again.")
+        _refused(stored)
     else:
         _found(stored)
+
+
+def _refused(stored: StoredSet) -> None:
+    if (question := Question.read(stored.question)) is not None:
+        asked(question, "set", lambda one: imagesets.answer_set(stored.id, one))
+        st.caption("Or delete the set, and add it again without what is doubtful.")
+        return
+    st.error(plain(stored.sentence or "It cannot be used."))
+    st.markdown("Delete it, fix what is described above, and add it again.")
 
 
 def badges(stored: StoredSet) -> None:
@@ -39,6 +49,8 @@ def badges(stored: StoredSet) -> None:
     st.badge(ROLE_NAMES[stored.role], color="gray", help=ROLE_MEANINGS[stored.role])
     if stored.readiness in BADGES:
         text, icon, colour = BADGES[stored.readiness]
+        if Question.read(stored.question) is not None:
+            text, icon, colour = NEEDS_ANSWER, ":material/help:", "orange"
         st.badge(text, icon=icon, color=colour)
 
 

@@ -16,7 +16,7 @@ ROLE_MEANINGS = {
     "calibration": "More familiar images, to set thresholds with. Optional: an audit can "
     "set aside some of the familiar ones instead.",
 }
-Colour = Literal["blue", "red"]
+Colour = Literal["blue", "orange", "red"]
 BADGES: dict[Readiness, tuple[str, str, Colour]] = {
     Readiness.WAITING: ("Being read", ":material/hourglass_top:", "blue"),
     Readiness.REFUSED: ("Cannot be used", ":material/close:", "red"),

@@ -8,17 +8,18 @@ import streamlit as st
 
 from gsc_core.classifier.preparation import preparation
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.evaluation.counts import percent
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredModel
 from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.models.form import revise_form
-from pages.parts.models.words import on_this_page
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import labels
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.pictures import Tile, picture_grid
+from pages.parts.shared.question import NEEDS_ANSWER, asked
 from pages.parts.shared.text import plain
 
 BADGES = {
@@ -42,16 +43,25 @@ def model_view(stored: StoredModel) -> None:
     if stored.readiness is Readiness.WAITING:
         progress(stored)
     elif stored.readiness is Readiness.REFUSED:
-        st.error(plain(on_this_page(stored.sentence or "It cannot be used.")))
-        st.markdown("Change the settings below and check it again, or delete it and add another.")
+        _refused(stored)
         _revise(stored, expanded=True)
     else:
         _found(stored, models.facts_of(stored))
 
 
+def _refused(stored: StoredModel) -> None:
+    if (question := Question.read(stored.question)) is not None:
+        asked(question, "model", lambda one: models.answer_model(stored.id, one))
+        return
+    st.error(plain(stored.sentence or "It cannot be used."))
+    st.markdown("Change the settings below and check it again, or delete it and add another.")
+
+
 def badge(stored: StoredModel) -> None:
     """Its state as a coloured word."""
     text, icon, colour = BADGES[stored.readiness]
+    if Question.read(stored.question) is not None:
+        text, icon, colour = NEEDS_ANSWER, ":material/help:", "orange"
     st.badge(text, icon=icon, color=colour)  # type: ignore[arg-type]
 
 

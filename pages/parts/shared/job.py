@@ -6,8 +6,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, State
+from pages.parts.shared.question import doubt
 from pages.parts.shared.text import duration, plain
 
 _PHASES = {
@@ -150,6 +152,8 @@ def _ended(job: Job, key: str) -> None:
         return
     if job.state is State.CANCELLED:
         st.info(f"Cancelled. {_kept(job)}")
+    elif (question := Question.read(job.question)) is not None:
+        st.warning(plain(doubt(question)), icon=":material/help:")
     else:
         st.error(plain(job.error or "It failed."))
     st.button("Try again", key=f"{key}_retry", on_click=_retry, args=(job.id,))

@@ -9,11 +9,12 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet
-from gsc_core.workspace.audits import asked_for
+from gsc_core.workspace.audits import answer_audit, asked_for
 from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, summary
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import detector_title, labels, parts
 from pages.parts.shared.job import job_progress
+from pages.parts.shared.question import asked, doubt
 from pages.parts.shared.text import duration, plain
 
 VIEWS = {
@@ -27,6 +28,7 @@ COLOURS = {
     Outcome.RUNNING: "blue",
     Outcome.FINISHED: "green",
     Outcome.FAILED: "red",
+    Outcome.ASKING: "orange",
     Outcome.CANCELLED: "gray",
     Outcome.LOST: "orange",
 }
@@ -39,7 +41,7 @@ def card(entry: RunEntry, *, key: str = "run", manage: bool = True) -> None:
         if entry.waiting and entry.job is not None:
             job_progress(entry.job.id, f"{key}_job_{entry.id}")
         else:
-            _outcome(entry)
+            _outcome(entry, key if manage else None)
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             if entry.finished and not entry.waiting:
                 for address, title in VIEWS.items():
@@ -59,7 +61,15 @@ def _headline(entry: RunEntry) -> None:
         st.caption(f"{_when(entry.created)}{took}", width="content")
 
 
-def _outcome(entry: RunEntry) -> None:
+def _outcome(entry: RunEntry, key: str | None) -> None:
+    """What it says; a question with its answers where there is a key for their buttons."""
+    job, question = entry.job, entry.question
+    if entry.outcome is Outcome.ASKING and job is not None and question is not None:
+        if key is None:
+            st.warning(plain(doubt(question)), icon=":material/help:")
+        else:
+            asked(question, f"{key}_{entry.id}", lambda one: answer_audit(job, one))
+        return
     said = summary(entry)
     if said is not None and said.answer is not None:
         st.markdown(plain(said.answer))
@@ -81,13 +91,14 @@ def _manage(entry: RunEntry, key: str) -> None:
 
 def _retry(entry: RunEntry, key: str) -> None:
     job = entry.job
-    if job is not None and entry.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.LOST):
+    ended = (Outcome.ASKING, Outcome.FAILED, Outcome.CANCELLED, Outcome.LOST)
+    if job is not None and entry.outcome in ended:
+        if entry.outcome in (Outcome.ASKING, Outcome.FAILED) and job.kind is Kind.AUDIT:
+            _anew(job)
         label = "Resume" if entry.outcome is Outcome.CANCELLED else "Try again"
         if st.button(label, key=f"{key}_retry_{entry.id}", icon=":material/replay:"):
             queue.retry(job.id)
             st.rerun()
-        if entry.outcome is Outcome.FAILED and job.kind is Kind.AUDIT:
-            _anew(job)
         if log := log_tail(entry.id):
             with st.popover("Log", key=f"{key}_log_{entry.id}"):
                 st.code(log, language=None, wrap_lines=True)
@@ -95,16 +106,16 @@ def _retry(entry: RunEntry, key: str) -> None:
 
 def _anew(job: Job) -> None:
     """A way to the form, filled in as it was, where something has to be chosen first."""
-    asked, found = asked_for(job), parts()
+    before, found = asked_for(job), parts()
     st.page_link(
         links.to("new-audit"),
         label="Choose anew",
         icon=":material/tune:",
         query_params={
-            "audit_model": _labels(found.models, asked.model),
-            "audit_id_set": _labels(found.known, asked.familiar),
-            "audit_ood_sets": _labels(found.strangers, *asked.unfamiliar),
-            "audit_detectors": [detector_title(name) for name in asked.detectors],
+            "audit_model": _labels(found.models, before.model),
+            "audit_id_set": _labels(found.known, before.familiar),
+            "audit_ood_sets": _labels(found.strangers, *before.unfamiliar),
+            "audit_detectors": [detector_title(name) for name in before.detectors],
         },
         help="A new audit of the same model and images, with other choices.",
     )

@@ -1,8 +1,15 @@
 """The one family of errors a user can mend: one sentence that says what is wrong and what to do."""
 
+from typing import Self
+
+from gsc_core.errors.questions import Question
+
 
 class GscError(Exception):
     """Something the user can mend. The message is one plain sentence, shown as it is.
+
+    Where the work has to ask, `question` has what to ask, so that each place words it itself; the
+    message is then as a program would answer.
 
     >>> from gsc_core import DetectorSpec, GscError
     >>> try:
@@ -11,6 +18,15 @@ class GscError(Exception):
     ...     print(error)
     There is no detector 'enrgy'; the nearest: energy, entropy, gen.
     """
+
+    question: Question | None = None
+
+    @classmethod
+    def asking(cls, question: Question) -> Self:
+        """The error that stops the work until a question is answered."""
+        error = cls(str(question))
+        error.question = question
+        return error
 
 
 class CheckpointError(GscError):
