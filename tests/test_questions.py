@@ -103,7 +103,7 @@ def spec(images: Path) -> AuditSpec:
 
 def test_an_answer_is_put_into_the_specification(tmp_path: Path) -> None:
     now = answered(spec(tmp_path), QUESTION.answers[1])
-    assert (now.id, now.labels) == (tmp_path / "test", Path("t.csv"))
+    assert (now.id, now.labels) == (tmp_path / "test", tmp_path / "t.csv")
     now = answered(now, QUESTION.answers[0])
     assert now.label_order == "text"
     now = answered(now, Answer.of(Setting.OPTIONS, "b=false"))
@@ -116,6 +116,8 @@ def test_an_answer_is_put_into_the_specification(tmp_path: Path) -> None:
 
 
 def test_of_a_zip_no_folder_can_be_taken(tmp_path: Path) -> None:
+    packed = answered(spec(tmp_path / "set.zip"), Answer.of(Setting.LABELS, "t.csv"))
+    assert packed.labels == Path("t.csv")  # it is found in the archive
     with pytest.raises(SpecError, match=r"set\.zip is no folder: unpack it"):
         answered(spec(tmp_path / "set.zip"), Answer.of(Setting.PART, "test"))
 

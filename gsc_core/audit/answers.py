@@ -10,7 +10,7 @@ from gsc_core.classifier.options import parse_options
 from gsc_core.classifier.spec import ModelSpec
 from gsc_core.errors import SpecError
 from gsc_core.errors.questions import Answer, Choice, Setting
-from gsc_core.images.labels import labels_from
+from gsc_core.images.labels import LabelsFrom, labels_from
 
 
 def answered(spec: AuditSpec, answer: Answer) -> AuditSpec:
@@ -18,9 +18,10 @@ def answered(spec: AuditSpec, answer: Answer) -> AuditSpec:
 
     Raises SpecError where an answer names a part of images that are no folder.
     """
+    now = spec
     for choice in answer.choices:
-        spec = spec.model_copy(update=_of_audit(spec, choice))
-    return spec
+        now = now.model_copy(update=_of_audit(spec, now, choice))
+    return now
 
 
 def answered_of_model(spec: ModelSpec, answer: Answer) -> ModelSpec:
@@ -30,10 +31,14 @@ def answered_of_model(spec: ModelSpec, answer: Answer) -> ModelSpec:
     return spec
 
 
-def _of_audit(spec: AuditSpec, choice: Choice) -> dict[str, Any]:
+def _of_audit(spec: AuditSpec, now: AuditSpec, choice: Choice) -> dict[str, Any]:
+    """What a choice changes: a table is named as in the folder that was asked about."""
     match choice.setting:
-        case Setting.LABELS | Setting.CALIBRATION_LABELS:
-            return {choice.setting.value: labels_from(choice.value)}
+        case Setting.LABELS:
+            return {"labels": _labels(spec.id, choice.value)}
+        case Setting.CALIBRATION_LABELS:
+            assert isinstance(spec.calibration, Path)
+            return {"calibration_labels": _labels(spec.calibration, choice.value)}
         case Setting.LABEL_ORDER:
             return {"label_order": choice.value}
         case Setting.PART:
@@ -42,7 +47,7 @@ def _of_audit(spec: AuditSpec, choice: Choice) -> dict[str, Any]:
             assert isinstance(spec.calibration, Path)
             return {"calibration": _part(spec.calibration, choice.value)}
         case _:
-            return {"model": spec.model.model_copy(update=_of_model(spec.model, choice))}
+            return {"model": now.model.model_copy(update=_of_model(now.model, choice))}
 
 
 def _of_model(spec: ModelSpec, choice: Choice) -> dict[str, Any]:
@@ -53,6 +58,11 @@ def _of_model(spec: ModelSpec, choice: Choice) -> dict[str, Any]:
             return {"weights": choice.value}
         case _:
             return {}
+
+
+def _labels(images: Path, value: str) -> LabelsFrom | None:
+    within = value != "folders" and images.is_dir()
+    return labels_from(images / value if within else value)
 
 
 def _part(images: Path, folder: str) -> Path:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
 
 from gsc_core.errors import ImageError
 from gsc_core.images.names import composed
@@ -60,6 +64,10 @@ _ONE = {"1", "1.0", "true"}
 _ZERO = {"0", "0.0", "false", ""}
 
 
+Parts: TypeAlias = tuple[str, ...]
+"""A path as the names of its folders and its file."""
+
+
 class ContradictionError(ImageError):
     """A table gives one image two labels."""
 
@@ -68,14 +76,20 @@ class ContradictionError(ImageError):
 class LabelTable:
     """What a table says of the images of a set.
 
-    `labels` has the images that it names with a label; `columns` says in words where they stand,
-    `is_sure` whether these are labels by their form or the usual names, and not any values.
+    `file` is the table itself, `labels` has the images that it names with a label; `columns` says
+    in words where they stand, `is_sure` whether these are labels by their form or the usual names,
+    and not any values.
     """
 
-    name: str
+    file: Path
     columns: str
     labels: dict[str, str]
     is_sure: bool
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.file.name
 
 
 def read_table(table: Path, names: Sequence[str]) -> LabelTable:
@@ -116,7 +130,7 @@ def read_table(table: Path, names: Sequence[str]) -> LabelTable:
             "first row."
         )
     is_sure = label is None or keys[label] in _LABEL_COLUMNS
-    return LabelTable(table.name, columns, finder.labels_of(cells, table.name), is_sure)
+    return LabelTable(table, columns, finder.labels_of(cells, table.name), is_sure)
 
 
 def _is_head(keys: Sequence[str]) -> bool:
@@ -179,17 +193,42 @@ def _decoded(
             yield row[file], ones[0] if len(ones) == 1 else ""
 
 
+class _Ends:
+    """The images whose paths end in the same parts, by hashes in order.
+
+    A dictionary of all ends would take gigabytes for a million images.
+    """
+
+    def __init__(self, names: Sequence[str], key: Callable[[Parts], Parts]) -> None:
+        self._names, self._key = names, key
+        hashes, places = array("q"), array("i")
+        for place, name in enumerate(names):
+            parts = key(_parts(name))
+            for at in range(len(parts)):
+                hashes.append(hash(parts[at:]))
+                places.append(place)
+        order = np.argsort(np.array(hashes), kind="stable")
+        self._hashes, self._places = np.array(hashes)[order], np.array(places)[order]
+
+    def named(self, end: Parts, *, all_of_them: bool) -> list[str]:
+        """Names that end so, in their order; no more than two unless all are wanted."""
+        wanted = hash(end)
+        found: list[str] = []
+        for at in range(int(np.searchsorted(self._hashes, wanted)), len(self._hashes)):
+            if self._hashes[at] != wanted or (len(found) == 2 and not all_of_them):
+                break
+            name = self._names[self._places[at]]
+            if self._key(_parts(name))[-len(end) :] == end:  # else another end has the same hash
+                found.append(name)
+        return found
+
+
 class _Finder:
     """Finds the images that a cell of a table means."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._ends: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        self._stems: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        for name in names:
-            parts = _parts(name)
-            for at in range(len(parts)):
-                self._ends[parts[at:]].append(name)
-                self._stems[_stem(parts[at:])].append(name)
+        self._ends = _Ends(names, lambda parts: parts)
+        self._stems = _Ends(names, _stem)
 
     def images_of(self, cell: str) -> list[str]:
         """Names of the images that a cell means; several only where it gives all of their end."""
@@ -205,14 +244,14 @@ class _Finder:
         The longest match decides; of equally long ones with different labels, none. Raises
         ContradictionError where one file has two labels.
         """
-        listed: dict[tuple[str, ...], str] = {}
+        listed: dict[str, str] = {}
         best: dict[str, tuple[int, str]] = {}
         for file, cell in cells:
-            label = composed(cell.strip())
-            parts = _parts(file)
-            if listed.setdefault(parts, label) != label:
+            label = sys.intern(composed(cell.strip()))
+            path = "/".join(_parts(file))
+            if listed.setdefault(path, label) != label:
                 raise ContradictionError(
-                    f"{table} gives {'/'.join(parts)[:80]!r} two labels: keep one of them."
+                    f"{table} gives {path[:80]!r} two labels: keep one of them."
                 )
             length, images = self._matching(file)
             for image in images:
@@ -231,8 +270,8 @@ class _Finder:
             (self._stems, _stem(parts), 0),
         ):
             for at in range(len(end)):
-                images = index.get(end[at:], [])
                 whole = at == 0 and len(end) > 1
+                images = index.named(end[at:], all_of_them=whole)
                 if len(images) == 1 or (images and whole):
                     return worth + len(end) - at, images
                 if images:
@@ -240,12 +279,12 @@ class _Finder:
         return 0, []
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def _parts(path: str) -> Parts:
     parts = composed(path.strip()).replace("\\", "/").split("/")
     return tuple(part for part in parts if part not in ("", "."))
 
 
-def _stem(parts: tuple[str, ...]) -> tuple[str, ...]:
+def _stem(parts: Parts) -> Parts:
     """The same without the suffix of an image."""
     if not parts:
         return parts

@@ -56,7 +56,7 @@ def labels_of(
     this order, unless `asked` decides: the one table in `root` (if given) that names images and
     labels; WordNet ids that begin every file name of one folder (ImageNet's own naming); class
     folders, the first folder below a common one, when every image is in a folder. A table that was
-    asked for and is not there is looked for in `root` and beside it.
+    asked for and is not there is looked for in `root` and above it.
 
     Raises ImageError when a table that was asked for cannot be read, or names none of the images,
     and when a table gives an image two labels.
@@ -73,10 +73,10 @@ def labels_of(
     question = None if parts is None else _which_part(parts, names, root)
     usable, unused = _tables(names, root, folders) if root else ([], [])
     if len(usable) == 1:
-        labelling = _beside_folders(usable[0], folders, names)
+        labelling = _beside_folders(usable[0], folders, names, root)
     else:
         by_folders = _FROM_FOLDERS if any(folders.values()) else ""
-        labelling = Labelling(folders, by_folders, _which_table(usable, folders))
+        labelling = Labelling(folders, by_folders, _which_table(usable, folders, root))
     source = " ".join(filter(None, (labelling.source, *unused)))
     return Labelling(labelling.labels, source, question or labelling.question)
 
@@ -93,10 +93,15 @@ def _of_table(table: LabelTable, names: Sequence[str]) -> Labels:
 
 
 def _placed(table: Path, root: Path | None) -> Path:
-    """Where a table is that is named as one in a set's folder or beside it."""
+    """Where a table is that is named by its path in a set's folder or above that."""
     if table.exists() or root is None or table.is_absolute():
         return table
-    return next((f / table for f in (root, root.parent) if (f / table).is_file()), table)
+    return next((f / table for f in (root, *root.parents) if (f / table).is_file()), table)
+
+
+def _within(file: Path, root: Path) -> str:
+    """How a table in a set's folder is named in an answer."""
+    return file.relative_to(root).as_posix()
 
 
 def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> Question:
@@ -113,9 +118,10 @@ def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> Questi
             if not any(of_part.values()):
                 continue
             if sum(of_part.values()) == max(of_part.values()):
-                labelled_by[max(of_part, key=lambda folder: of_part[folder])] = path.name
+                best = max(of_part, key=lambda folder: of_part[folder])
+                labelled_by[best] = _within(path, root or path.parent)
             else:
-                of_all.append(path.name)
+                of_all.append(_within(path, root or path.parent))
     folders = sorted(parts.folders, key=lambda folder: folder not in labelled_by)
     return Question(
         doubt=f"holds the parts of a data set, {' and '.join(parts.names)}, which are no classes",
@@ -133,19 +139,24 @@ def _part(folder: str, table: str | None) -> Answer:
     return Answer(choices=tuple(choices))
 
 
-def _which_table(usable: Sequence[LabelTable], folders: Labels) -> Question | None:
+def _which_table(
+    usable: Sequence[LabelTable], folders: Labels, root: Path | None
+) -> Question | None:
     """Ask for one of several tables that label the same images in other ways."""
-    if len(usable) < 2:
+    if len(usable) < 2 or root is None:
         return None
     names = sorted(table.name for table in usable)
-    ways = [*names, "folders"] if any(folders.values()) else names
+    ways = sorted(_within(table.file, root) for table in usable)
+    ways += ["folders"] if any(folders.values()) else []
     return Question(
         doubt=f"has labels in {' and '.join(names)}, and they differ",
         answers=tuple(Answer.of(Setting.LABELS, way) for way in ways),
     )
 
 
-def _beside_folders(table: LabelTable, folders: Labels, names: Sequence[str]) -> Labelling:
+def _beside_folders(
+    table: LabelTable, folders: Labels, names: Sequence[str], root: Path | None
+) -> Labelling:
     """A table's labels, where the folders do not say the same of more images or something else."""
     both = [(folders[name], label) for name, label in table.labels.items() if folders[name]]
     if not both:
@@ -165,7 +176,8 @@ def _beside_folders(table: LabelTable, folders: Labels, names: Sequence[str]) ->
         return Labelling(filled, f"{_from_table(table)} Each folder has one label there.")
     question = None
     if _are_same_classes(both, meant, len(differing)):
-        question = _which_source(table, folders, differing or list(table.labels))
+        within = _within(table.file, root or table.file.parent)
+        question = _which_source(table, within, folders, differing or list(table.labels))
     said = f"{_from_table(table)} The folders are not used."
     return Labelling(_of_table(table, names), said, question)
 
@@ -195,13 +207,15 @@ def _are_same_classes(
     return distinct and len(both) - differing >= _ALIKE * len(both)
 
 
-def _which_source(table: LabelTable, folders: Labels, differing: Sequence[str]) -> Question:
+def _which_source(
+    table: LabelTable, within: str, folders: Labels, differing: Sequence[str]
+) -> Question:
     first = differing[0]
     return Question(
         doubt=f"has labels in {table.name} and in its folders, and they disagree on "
         f"{len(differing):,} of {len(table.labels):,} images (of {first[:60]!r}: "
         f"{table.labels[first][:40]!r} in the table, folder {(folders[first] or '')[:40]!r})",
-        answers=tuple(Answer.of(Setting.LABELS, way) for way in (table.name, "folders")),
+        answers=tuple(Answer.of(Setting.LABELS, way) for way in (within, "folders")),
         otherwise="remove what is wrong",
     )
 

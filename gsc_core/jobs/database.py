@@ -108,8 +108,8 @@ class StoredSet(SQLModel, table=True):
 
     `role` is what it was added for: `id`, `ood` or `calibration`. `origin` tells in words where it
     came from; `owned` whether the folder is the workspace's own, to be deleted with the record.
-    `labels_from` is what labels are taken from where that was asked for: `folders`, or the name of
-    a table there. `sentence` and `question` as for a model.
+    `labels_from` is what labels are taken from where that was asked for: `folders`, or the path
+    of a table. `sentence` and `question` as for a model.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)

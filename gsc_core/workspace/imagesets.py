@@ -146,8 +146,10 @@ def answer_set(set_id: str, answer: Answer) -> None:
     stored = image_set(set_id)
     for choice in answer.choices:
         match choice.setting:
-            case Setting.LABELS:
+            case Setting.LABELS if choice.value == "folders":
                 _change(set_id, labels_from=choice.value)
+            case Setting.LABELS:
+                _change(set_id, labels_from=str(Path(stored.folder, choice.value)))
             case Setting.PART:
                 _change(set_id, folder=str(Path(stored.folder, choice.value)))
     look_again(set_id)

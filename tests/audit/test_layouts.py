@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from command_line import gsc, refused
 
+from gsc_core.audit.answers import answered
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
@@ -243,6 +244,21 @@ def test_calibration_images_are_asked_about_by_themselves(signs, tmp_path):
     refused(gsc(*command), tmp_path / "run", asked, str(more))
     assert gsc(*command, "--calibration-labels", "folders").code == 0
     assert right(Run.load(tmp_path / "run"))
+
+
+def test_a_table_below_is_named_by_its_path(signs, tmp_path):
+    """As it is typed, from wherever the command is given; and as a button of the app puts it."""
+    set_ = tmp_path / "set"
+    contradicting(Path(shutil.copytree(signs / "id", set_ / "inner")))
+    with pytest.raises(GscError, match=r"labels inner/labels\.csv or labels folders") as asked:
+        audited(signs, set_, tmp_path / "run")
+    question = asked.value.question
+    assert question is not None
+    by_table = audited(signs, set_, tmp_path / "run", labels=Path("inner/labels.csv"))
+    assert not right(by_table)
+    spec = answered(AuditSpec.of_run(tmp_path / "run"), question.answers[0])
+    assert spec.labels == set_ / "inner" / "labels.csv"
+    assert right(run_audit(answered(spec, question.answers[1]), tmp_path / "run"))
 
 
 def test_a_table_in_an_archive_is_named_as_it_is_there(signs, tmp_path):

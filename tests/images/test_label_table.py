@@ -1,15 +1,17 @@
 """Label tables as people have them, and tables beside class folders."""
 
 import io
+import tracemalloc
 import unicodedata
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gsc_core.errors import ImageError
-from gsc_core.images import class_indices, read_archive, read_folder
+from gsc_core.images import class_indices, label_table, read_archive, read_folder
 
 
 def image_bytes(at):
@@ -75,7 +77,8 @@ def test_a_table_without_commas(tmp_path):
 def test_names_that_fit_two_images_or_two_rows_decide_nothing(tmp_path):
     names = ["a/1.png", "b/1.png", "c/2.png"]
     found = read(tmp_path, names, "file,label\n1,x\nd/2.png,y\ne/2.png,z\n")
-    assert set(labels(found).values()) != {"x", "y"}
+    assert list(labels(found).values()) == ["a", "b", "c"]  # as the folders say
+    assert "labels.csv is not used: it has no label for any" in found.label_source
 
 
 def test_rows_of_a_one_hot_table_with_none_or_two_ones_have_no_label(tmp_path):
@@ -203,3 +206,43 @@ def test_unicode_in_another_form_is_the_same_name(tmp_path, stored, meant):
     text = f"file,label\n{meant}.png,{stored}\n"
     listed = read(tmp_path / "table", [f"{stored}.png"], text)
     assert list(labels(listed).values()) == [COMPOSED]
+
+
+def named_by(cell: str, names: list[str]) -> list[str]:
+    """By hand: the images that a cell means, by the longest end of its path that any has."""
+    parts = cell.split("/")
+    for cut in (lambda path: path, lambda path: path.removesuffix(".png")):
+        for at in range(len(parts)):
+            end = [*parts[at:-1], cut(parts[-1])]
+            found = [n for n in names if cut(n).split("/")[-len(end) :] == end]
+            if len(found) == 1 or (found and at == 0 and len(parts) > 1):
+                return found
+            if found:
+                break
+    return []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_images_are_those_whose_paths_end_as_a_cell_does(seed):
+    random = np.random.default_rng(seed)
+
+    def path(depth):
+        folders = [str(random.choice(["a", "b", "c"])) for _ in range(depth)]
+        return "/".join([*folders, f"{random.integers(6)}.png"])
+
+    names = sorted({path(random.integers(0, 4)) for _ in range(40)})
+    finder = label_table._Finder(names)
+    for cell in [*(path(random.integers(0, 5)) for _ in range(100)), *names, "x/y/1.png", "9", ""]:
+        for typed in (cell, cell.removesuffix(".png")):
+            assert finder.images_of(typed) == named_by(typed, names), typed
+
+
+def test_a_million_images_would_take_little_memory():
+    """In proportion: measured on fewer, as a bound on what is kept of each."""
+    names = [f"train/class {at % 100}/image {at:06}.jpg" for at in range(20_000)]
+    tracemalloc.start()
+    finder = label_table._Finder(names)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert finder.images_of("image 000042.jpg") == [names[42]]
+    assert kept < 100 * len(names)
