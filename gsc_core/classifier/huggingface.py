@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from gsc_core.classifier.metadata import ClassName, Scalar
 from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from gsc_core.classifier.shards import WEIGHTS
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.errors.questions import Question, Setting
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _MAX_BYTES = 16 * 2**20
 _INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
 _SQUARE = ("ViT", "DeiT", "Beit", "Dinov3ViT")  # to whom one number means height and width
@@ -174,21 +174,6 @@ def preprocessing_of_timm(configuration: Configuration) -> Preprocessing | None:
     except (SpecError, ValueError, TypeError, KeyError, ZeroDivisionError):
         return None
     return usual.model_copy(update={"source": "file"})
-
-
-def weights_in(folder: Path) -> Path:
-    """The file of weights; raises CheckpointError where there is none."""
-    for name in WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    parts = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
-    if len(parts) == 1:
-        return parts[0]
-    problem = "its weights in several files" if parts else "no weights"
-    raise CheckpointError(
-        f"{folder.name} has {problem}: save it with model.save_pretrained(folder, "
-        "max_shard_size='100GB'), which writes model.safetensors."
-    )
 
 
 _Read = TypeVar("_Read", bound=_Part)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from gsc_core.classifier.huggingface import CONFIG, PROCESSOR, WEIGHTS
+from gsc_core.classifier.huggingface import CONFIG, PROCESSOR
+from gsc_core.classifier.shards import is_part
 from gsc_core.errors import CheckpointError
 
 _MOST = 4  # times the size of the ZIP: weights hardly compress
@@ -35,7 +36,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         folder.mkdir()
         root = _root(archive)
         members = {i.filename: i for i in archive.infolist()}
-        names = [f"{root}{n}" for n in (CONFIG, PROCESSOR, *WEIGHTS) if f"{root}{n}" in members]
+        names = [name for name in members if _is_read(name, root or "")]
         size = sum(members[name].file_size for name in names)
         if size > _MOST * path.stat().st_size + 2**20:
             raise CheckpointError(
@@ -52,6 +53,15 @@ def unpacked(path: Path) -> Iterator[Path]:
         except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path.name} is damaged: copy or save it again.") from error
         yield folder
+
+
+def _is_read(name: str, root: str) -> bool:
+    path = PurePosixPath(name.removeprefix(root))
+    return (
+        name.startswith(root)
+        and len(path.parts) == 1
+        and (path.name in (CONFIG, PROCESSOR) or is_part(path.name))
+    )
 
 
 def _root(archive: zipfile.ZipFile) -> str | None:

@@ -23,6 +23,7 @@ from gsc_core.classifier.program import (
     input_size,
     number_of_classes,
 )
+from gsc_core.classifier.shards import open_weights
 from gsc_core.classifier.spec import ModelSpec
 from gsc_core.classifier.transformers_network import transformers_network
 from gsc_core.errors import CheckpointError, SpecError
@@ -181,7 +182,7 @@ def _from_folder(spec: ModelSpec, folder: Path) -> Classifier:
     if spec.architecture is not None:
         raise SpecError(f"{source} says which network it is: leave out the architecture.")
     said = huggingface.read_configuration(folder)
-    checkpoint = open_checkpoint(huggingface.weights_in(folder))
+    checkpoint = open_weights(folder)
     preprocessing = spec.preprocessing or huggingface.read_preprocessing(folder)
     names = _names_asked_for(spec) or said.class_names
     if said.architecture is not None:

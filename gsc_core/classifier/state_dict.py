@@ -15,6 +15,7 @@ from gsc_core.classifier.networks_in_file import NetworkWeights, networks_in, ou
 from gsc_core.classifier.program import check_weights
 from gsc_core.classifier.pt2.reader import RECIPE
 from gsc_core.classifier.skeleton import Options, Skeleton, signature, words_of
+from gsc_core.classifier.unnamed_averages import with_names
 from gsc_core.classifier.weight_names import (
     Table,
     is_average,
@@ -88,7 +89,8 @@ def fit(
     """
     table, notes = plain_values(unwrapped(content), name)
     start = Skeleton.of(architecture, options)
-    networks = networks_in(without_parallel(table, start.tensors), start.tensors)
+    table = with_names(without_parallel(table, start.tensors), start, name)
+    networks = networks_in(table, start.tensors)
     network = select(networks, choice, name)
     rest = outside(networks, table)
     own, aside = _without_training(network.table, start)

@@ -70,6 +70,74 @@ def test_a_folder_whose_images_have_another_size(timm_folder: Path) -> None:
     assert_same_logits(classifier, module_of(timm_folder))
 
 
+def in_parts(folder: Path, parts: int = 3) -> list[Path]:
+    """The weights in several files with an index, as the library writes large ones."""
+    whole = folder / "model.safetensors"
+    weights = safetensors.torch.load_file(whole)
+    names = [f"model-{at + 1:05}-of-{parts:05}.safetensors" for at in range(parts)]
+    place = {key: names[at % parts] for at, key in enumerate(weights)}
+    for name in names:
+        own = {key: value for key, value in weights.items() if place[key] == name}
+        safetensors.torch.save_file(own, folder / name)
+    index = {"metadata": {"total_size": 1}, "weight_map": place}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    whole.unlink()
+    (folder / "pytorch_model.bin").unlink()
+    return [folder / name for name in names]
+
+
+def test_weights_in_several_files(timm_folder: Path, tmp_path: Path) -> None:
+    whole = load_classifier(ModelSpec(checkpoint=timm_folder))
+    in_parts(timm_folder)
+    classifier = load_classifier(ModelSpec(checkpoint=timm_folder))
+    crop = classifier.preprocessing.crop
+    images = torch.randn(2, 3, *crop)
+    with torch.no_grad():
+        assert torch.equal(classifier.program.module()(images), whole.program.module()(images))
+    assert classifier.sha256 != whole.sha256
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for path in timm_folder.iterdir():
+            archive.write(path, f"mine/{path.name}")
+    packed = load_classifier(ModelSpec(checkpoint=tmp_path / "mine.zip"))
+    assert packed.sha256 == classifier.sha256
+    assert packed.class_names == classifier.class_names
+
+
+def test_a_part_that_is_missing_is_named(timm_folder: Path) -> None:
+    parts = in_parts(timm_folder)
+    parts[1].unlink()
+    with pytest.raises(CheckpointError, match=f"in 3 files, of which {parts[1].name} is not there"):
+        load_classifier(ModelSpec(checkpoint=timm_folder))
+
+
+def test_a_part_that_lacks_what_the_index_names_is_incomplete(timm_folder: Path) -> None:
+    parts = in_parts(timm_folder)
+    weights = safetensors.torch.load_file(parts[1])
+    gone = min(weights)
+    del weights[gone]
+    safetensors.torch.save_file(weights, parts[1])
+    with pytest.raises(CheckpointError, match=f"its index names {gone}, which none of its 3 files"):
+        load_classifier(ModelSpec(checkpoint=timm_folder))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [b"{", b'{"weight_map": {"a": 3}}', b"[]", b'{"weight_map": {"a": "../../x.safetensors"}}'],
+)
+def test_an_index_of_another_kind_is_refused(timm_folder: Path, index: bytes) -> None:
+    in_parts(timm_folder)
+    (timm_folder / "model.safetensors.index.json").write_bytes(index)
+    with pytest.raises(CheckpointError, match=r"is damaged|is not there"):
+        load_classifier(ModelSpec(checkpoint=timm_folder))
+
+
+def test_several_files_without_an_index_are_refused(timm_folder: Path) -> None:
+    in_parts(timm_folder)
+    (timm_folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(CheckpointError, match="3 files of weights and no index"):
+        load_classifier(ModelSpec(checkpoint=timm_folder))
+
+
 @pytest.mark.parametrize("top", ["", "model/"])
 def test_the_same_folder_as_a_zip(top: str, timm_folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "mine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -191,7 +259,9 @@ def test_sizes_of_processors(config: dict[str, Any], resize: Any, crop: tuple[in
 )
 def test_processors_that_do_something_else_are_refused(change: dict[str, Any]) -> None:
     config = {"size": {"height": 224, "width": 224}} | change
-    with pytest.raises(CheckpointError, match=r"is not offered here.*--preprocess"):
+    with pytest.raises(
+        CheckpointError, match=r"is not offered here.*give it yourself \(preprocessing\)"
+    ):
         Processor.model_validate(config).preprocessing("mine")
 
 

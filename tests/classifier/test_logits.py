@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from hostile_programs import save
 from torch import Tensor, nn
@@ -160,6 +161,21 @@ def test_one_logit_is_audited_as_zero_and_itself(
 
     two = classifier_from_module(module.eval(), PREPROCESSING, ("no", "yes"))
     assert two.class_names == ("no", "yes")
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", "timm/test_vit"])
+def test_one_logit_from_a_state_dict(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = timm.create_model(name.removeprefix("timm/"), num_classes=1).eval()
+    torch.save(module.state_dict(), tmp_path / "mine.pt")
+    classifier = load_classifier(ModelSpec(checkpoint=tmp_path / "mine.pt", architecture=name))
+    assert classifier.num_classes == 2
+    some = torch.randn(3, *classifier.preprocessing.shape)
+    logits = Network(classifier.program)(some)
+    assert logits[:, 0].tolist() == [0] * 3
+    with torch.no_grad():
+        torch.testing.assert_close(logits[:, 1:], module(some), rtol=1e-4, atol=1e-4)
+    assert any("one logit z" in note for note in classifier.notes)
 
 
 @pytest.mark.parametrize(

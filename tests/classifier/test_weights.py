@@ -177,6 +177,54 @@ def test_averages_without_names_are_said() -> None:
     assert any("averaged weights (ema.shadow_params" in note for note in fitted.notes)
 
 
+def shadow(module: nn.Module) -> dict[str, Any]:
+    """As `torch_ema` saves its average, and `diffusers` much the same."""
+    parameters = [parameter.detach().clone() for parameter in module.parameters()]
+    return {"decay": 0.99, "num_updates": 7, "shadow_params": parameters, "collected_params": None}
+
+
+@pytest.mark.parametrize("form", ["beside", "prefixed", "lightning"])
+def test_averages_without_names_are_taken_in_the_order_of_the_parameters(form: str) -> None:
+    plain, averaged = resnet(seed=1), resnet(seed=2)
+    of_plain = dict(plain.named_buffers())
+    for name, buffer in averaged.named_buffers():  # an average of parameters has no others
+        buffer.copy_(of_plain[name])
+    content: Content = {
+        "beside": {"model": plain.state_dict(), "ema": shadow(averaged)},
+        "prefixed": {"net": prefixed(plain, "module."), "ema_state": shadow(averaged)},
+        "lightning": {
+            "state_dict": prefixed(plain, "model."),
+            "callbacks": {"EMA": shadow(averaged)},
+        },
+    }[form]
+    said = question(content, "timm/test_resnet")
+    assert "weights plain or weights ema" in said or "weights ema or weights plain" in said
+    assert_same_network(opened(content, "timm/test_resnet", weights="plain"), plain)
+    fitted = opened(content, "timm/test_resnet", weights="ema")
+    assert_same_network(fitted, averaged)
+    assert any("average over training (EMA)" in note for note in fitted.notes)
+
+
+def test_an_average_without_names_alone_is_enough_where_there_are_only_parameters() -> None:
+    averaged = vit(seed=3, num_classes=7)
+    fitted = opened({"ema": shadow(averaged)}, "timm/test_vit")
+    assert_same_network(fitted, averaged, size=160)
+
+
+def test_an_average_without_statistics_of_batch_norms_is_no_network() -> None:
+    with pytest.raises(CheckpointError, match="without the statistics of its batch norms"):
+        opened(shadow(resnet()), "timm/test_resnet")
+
+
+def test_an_average_of_some_parameters_alone_is_left_out_and_said() -> None:
+    some = shadow(resnet(seed=2))
+    some["shadow_params"] = some["shadow_params"][2:]  # as where the first layers are frozen
+    content = {"model": resnet().state_dict(), "ema": some}
+    fitted = opened(content, "timm/test_resnet")
+    assert_same_network(fitted, resnet())
+    assert any("averaged weights (ema.shadow_params" in note for note in fitted.notes)
+
+
 # What training leaves in a file
 
 
