@@ -36,3 +36,21 @@ def _fitted(preprocessing: Preprocessing) -> str:
         preprocessing.colour, f"the colour {red}, {green}, {blue}"
     )
     return f"The image is resized to fit into {size} ({how}) and surrounded by {around}"
+
+
+def typed(preprocessing: Preprocessing) -> str:
+    """The same as `Preprocessing.parse` takes it."""
+    height, width = preprocessing.crop
+    parts = {"resize": "none", "crop": f"{height}x{width}" if height != width else str(height)}
+    if preprocessing.resize is not None:
+        size = preprocessing.resize
+        parts["resize"] = str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"
+    if isinstance(preprocessing.resize, tuple) and preprocessing.crop_mode != "squash":
+        parts["crop_mode"] = preprocessing.crop_mode
+    if preprocessing.fill is not None:
+        parts["fill"] = "/".join(map(str, preprocessing.fill))
+    parts["interpolation"] = preprocessing.interpolation
+    for key, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+        shown = dict.fromkeys(values) if len({*values}) == 1 else values
+        parts[key] = "/".join(f"{value:.9g}" for value in shown)
+    return ",".join(f"{key}={value}" for key, value in parts.items())

@@ -142,7 +142,8 @@ def _print_checks(run: Run) -> None:
     if checks := checks_of(run):
         show(Text(f"{in_short(checks)}."))
     for check in checks:
-        show(Text(f"  {check.outcome}: {check.sentence}"))
+        outcome = check.outcome.replace("unchecked", "not checked")
+        show(Text(f"  {outcome}: {check.sentence}"))
 
 
 def _note(run: Run, row: Result) -> str:

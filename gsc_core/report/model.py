@@ -168,7 +168,7 @@ class Checked(_Part):
     """One thing that was checked about the model before the scoring, and how it came out."""
 
     name: str
-    outcome: Literal["fine", "warning"]
+    outcome: Literal["fine", "warning", "unchecked"]
     sentence: str
 
 

@@ -183,10 +183,13 @@ class PreparedAs(_Open):
 
 
 class ModelCheck(_Part):
-    """One thing that was checked about the model before the scoring, and how it came out."""
+    """One thing that was checked about the model before the scoring, and how it came out.
+
+    outcome: `unchecked` where nothing was there to check it by; the sentence says what was missing.
+    """
 
     name: str
-    outcome: Literal["fine", "warning"]
+    outcome: Literal["fine", "warning", "unchecked"]
     sentence: str
 
 

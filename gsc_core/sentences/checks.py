@@ -11,8 +11,9 @@ CHECKS_TITLE = "What was checked about the model"
 
 
 def checks_of(run: Run) -> tuple[ModelCheck, ...]:
-    """The run's checks, warnings first; none in runs of earlier versions."""
-    return tuple(sorted(run.document.checks, key=lambda check: check.outcome != "warning"))
+    """The run's checks: warnings, what could not be checked, the rest; none in earlier runs."""
+    order = ("warning", "unchecked", "fine")
+    return tuple(sorted(run.document.checks, key=lambda check: order.index(check.outcome)))
 
 
 def warnings_of(run: Run) -> tuple[str, ...]:
@@ -21,7 +22,9 @@ def warnings_of(run: Run) -> tuple[str, ...]:
 
 
 def in_short(checks: Sequence[ModelCheck]) -> str:
-    """The title with how it came out: `…: all fine`, `…: 1 warning`."""
-    count = sum(check.outcome == "warning" for check in checks)
-    found = f"{count} warning{'s' if count > 1 else ''}" if count else "all fine"
-    return f"{CHECKS_TITLE}: {found}"
+    """The title with how it came out: `…: all fine`, `…: 1 warning, 1 not checked`."""
+    warned = sum(check.outcome == "warning" for check in checks)
+    unchecked = sum(check.outcome == "unchecked" for check in checks)
+    parts = [f"{warned} warning{'s' if warned > 1 else ''}"] if warned else []
+    parts += [f"{unchecked} not checked"] if unchecked else []
+    return f"{CHECKS_TITLE}: {', '.join(parts) or 'all fine'}"

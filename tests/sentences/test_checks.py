@@ -29,6 +29,15 @@ CHECKS = [
         ),
         (CHECKS[:2], ["What was checked about the model: 1 warning."]),
         (
+            [*CHECKS[:2], {"name": "inputs", "outcome": "unchecked", "sentence": "No labels."}],
+            [
+                "What was checked about the model: 1 warning, 1 not checked.",
+                "  warning: No more than by chance.",
+                "  not checked: No labels.",
+                "  fine: Prepared images fit.",
+            ],
+        ),
+        (
             CHECKS[:1],
             ["What was checked about the model: all fine.", "  fine: Prepared images fit."],
         ),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gsc_core.audit.checks.accuracy import accuracy
+from gsc_core.audit.checks.alternatives import alternatives
 from gsc_core.audit.checks.base import Check, Evidence
 from gsc_core.audit.checks.class_order import class_order
 from gsc_core.audit.checks.cut import cut
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     logits,
     class_order,
     accuracy,
+    alternatives,
     one_class,
     confidence,
 )

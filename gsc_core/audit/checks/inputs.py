@@ -31,9 +31,14 @@ class _Way(NamedTuple):
     images: Tensor
 
 
-def inputs(evidence: Evidence) -> ModelCheck | None:
+def inputs(evidence: Evidence) -> ModelCheck:
     """Warns where images normalised in another usual way fit the network far better."""
-    return normalisation(evidence.classifier, [image.path for image in evidence.images])
+    checked = normalisation(evidence.classifier, [image.path for image in evidence.images])
+    return checked or _check(
+        "unchecked",
+        "Whether images are normalised as in training cannot be read from the network, which has "
+        "no trained batch norm near its input.",
+    )
 
 
 def normalisation(classifier: Classifier, images: Sequence[Path]) -> ModelCheck | None:

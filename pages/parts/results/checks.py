@@ -9,6 +9,7 @@ from pages.parts.shared.text import plain
 ICONS = {
     "fine": ":green[:material/check_circle:]",
     "warning": ":orange[:material/warning:]",
+    "unchecked": ":gray[:material/help:]",
 }
 
 
