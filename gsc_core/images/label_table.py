@@ -10,6 +10,7 @@ import io
 import re
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,13 +209,14 @@ class _Ends:
                 hashes.append(hash(parts[at:]))
                 places.append(place)
         order = np.argsort(np.array(hashes), kind="stable")
-        self._hashes, self._places = np.array(hashes)[order], np.array(places)[order]
+        self._hashes = array("q", np.array(hashes)[order].tobytes())
+        self._places = array("i", np.array(places)[order].tobytes())
 
     def named(self, end: Parts, *, all_of_them: bool) -> list[str]:
         """Names that end so, in their order; no more than two unless all are wanted."""
         wanted = hash(end)
         found: list[str] = []
-        for at in range(int(np.searchsorted(self._hashes, wanted)), len(self._hashes)):
+        for at in range(bisect_left(self._hashes, wanted), len(self._hashes)):
             if self._hashes[at] != wanted or (len(found) == 2 and not all_of_them):
                 break
             name = self._names[self._places[at]]
