@@ -19,9 +19,10 @@ from pydantic import BaseModel, Field
 from torch import nn
 from torch.export import Dim
 
-from gsc_core.classifier import ModelSpec, Preprocessing, architectures
+from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
+from gsc_core.classifier.weights import architectures
 from gsc_core.errors import GscError
 
 DOCS = Path(__file__).parents[1] / "docs"

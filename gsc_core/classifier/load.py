@@ -12,20 +12,21 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from gsc_core import imagenet
-from gsc_core.classifier import architectures, huggingface, huggingface_zip, state_dict
-from gsc_core.classifier.checkpoint import Checkpoint, open_checkpoint
+from gsc_core.classifier.huggingface import archive, configuration
+from gsc_core.classifier.huggingface.shards import open_weights
+from gsc_core.classifier.huggingface.transformers_network import transformers_network
 from gsc_core.classifier.metadata import Metadata, read_class_names
 from gsc_core.classifier.preprocessing import Preprocessing
-from gsc_core.classifier.program import (
+from gsc_core.classifier.programs.program import (
     conform,
     export,
     input_channels,
     input_size,
     number_of_classes,
 )
-from gsc_core.classifier.shards import open_weights
 from gsc_core.classifier.spec import ModelSpec
-from gsc_core.classifier.transformers_network import transformers_network
+from gsc_core.classifier.weights import architectures, state_dict
+from gsc_core.classifier.weights.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.errors.questions import Question, Setting
 
@@ -77,8 +78,8 @@ def load_classifier(spec: ModelSpec) -> Classifier:
         )
     if spec.checkpoint.is_dir():
         return _from_folder(spec, spec.checkpoint)
-    if huggingface_zip.is_one(spec.checkpoint):
-        with huggingface_zip.unpacked(spec.checkpoint) as folder:
+    if archive.is_one(spec.checkpoint):
+        with archive.unpacked(spec.checkpoint) as folder:
             return _from_folder(spec, folder)
     checkpoint = open_checkpoint(spec.checkpoint)
     if checkpoint.program is not None:
@@ -152,7 +153,7 @@ def _from_weights(spec: ModelSpec, checkpoint: Checkpoint) -> Classifier:
     source = spec.checkpoint.name
     said = Metadata.read(checkpoint.metadata, source)
     if (architecture := spec.architecture or said.architecture) is None:
-        beside = spec.checkpoint.parent / huggingface.CONFIG
+        beside = spec.checkpoint.parent / configuration.CONFIG
         folder = f"give its folder, {beside.parent}, or " if beside.is_file() else ""
         question = Question(
             doubt=f"{source} holds only weights",
@@ -181,9 +182,9 @@ def _from_folder(spec: ModelSpec, folder: Path) -> Classifier:
     source = spec.checkpoint.name
     if spec.architecture is not None:
         raise SpecError(f"{source} says which network it is: leave out the architecture.")
-    said = huggingface.read_configuration(folder)
+    said = configuration.read_configuration(folder)
     checkpoint = open_weights(folder)
-    preprocessing = spec.preprocessing or huggingface.read_preprocessing(folder)
+    preprocessing = spec.preprocessing or configuration.read_preprocessing(folder)
     names = _names_asked_for(spec) or said.class_names
     if said.architecture is not None:
         architecture = architectures.resolve(f"timm/{said.architecture}")
@@ -191,7 +192,7 @@ def _from_folder(spec: ModelSpec, folder: Path) -> Classifier:
         fitted = state_dict.fit(checkpoint.weights, architecture, options, source, spec.weights)
         preprocessing = (
             preprocessing
-            or huggingface.preprocessing_of_timm(said)
+            or configuration.preprocessing_of_timm(said)
             or architectures.assumed_preprocessing(architecture, fitted.options)
         )
         notes = list(fitted.notes)

@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.float64 import double
 from gsc_core.classifier.folding import fold_batch_norms
-from gsc_core.classifier.graph import (
+from gsc_core.classifier.programs.graph import (
     constant_of,
     cut_in_two,
     images_of,

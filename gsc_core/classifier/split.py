@@ -10,8 +10,8 @@ from typing import Any
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
-from gsc_core.classifier.graph import images_of, nodes_after, operator_name, shape_of
-from gsc_core.classifier.operations import operations
+from gsc_core.classifier.programs.graph import images_of, nodes_after, operator_name, shape_of
+from gsc_core.classifier.programs.operations import operations
 from gsc_core.errors import SpecError
 
 # A head made of these alone is linear in the feature: its gradient is the same for every image of

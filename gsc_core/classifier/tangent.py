@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from gsc_core.classifier.graph import constant_of, operator_name
+from gsc_core.classifier.programs.graph import constant_of, operator_name
 
 _AFFINE = frozenset({"aten.conv2d", "aten.convolution", "aten.linear"})
 

@@ -25,7 +25,7 @@ from torch.export import ExportedProgram
 
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.network import Network
-from gsc_core.classifier.program import export
+from gsc_core.classifier.programs.program import export
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, Surrogates
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import Excused, ImageError, SpecError

@@ -1,6 +1,6 @@
 """Makes the list of what the app offers of the engine: in a process that may load torch."""
 
-from gsc_core.classifier import architectures
+from gsc_core.classifier.weights import architectures
 from gsc_core.detectors.catalogue import CATALOGUE, facts_of
 from gsc_core.workspace.catalogue import Catalogue, made_of
 

@@ -15,7 +15,7 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.classifier.scale import Scale, probabilities_refused, scale_of
+from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
 from gsc_core.classifier.split import default_split, splits
 from gsc_core.errors import CheckpointError, ImageError
 from gsc_core.images.decode import decode

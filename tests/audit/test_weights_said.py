@@ -9,7 +9,7 @@ import torch
 from command_line import gsc
 from small_audit import known, strange
 
-from gsc_core.classifier import architectures
+from gsc_core.classifier.weights import architectures
 from gsc_core.workspace.catalogue_maker import make_catalogue
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gsc_core.classifier.network import Network
-from gsc_core.classifier.program import export
+from gsc_core.classifier.programs.program import export
 from gsc_core.classifier.split import Split, default_split, splits
 
 SIZE = 32

@@ -13,10 +13,11 @@ from torch import nn
 from torch.export import Dim
 from torchvision.models import squeezenet1_1
 
-from gsc_core.classifier import ModelSpec, Preprocessing, architectures
+from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.installation import check_installation
 from gsc_core.classifier.load import Classifier, classifier_from_module, load_classifier
 from gsc_core.classifier.metadata import read_class_names
+from gsc_core.classifier.weights import architectures
 from gsc_core.errors import CheckpointError, GscError, SpecError
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")

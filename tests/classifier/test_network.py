@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gsc_core.classifier.folding import fold_batch_norms
-from gsc_core.classifier.graph import operator_name
 from gsc_core.classifier.network import Network
+from gsc_core.classifier.programs.graph import operator_name
 from gsc_core.classifier.split import Split, choose, default_split, splits
 from gsc_core.detectors.base import Need
 from gsc_core.errors import SpecError

@@ -31,7 +31,7 @@ from hostile_programs import (
 from torch import nn
 from torch.export import Dim
 
-from gsc_core.classifier.program import conform, input_size, number_of_classes
+from gsc_core.classifier.programs.program import conform, input_size, number_of_classes
 from gsc_core.classifier.pt2.expressions import check_expression
 from gsc_core.classifier.pt2.operators import ATEN, CLASSIFIER, DETECTOR, Contents
 from gsc_core.classifier.pt2.reader import inspect, open_program

@@ -35,7 +35,7 @@ from gsc_core.audit.tuning import TuneSpec, tune
 from gsc_core.classifier import Preprocessing, float64
 from gsc_core.classifier import network as network_module
 from gsc_core.classifier.network import Network
-from gsc_core.classifier.program import export
+from gsc_core.classifier.programs.program import export
 from gsc_core.deploy.export import export_detector
 from gsc_core.detectors import library_shaping
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gsc_core.audit.spec import DetectorSpec
-from gsc_core.classifier import architectures
+from gsc_core.classifier.weights import architectures
 from gsc_core.detectors.catalogue import CATALOGUE, facts_of
 from gsc_core.detectors.ensemble import AutoEnsemble, with_parts
 from gsc_core.errors import GscError, SpecError

@@ -16,7 +16,8 @@ from small_audit import PREPROCESS, known, model, read_with_pillow, save_program
 from sqlmodel import select
 
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.classifier import Preprocessing, architectures
+from gsc_core.classifier import Preprocessing
+from gsc_core.classifier.weights import architectures
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gsc_core.audit.checks.base import Evidence
-from gsc_core.classifier.first_norm import FirstNorm
 from gsc_core.classifier.load import Classifier
 from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from gsc_core.classifier.programs.first_norm import FirstNorm
 from gsc_core.errors import ImageError
 from gsc_core.images.decode import decode
 from gsc_core.run.document import ModelCheck

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gsc_core.audit.checks.base import Evidence
-from gsc_core.classifier.scale import Scale, probabilities_refused, scale_of
+from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
 from gsc_core.errors import SpecError
 from gsc_core.run.document import ModelCheck
 

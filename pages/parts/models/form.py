@@ -9,8 +9,8 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from gsc_core.classifier import Preprocessing
-from gsc_core.classifier.architecture_names import full_name
 from gsc_core.classifier.options import format_options, parse_options, split_options
+from gsc_core.classifier.weights.architecture_names import full_name
 from gsc_core.errors import GscError
 from gsc_core.jobs.database import StoredModel
 from gsc_core.workspace import models

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gsc_core.classifier.skeleton import Skeleton
-from gsc_core.classifier.weight_names import Table
+from gsc_core.classifier.weights.skeleton import Skeleton
+from gsc_core.classifier.weights.weight_names import Table
 
 COUNTER = "num_batches_tracked"
 

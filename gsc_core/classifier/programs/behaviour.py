@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from gsc_core.classifier.scale import Scale, probabilities_refused, scale_of
+from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
 from gsc_core.errors import CheckpointError
 
 _CONTRASTS = (1.0, 0.3, 2.0, 0.7)  # so that the statistics of a batch are not those of its images

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gsc_core.classifier.huggingface import CONFIG, Configuration
-from gsc_core.classifier.weight_names import Table, listed
+from gsc_core.classifier.huggingface.configuration import CONFIG, Configuration
+from gsc_core.classifier.weights.weight_names import Table, listed
 from gsc_core.errors import CheckpointError
 from gsc_core.extras import require
 

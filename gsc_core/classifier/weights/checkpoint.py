@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from gsc_core.classifier.pt2 import reader
-from gsc_core.classifier.weight_names import flattened
+from gsc_core.classifier.weights.weight_names import flattened
 from gsc_core.errors import CheckpointError
 
 _CONVERT = (

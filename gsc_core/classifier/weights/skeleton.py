@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gsc_core.classifier import architectures
+from gsc_core.classifier.weights import architectures
 from gsc_core.errors import SpecError
 
 Options = Mapping[str, Any]

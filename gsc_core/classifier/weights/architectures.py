@@ -14,8 +14,8 @@ import torchvision
 from torch import nn
 
 from gsc_core import imagenet
-from gsc_core.classifier.architecture_names import full_name
 from gsc_core.classifier.preprocessing import Preprocessing
+from gsc_core.classifier.weights.architecture_names import full_name
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.extras import missing, require
 

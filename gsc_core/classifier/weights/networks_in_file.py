@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gsc_core.classifier.weight_names import Table, is_average
+from gsc_core.classifier.weights.weight_names import Table, is_average
 from gsc_core.errors import SpecError
 from gsc_core.errors.questions import Answer, Question, Setting
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.load import Classifier, classifier_from_module, load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.classifier.scale import Scale, scale_of
+from gsc_core.classifier.programs.scale import Scale, scale_of
 from gsc_core.errors import CheckpointError
 
 SIZE = 16

@@ -14,8 +14,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from gsc_core.classifier.state_dict import Fitted, fit
-from gsc_core.classifier.weight_names import flattened
+from gsc_core.classifier.weights.state_dict import Fitted, fit
+from gsc_core.classifier.weights.weight_names import flattened
 from gsc_core.errors import CheckpointError, GscError, SpecError
 
 Content = Mapping[str, Any]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from gsc_core.classifier.networks_in_file import networks_in
-from gsc_core.classifier.skeleton import Skeleton
-from gsc_core.classifier.weight_names import Table, is_average, of_training
+from gsc_core.classifier.weights.networks_in_file import networks_in
+from gsc_core.classifier.weights.skeleton import Skeleton
+from gsc_core.classifier.weights.weight_names import Table, is_average, of_training
 from gsc_core.errors import CheckpointError
 
 _SET_ASIDE = "collected_params"  # of `torch_ema`: the plain weights, while the average is tried

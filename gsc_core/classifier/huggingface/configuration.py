@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from gsc_core.classifier.huggingface.shards import WEIGHTS
 from gsc_core.classifier.metadata import ClassName, Scalar
 from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from gsc_core.classifier.shards import WEIGHTS
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.errors.questions import Question, Setting
 

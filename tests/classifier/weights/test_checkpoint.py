@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import squeezenet1_1
 
-from gsc_core.classifier.checkpoint import open_checkpoint
-from gsc_core.classifier.program import check_weights
-from gsc_core.classifier.state_dict import fit
-from gsc_core.classifier.weight_names import flattened
+from gsc_core.classifier.programs.program import check_weights
+from gsc_core.classifier.weights.checkpoint import open_checkpoint
+from gsc_core.classifier.weights.state_dict import fit
+from gsc_core.classifier.weights.weight_names import flattened
 from gsc_core.errors import CheckpointError, SpecError
 
 ARCHITECTURE = "torchvision/squeezenet1_1"

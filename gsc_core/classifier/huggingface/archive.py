@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from gsc_core.classifier.huggingface import CONFIG, PROCESSOR
-from gsc_core.classifier.shards import is_part
+from gsc_core.classifier.huggingface.configuration import CONFIG, PROCESSOR
+from gsc_core.classifier.huggingface.shards import is_part
 from gsc_core.errors import CheckpointError
 
 _MOST = 4  # times the size of the ZIP: weights hardly compress

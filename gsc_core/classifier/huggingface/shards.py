@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from gsc_core.classifier.checkpoint import Checkpoint, open_checkpoint
+from gsc_core.classifier.weights.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.errors import CheckpointError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")

@@ -17,7 +17,7 @@ from torch import nn
 
 from gsc_core import extras
 from gsc_core.classifier import ModelSpec
-from gsc_core.classifier.huggingface import Processor
+from gsc_core.classifier.huggingface.configuration import Processor
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.errors import CheckpointError, GscError, SpecError
 

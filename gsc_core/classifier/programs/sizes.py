@@ -8,7 +8,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-from gsc_core.classifier.graph import operator_name, shape_of
+from gsc_core.classifier.programs.graph import operator_name, shape_of
 
 _aten = torch.ops.aten
 

@@ -14,8 +14,8 @@ from typing import Any
 import torchvision
 from torch import Tensor
 
-from gsc_core.classifier.skeleton import Skeleton
-from gsc_core.classifier.weight_names import Table
+from gsc_core.classifier.weights.skeleton import Skeleton
+from gsc_core.classifier.weights.weight_names import Table
 
 _Maker = Callable[[Table, Skeleton], Table]
 

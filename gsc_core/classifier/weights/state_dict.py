@@ -9,14 +9,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gsc_core.classifier.heads import COUNTER, ReplacedHead, put_in, replaced_head
-from gsc_core.classifier.library_names import conversions
-from gsc_core.classifier.networks_in_file import NetworkWeights, networks_in, outside, select
-from gsc_core.classifier.program import check_weights
+from gsc_core.classifier.programs.program import check_weights
 from gsc_core.classifier.pt2.reader import RECIPE
-from gsc_core.classifier.skeleton import Options, Skeleton, signature, words_of
-from gsc_core.classifier.unnamed_averages import with_names
-from gsc_core.classifier.weight_names import (
+from gsc_core.classifier.weights.heads import COUNTER, ReplacedHead, put_in, replaced_head
+from gsc_core.classifier.weights.library_names import conversions
+from gsc_core.classifier.weights.networks_in_file import (
+    NetworkWeights,
+    networks_in,
+    outside,
+    select,
+)
+from gsc_core.classifier.weights.skeleton import Options, Skeleton, signature, words_of
+from gsc_core.classifier.weights.unnamed_averages import with_names
+from gsc_core.classifier.weights.weight_names import (
     Table,
     is_average,
     listed,

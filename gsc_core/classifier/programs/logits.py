@@ -17,7 +17,7 @@ from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
-from gsc_core.classifier.graph import operator_name, shape_of
+from gsc_core.classifier.programs.graph import operator_name, shape_of
 from gsc_core.errors import CheckpointError
 
 Say = Callable[[str], None]

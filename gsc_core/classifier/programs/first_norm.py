@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
 
-from gsc_core.classifier.graph import constant_of, operator_name, shape_of
+from gsc_core.classifier.programs.graph import constant_of, operator_name, shape_of
 
 _NORMS = frozenset(
     {

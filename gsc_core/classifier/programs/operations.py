@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.fx import Node
 
-from gsc_core.classifier.graph import operator_name
+from gsc_core.classifier.programs.graph import operator_name
 
 _BATCH = 2  # stands for whatever size is free: a share does not depend on it
 

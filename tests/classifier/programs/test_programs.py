@@ -14,7 +14,7 @@ from torch.export import Dim
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.load import load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.classifier.program import conform
+from gsc_core.classifier.programs.program import conform
 from gsc_core.classifier.pt2.reader import open_program
 from gsc_core.classifier.split import splits
 from gsc_core.detectors.base import Need

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
-from gsc_core.classifier.behaviour import check_behaviour
-from gsc_core.classifier.graph import shape_of
-from gsc_core.classifier.logits import Say, give_logits
+from gsc_core.classifier.programs.behaviour import check_behaviour
+from gsc_core.classifier.programs.graph import shape_of
+from gsc_core.classifier.programs.logits import Say, give_logits
+from gsc_core.classifier.programs.regions import without_regions
+from gsc_core.classifier.programs.sizes import fix_sizes, fix_squeezes
 from gsc_core.classifier.pt2.reader import RECIPE
-from gsc_core.classifier.regions import without_regions
-from gsc_core.classifier.sizes import fix_sizes, fix_squeezes
 from gsc_core.errors import CheckpointError
 
 

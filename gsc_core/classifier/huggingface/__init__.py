@@ -1,0 +1,1 @@
+"""Folders as Hugging Face has them: configuration, weights, networks; nothing in them is run."""

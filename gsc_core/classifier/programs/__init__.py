@@ -1,0 +1,1 @@
+"""Exported programs: made to take images and give logits, their graphs read and checked."""

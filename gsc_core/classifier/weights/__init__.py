@@ -1,0 +1,1 @@
+"""Weights from a file to the network that was meant: formats, names, architectures, questions."""
