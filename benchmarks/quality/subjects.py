@@ -1,4 +1,4 @@
-"""The classifiers of the benchmark with their images: two for ImageNet, and the demo's."""
+"""The classifiers of the benchmark with their images: ImageNet, CIFAR-10, and the demo's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from gsc_core.errors import SpecError
 from gsc_core.images import ImageFile, ImageSet, read_folder
 
 IMAGENET, TEXTURES = "imagenet-sample", "textures"
+CIFAR, SMALL_TEXTURES = "cifar10-sample", "textures-32"
+_SMALL = Preprocessing.parse(
+    "resize=32,crop=32,mean=0.485/0.456/0.406,std=0.229/0.224/0.225"
+)
 _PADDING = 32  # the Lite networks were trained on crops of images that are so much larger
 _DIMS = {"lite0": 224, "lite1": 240}
 
@@ -116,6 +120,24 @@ def _photos(sources: Sources) -> tuple[ImageSet, dict[str, ImageSet]]:
     return read_folder(sources.data / IMAGENET, "id"), limited
 
 
+def _cifar(name: str, sources: Sources) -> Subject:
+    """A ResNet-20 for CIFAR-10, on 2,000 of its test images, against small textures."""
+    folders = {part: sources.data / part for part in (CIFAR, SMALL_TEXTURES)}
+    if absent := [path for path in folders.values() if not path.is_dir()]:
+        raise SpecError(
+            f"There is no folder {absent[0]}: give with --data the folder that holds {CIFAR} and "
+            f"{SMALL_TEXTURES}, or leave {name} out with --models."
+        )
+    classifier = load_classifier(
+        ModelSpec(checkpoint=sources.data / "resnet20-cifar10.pt2", preprocessing=_SMALL)
+    )
+    textures = at_most(read_folder(folders[SMALL_TEXTURES], SMALL_TEXTURES), sources.images)
+    module = classifier.program.module(check_guards=False).requires_grad_(False)
+    known = read_folder(folders[CIFAR], "id")
+    title = "ResNet-20 (CIFAR-10)"
+    return Subject(name, title, classifier, module, "fc.weight", known, {SMALL_TEXTURES: textures})
+
+
 def _demo(name: str, sources: Sources) -> Subject:
     """The demo's network; its calibration and ID images are put together, to be divided anew."""
     folders = render_demo(sources.demo)
@@ -147,5 +169,6 @@ def _frozen(module: nn.Module) -> nn.Module:
 MODELS: Mapping[str, Callable[[str, Sources], Subject]] = {
     "lite0": _efficientnet_lite,
     "lite1": _efficientnet_lite,
+    "cifar": _cifar,
     "demo": _demo,
 }

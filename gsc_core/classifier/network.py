@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,19 +26,24 @@ from gsc_core.classifier.folding import fold_batch_norms
 from gsc_core.classifier.programs.graph import (
     constant_of,
     cut_in_two,
+    first_alone,
     images_of,
     operator_name,
     shape_of,
     single,
 )
 from gsc_core.classifier.split import candidates, choose
+from gsc_core.classifier.stages import channel_mean, described, stages
 from gsc_core.classifier.tangent import with_fixed_weights
 
 _PASS_THROUGH = frozenset(
     f"aten.{name}" for name in ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone")
 )
 
+R = TypeVar("R")
 Forward = Callable[[Tensor], Tensor]
+Profiled = Callable[[Tensor], tuple[Tensor, ...]]
+"""A result, and the channel means `[B,C]` of each stage that ends on the way to it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Network:
 
     Attributes:
         split: where it is cut, or None when no layer can be cut (then `body` is the identity).
+        stages: where the layer profile is read, in the order of execution; empty when no layer
+            can be cut.
         linear: the last linear map, or None when the network does not end in one. It is computed
             in float32, whatever the precision of the layers before it.
         precision: of all other layers; None leaves PyTorch's flags as they are found.
@@ -108,16 +115,25 @@ class Network:
         if linear is not None:
             parameters = _linear_parameters(graph_module, linear)
             self.linear = Linear(*_of_two_classes(*parameters))
-        self._body, self._head = cut_in_two(
-            graph_module, node, None if linear is None else _features_of(linear)
+        ends = stages(splits)
+        self.stages = described(ends)
+        body, head = cut_in_two(
+            graph_module,
+            node,
+            None if linear is None else _features_of(linear),
+            [channel_mean(graph_module, end) for end in ends],
         )
-        for part in (self._body, self._head):
+        for part in (body, head):
             if part is not None:
                 fold_batch_norms(part)
+        self._body, self._head = None if body is None else first_alone(body), first_alone(head)
         self._alone = self._runs_alone(_probe(graph_module, self.device, 1))
         # what runs where no gradient is asked for: the same, unless `compiled` made it faster
         self._fast_body: Forward | None = self._body
         self._fast_head: Forward = self._head
+        self._profiled_body: Profiled | None = body
+        self._profiled_head: Profiled = head
+        self._fast_profiled_head: Profiled = head
 
     def body(self, images: Tensor) -> Tensor:
         """Feature at the split `[B,*split.shape]` of preprocessed images `[B,3,H,W]`; no graph."""
@@ -125,6 +141,23 @@ class Network:
             return images
         with torch.no_grad(), self._forward():
             return self._run(self._fast_body, images.to(memory_format=self.memory_format))
+
+    def profiled_body(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `body`, with the channel means `[B,C]` of each stage that ends in it; no graph."""
+        if self._profiled_body is None:
+            return images, ()
+        with torch.no_grad(), self._forward():
+            feature, *means = self._run(
+                self._profiled_body, images.to(memory_format=self.memory_format)
+            )
+        return feature, tuple(means)
+
+    def profiled_head(self, feature: Tensor) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+        """As `head_and_features`, with the channel means of each further stage, detached."""
+        head = self._profiled_head if torch.is_grad_enabled() else self._fast_profiled_head
+        with self._forward():
+            result, *means = self._run(head, feature)
+        return *self._ended(result), tuple(mean.detach() for mean in means)
 
     def head(self, feature: Tensor) -> Tensor:
         """Logits `[B,K]` of the feature at the split; differentiable."""
@@ -152,6 +185,8 @@ class Network:
         twin = copy.copy(self)
         twin._fast_body = None if self._body is None else _compile(self._body)
         twin._fast_head = _compile(self._head)
+        twin._profiled_body = None if self._profiled_body is None else _compile(self._profiled_body)
+        twin._fast_profiled_head = _compile(self._profiled_head)
         return twin
 
     def flags(self) -> AbstractContextManager[None]:
@@ -160,8 +195,13 @@ class Network:
 
     def _through(self, head: Forward, feature: Tensor) -> tuple[Tensor, Tensor | None]:
         with self._forward():
-            result = self._run(head, feature).float()
-        return (result, None) if self.linear is None else (self.linear(result), result)
+            result = self._run(head, feature)
+        return self._ended(result)
+
+    def _ended(self, result: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits and features, of what the head gives."""
+        features = result.float()
+        return (features, None) if self.linear is None else (self.linear(features), features)
 
     @contextmanager
     def _forward(self) -> Iterator[None]:
@@ -201,12 +241,16 @@ class Network:
             feature = self._run(self._body, images)
         return self.head(feature)
 
-    def _run(self, part: Forward, batch: Tensor) -> Tensor:
+    def _run(self, part: Callable[[Tensor], R], batch: Tensor) -> R:
         """A part of the network on a batch; one image goes twice where one alone does not work."""
         size: Any = batch.shape[0]
         if self._alone or not (isinstance(size, torch.SymInt) or size == 1):
             return part(batch)
-        return part(torch.cat([batch, batch[:1]]))[:-1]
+        twice: Any = part(torch.cat([batch, batch[:1]]))
+        if isinstance(twice, Tensor):
+            return twice[:-1]
+        once: Any = tuple(result[:-1] for result in twice)
+        return once
 
     def _runs_alone(self, images: Tensor) -> bool:
         """Whether a batch of one image is worked on like any other, by one small run."""
@@ -221,8 +265,8 @@ class Network:
         return all(r.ndim == n and len(r) == 1 for r, n in zip(results, ranks, strict=True))
 
 
-def _compile(module: GraphModule) -> Forward:
-    result: Forward = torch.compile(module, dynamic=True)  # the last batch is a smaller one
+def _compile(module: Callable[[Tensor], R]) -> Callable[[Tensor], R]:
+    result: Callable[[Tensor], R] = torch.compile(module, dynamic=True)  # the last batch is smaller
     return result
 
 

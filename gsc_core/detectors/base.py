@@ -27,6 +27,7 @@ class Need(Flag):
     FEATURE_MAP = auto()  # output of the layer at which the network is cut
     GRADIENT = auto()  # of the predicted logit, at the cut
     IMAGES = auto()  # the preprocessed images themselves
+    LAYERS = auto()  # channel means at the end of each stage of the network
 
 
 class Fit(Flag):
@@ -43,7 +44,8 @@ class Representation:
     """What one pass yields for a batch; a field nobody needs is None.
 
     `logits [B,K]`, `features [B,D]`, `feature_map` and `gradient` `[B,C,H,W]`, `[B,H,W,C]` or
-    `[B,N,C]`, `images [B,3,H,W]` after preprocessing. All float32.
+    `[B,N,C]`, `images [B,3,H,W]` after preprocessing, `layers [B,S]` the channel means of all
+    `Network.stages`, one after the other. All float32.
     """
 
     logits: Tensor
@@ -51,6 +53,7 @@ class Representation:
     feature_map: Tensor | None = None
     gradient: Tensor | None = None
     images: Tensor | None = None
+    layers: Tensor | None = None
 
     def __len__(self) -> int:
         return self.logits.shape[0]
@@ -119,8 +122,8 @@ class Surrogates(Representation):
 class Calibration:
     """What detectors are fitted on: ID images only, never scored as test.
 
-    Logits and features of all N calibration images are kept; feature maps, gradients and images
-    only for a bounded `sample` of them and for `surrogates` made from that sample.
+    Logits, features and `layers` of all N calibration images are kept; feature maps, gradients and
+    images only for a bounded `sample` of them and for `surrogates` made from that sample.
 
     `labels [N]` is −1 where unknown. `step` is told how far a long fit is, as (phase, done, total),
     and may raise to stop it. `learned` is what detectors learned from the sample's pixels, by name:
@@ -135,6 +138,23 @@ class Calibration:
     surrogates: Surrogates | None = None
     step: Callable[[str, int, int], None] = lambda phase, done, total: None
     learned: Mapping[str, Tensor] = field(default_factory=dict)
+    layers: Tensor | None = None
+
+    @property
+    def images(self) -> Representation:
+        """What is kept of all calibration images."""
+        return Representation(self.logits, self.features, layers=self.layers)
+
+    def only(self, which: slice | Tensor) -> Self:
+        """The same with some of the calibration images; sample and surrogates stay."""
+        some = self.images[which]
+        return replace(
+            self,
+            logits=some.logits,
+            features=some.features,
+            layers=some.layers,
+            labels=self.labels[which],
+        )
 
     @property
     def linear(self) -> Linear:
@@ -149,6 +169,13 @@ class Calibration:
             raise Excused("the network does not end in a linear layer, so it has no features")
         self.require_images(at_least)
         return self.features
+
+    def require_layers(self, at_least: int = 2) -> Tensor:
+        """Channel means `[N,S]`; raises Excused when there are none or fewer than `at_least`."""
+        if self.layers is None or not self.network.stages:
+            raise Excused("no layer of the network can be read on the way to its logits")
+        self.require_images(at_least)
+        return self.layers
 
     def require_images(self, at_least: int) -> None:
         """Raise Excused when there are fewer than `at_least` calibration images."""

@@ -30,6 +30,7 @@ from gsc_core.detectors.gsc_drop import DropGSC
 from gsc_core.detectors.gsc_energy import EnergyGSC
 from gsc_core.detectors.klmatching import KLMatching
 from gsc_core.detectors.knn import KNN
+from gsc_core.detectors.layers import Layers
 from gsc_core.detectors.lts import LTS
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.maxlogit import MaxLogit
@@ -55,6 +56,7 @@ CATALOGUE: tuple[type[Detector], ...] = (
     GSC,
     DropGSC,
     EnergyGSC,
+    Layers,
     MSP,
     MaxLogit,
     Energy,

@@ -25,6 +25,7 @@ from gsc_core.detectors.base import (
     knob,
 )
 from gsc_core.detectors.class_means import class_means
+from gsc_core.detectors.covariance import ledoit_wolf
 from gsc_core.detectors.distances import Points
 from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
@@ -146,24 +147,10 @@ def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:
     covariance = residuals.T @ residuals / images
     identity = torch.eye(dimensions).to(residuals)
     if shrinkage != "none":
-        evenly = covariance.trace() / dimensions * identity
-        part = _shrinkage(residuals, covariance, evenly)
-        covariance = (1 - part) * covariance + part * evenly
+        part, even = ledoit_wolf(residuals)
+        covariance = (1 - part) * covariance + part * even * identity
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
         raise Excused("the features of the calibration images vary in too few directions")
     inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
     return inverse.T
-
-
-def _shrinkage(residuals: Tensor, covariance: Tensor, evenly: Tensor) -> Tensor:
-    """How much of `evenly` to mix in, 0 to 1, by Ledoit and Wolf.
-
-    It is how far the covariance of so many images is off by chance, as a share of how far it is
-    from an even one.
-    """
-    images = len(residuals)
-    off = covariance.square().sum()
-    by_chance = (residuals.square().sum(dim=1).square().sum() / images - off) / images
-    from_even = (covariance - evenly).square().sum()
-    return torch.where(from_even > 0, (by_chance / from_even).clamp(0, 1), 0)

@@ -111,6 +111,10 @@ class Scale:
         low, middle, high = sample.quantile(_MIDDLE_THIRDS.to(sample), dim=0)
         return cls(middle, ((high - low) / 2).clamp(min=1e-9))
 
+    def standardised(self, readings: Tensor) -> Tensor:
+        """Readings `[B,R]` in spreads above the middle."""
+        return (readings - self.middle) / self.spread
+
     def mean(self, readings: Tensor, columns: list[int]) -> Tensor:
         """One score `[B]` of some columns of the readings `[B,R]`."""
-        return ((readings - self.middle) / self.spread)[:, columns].mean(dim=1)
+        return self.standardised(readings)[:, columns].mean(dim=1)

@@ -117,6 +117,7 @@ def calibrate(
             sample,
             surrogates,
             stopping(pace.step),
+            layers=representation.layers,
         )
 
     def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
@@ -171,14 +172,7 @@ def fit_again(
 
     `scores` are those it gave to the calibration images, by detector: ensembles learn from them.
     """
-    n = len(calibration.sample)
-    features = calibration.features
-    of_sample = replace(
-        calibration,
-        logits=calibration.logits[:n],
-        features=None if features is None else features[:n],
-        labels=calibration.labels[:n],
-    )
+    of_sample = calibration.only(slice(len(calibration.sample)))
     scorer.fit(_reading_maps(scorer), of_sample)
     scorer.fit(_not_reading_maps(scorer), calibration)
     scorer.learn(scores or {}, None)
@@ -261,7 +255,7 @@ def _not_reading_maps(scorer: Scorer) -> list[Detector]:
 
 
 def _slim(representation: Representation) -> Representation:
-    return Representation(representation.logits, representation.features)
+    return replace(representation, feature_map=None, gradient=None, images=None)
 
 
 def _without_pixels(representation: R) -> R:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -63,7 +63,8 @@ def keep(calibration: Calibration, images: Sequence[ImageFile], path: Path) -> N
         "labels": calibration.labels,
         "logits": calibration.logits,
         "features": calibration.features,
-        # the sample's logits and features are the first rows of these
+        "layers": calibration.layers,
+        # the sample's logits, features and layers are the first rows of these
         "sample.feature_map": sample.feature_map,
         "sample.gradient": sample.gradient,
     }
@@ -116,11 +117,10 @@ def _save(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None
 
 def _stored(held: dict[str, Tensor], size: int, network: Network) -> StoredCalibration:
     logits, features = held["logits"], held.get("features")
-    sample = Representation(
-        logits[:size],
-        None if features is None else features[:size],
-        held.get("sample.feature_map"),
-        held.get("sample.gradient"),
+    sample = replace(
+        Representation(logits, features, layers=held.get("layers"))[:size],
+        feature_map=held.get("sample.feature_map"),
+        gradient=held.get("sample.gradient"),
     )
     listed = json.loads(held["files"].cpu().numpy().tobytes())
     files = tuple(CalibrationFile(name, sha256) for name, sha256 in listed)
@@ -133,7 +133,14 @@ def _stored(held: dict[str, Tensor], size: int, network: Network) -> StoredCalib
         if name.startswith(_LEARNED)
     }
     calibration = Calibration(
-        network, logits, features, held["labels"], sample, surrogates, learned=learned
+        network,
+        logits,
+        features,
+        held["labels"],
+        sample,
+        surrogates,
+        layers=held.get("layers"),
+        learned=learned,
     )
     return StoredCalibration(calibration, files)
 

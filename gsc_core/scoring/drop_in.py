@@ -95,7 +95,7 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
         """
         self._calibration = None
         with torch.inference_mode(False):
-            reads = self.detector.needs & ~(Need.LOGITS | Need.FEATURES)
+            reads = self.detector.needs & ~(Need.LOGITS | Need.FEATURES | Need.LAYERS)
             sampled = bool(reads) or Fit.SURROGATES in self.detector.fitted_with
             id_batches = self._id_batches(data_loader)
             if not self.requires_fit:
@@ -199,7 +199,9 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
         whole = Representation.cat([part for part, _ in done])
         labels = torch.cat([y for _, y in done])
         sample = whole[:SAMPLE_IMAGES]
-        return Calibration(self._cut, whole.logits, whole.features, labels, sample)
+        return Calibration(
+            self._cut, whole.logits, whole.features, labels, sample, layers=whole.layers
+        )
 
     def _from_sample(self, id_batches: Iterable[tuple[Tensor, Tensor]]) -> Calibration:
         reservoir = Reservoir(self.seed)
@@ -215,6 +217,7 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
             labels[:n],
             sample,
             self._surrogates(images[:n]),
+            layers=sample.layers,
         )
 
     def _sampled(self, images: Tensor) -> Representation:

@@ -12,7 +12,7 @@ it is more familiar than an unfamiliar image should be.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ def held_out_scores(
     the first. `detector` reads no more than logits and features, and is left as it is. None when
     some parts are too few to fit it on, or it gives no number.
     """
-    everything = Representation(calibration.logits, calibration.features)
+    everything = calibration.images
     part_of = parts(calibration.labels)
     surrogates = calibration.surrogates if sources is not None else None
     id_scores = torch.empty(len(everything))
@@ -52,7 +52,7 @@ def held_out_scores(
             return None
         fresh = type(detector).configured(detector.settings())
         try:
-            fresh.fit(_only(calibration, ~held_out))
+            fresh.fit(calibration.only(~held_out))
         except Excused:
             return None
         id_scores[held_out.cpu()] = _scores(fresh, everything[held_out])
@@ -75,13 +75,3 @@ def parts(labels: Tensor) -> Tensor:
     part_of = torch.empty_like(labels)
     part_of[by_label] = torch.arange(len(labels), device=labels.device) % PARTS
     return part_of
-
-
-def _only(calibration: Calibration, keep: Tensor) -> Calibration:
-    features = calibration.features
-    return replace(
-        calibration,
-        logits=calibration.logits[keep],
-        features=None if features is None else features[keep],
-        labels=calibration.labels[keep],
-    )

@@ -22,20 +22,27 @@ def represent(
     influences another, so the gradient of the batch's sum is each image's own.
     """
     watch = watch or Stopwatch()
+    profile = Need.LAYERS in needs and bool(network.stages)
     with watch.phase(FORWARD):
-        feature = network.body(images)
+        feature, means = network.profiled_body(images) if profile else (network.body(images), ())
+
+    def rest(feature: Tensor) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+        with watch.phase(FORWARD):
+            if profile:
+                return network.profiled_head(feature)
+            return *network.head_and_features(feature), ()
+
     gradient = None
     if Need.GRADIENT in needs and network.split is not None:
         with torch.enable_grad():
             leaf = feature.detach().requires_grad_()
-            with watch.phase(FORWARD):
-                logits, features = network.head_and_features(leaf)
+            logits, features, further = rest(leaf)
             predicted = logits.gather(1, logits.argmax(dim=1, keepdim=True))
             with watch.phase("gradient at the split"):
                 gradient = network.gradient(predicted, leaf)
     else:
-        with torch.no_grad(), watch.phase(FORWARD):
-            logits, features = network.head_and_features(feature)
+        with torch.no_grad():
+            logits, features, further = rest(feature)
     keep_map = network.split is not None and bool(needs & (Need.FEATURE_MAP | Need.GRADIENT))
     keep_features = Need.FEATURES in needs and features is not None
     return Representation(
@@ -44,4 +51,5 @@ def represent(
         feature_map=feature.detach().float() if keep_map else None,
         gradient=None if gradient is None else gradient.float(),
         images=images if Need.IMAGES in needs else None,
+        layers=torch.cat([*means, *further], dim=1) if profile else None,
     )

@@ -94,7 +94,7 @@ def test_reads_only_what_it_needs_and_changes_nothing(
 ) -> None:
     fitted = detector().fit(small.calibration)
     wanted = {Need.FEATURES: "features", Need.FEATURE_MAP: "feature_map"}
-    wanted |= {Need.GRADIENT: "gradient", Need.IMAGES: "images"}
+    wanted |= {Need.GRADIENT: "gradient", Need.IMAGES: "images", Need.LAYERS: "layers"}
     absent = {name: None for need, name in wanted.items() if need not in detector.needs}
     bare = replace(small.known, **absent)
     tensors = {f.name: getattr(bare, f.name) for f in fields(bare)}
@@ -152,8 +152,7 @@ def test_images_without_a_label_are_left_out(detector: type[Detector], small: Wo
     labels = small.labels.clone()
     labels[160:] = -1
     partly = detector().fit(replace(small.calibration, labels=labels))
-    c = small.calibration
-    fewer = replace(c, logits=c.logits[some], features=c.features[some], labels=c.labels[some])
+    fewer = small.calibration.only(some)
     assert_same(partly.score(small.known), detector().fit(fewer).score(small.known))
 
 
@@ -266,12 +265,5 @@ def test_what_cannot_be_parsed_is_said(text: str, said: str) -> None:
 def few(small: World, n: int) -> Calibration:
     """The calibration with its first `n` images alone."""
     c = small.calibration
-    assert c.features is not None and c.surrogates is not None
-    return replace(
-        c,
-        logits=c.logits[:n],
-        features=c.features[:n],
-        labels=c.labels[:n],
-        sample=c.sample[:n],
-        surrogates=c.surrogates[:n],
-    )
+    assert c.surrogates is not None
+    return replace(c.only(slice(n)), sample=c.sample[:n], surrogates=c.surrogates[:n])

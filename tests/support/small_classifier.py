@@ -15,7 +15,9 @@ from gsc_core.images.surrogates import SURROGATES
 from gsc_core.scoring.onepass import represent
 
 CLASSES, DIMENSIONS = 4, 16
-EVERYTHING = Need.LOGITS | Need.FEATURES | Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES
+EVERYTHING = (
+    Need.LOGITS | Need.FEATURES | Need.FEATURE_MAP | Need.GRADIENT | Need.IMAGES | Need.LAYERS
+)
 
 
 class Small(nn.Module):
@@ -93,7 +95,15 @@ def calibrate(network: Network, images: Tensor, labels: Tensor) -> Calibration:
     sample = represent(network, images, EVERYTHING)
     blends = (images + images.roll(1, dims=0)) / 2
     surrogates = in_turn(represent(network, blends, EVERYTHING))
-    return Calibration(network, sample.logits, sample.features, labels, sample, surrogates)
+    return Calibration(
+        network,
+        sample.logits,
+        sample.features,
+        labels,
+        sample,
+        surrogates,
+        layers=sample.layers,
+    )
 
 
 def in_turn(images: Representation) -> Surrogates:
@@ -108,7 +118,15 @@ def flat(weight: Tensor, bias: Tensor, ours: Tensor, theirs: Tensor) -> Calibrat
         represent(network, each.view(-1, 3, 12, 12), EVERYTHING) for each in (ours, theirs)
     )
     unknown = torch.full((len(ours),), -1)
-    return Calibration(network, sample.logits, sample.features, unknown, sample, in_turn(far))
+    return Calibration(
+        network,
+        sample.logits,
+        sample.features,
+        unknown,
+        sample,
+        in_turn(far),
+        layers=sample.layers,
+    )
 
 
 def planted(n: int = 256, seed: int = 0) -> Calibration:

@@ -7,6 +7,7 @@ can be read off the feature as well as off the images.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -74,26 +75,38 @@ def nodes_after(graph: Graph, cut: Node) -> list[Node] | None:
 
 
 def cut_in_two(
-    module: GraphModule, cut: Node | None, features: Node | None
+    module: GraphModule, cut: Node | None, features: Node | None, read: Sequence[Node] = ()
 ) -> tuple[GraphModule | None, GraphModule]:
     """Two graph modules: images to feature, feature to the `features` of the last linear map.
 
-    Without such the second gives the logits; without a cut there is no first.
+    Without such the second gives the logits; without a cut there is no first. Each gives a tuple:
+    its result, and those of the nodes `read` that are computed in it, in their order.
     """
     graph = module.graph
     images = images_of(graph)
     output = next(iter(reversed(graph.nodes)))
     result: Any = single(output.args[0]) if features is None else features
     if cut is None:
-        return None, _subgraph(module, list(graph.nodes), images, result)
+        return None, _subgraph(module, list(graph.nodes), images, [result, *read])
     after = set(nodes_after(graph, cut) or ())
     ordered = list(graph.nodes)
     body_nodes = [n for n in ordered[: ordered.index(cut) + 1] if n not in after]
     # what depends on neither side is constant or a size, and is computed again in the head
     depends = _depends_on(graph, images)
     head_nodes = [n for n in ordered if n in after or n not in depends or is_size(n)]
-    body = _subgraph(module, body_nodes, images, cut)
-    return body, _subgraph(module, head_nodes, cut, result)
+    deep = [node for node in read if node in after]
+    body = _subgraph(module, body_nodes, images, [cut, *(n for n in read if n not in after)])
+    return body, _subgraph(module, head_nodes, cut, [result, *deep])
+
+
+def first_alone(module: GraphModule) -> GraphModule:
+    """The module without all but the first of its results, which is no tuple; weights are shared."""
+    graph = Graph()
+    results = graph.graph_copy(module.graph, {})
+    assert isinstance(results, tuple)
+    graph.output(results[0])
+    graph.eliminate_dead_code(is_impure_node=_is_impure)
+    return GraphModule(module, graph)
 
 
 def single(result: Any) -> Any:
@@ -115,7 +128,9 @@ def _depends_on(graph: Graph, source: Node) -> set[Node]:
     return dependent
 
 
-def _subgraph(module: GraphModule, nodes: list[Node], source: Node, result: Any) -> GraphModule:
+def _subgraph(
+    module: GraphModule, nodes: list[Node], source: Node, results: Sequence[Any]
+) -> GraphModule:
     """The part of `module` made of `nodes`, with `source` as its only input."""
     graph = Graph()
     start = graph.placeholder("feature")
@@ -135,7 +150,7 @@ def _subgraph(module: GraphModule, nodes: list[Node], source: Node, result: Any)
             # a detector's feature need not lie in memory as the exported one did
             if node.target is _aten.view.default and not _overwritten(nodes, node):
                 copies[node].target = _aten.reshape.default
-    graph.output(copies[result])
+    graph.output(tuple(copies[result] for result in results))
     graph.eliminate_dead_code(is_impure_node=_is_impure)
     return GraphModule(module, graph)
 
