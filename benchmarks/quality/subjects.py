@@ -22,9 +22,7 @@ from gsc_core.images import ImageFile, ImageSet, read_folder
 
 IMAGENET, TEXTURES = "imagenet-sample", "textures"
 CIFAR, SMALL_TEXTURES = "cifar10-sample", "textures-32"
-_SMALL = Preprocessing.parse(
-    "resize=32,crop=32,mean=0.485/0.456/0.406,std=0.229/0.224/0.225"
-)
+_SMALL = Preprocessing.parse("resize=32,crop=32,mean=0.485/0.456/0.406,std=0.229/0.224/0.225")
 _PADDING = 32  # the Lite networks were trained on crops of images that are so much larger
 _DIMS = {"lite0": 224, "lite1": 240}
 

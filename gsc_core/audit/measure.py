@@ -17,8 +17,8 @@ import torch
 
 from gsc_core import __version__
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.base import Detector, Fit
-from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.gsc import GSC
 from gsc_core.evaluation.intervals import MEAN, evaluate
 from gsc_core.evaluation.metrics import metrics
@@ -26,6 +26,8 @@ from gsc_core.images import Broken, LeftOut
 from gsc_core.run.document import (
     DetectorRecord,
     FittedWith,
+    FusedPart,
+    FusedScore,
     ImageCounts,
     LeftOutImages,
     PaperRecord,
@@ -121,16 +123,31 @@ def measure(
             for detector in there
             if isinstance(detector, AutoGSC) and detector.selection_ is not None
         },
-        partners={
-            detector.name: detector.losses_
+        fusions={
+            detector.name: _fused(detector)
             for detector in there
-            if isinstance(detector, AutoEnsemble) and detector.losses_
+            if isinstance(detector, AutoEnsemble) and detector.fusion_ is not None
         },
         directions={
             detector.name: "turned" if detector.flipped_ else "as published"
             for detector in there
             if isinstance(detector, GSC)
         },
+    )
+
+
+def _fused(detector: AutoEnsemble) -> FusedScore:
+    fusion = detector.fusion_
+    assert fusion is not None
+    columns = (fusion.weights, fusion.scale.middle, fusion.scale.spread)
+    numbers = zip(*(column.tolist() for column in columns), strict=True)
+    return FusedScore(
+        parts=tuple(
+            FusedPart(detector=part.name, weight=weight, middle=middle, spread=spread)
+            for part, (weight, middle, spread) in zip(detector.parts_, numbers, strict=True)
+        ),
+        useless=detector.useless_,
+        learned=fusion.learned,
     )
 
 

@@ -267,8 +267,10 @@ def _as_set(spec: AuditSpec, document: RunDocument) -> list[Detector]:
             settings.update(by_name.get(detector.name, {}))
         return type(detector).configured(settings)
 
-    scored = with_parts([detector.build() for detector in spec.detectors])
-    return [as_set(detector) for detector in scored if detector.name not in document.excused]
+    built = {one.name: one for one in (detector.build() for detector in spec.detectors)}
+    measured = dict.fromkeys(result.detector for result in document.results)
+    # the parts of ensembles are measured as well, those that an earlier version had too
+    return with_parts([as_set(built.get(name) or find(name)()) for name in measured])
 
 
 def _calibration_scores(folder: Path, ensembles: Sequence[Ensemble]) -> dict[str, Tensor]:

@@ -227,7 +227,8 @@ class Network:
     def _to_differentiate(self, feature: Tensor) -> Tensor:
         """The head, up to the last linear map, for a pass in forward mode."""
         with self._forward():
-            return self._run(self._forward_mode_head, feature).float()
+            result: Tensor = self._run(self._forward_mode_head, feature)
+            return result.float()
 
     @cached_property
     def _forward_mode_head(self) -> GraphModule:
@@ -238,7 +239,7 @@ class Network:
         if self._body is None:
             return self.head(images)
         with self._forward():
-            feature = self._run(self._body, images)
+            feature: Tensor = self._run(self._body, images)
         return self.head(feature)
 
     def _run(self, part: Callable[[Tensor], R], batch: Tensor) -> R:
@@ -247,10 +248,10 @@ class Network:
         if self._alone or not (isinstance(size, torch.SymInt) or size == 1):
             return part(batch)
         twice: Any = part(torch.cat([batch, batch[:1]]))
-        if isinstance(twice, Tensor):
-            return twice[:-1]
-        once: Any = tuple(result[:-1] for result in twice)
-        return once
+        whole = isinstance(twice, Tensor)
+        once: Any = twice[:-1] if whole else tuple(each[:-1] for each in twice)
+        result: R = once
+        return result
 
     def _runs_alone(self, images: Tensor) -> bool:
         """Whether a batch of one image is worked on like any other, by one small run."""

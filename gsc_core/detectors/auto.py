@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
 from gsc_core.detectors.facts import AUTO, Family, Paper
+from gsc_core.detectors.fusion import Fusion, as_shares
 from gsc_core.detectors.gsc import GSC
-from gsc_core.detectors.readout import ReadOut, Scale
+from gsc_core.detectors.readout import ReadOut
 from gsc_core.detectors.selection import read, read_at_once, select
 from gsc_core.detectors.short_circuit import RANKINGS, candidates, detector_of
+from gsc_core.errors import SpecError
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit
 
+Read = Callable[[Representation, GSC | None, ReadOut], Tensor]
+
+MEAN = "mean"  # weights: as earlier versions read
+_EVENLY = 0.5
 _MIN_TO_CHOOSE = 20  # calibration images, and surrogates; from fewer a choice is chance
 
 
 @dataclass(eq=False)
 class AutoGSC(Detector):
-    """One short-circuit chosen by adaptive selection, read as the mean of several readings.
+    """One short-circuit chosen by adaptive selection, read as a weighted mean of several readings.
 
     Scores are higher for OOD. A knob that is not `auto` (or 0) is not chosen but taken as it is;
     with all of them set nothing is searched. `selection_` tells what was chosen from, `cut_` is the
-    fitted GSC that cuts (None where cutting nothing was best), `capped_` whether pooled features
-    are cut off before they are read.
+    fitted GSC that cuts (None where cutting nothing was best). The readings are of what the
+    short-circuit leaves and of what was there before it, each as it is and with pooled features cut
+    off; what surrogates show of them is drawn half-way to a plain mean, since they differ little.
     """
 
     layer: str = knob(
@@ -51,7 +61,15 @@ class AutoGSC(Detector):
         choices=(AUTO, "zero", "truncate"),
     )
     cap: str = knob(
-        AUTO, "cap unusually strong pooled features before reading", choices=(AUTO, "yes", "no")
+        AUTO,
+        "cap unusually strong pooled features before reading, or read them both ways",
+        choices=(AUTO, "both", "yes", "no"),
+    )
+    weights: str = knob(
+        AUTO,
+        "how much each reading counts, numbers with / between; mean: those after the cut, all "
+        "alike; auto: learned from surrogates",
+        former=MEAN,
     )
 
     name: ClassVar[str] = "gsc-auto"
@@ -69,33 +87,74 @@ class AutoGSC(Detector):
     selection_: Selection | None = field(default=None, init=False, repr=False)
     short_circuit_: ShortCircuit = field(default=NOTHING, init=False, repr=False)
     cut_: GSC | None = field(default=None, init=False, repr=False)
-    capped_: bool = field(default=True, init=False, repr=False)
     read_out_: ReadOut = field(default=ReadOut(None), init=False, repr=False)
-    scale_: Scale | None = field(default=None, init=False, repr=False)
+    fusion_: Fusion | None = field(default=None, init=False, repr=False)
+    _columns: list[int] = field(default_factory=list, init=False, repr=False)
+    _cap: str = field(default="both", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises SpecError for weights that are no numbers."""
+        if self.weights not in (AUTO, MEAN):
+            _numbers(self.weights)
 
     def fit(self, calibration: Calibration) -> Self:
-        """Choose what is left open, and learn the levels and the scale of the readings."""
+        """Choose what is left open, and learn the levels, scales and weights of the readings."""
         self.selection_ = None
         self.read_out_ = ReadOut.of(calibration.network.linear, calibration.features)
         options = self._options(calibration)
-        self.short_circuit_, self.capped_ = options[0], self.cap == "yes" and self.read_out_.caps
+        self.short_circuit_, self._cap = options[0], self._settled_cap()
         if len(options) > 1 or (self.cap == AUTO and self.read_out_.caps):
             self._require_surrogates(calibration)
-            capped = None if self.cap == AUTO else self.capped_
+            capped = {"yes": self.read_out_.caps, "no": False}.get(self.cap)
             self.selection_ = select(calibration, options, self.read_out_, capped)
             best = self.selection_.chosen
-            self.short_circuit_, self.capped_ = best.short_circuit, best.capped
+            self.short_circuit_ = best.short_circuit
+            if self.weights == MEAN and self.cap == AUTO:
+                self._cap = "yes" if best.capped else "no"
         self.cut_ = detector_of(self.short_circuit_)
         if self.cut_ is not None:
             self.cut_.fit(calibration)
-        self.scale_ = Scale.of(read(calibration.sample, self.cut_, self.read_out_))
+        self.fusion_ = self._fused(calibration)
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]`; higher = more likely OOD."""
-        assert self.scale_ is not None, "fit() comes first"
-        readings = read_at_once(batch, self.cut_, self.read_out_)
-        return self.scale_.mean(readings, self.read_out_.columns(self.capped_)).detach()
+        assert self.fusion_ is not None, "fit() comes first"
+        return self.fusion_(self._readings(batch, read_at_once)).detach()
+
+    def _settled_cap(self) -> str:
+        if self.cap == AUTO:
+            return "both"
+        return self.cap if self.read_out_.caps or self.cap == "both" else "no"
+
+    def _fused(self, calibration: Calibration) -> Fusion:
+        """The readings that count, their scales and weights."""
+        sample, surrogates = calibration.sample, calibration.surrogates
+        self._columns, self.held_out_ = self._of_cap(), None
+        if self.weights == MEAN:
+            return Fusion.of(self._readings(sample), None)
+        if self.weights == AUTO:
+            readings = self._readings(sample)
+            others = None if surrogates is None else self._readings(surrogates)
+            self.held_out_ = Fusion.held_out(readings, others, _EVENLY)
+            return Fusion.of(readings, others, _EVENLY)
+        fusion = Fusion.of(self._readings(sample), None)
+        given = _numbers(self.weights)
+        if len(given) != len(fusion.weights):
+            raise Excused(f"has {len(given)} weights for {len(fusion.weights)} readings here")
+        return replace(fusion, weights=fusion.weights.new_tensor(given), learned=True)
+
+    def _of_cap(self) -> list[int]:
+        ways = {"yes": (True,), "no": (False,), "both": (False, True)[: 1 + self.read_out_.caps]}
+        return [at for capped in ways[self._cap] for at in self.read_out_.columns(capped)]
+
+    def _readings(self, batch: Representation, by: Read = read) -> Tensor:
+        """Readings `[B,R]` after the short-circuit and, where there is one, before it."""
+        cuts: list[GSC | None] = [self.cut_]
+        if self.cut_ is not None and self.weights != MEAN:
+            cuts.append(None)
+        readings = [by(batch, cut, self.read_out_)[:, self._columns] for cut in cuts]
+        return torch.cat(readings, dim=1)
 
     def logits_after(self, batch: Representation) -> Tensor | None:
         """Logits `[B,K]` after the short-circuit; None where nothing is cut."""
@@ -127,9 +186,27 @@ class AutoGSC(Detector):
 
     def frozen(self) -> dict[str, Any]:
         """The settings with which another `AutoGSC` cuts and reads the same without a search."""
-        assert self.scale_ is not None, "fit() comes first"
-        cut = self.short_circuit_.model_dump()
-        return {**cut, "cap": "yes" if self.capped_ else "no"}
+        assert self.fusion_ is not None, "fit() comes first"
+        weights = "/".join(map(repr, self.fusion_.weights.tolist()))
+        return {
+            **self.short_circuit_.model_dump(),
+            "cap": self._cap,
+            "weights": MEAN if self.weights == MEAN else weights,
+        }
+
+
+def _numbers(text: str) -> list[float]:
+    """Weights with the sum 1; raises SpecError where they are none."""
+    try:
+        given = [float(number) for number in text.split("/")]
+    except ValueError:
+        given = [math.nan]
+    total = sum(given)
+    if not (total > 0 and math.isfinite(total) and min(given) >= 0):
+        raise SpecError(
+            f"weights={text!r} must be {AUTO}, {MEAN}, or numbers from 0 with / between."
+        )
+    return as_shares(given)
 
 
 def _checked(candidate: ShortCircuit, set_: dict[str, Any]) -> ShortCircuit:

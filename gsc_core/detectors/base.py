@@ -238,6 +238,9 @@ class Detector(ABC):
     extra_forwards: ClassVar[float] = 0.0  # forward-pass equivalents beyond the shared one
     explains: ClassVar[bool] = False  # whether it short-circuits channels that can be shown
 
+    held_out_: Tensor | None = field(default=None, init=False, repr=False)
+    """Where it learns weights: scores of the first calibration images, each learned without it."""
+
     def fit(self, calibration: Calibration) -> Self:
         """Learn from calibration images; raises Excused where model or images do not allow it."""
         return self

@@ -14,11 +14,12 @@ from gsc_core.detectors.actsub import ActSub
 from gsc_core.detectors.adascale import AdaSCALE
 from gsc_core.detectors.ash import ASH
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.base import Detector
 from gsc_core.detectors.cadref import CADRef
 from gsc_core.detectors.dice import DICE
 from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.ensemble import PANEL, AutoEnsemble, Ensemble, ensemble_of
+from gsc_core.detectors.ensemble import Ensemble, ensemble_of
 from gsc_core.detectors.entropy import Entropy
 from gsc_core.detectors.facts import DetectorFacts, named
 from gsc_core.detectors.fdbd import FDBD
@@ -168,7 +169,6 @@ def facts_of(detector: type[Detector]) -> DetectorFacts:
     """All that may be said of a detector without running it."""
     paper = detector.paper
     parts = detector.parts if issubclass(detector, Ensemble) else ()
-    partners = PANEL if issubclass(detector, AutoEnsemble) else ()
     return DetectorFacts(
         name=detector.name,
         title=detector.title,
@@ -182,6 +182,5 @@ def facts_of(detector: type[Detector]) -> DetectorFacts:
         settings=detector.knobs(),
         explains=detector.explains,
         searches=issubclass(detector, AutoGSC | AutoEnsemble),
-        parts=tuple(part.name for part in parts if part not in partners),
-        partners=tuple(part.name for part in partners),
+        parts=tuple(part.name for part in parts),
     )

@@ -9,8 +9,9 @@ from torch import Tensor
 def ledoit_wolf(residuals: Tensor) -> tuple[Tensor, Tensor]:
     """How much of an even covariance to mix into that of residuals `[N,C]`, and its variance.
 
-    Residuals are around their mean, or means. The first, 0 to 1, is how far the covariance of so many images is off by chance, as a share of
-    how far it is from an even one (Ledoit and Wolf 2004, Journal of Multivariate Analysis 88).
+    Residuals are around their mean, or means. The first, 0 to 1, is how far the covariance of so
+    many images is off by chance, as a share of how far it is from an even one (Ledoit and Wolf
+    2004, Journal of Multivariate Analysis 88).
     The smaller of the two products that tell it is computed: of channels, or of images.
     """
     images, dimensions = residuals.shape

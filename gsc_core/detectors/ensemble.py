@@ -8,29 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
-from gsc_core.detectors.auto import AutoGSC
-from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
-from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.facts import AUTO, Family
-from gsc_core.detectors.fdbd import FDBD
-from gsc_core.detectors.gen import GEN
-from gsc_core.detectors.knn import KNN
-from gsc_core.detectors.mahalanobis import Mahalanobis
-from gsc_core.detectors.msp import MSP
-from gsc_core.detectors.nci import NCI
-from gsc_core.detectors.nnguide import NNGuide
-from gsc_core.detectors.react import ReAct
-from gsc_core.detectors.scale import SCALE
-from gsc_core.detectors.selection_loss import by_kind, rank
-from gsc_core.detectors.vim import ViM
-from gsc_core.detectors.vra import VRA
-from gsc_core.evaluation.selection import loss
+from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation
+from gsc_core.detectors.facts import Family
+from gsc_core.detectors.selection_loss import rank
 
 Columns = Mapping[str, Tensor]
 """Outlier scores by the detector's name."""
@@ -111,92 +97,17 @@ def ensemble_of(parts: Sequence[type[Detector]]) -> type[Ensemble]:
     """The ensemble of these detectors, named after them with `+` between."""
     names = "+".join(part.name for part in parts)
     about = f"Mean rank of {' and '.join(part.title for part in parts)}."
-    needs, fitted_with = _union(parts)
+    needs, fitted_with = union_of(parts)
     content = {"name": names, "title": names, "about": about, "parts": tuple(parts)}
     return type(names, (Ensemble,), {**content, "needs": needs, "fitted_with": fitted_with})
 
 
-PANEL = (Energy, MSP, GEN, ReAct, VRA, SCALE, KNN, NNGuide, ViM, FDBD, NCI, Mahalanobis)
-"""Who may be the partner of `gsc-auto`: cheap, and of different kinds."""
-
-
-@dataclass(eq=False)
-class AutoEnsemble(Ensemble):
-    """`gsc-auto` with the one of the panel beside which it tells surrogate outliers best."""
-
-    partner: str = knob(
-        AUTO,
-        "gsc-auto's partner; auto: the best on surrogate images",
-        choices=(AUTO, *(part.name for part in PANEL)),
-    )
-
-    name: ClassVar[str] = "auto-ensemble"
-    title: ClassVar[str] = "Gradient Short-Circuit with a partner"
-    about: ClassVar[str] = (
-        "Mean rank of gsc-auto and the established detector with which it best separates "
-        "surrogate images from familiar images; the candidates are scored as well."
-    )
-    parts: ClassVar[tuple[type[Detector], ...]] = (AutoGSC, *PANEL)
-    needs: ClassVar[Need]
-    fitted_with: ClassVar[Fit]
-
-    losses_: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-
-    def required(self) -> tuple[type[Detector], ...]:
-        """`gsc-auto` and the partner, or the whole panel while that is open."""
-        if self.partner == AUTO:
-            return self.parts
-        return AutoGSC, next(part for part in PANEL if part.name == self.partner)
-
-    def join(self, detectors: Iterable[Detector]) -> None:
-        """As in `Ensemble`; while the partner is open, one of the panel is enough."""
-        by_name = {detector.name: detector for detector in detectors}
-        if self.partner != AUTO:
-            super().join(by_name.values())
-            return
-        if AutoGSC.name not in by_name or not any(part.name in by_name for part in PANEL):
-            raise Excused("needs gsc-auto and a partner for it, and they cannot run here")
-        self.parts_ = tuple(by_name[part.name] for part in self.parts if part.name in by_name)
-
-    def learn(self, id_scores: Columns, surrogates: SurrogateScores | None) -> None:
-        """Choose the partner where that is open, and learn the ranks."""
-        if self.partner == AUTO:
-            if surrogates is None:
-                raise Excused("needs surrogate images to choose a partner on")
-            super().learn(id_scores, surrogates)
-            self.losses_ = {
-                part.name: self._loss(part.name, id_scores, surrogates)
-                for part in self.parts_
-                if part.name != AutoGSC.name
-            }
-            pair = AutoGSC.name, min(self.losses_, key=self.losses_.__getitem__)
-            self.parts_ = tuple(part for part in self.parts_ if part.name in pair)
-        super().learn(id_scores, surrogates)
-
-    def _loss(self, partner: str, id_scores: Columns, surrogates: SurrogateScores) -> float:
-        """How badly `gsc-auto` and this partner together tell surrogate outliers."""
-        of_auto, of_partner = self.ranks_[AutoGSC.name], self.ranks_[partner]
-        id_ranks, surrogate_ranks = (
-            rank(of_auto, columns[AutoGSC.name]) + rank(of_partner, columns[partner])
-            for columns in (id_scores, surrogates.columns)
-        )
-        # sums that are equal tie in float32
-        return loss(by_kind(id_ranks.float(), surrogate_ranks.float(), surrogates.kinds))
-
-    def frozen(self) -> dict[str, Any]:
-        """The settings with which another one has the same partner."""
-        return {"partner": self.parts_[1].name}
-
-
-def _union(parts: Sequence[type[Detector]]) -> tuple[Need, Fit]:
+def union_of(parts: Sequence[type[Detector]]) -> tuple[Need, Fit]:
+    """What they read together, and what they are fitted with."""
     needs, fitted_with = Need.LOGITS, Fit.NOTHING
     for part in parts:
         needs, fitted_with = needs | part.needs, fitted_with | part.fitted_with
     return needs, fitted_with
-
-
-AutoEnsemble.needs, AutoEnsemble.fitted_with = _union(AutoEnsemble.parts)
-AutoEnsemble.fitted_with &= ~Fit.LABELS  # without labels, who needs them is no candidate
 
 
 def with_parts(detectors: Sequence[Detector]) -> list[Detector]:

@@ -80,8 +80,7 @@ class DetectorFacts(BaseModel):
     fails_on: where it is known to fail, in a few words. reads: what of the one pass. fitted_with:
     `images`, `labels`, `surrogates`. extra_passes: in forward passes, beyond the one. explains: it
     short-circuits channels that can be shown. searches: it tries many settings on surrogates.
-    parts: detectors that are scored beside it. partners: those of which it takes one, by its
-    setting `partner`.
+    parts: detectors that are scored beside it, as it is usually set.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,12 +98,16 @@ class DetectorFacts(BaseModel):
     explains: bool
     searches: bool
     parts: tuple[str, ...]
-    partners: tuple[str, ...]
 
     def scored_beside(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The detectors that are scored beside it with these settings, by name."""
-        partner = values.get("partner", AUTO)
-        return self.parts + (self.partners if partner == AUTO else (partner,))
+        partner, weights = (values.get(knob, AUTO) for knob in ("partner", "weights"))
+        if partner != AUTO:
+            return (self.parts[0], partner)
+        if weights != AUTO:
+            given = {item.partition("=")[0].strip() for item in weights.split("/")}
+            return tuple(part for part in self.parts if part in given)
+        return self.parts
 
 
 def parsed_settings(

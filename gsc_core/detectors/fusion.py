@@ -9,7 +9,8 @@ two scores that nearly repeat each other share a weight and are not played off a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -22,6 +23,9 @@ from gsc_core.detectors.readout import Scale
 
 FEWEST = 40
 """Calibration images, and surrogates, below which all weigh the same."""
+
+PARTS = 5
+"""Into how many parts calibration images are divided, to learn without one of them."""
 
 CORRELATION = 0.5  # how much of each correlation counts; 0.3 to 0.8 are level on four models
 BEYOND = 4.0  # spreads: a score further out says no more to learn from
@@ -40,21 +44,51 @@ class Fusion:
     learned: bool
 
     @classmethod
-    def of(cls, id_scores: Tensor, surrogates: Tensor | None) -> Self:
+    def of(
+        cls,
+        id_scores: Tensor,
+        surrogates: Tensor | None,
+        evenly: float = 0.0,
+        fewest: int = FEWEST,
+    ) -> Self:
         """From scores `[N,J]` of calibration images and `[S,J]` of surrogate outliers.
 
         The calibration scores should be of images that the detectors have not learned from. Where
-        no score tells surrogates, or there are fewer than `FEWEST` of either, all weigh the same.
+        no score tells surrogates, or there are fewer than `fewest` of either, all weigh the same;
+        `evenly`, 0 to 1, is how far learned weights are drawn towards that.
         """
         scale = Scale.of(double(id_scores))
-        weights = None
-        if surrogates is not None and min(len(id_scores), len(surrogates)) >= FEWEST:
-            weights = _weights(
-                scale.standardised(double(id_scores)), scale.standardised(double(surrogates))
-            )
+        even = torch.full_like(scale.middle, 1 / len(scale.middle))
+        if surrogates is None or min(len(id_scores), len(surrogates)) < fewest:
+            return cls(scale, even, learned=False)
+        weights = _weights(
+            scale.standardised(double(id_scores)), scale.standardised(double(surrogates))
+        )
         if weights is None:
-            return cls(scale, id_scores.new_ones(id_scores.shape[1]).double().softmax(dim=0), False)
-        return cls(scale, weights.to(scale.middle), True)
+            return cls(scale, even, learned=False)
+        return cls(scale, evenly * even + (1 - evenly) * weights.to(even), learned=True)
+
+    @classmethod
+    def held_out(cls, id_scores: Tensor, surrogates: Tensor | None, evenly: float = 0.0) -> Tensor:
+        """Fused scores `[N]` of the calibration images, each by what the other parts teach.
+
+        The weights lean to where these very images lie close together: a threshold set on scores
+        that they were learned from would flag too many others.
+        """
+        learned = cls.of(id_scores, surrogates, evenly).learned
+        part_of = torch.arange(len(id_scores), device=id_scores.device) % PARTS
+        fused = double(id_scores).new_empty(len(id_scores))
+        for part in range(min(PARTS, len(id_scores))):
+            this = part_of == part
+            rest = id_scores[~this] if len(id_scores) > 1 else id_scores
+            fusion = cls.of(rest, surrogates if learned else None, evenly, fewest=1)
+            fused[this] = fusion(id_scores[this])
+        return fused
+
+    def only(self, which: Tensor) -> Self:
+        """The same of some of the scores, by a mask `[J]`; what is left out counted nothing."""
+        scale = Scale(self.scale.middle[which], self.scale.spread[which])
+        return replace(self, scale=scale, weights=self.weights[which])
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Fused scores `[B]` of scores `[B,J]`, in float64; higher = more likely OOD."""
@@ -65,17 +99,23 @@ class Fusion:
         return self.scale.standardised(double(scores)) * self.weights
 
 
+def as_shares(weights: Sequence[float]) -> list[float]:
+    """Weights with the sum 1; those that have it, but for rounding, are left to the bit."""
+    total = sum(weights)
+    return list(weights) if abs(total - 1) < 1e-9 else [weight / total for weight in weights]
+
+
 def _weights(id_scores: Tensor, surrogates: Tensor) -> Tensor | None:
     """Weights `[J]` of standardised scores; None where none of them tells surrogates."""
-    ours, theirs = (
+    id_values, surrogate_values = (
         scores.clamp(-BEYOND, BEYOND).cpu().numpy() for scores in (id_scores, surrogates)
     )
-    apart = theirs.mean(axis=0) - ours.mean(axis=0)
-    covariance = np.atleast_2d(np.cov(ours, rowvar=False))
+    difference = surrogate_values.mean(axis=0) - id_values.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(id_values, rowvar=False))
     own = np.maximum(np.diag(covariance), 1e-9)
     shrunk = CORRELATION * covariance + np.diag(own - CORRELATION * np.diag(covariance))
     root = np.linalg.cholesky(shrunk)
     # the discriminant Σ⁻¹d minimises ‖Rᵀw − R⁻¹d‖ with Σ = RRᵀ; over w ≥ 0 it has no closed form
-    weights, _ = nnls(root.T, np.linalg.solve(root, apart))
+    weights, _ = nnls(root.T, np.linalg.solve(root, difference))
     total = weights.sum()
     return torch.from_numpy(weights / total) if total > 0 else None

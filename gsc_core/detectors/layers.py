@@ -2,8 +2,8 @@
 
 An outlier may look usual to the last layer and unusual to an early one. So the channel means at the
 end of each stage are held against those of the calibration images: one Mahalanobis distance a
-stage, in its own units, then the mean over stages. Lee and others (NeurIPS 2018) combine layers
-with weights learned from OOD images, and take the classes apart; here there are neither.
+stage, in its own units, then their weighted mean. Lee and others (NeurIPS 2018) learn such weights
+from OOD images and keep the classes separate; here surrogate outliers do, and there are no classes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gsc_core.classifier.float64 import double
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.covariance import ledoit_wolf
 from gsc_core.detectors.facts import Family, Paper
+from gsc_core.detectors.fusion import Fusion
 from gsc_core.detectors.library import LEAST_IMAGES
-from gsc_core.detectors.readout import Scale
 
 _LEAST_SPREAD = 1e-6  # of the largest: a channel that hardly varies is left as it is
 _LEAST = 1e-9
@@ -77,10 +77,11 @@ def _principal(residuals: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(eq=False)
 class Layers(Detector):
-    """Mean over stages of the Mahalanobis distance of channel means; higher = more likely OOD.
+    """Weighted mean over stages of the Mahalanobis distance of channel means.
 
-    Each stage's distance is in units of how calibration images spread, each measured without the
-    image itself.
+    Higher = more likely OOD. Each stage's distance is in units of how calibration images spread,
+    each measured without the image itself; the weights are learned from surrogate outliers, and
+    all the same where there are too few.
     """
 
     name: ClassVar[str] = "layers"
@@ -88,36 +89,46 @@ class Layers(Detector):
     about: ClassVar[str] = (
         "How unusual the image looks at each depth of the network, from its edges to its objects."
     )
+    family: ClassVar[Family] = Family.DISTANCE
     paper: ClassVar[Paper | None] = Paper(
-        "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks",
+        "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial "
+        "Attacks",
         "NeurIPS",
         2018,
         "https://arxiv.org/abs/1807.03888",
     )
     needs: ClassVar[Need] = Need.LOGITS | Need.LAYERS
-    fitted_with: ClassVar[Fit] = Fit.IMAGES
+    fitted_with: ClassVar[Fit] = Fit.IMAGES | Fit.SURROGATES
 
     shapes_: tuple[Shape, ...] = field(default=(), init=False, repr=False)
-    scale_: Scale | None = field(default=None, init=False, repr=False)
+    fusion_: Fusion | None = field(default=None, init=False, repr=False)
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn the shape of each stage's channel means."""
         layers = double(calibration.require_layers(LEAST_IMAGES))
         widths = [stage.channels for stage in calibration.network.stages]
-        fitted = [Shape.of(values) for values in layers.split(widths, dim=1)]
+        fitted = [Shape.of(values) for values in torch.split(layers, widths, dim=1)]
         self.shapes_ = tuple(shape for shape, _ in fitted)
-        self.scale_ = Scale.of(torch.stack([distances for _, distances in fitted], dim=1))
+        distances = torch.stack([held_out for _, held_out in fitted], dim=1)
+        surrogates = calibration.surrogates
+        far = None if surrogates is None or surrogates.layers is None else surrogates
+        self.fusion_ = Fusion.of(distances, None if far is None else self._distances(far))
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]` in float64; higher = more likely OOD."""
-        return self.by_stage(batch).mean(dim=1)
+        assert self.fusion_ is not None, "fit() comes first"
+        return self.fusion_(self._distances(batch))
 
     def by_stage(self, batch: Representation) -> Tensor:
         """How unusual each stage finds an image `[B,stages]`, in spreads above the middle."""
-        assert self.scale_ is not None, "fit() comes first"
+        assert self.fusion_ is not None, "fit() comes first"
+        return self.fusion_.scale.standardised(self._distances(batch))
+
+    def _distances(self, batch: Representation) -> Tensor:
         assert batch.layers is not None
         widths = [len(shape.centre) for shape in self.shapes_]
-        parts = double(batch.layers.detach()).split(widths, dim=1)
-        distances = [shape.distance(part) for shape, part in zip(self.shapes_, parts, strict=True)]
-        return self.scale_.standardised(torch.stack(distances, dim=1))
+        parts = torch.split(double(batch.layers.detach()), widths, dim=1)
+        return torch.stack(
+            [shape.distance(part) for shape, part in zip(self.shapes_, parts, strict=True)], dim=1
+        )

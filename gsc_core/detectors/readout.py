@@ -108,7 +108,10 @@ class Scale:
     @classmethod
     def of(cls, sample: Tensor) -> Scale:
         """From readings `[N,R]`: the median, and half the distance that 68 % lie within."""
-        low, middle, high = sample.quantile(_MIDDLE_THIRDS.to(sample), dim=0)
+        places = _MIDDLE_THIRDS.to(sample)
+        # one at a time: `quantile` takes no more than 16 million values
+        thirds = [reading.quantile(places) for reading in sample.unbind(dim=1)]
+        low, middle, high = torch.stack(thirds, dim=1)
         return cls(middle, ((high - low) / 2).clamp(min=1e-9))
 
     def standardised(self, readings: Tensor) -> Tensor:

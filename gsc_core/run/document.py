@@ -262,6 +262,26 @@ class NamedDecision(_Part):
     value: float | None = Field(default=None, allow_inf_nan=False)
 
 
+class FusedPart(_Part):
+    """What one detector counts in a fused score: `weight · (score − middle) / spread`."""
+
+    detector: str
+    weight: Share
+    middle: float
+    spread: float
+
+
+class FusedScore(_Part):
+    """A weighted mean of scores; useless: detectors that surrogates gave no weight.
+
+    learned: whether the weights are from surrogates; else all are the same.
+    """
+
+    parts: tuple[FusedPart, ...]
+    useless: tuple[str, ...] = ()
+    learned: bool = True
+
+
 class RunDocument(_Part):
     """Everything that an audit found; shares are 0 to 1.
 
@@ -277,7 +297,9 @@ class RunDocument(_Part):
         thresholds promise too much.
     surrogate_auroc: how well surrogate outliers are told from ID images.
     chosen: the settings of detectors that chose some, with nothing left open.
-    selections, partners: what they chose from; partners are losses by ensemble and detector.
+    selections, partners: what they chose from; partners, of earlier versions, are losses by
+        ensemble and detector.
+    fusions: what each part counts in the score of an ensemble that weighs them.
     directions: whether a GSC detector scores `as published` or `turned`.
     checks: what was checked about the model before the scoring.
     decision: the one that was named beforehand; None where an earlier version wrote the document.
@@ -296,6 +318,7 @@ class RunDocument(_Part):
     chosen: Mapping[str, Mapping[str, Any]] = {}
     selections: Mapping[str, Selection] = {}
     partners: Mapping[str, Mapping[str, float]] = {}
+    fusions: Mapping[str, FusedScore] = {}
     directions: Mapping[str, str] = {}
     images: Mapping[str, ImageCounts] = {}
     left_out: Mapping[str, LeftOutImages] = {}

@@ -146,13 +146,14 @@ def calibrate(
     surrogate_scores = (
         _with(Scores.cat(surrogate_batches), held_out, "surrogates") if surrogate_batches else None
     )
+    scores = _learned_without(scores, scorer)
     scorer.learn(scores.outlier, _to_learn_from(surrogate_scores, surrogates))
     in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in held_out]
     in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
     return Calibrated(
         images=tuple(done),
         broken=tuple(broken),
-        scores=_combined(scores, scorer),
+        scores=_learned_without(_combined(scores, scorer), scorer),
         sample=len(sample),
         surrogates=None if surrogate_scores is None else _combined(surrogate_scores, scorer),
         calibration=replace(
@@ -271,6 +272,17 @@ def _with(scores: Scores, held_out: Mapping[str, HeldOut], of: str) -> Scores:
     replacements = {name: getattr(held, of) for name, held in held_out.items()}
     better = {n: s for n, s in replacements.items() if s is not None and n in scores.outlier}
     return replace(scores, outlier=scores.outlier | better)
+
+
+def _learned_without(scores: Scores, scorer: Scorer) -> Scores:
+    """The scores, with those that a detector itself made of images it did not learn from."""
+    outlier = dict(scores.outlier)
+    for detector in scorer.detectors:
+        made = detector.held_out_
+        if made is not None and detector.name in outlier:
+            rest = outlier[detector.name][len(made) :]
+            outlier[detector.name] = torch.cat([made.to(rest), rest])
+    return replace(scores, outlier=outlier)
 
 
 def _combined(scores: Scores, scorer: Scorer) -> Scores:

@@ -22,8 +22,8 @@ from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, OOD_SETS, Sizes, render_demo
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.catalogue import CATALOGUE
-from gsc_core.detectors.ensemble import AutoEnsemble
 from gsc_core.detectors.readout import Scale
 from gsc_core.detectors.selection import read
 from gsc_core.errors import Cancelled, GscError, ImageError, SpecError

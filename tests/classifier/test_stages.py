@@ -1,6 +1,7 @@
 """The layer profile of real networks against forward hooks on their modules."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import timm
@@ -31,9 +32,7 @@ NETWORKS = (
     Expected("vgg11", 64, ("features.2", "features.5", "features.10", "features")),
     Expected("convnext_atto", 64, tuple(f"stages.{at}" for at in range(4))),
     Expected("vit_tiny_patch16_224", 224, tuple(f"blocks.{at}" for at in (2, 5, 8, 11)), (1,)),
-    Expected(
-        "swin_tiny_patch4_window7_224", 224, tuple(f"layers.{at}" for at in range(4)), (1, 2)
-    ),
+    Expected("swin_tiny_patch4_window7_224", 224, tuple(f"layers.{at}" for at in range(4)), (1, 2)),
 )
 
 
@@ -94,14 +93,18 @@ def chain(*channels: int) -> Network:
 
 def test_a_stage_ends_with_the_last_block_of_its_width() -> None:
     stages = chain(4, 4, 6, 6, 6, 8).stages
-    assert [(s.name, s.channels) for s in stages] == [("blocks.1", 4), ("blocks.4", 6), ("blocks", 8)]
+    assert [(s.name, s.channels) for s in stages] == [
+        ("blocks.1", 4),
+        ("blocks.4", 6),
+        ("blocks", 8),
+    ]
 
 
 def test_of_many_stages_eight_are_read_the_last_among_them() -> None:
     stages = chain(*range(4, 24)).stages
     assert len(stages) == MOST_STAGES
     assert stages[-1].channels == 23
-    gaps = [b.channels - a.channels for a, b in zip(stages, stages[1:], strict=False)]
+    gaps = [b.channels - a.channels for a, b in pairwise(stages)]
     assert max(gaps) - min(gaps) <= 1
 
 

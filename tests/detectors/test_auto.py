@@ -66,8 +66,7 @@ def auroc(detector: Detector, known: Representation, strange: Representation) ->
 def few(n: int, surrogates: int | None = None) -> Calibration:
     """The small world's calibration, cut to its first images: under 48 nothing is dropped."""
     c, m = world().calibration, surrogates if surrogates is not None else n
-    part = replace(c, logits=c.logits[:n], features=c.features[:n], labels=c.labels[:n])
-    return replace(part, sample=c.sample[:n], surrogates=c.surrogates[:m])
+    return replace(c.only(slice(n)), sample=c.sample[:n], surrogates=c.surrogates[:m])
 
 
 @cache
@@ -161,12 +160,16 @@ def test_a_score_is_the_mean_of_standardised_readings() -> None:
     calibration = planted()
     linear = calibration.network.linear
     weight, bias = linear.weight.double().numpy(), linear.bias.double().numpy()
-    cuts = levels(calibration.features) if detector.capped_ else (np.inf,)
+    cuts = (np.inf, *levels(calibration.features))
     usual = calibration.features.double().numpy()
 
     def read(features: Tensor) -> np.ndarray:
-        x = features.double().numpy().copy()
-        x[:, :5] = 0
+        whole = features.double().numpy()
+        cut = whole.copy()
+        cut[:, :5] = 0
+        return np.concatenate([left(cut, whole), left(whole, whole)], axis=1)
+
+    def left(x: np.ndarray, whole: np.ndarray) -> np.ndarray:
         rows = []
         for cut in cuts:
             y = np.minimum(x, cut) @ weight.T + bias
@@ -178,8 +181,15 @@ def test_a_score_is_the_mean_of_standardised_readings() -> None:
         return np.stack(rows, axis=1)
 
     low, middle, high = np.quantile(read(calibration.sample.features), [0.16, 0.5, 0.84], axis=0)
-    expected = ((read(known.features) - middle) / ((high - low) / 2)).mean(axis=1)
+    spread = np.maximum((high - low) / 2, 1e-9)
+    weights = detector.fusion_.weights.numpy()
+    assert weights.sum() == pytest.approx(1) and weights.min() >= 0.5 / 24 - 1e-12
+    expected = ((read(known.features) - middle) / spread) @ weights
     np.testing.assert_allclose(detector.score(known), expected, rtol=1e-4, atol=1e-4)
+
+    former = AutoGSC(**detector.frozen() | {"cap": "yes", "weights": "mean"}).fit(calibration)
+    after_the_cut = ((read(known.features) - middle) / spread)[:, 3:12].mean(axis=1)
+    np.testing.assert_allclose(former.score(known), after_the_cut, rtol=1e-4, atol=1e-4)
 
 
 def test_levels_are_those_of_all_calibration_images() -> None:
@@ -275,7 +285,10 @@ def test_a_knob_that_is_set_is_kept_by_every_option(knobs: dict[str, object]) ->
 @pytest.mark.parametrize("make", [planted, lambda: few(40)], ids=["planted", "small"])
 def test_the_cap_that_is_set_is_kept(make, cap: str) -> None:
     detector = AutoGSC(cap=cap).fit(make())
-    assert detector.capped_ is (cap == "yes")
+    assert detector.frozen()["cap"] == cap
+    assert len(detector.fusion_.weights) == (9 if cap == "yes" else 3) * (
+        1 if detector.cut_ is None else 2
+    )
     assert detector.selection_.chosen.capped is detector.selection_.nothing.capped is (cap == "yes")
 
 
@@ -334,7 +347,7 @@ def test_without_surrogates_it_does_not_say_that_images_are_missing() -> None:
 def test_without_a_linear_layer_nothing_is_capped(cap: str) -> None:
     network, calibration = convolutional()
     detector = AutoGSC(cap=cap).fit(calibration)
-    assert not detector.capped_
+    assert len(detector.fusion_.weights) == 2 * (1 if detector.cut_ is None else 2)
     assert not any(each.capped for each in detector.selection_.tried)
     assert {each.short_circuit.layer for each in detector.selection_.tried} == {"none", "split"}
     assert bool(

@@ -8,9 +8,10 @@ from small_classifier import CLASSES, EVERYTHING, Convolutional, World, calibrat
 from torch import Tensor
 
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.catalogue import CATALOGUE, find, parse_detectors
-from gsc_core.detectors.ensemble import AutoEnsemble, Ensemble
+from gsc_core.detectors.ensemble import Ensemble
 from gsc_core.detectors.facts import Family
 from gsc_core.detectors.gsc_drop import DropGSC
 from gsc_core.detectors.gsc_energy import EnergyGSC

@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import gmean, percentileofscore
-from sklearn.metrics import roc_auc_score
+from scipy.stats import percentileofscore
 from small_audit import PREPROCESS, write_pictures, write_stage
 from small_classifier import pictures, world
 
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.detectors.auto_ensemble import MEMBERS, AutoEnsemble
 from gsc_core.detectors.base import Detector, Fit, Need
 from gsc_core.detectors.catalogue import find, parse_detectors
 from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.ensemble import PANEL, AutoEnsemble, Ensemble, ensemble_of, with_parts
+from gsc_core.detectors.ensemble import Ensemble, ensemble_of, with_parts
 from gsc_core.detectors.msp import MSP
 from gsc_core.errors import Excused, SpecError
 from gsc_core.images import read_folder
@@ -28,7 +28,6 @@ from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scorer
 
 PREPROCESSING = Preprocessing.parse(PREPROCESS)
-KINDS = 4  # of surrogate outliers, which come in turn
 
 
 def percentiles(reference: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -109,7 +108,7 @@ def test_a_name_with_plus_is_an_ensemble_of_these() -> None:
     assert found.name == "gsc-auto+react"
     assert [part.name for part in found.parts] == ["gsc-auto", "react"]
     assert find(" gsc + energy ").name == "gsc+energy"
-    labelled = find("energy+mahalanobis")
+    labelled = find("energy+gmm")
     assert labelled.needs == Need.LOGITS | Need.FEATURES
     assert labelled.fitted_with == Fit.IMAGES | Fit.LABELS
     assert [each.name for each in parse_detectors("gsc+energy,energy")] == ["gsc+energy", "energy"]
@@ -138,28 +137,26 @@ def test_parts_are_added_once_with_the_settings_that_were_asked_for() -> None:
     assert [each.name for each in found] == ["knn", "gsc", "energy", "gsc+knn", "gsc+energy"]
     assert found[0] is asked[1] and found[0].settings() == {"k": 3}
     assert with_parts(found) == found, "nothing is added to what is whole"
-    panel = [each.name for each in with_parts([AutoEnsemble()])]
-    assert panel == ["gsc-auto", *(part.name for part in PANEL), "auto-ensemble"]
+    members = [each.name for each in with_parts([AutoEnsemble()])]
+    assert members == ["gsc-auto", *(part.name for part in MEMBERS), "auto-ensemble"]
     few = [each.name for each in with_parts([AutoEnsemble(partner="knn")])]
     assert few == ["gsc-auto", "knn", "auto-ensemble"]
 
 
-# --- the partner -------------------------------------------------------------------------------
+# --- all of them, weighted ---------------------------------------------------------------------
 
 
-def calibrated(folder: Path, names: str, labelled: bool = True) -> tuple[Scorer, Calibrated]:
-    """The scorer of an audit, calibrated on 60 images."""
-    images, labels = pictures(60, seed=12)
-    files = read_folder(write_pictures(folder, images), "calibration").images
-    detectors = parse_detectors(names)
-    scorer = Scorer(world().network, PREPROCESSING, detectors)
-    told = labels.tolist() if labelled else [-1] * len(files)
+def calibrated(folder: Path, names: str, images: int = 60) -> tuple[Scorer, Calibrated]:
+    """The scorer of an audit, calibrated on some images."""
+    pixels, labels = pictures(images, seed=12)
+    files = read_folder(write_pictures(folder, pixels), "calibration").images
+    scorer = Scorer(world().network, PREPROCESSING, parse_detectors(names))
     pace = Pace(16, 1, lambda *_: None)
-    return scorer, calibrate(scorer, files, told, seed=0, pace=pace)
+    return scorer, calibrate(scorer, files, labels.tolist(), seed=0, pace=pace)
 
 
 @pytest.fixture(scope="module")
-def paired(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scorer, Calibrated]:
+def weighed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scorer, Calibrated]:
     return calibrated(tmp_path_factory.mktemp("calibration"), "auto-ensemble")
 
 
@@ -171,77 +168,106 @@ def columns(found: Calibrated) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     """Scores of calibration images and of surrogates by detector."""
     assert found.surrogates is not None
     both = found.scores.outlier, found.surrogates.outlier
-    ours, theirs = ({n: s.double().numpy() for n, s in each.items()} for each in both)
-    return ours, theirs
+    ours, far = ({n: s.double().numpy() for n, s in each.items()} for each in both)
+    return ours, far
 
 
-def loss(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Geometric mean over kinds of what passes at 95 % and what is out of order, by loops."""
-    threshold = min(t for t in ours if np.mean(ours <= t) >= 0.95)
-    each = []
-    for kind in range(KINDS):
-        far = theirs[kind::KINDS]
-        is_far = np.r_[np.zeros(len(ours)), np.ones(len(far))]
-        auroc = roc_auc_score(is_far, np.r_[ours, far])
-        each.append(np.mean(far <= threshold) + 1 - auroc + 0.05)
-    return float(gmean(each))
-
-
-def test_the_partner_is_who_helps_best_on_surrogates(paired: tuple[Scorer, Calibrated]) -> None:
-    scorer, found = paired
-    ours, theirs = columns(found)
-    losses = {}
-    for part in PANEL:
-        pair = ("gsc-auto", part.name)
-        sums = [sum(percentiles(ours[n], scores[n]) for n in pair) for scores in (ours, theirs)]
-        losses[part.name] = loss(*(each.round(9) for each in sums))  # equal sums tie
-    ensemble = auto_ensemble(scorer)
-    assert ensemble.losses_ == pytest.approx(losses, abs=1e-9)
-    assert len({round(each, 6) for each in losses.values()}) > 3, "there is something to choose"
-    best = min(losses, key=losses.__getitem__)
-    assert ensemble.frozen() == {"partner": best}
-    assert [part.name for part in ensemble.parts_] == ["gsc-auto", best]
-    for scores, given in ((ours, ours), (theirs, theirs)):
-        pair = [percentiles(ours[n], scores[n]) for n in ("gsc-auto", best)]
-        np.testing.assert_allclose(given["auto-ensemble"], np.mean(pair, axis=0), atol=1e-6)
-
-
-def test_frozen_it_has_the_same_partner_without_surrogates(
-    paired: tuple[Scorer, Calibrated],
+def test_the_score_is_the_weighted_mean_of_scores_in_spreads(
+    weighed: tuple[Scorer, Calibrated],
 ) -> None:
-    scorer, found = paired
+    scorer, found = weighed
+    ours, far = columns(found)
     ensemble = auto_ensemble(scorer)
-    again = AutoEnsemble.configured(ensemble.frozen())
+    weights = dict(item.split("=") for item in ensemble.frozen()["weights"].split("/"))
+    assert sum(map(float, weights.values())) == pytest.approx(1)
+    assert (
+        weights.keys() | set(ensemble.useless_)
+        == {
+            "gsc-auto",
+            *(part.name for part in MEMBERS),
+        }
+        - scorer.excused.keys()
+    )
+    assert not weights.keys() & set(ensemble.useless_)
+    ours = {name: scores for name, scores in ours.items() if name != "auto-ensemble"}
+    ours["auto-ensemble"] = ensemble.combine(found.scores.outlier).numpy()
+    for scores in (ours, far):
+        expected = np.zeros_like(scores["energy"])
+        for name, weight in weights.items():
+            low, middle, high = np.quantile(ours[name], [0.16, 0.5, 0.84])
+            expected += float(weight) * (scores[name] - middle) / ((high - low) / 2)
+        np.testing.assert_allclose(scores["auto-ensemble"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_it_weighs_the_same_without_surrogates(weighed: tuple[Scorer, Calibrated]) -> None:
+    scorer, found = weighed
+    ensemble = auto_ensemble(scorer)
+    written = json.loads(json.dumps(ensemble.frozen()))
+    again = AutoEnsemble.configured(written)
     again.join(scorer.detectors)
     again.learn(found.scores.outlier, None)
     assert [part.name for part in again.parts_] == [part.name for part in ensemble.parts_]
-    assert again.frozen() == again.settings() == ensemble.frozen()
+    assert again.frozen() == ensemble.frozen()
     some = world().known
     assert torch.equal(again.score(some), ensemble.score(some))
-    still_open = AutoEnsemble()
-    still_open.join(scorer.detectors)
-    with pytest.raises(Excused, match="surrogate"):
-        still_open.learn(found.scores.outlier, None)
 
 
-def test_who_cannot_run_is_no_partner(tmp_path: Path) -> None:
-    """Without labels there is no Mahalanobis: a fixed pair misses it, the panel passes it over."""
-    names = "auto-ensemble,energy+mahalanobis,energy+msp"
-    scorer, found = calibrated(tmp_path, names, labelled=False)
-    assert "labels" in scorer.excused["mahalanobis"]
-    said = "needs mahalanobis, which cannot run here"
-    assert scorer.excused["energy+mahalanobis"] == said
-    kept = {detector.name for detector in scorer.detectors}
-    assert {"auto-ensemble", "energy+msp", "energy"} <= kept
-    assert "energy+mahalanobis" not in kept | found.scores.outlier.keys()
-    assert auto_ensemble(scorer).losses_.keys() == {p.name for p in PANEL} - {"mahalanobis"}
+def test_from_few_images_all_weigh_the_same(tmp_path: Path) -> None:
+    scorer, _ = calibrated(tmp_path, "auto-ensemble", images=39)
+    ensemble = auto_ensemble(scorer)
+    assert ensemble.fusion_ is not None and not ensemble.fusion_.learned
+    assert ensemble.fusion_.weights.tolist() == pytest.approx([1 / 11] * 11)
+    assert ensemble.useless_ == ()
 
 
-def test_without_gsc_auto_there_is_no_pair() -> None:
-    with pytest.raises(Excused, match="needs gsc-auto and a partner"):
+def test_weights_can_be_set(weighed: tuple[Scorer, Calibrated]) -> None:
+    scorer, found = weighed
+    (asked,) = parse_detectors("auto-ensemble:weights=knn=3/energy=1")
+    assert isinstance(asked, AutoEnsemble)
+    assert [part.name for part in asked.required()] == ["energy", "knn"]
+    asked.join(scorer.detectors)
+    asked.learn(found.scores.outlier, None)
+    ours, _ = columns(found)
+    expected = 0.0
+    for name, weight in (("knn", 0.75), ("energy", 0.25)):
+        low, middle, high = np.quantile(ours[name], [0.16, 0.5, 0.84])
+        expected = expected + weight * (ours[name] - middle) / ((high - low) / 2)
+    given = asked.combine(found.scores.outlier).numpy()
+    np.testing.assert_allclose(given, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "weights", ["knn", "knn=a", "odin=1", "knn=-1", "knn=0", "knn=nan", "knn=inf", "", "knn=1/"]
+)
+def test_what_are_no_weights_is_said(weights: str) -> None:
+    with pytest.raises(SpecError, match="must give numbers"):
+        parse_detectors(f"auto-ensemble:weights={weights}")
+
+
+def test_a_partner_and_weights_are_too_much() -> None:
+    with pytest.raises(SpecError, match="a partner or weights"):
+        parse_detectors("auto-ensemble:partner=knn:weights=knn=1")
+
+
+def test_a_partner_is_still_the_mean_rank_of_two(weighed: tuple[Scorer, Calibrated]) -> None:
+    """As runs of earlier versions have it."""
+    scorer, found = weighed
+    former = AutoEnsemble.configured({"partner": "react"})
+    former.join(scorer.detectors)
+    former.learn(found.scores.outlier, None)
+    ours, _ = columns(found)
+    ranks = [percentiles(ours[name], ours[name]) for name in ("gsc-auto", "react")]
+    given = former.combine(found.scores.outlier).numpy()
+    np.testing.assert_allclose(given, np.mean(ranks, axis=0), atol=1e-6)
+    assert former.frozen()["partner"] == "react"
+
+
+def test_who_cannot_run_is_passed_over_and_one_alone_is_no_ensemble() -> None:
+    ensemble = AutoEnsemble()
+    ensemble.join([Energy(), MSP(), find("knn")()])
+    assert [part.name for part in ensemble.parts_] == ["energy", "knn"]
+    with pytest.raises(Excused, match="needs two detectors"):
         AutoEnsemble().join([Energy(), MSP()])
-    with pytest.raises(Excused, match="needs gsc-auto and a partner"):
-        AutoEnsemble().join([find("gsc-auto")()])
     with pytest.raises(Excused, match="needs knn, which cannot run here"):
         AutoEnsemble(partner="knn").join([find("gsc-auto")(), Energy()])
 
@@ -332,20 +358,24 @@ def test_few_calibration_pictures_are_named_of_the_ensemble_too(
     assert {"knn", "energy+knn"} <= set(document["in_sample"])
     assert "energy+msp" not in document["in_sample"]
     assert "at least 20" in document["excused"]["gsc-auto"]
-    assert document["excused"]["auto-ensemble"].startswith("needs gsc-auto and a partner")
+    assert not document["fusions"]["auto-ensemble"]["learned"]
 
 
 @pytest.mark.slow
-def test_the_document_says_who_the_partner_is_and_who_it_was_not(
-    stage: Path, tmp_path: Path
-) -> None:
+def test_the_document_says_how_much_each_part_counts(stage: Path, tmp_path: Path) -> None:
     run_audit(spec_of(stage, DetectorSpec(name="auto-ensemble")), tmp_path / "out")
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    losses = document["partners"]["auto-ensemble"]
-    assert losses.keys() == {part.name for part in PANEL} - document["excused"].keys()
-    best = min(losses, key=losses.__getitem__)
-    assert document["chosen"]["auto-ensemble"] == {"partner": best}
+    fused = document["fusions"]["auto-ensemble"]
+    assert fused["learned"]
     rows = rows_of(tmp_path / "out")
-    calibration = rows[rows["role"] == "calibration"]
-    ranks = [percentiles(calibration[n], rows[n]) for n in ("gsc-auto", best)]
-    np.testing.assert_allclose(rows["auto-ensemble"], np.mean(ranks, axis=0), atol=1e-6)
+    rows = rows[rows["role"] != "calibration"]  # those are by weights learned without them
+    parts = fused["parts"]
+    expected = sum(
+        part["weight"] * (rows[part["detector"]] - part["middle"]) / part["spread"]
+        for part in parts
+    )
+    np.testing.assert_allclose(rows["auto-ensemble"], expected, rtol=1e-4, atol=1e-4)
+    frozen = document["chosen"]["auto-ensemble"]["weights"]
+    assert frozen == "/".join(f"{part['detector']}={part['weight']!r}" for part in parts)
+    counted = {part["detector"] for part in parts} | set(fused["useless"])
+    assert counted == {"gsc-auto", *(part.name for part in MEMBERS)} - document["excused"].keys()

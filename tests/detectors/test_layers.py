@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.covariance import LedoitWolf
+from small_classifier import world
 from torch import Tensor
 
+from gsc_core.detectors.base import Representation
 from gsc_core.detectors.layers import Layers, Shape
 from gsc_core.errors import Excused
-from small_classifier import world
 
 
 def correlated(images: int, channels: int, seed: int) -> Tensor:
@@ -24,7 +25,9 @@ SIZES = [(60, 5), (40, 40), (25, 90)]  # more images than channels, as many, few
 
 
 @pytest.mark.parametrize(("images", "channels"), SIZES)
-def test_the_distance_is_that_of_scikit_learns_shrunk_covariance(images: int, channels: int) -> None:
+def test_the_distance_is_that_of_scikit_learns_shrunk_covariance(
+    images: int, channels: int
+) -> None:
     values, others = correlated(images, channels, 0), correlated(30, channels, 1)
     centre, spread = values.numpy().mean(axis=0), values.numpy().std(axis=0)
     truth = LedoitWolf().fit((values.numpy() - centre) / spread)
@@ -75,7 +78,7 @@ def test_a_stage_that_is_disturbed_is_the_one_that_says_so() -> None:
         moved = small.known.layers.clone()
         start = sum(widths[:at])
         moved[:, start : start + width] += 10 * moved.std()
-        change = fitted.by_stage(small.known.__class__(small.known.logits, layers=moved)) - usual
+        change = fitted.by_stage(Representation(small.known.logits, layers=moved)) - usual
         assert bool((change[:, at] > 1).all())
         assert float(change.abs().sum()) == pytest.approx(float(change[:, at].sum()))
 

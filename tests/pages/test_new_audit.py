@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.spec import AuditSpec
 from gsc_core.demo import DEMO_WEIGHTS
+from gsc_core.detectors.auto_ensemble import PANEL
 from gsc_core.detectors.catalogue import CATALOGUE
-from gsc_core.detectors.ensemble import PANEL
 from gsc_core.detectors.gsc import GSC
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State, StoredSet, session

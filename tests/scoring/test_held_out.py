@@ -45,6 +45,7 @@ def calibration(n: int = N, seed: int = 1) -> Calibration:
         logits=linear(features),
         features=features,
         labels=labels,
+        layers=None,
     )
 
 

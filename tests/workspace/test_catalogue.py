@@ -7,8 +7,9 @@ import pytest
 
 from gsc_core.audit.spec import DetectorSpec
 from gsc_core.classifier.weights import architectures
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.catalogue import CATALOGUE, facts_of
-from gsc_core.detectors.ensemble import AutoEnsemble, with_parts
+from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import GscError, SpecError
 from gsc_core.workspace import catalogue as offered
 from gsc_core.workspace.audits import scored

@@ -100,7 +100,7 @@ def cut_in_two(
 
 
 def first_alone(module: GraphModule) -> GraphModule:
-    """The module without all but the first of its results, which is no tuple; weights are shared."""
+    """The module with the first of its results alone, in no tuple; weights are shared."""
     graph = Graph()
     results = graph.graph_copy(module.graph, {})
     assert isinstance(results, tuple)

@@ -31,14 +31,14 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
     with st.container(horizontal=True):
         for label, names, key in (
             (f"Quick: GSC and {len(USUAL) - 2} standard ones", USUAL, "audit_quick"),
-            ("GSC with a partner", BEST, "audit_best"),
+            ("The best: all families, weighted", BEST, "audit_best"),
             (f"All {len(every)}", every, "audit_all"),
         ):
             st.button(label, key=key, on_click=_take, args=(names,))
     chosen: list[str] = st.multiselect(
         "Detectors",
         every,
-        default=USUAL,
+        default=BEST,
         format_func=detector_title,
         key="audit_detectors",
         bind="query-params",
@@ -46,10 +46,10 @@ def chosen_detectors() -> tuple[DetectorSpec, ...]:
         help="Each gives every image an outlier score; one pass over the images serves all.",
     )
     if AUTO_ENSEMBLE in chosen:
-        partners = len(_facts(AUTO_ENSEMBLE).partners)
+        parts = len(_facts(AUTO_ENSEMBLE).parts)
         st.caption(
-            f"The {partners} detectors that could be the partner are scored with it, so they "
-            "appear in the results too."
+            f"The {parts} detectors that it weighs are scored with it, so they appear in the "
+            "results too."
         )
     return _with_settings(chosen)
 
@@ -105,6 +105,8 @@ def _widget(knob: Knob, key: str) -> Any:
     }
     if knob.choices:
         return st.selectbox(options=knob.choices, index=knob.choices.index(knob.default), **about)
+    if isinstance(knob.default, str):
+        return st.text_input(value=knob.default, **about).strip() or knob.default
     whole = isinstance(knob.default, int)
     if knob.low == 0 and knob.high == 1 and not 0 < knob.default < _FINE:
         return st.slider(min_value=0.0, max_value=1.0, value=knob.default, step=0.01, **about)
