@@ -12,6 +12,7 @@ import pandas as pd
 
 from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.selection import NOTHING, UNSURE, Selection, ShortCircuit, Tried
+from gsc_core.run.document import FusedScore
 from gsc_core.run.stored import Run
 
 Measure = Literal["fpr95", "auroc"]
@@ -26,9 +27,8 @@ def choice_sentences(run: Run) -> list[str]:
         sentence(name, each.chosen, each.nothing, split)
         for name, each in document.selections.items()
     ]
-    return chosen + [
-        partner_sentence(name, each) for name, each in document.partners.items() if each
-    ]
+    partners = [partner_sentence(name, each) for name, each in document.partners.items() if each]
+    return chosen + partners + [fused_sentence(*each) for each in document.fusions.items()]
 
 
 def sentence(name: str, chosen: Tried, nothing: Tried, split: str | None) -> str:
@@ -53,6 +53,23 @@ def partner_sentence(name: str, losses: Mapping[str, float]) -> str:
         f"{name} took {best} as its partner: of {len(losses)} detectors it is the one that, "
         "together with gsc-auto, best separates the same surrogate images from familiar images."
     )
+
+
+def fused_sentence(name: str, fused: FusedScore) -> str:
+    """How much each part counts, the most first, and which count nothing."""
+    if not fused.learned:
+        return (
+            f"{name} gives its {len(fused.parts)} detectors the same weight: there are too few "
+            "calibration images to learn weights from, or no detector separates surrogate images."
+        )
+    ranked = sorted(fused.parts, key=lambda part: -part.weight)
+    counted = ", ".join(f"{part.detector} {percent(part.weight)}" for part in ranked)
+    said = f"{name} weighs its detectors by what surrogate images show: {counted}"
+    if not fused.useless:
+        return f"{said}."
+    alone = len(fused.useless) == 1
+    verb = "adds nothing to these and is" if alone else "add nothing to these and are"
+    return f"{said}; {' and '.join(fused.useless)} {verb} left out."
 
 
 def in_words(tried: Tried, split: str | None) -> str:

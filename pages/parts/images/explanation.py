@@ -10,6 +10,7 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.explanation import ClassShare, Explanation
 from gsc_core.images.overlay import overlaid
 from gsc_core.run import gallery
+from gsc_core.run.contributions import Contribution
 from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run
 from gsc_core.workspace.image_results import Judged
@@ -90,6 +91,24 @@ def channels(found: Judged) -> None:
             config={"displayModeBar": False},
             alt=f"{TITLES[reading]} of {count} channels beside their usual range",
         )
+
+
+def parts_of_score(fused: str, parts: Sequence[Contribution]) -> None:
+    """What each part adds to a weighted score; nothing for a detector that weighs none."""
+    if not parts:
+        return
+    total = sum(part.added for part in parts)
+    st.caption(
+        plain(f"What makes up the score of {fused}, {total:+.2f}: 0 is usual for a familiar image.")
+    )
+    st.dataframe(
+        pd.DataFrame({"Part": [p.detector for p in parts], "Adds": [p.added for p in parts]}),
+        hide_index=True,
+        key="images_parts",
+        height="content",
+        column_config={"Adds": st.column_config.NumberColumn(format="%+.2f")},
+        alt=f"How much each detector adds to the score of {fused}.",
+    )
 
 
 def places_table(places: Sequence[Placement]) -> None:

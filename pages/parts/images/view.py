@@ -10,6 +10,7 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.images.thumbnails import thumbnail
 from gsc_core.jobs import queue
 from gsc_core.run import gallery
+from gsc_core.run.contributions import contributions
 from gsc_core.run.gallery import RunImage
 from gsc_core.run.placement import Placement, places_of
 from gsc_core.run.stored import Run
@@ -19,6 +20,7 @@ from pages.parts.images.explanation import (
     channels,
     neighbours,
     number,
+    parts_of_score,
     picture_seen,
     places_table,
     told_apart,
@@ -61,6 +63,7 @@ def image_view(run: Run, asked: str) -> None:
     if explanation is not None:
         channels(explanation)
     places_table(found)
+    parts_of_score(found[0].detector, contributions(run, found[0].detector, row))
     if explanation is not None:
         neighbours(run, explanation)
 

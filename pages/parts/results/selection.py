@@ -22,7 +22,7 @@ MISTAKES = (
 @st.fragment
 def own_choices(run: Run) -> None:
     """What was chosen and what from; drawn when opened. Nothing for a run that chose nothing."""
-    names = [*run.document.selections, *run.document.partners]
+    names = [*run.document.selections, *run.document.partners, *run.document.fusions]
     if not names:
         return
     itself = "itself" if len(names) == 1 else "themselves"
