@@ -13,7 +13,7 @@ from itertools import groupby
 import torch
 from torch.fx import GraphModule, Node
 
-from gsc_core.classifier.graph import shape_of
+from gsc_core.classifier.programs.graph import shape_of
 from gsc_core.classifier.split import Split
 
 MOST_STAGES = 8
