@@ -27,6 +27,7 @@ from gsc_core.detectors.fusion import Fusion, as_shares
 from gsc_core.detectors.gen import GEN
 from gsc_core.detectors.knn import KNN
 from gsc_core.detectors.layers import Layers
+from gsc_core.detectors.library import LEAST_IMAGES
 from gsc_core.detectors.mahalanobis import Mahalanobis
 from gsc_core.detectors.msp import MSP
 from gsc_core.detectors.nci import NCI
@@ -108,6 +109,11 @@ class AutoEnsemble(Ensemble):
             super().learn(id_scores, surrogates)
             return
         columns = self._columns(id_scores)
+        if len(columns) < LEAST_IMAGES:
+            raise Excused(
+                f"needs at least {LEAST_IMAGES} calibration images to know how its parts' scores "
+                f"spread; there are {len(columns)}"
+            )
         if self.weights != AUTO:
             given = self._given()
             fusion = Fusion.of(columns, None)
