@@ -163,7 +163,8 @@ def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
     instead = f"use {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")
     return CheckpointError(
-        f"torch cannot save {detector} on this network as a graph ({said}): {instead}."
+        f"torch {torch.__version__} cannot save {detector} on this network as a graph ({said}): "
+        f"{instead}, or update torch."
     )
 
 
