@@ -215,14 +215,14 @@ class _Ends:
     def named(self, end: Parts, *, all_of_them: bool) -> list[str]:
         """Names that end so, in their order; no more than two unless all are wanted."""
         wanted = hash(end)
-        found: list[str] = []
+        names: list[str] = []
         for at in range(bisect_left(self._hashes, wanted), len(self._hashes)):
-            if self._hashes[at] != wanted or (len(found) == 2 and not all_of_them):
+            if self._hashes[at] != wanted or (len(names) == 2 and not all_of_them):
                 break
             name = self._names[self._places[at]]
             if self._key(_parts(name))[-len(end) :] == end:  # else another end has the same hash
-                found.append(name)
-        return found
+                names.append(name)
+        return names
 
 
 class _Finder:
