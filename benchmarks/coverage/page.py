@@ -37,8 +37,8 @@ separated images no interval can be narrower than what rules out one misplaced i
   few images are misplaced. The mean of sets is put together with the correlation that the shared
   familiar images bring (Zou, 2007).
 - **FPR95**, both: which rank the threshold has is binomial, whatever the scores; at each rank that
-  it may have, the exact bounds of the share accepted. Nothing is assumed, so with fewer than 72
-  images to set the threshold the upper bound is 100 %: 0.95^71 is above 2.5 %, the threshold may
+  it may have, the exact bounds of the share accepted. Nothing is assumed, so with fewer than 77
+  images to set the threshold the upper bound is 100 %: 0.95^76 is 2 %, the threshold may
   lie above them all.
 - **AUPR**, both, and **detection error**: a Bayesian bootstrap (Rubin, 1981) with an unseen image
   at its worst place, the flattery of resampling taken off on a logit scale, and widened as

@@ -3,9 +3,9 @@
 The threshold is the score below which 95 % of *all* positive images lie, and the sample only shows
 about where that is: how many of n images lie below it is binomial (n, 0.95), whatever the scores
 are like. At each rank that the threshold may have, the negatives taken give the exact bounds of a
-share. No assumption on the scores is made; so with fewer than 72 positive images the upper bound is
-1, because 0.95^71 is above 2.5 %: the threshold may well lie above them all, and nothing tells
-what is accepted there.
+share. No assumption on the scores is made; so with fewer than 77 positive images the upper bound is
+1, because 0.95^76 is 2 %: the threshold may well lie above them all, and nothing tells what is
+accepted there.
 """
 
 import math
@@ -87,6 +87,19 @@ def first_rank(images: int) -> int:
     return -(-19 * images // 20) - 1  # whole numbers, as in `metrics.measure`
 
 
+def is_bounded(images: int, level: float) -> bool:
+    """Whether an FPR whose threshold rests on so many positive images can be known to be below 1.
+
+    Else the threshold may lie above them all: with fewer than 77 images, for 95 %.
+    """
+    return bool(TAKEN**images <= ndtr(-_reach(level)))
+
+
+def _reach(level: float) -> float:
+    """The normal quantile of an interval, stretched."""
+    return STRETCH * float(ndtri((1 + level) / 2))
+
+
 def _of_sets(positive: Floats, negatives: Sequence[Floats], level: float) -> list[Interval]:
     """Negatives at or below the threshold of the positives, of each set and their mean; all rising.
 
@@ -116,7 +129,7 @@ def _ranks(images: int, level: float) -> tuple[_Ranks, _Ranks]:
     where they point the same way, are the legs of a right-angled triangle whose longest side is the
     quantile of the whole interval. For scores without ties this is as good as adding variances.
     """
-    reach = STRETCH * float(ndtri((1 + level) / 2))
+    reach = _reach(level)
     middle, half = TAKEN * images, (reach + 1) * math.sqrt(TAKEN * (1 - TAKEN) * images) + 3
     rank = np.arange(max(0, int(middle - half)), min(images, int(middle + half) + 1) + 1)
     fewer = betainc(np.maximum(images - rank, 1), rank + 1, 1 - TAKEN)  # chance of so many or fewer

@@ -30,15 +30,13 @@ COMPARED = ("fpr95", "auroc")
 UNSEEN = 4.0
 """Of an image that none was seen to differ on: with it, none among n is as sure as exact bounds."""
 
-_LEAST_FREE = 0.25  # degrees of freedom: what next to nothing is known of
-
 
 @dataclass(frozen=True, eq=False)
 class Influence:
     """A metric, and what each image adds to it, up to a constant of the kind.
 
     of_id: of each ID image `[N]`. of_ood: of each image `[M]`, by OOD set. free: the degrees of
-    freedom with which the variance of `of_id` is known.
+    freedom with which the variance of `of_id` is known; 0 where it is not.
     """
 
     value: float
@@ -60,6 +58,8 @@ class Influence:
 
         Where the two differ on few images or none, one is counted in that was not seen.
         """
+        if not self.free:
+            return math.inf, 1.0
         sets = len(self.of_ood)
         parts = [(_variance(self.of_id), self.free)]
         parts += [(_variance(of_set) / sets**2, len(of_set) - 1.0) for of_set in self.of_ood]
@@ -67,7 +67,7 @@ class Influence:
         fewest = min(len(self.of_id), sum(map(len, self.of_ood)))
         differing = _number(self.of_id) + _number(np.concatenate(self.of_ood))
         unseen = UNSEEN / fewest**2 * 2 / (2 + differing)
-        weight = sum(variance**2 / max(free, _LEAST_FREE) for variance, free in parts)
+        weight = sum(variance**2 / max(free, 1.0) for variance, free in parts)
         return math.sqrt(seen + unseen), (seen + unseen) ** 2 / max(weight, 1e-300)
 
 
@@ -223,21 +223,21 @@ def _of_fpr95(id_scores: Floats, ood_scores: Floats) -> Influence:
     """An OOD image adds itself where it is accepted; an ID image moves the threshold.
 
     How much is accepted for each rank that the threshold moves is read at two standard deviations
-    of that rank (Woodruff, 1952). That is the less sure, the fewer images lie between: of 50 ID
-    images nobody knows where 95 % of all are.
+    of that rank (Woodruff, 1952); the fewer images lie between, the less sure it is. Of so few ID
+    images that the FPR has no upper bound, nothing is known of how surely it is measured.
     """
     images, first = len(id_scores), fpr.first_rank(len(id_scores))
-    ranked, accepted = np.sort(id_scores), ood_scores <= np.partition(id_scores, first)[first]
+    ranked = np.sort(id_scores)
     reach = 2 * math.sqrt(fpr.TAKEN * (1 - fpr.TAKEN) * images)
-    ends = np.clip([math.floor(first - reach), math.ceil(first + reach)], 0, images - 1)
-    low, high = (float(np.mean(ood_scores <= ranked[end])) for end in ends)
-    between = max(int(ends[1] - ends[0]), 1)
-    slope = (high - low) * images / between
+    low, high = max(math.floor(first - reach), 0), min(math.ceil(first + reach), images - 1)
+    between = max(high - low, 1)
+    gained = np.mean((ood_scores > ranked[low]) & (ood_scores <= ranked[high]))
+    accepted = ood_scores <= ranked[first]
     return Influence(
         float(np.mean(accepted)),
-        -slope * (id_scores <= ranked[first]),
+        -float(gained) * images / between * (id_scores <= ranked[first]),
         (accepted.astype(np.float64),),
-        between / 2 - 2,
+        between / 2 if fpr.is_bounded(images, 0.95) else 0.0,
     )
 
 
