@@ -45,7 +45,7 @@ def assert_holds(found, repeats):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("sizes", [(20, 20), (50, 50), (100, 100), (500, 500)])
+@pytest.mark.parametrize("sizes", [(20, 20), (50, 50), (100, 100), (500, 500), (500, 20)])
 def test_auroc_holds_in_2000_repeats(shape, sizes):
     name, levels = shape
     for truth in TRUTHS:
