@@ -107,7 +107,7 @@ def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
     app = opened("results")
     assert [chart.proto.id for chart in app.get("plotly_chart")] != []
     before = [chart.proto.spec for chart in app.get("plotly_chart")]
-    assert len(before) == 3  # the first is the decision's
+    assert len(before) == 5  # the decision's, the two of a detector, the two of the confidence
     app.selectbox(key="results_detector").select("gsc-drop").run()
     assert not app.exception
     assert "wrong way" in app.warning[0].value

@@ -39,7 +39,7 @@ def confidence(run: Run) -> None:
         return
     left, right = st.columns([2, 3], vertical_alignment="center")
     first, *more = sentences.trust_sentences(trust)
-    left.markdown(f"**{plain(first)}**")
+    left.markdown(plain(first))
     for sentence in more:
         left.markdown(plain(sentence))
     right.plotly_chart(
