@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from browser import PATIENCE
 from command_line import gsc
 from opened_page import ROOT, opened, words
 from policies import rule
@@ -53,7 +54,7 @@ def shared() -> str:
     auditor.button(key="share_publish").click().run()
     addresses = [code.value for code in auditor.code]
     token = next(found[1] for each in addresses if (found := re.search(r"share=([\w-]+)", each)))
-    visitor = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
+    visitor = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
     visitor.query_params["share"] = token
     (frame,) = visitor.run().get("iframe")
     return html.unescape(frame.proto.srcdoc)

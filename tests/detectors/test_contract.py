@@ -129,7 +129,8 @@ def test_too_few_images_are_named(detector: type[Detector], small: World) -> Non
     if Fit.IMAGES not in detector.fitted_with or detector in (DropGSC, EnergyGSC):
         detector().fit(few(small, 1))  # learns nothing from images, as it is set
         return
-    said = "cannot run here|at least 10" if issubclass(detector, Ensemble) else r"\d"  # its parts name numbers
+    # the parts of an ensemble name numbers
+    said = "cannot run here|at least 10" if issubclass(detector, Ensemble) else r"\d"
     with pytest.raises(Excused, match=said):
         detector().fit(few(small, 1))
 
