@@ -56,9 +56,9 @@ def test_a_run_that_does_not_say_how_many_classes_it_has(tmp_path):
 
 def test_errors_have_two_parts(folder):
     run = Run.load(folder)
-    decision = decisions.decide(run, "energy", Typed(value=0.5))
+    decision = decisions.decide(run, "gsc", Typed(value=0.5))
     table = pd.read_parquet(folder / "scores.parquet")
-    accepted = table["energy"] <= decision.value
+    accepted = table["gsc"] <= decision.value
     of_id, is_ood = table["role"] == "id", table["role"] == "ood"
     wrong = table["label"] != table["predicted"]
     mistakes = 0.9 * (accepted & wrong)[of_id].mean()
