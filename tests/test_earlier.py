@@ -223,7 +223,8 @@ def test_an_audit_takes_the_choice_of_that_version(
     )  # fmt: skip
     made = document(tmp_path / "out")["settings"]
     assert made["split"] == choice["split"]
-    assert made["detectors"] == [{"name": "gsc-auto", "settings": choice["settings"]}]
+    read_as_then = {"weights": "mean"} | choice["settings"]
+    assert made["detectors"] == [{"name": "gsc-auto", "settings": read_as_then}]
 
 
 # --- the workspace in the app --------------------------------------------------------------------

@@ -249,7 +249,7 @@ class Network:
             return part(batch)
         twice: Any = part(torch.cat([batch, batch[:1]]))
         whole = isinstance(twice, Tensor)
-        once: Any = twice[:-1] if whole else tuple(each[:-1] for each in twice)
+        once: Any = twice[:-1] if whole else tuple(tensor[:-1] for tensor in twice)
         result: R = once
         return result
 

@@ -75,14 +75,15 @@ class Fusion:
         The weights lean to where these very images lie close together: a threshold set on scores
         that they were learned from would flag too many others.
         """
-        learned = cls.of(id_scores, surrogates, evenly).learned
-        part_of = torch.arange(len(id_scores), device=id_scores.device) % PARTS
-        fused = double(id_scores).new_empty(len(id_scores))
-        for part in range(min(PARTS, len(id_scores))):
+        values = double(id_scores)
+        learned = cls.of(values, surrogates, evenly).learned
+        part_of = torch.arange(len(values), device=values.device) % PARTS
+        fused = values.new_empty(len(values))
+        for part in range(min(PARTS, len(values))):
             this = part_of == part
-            rest = id_scores[~this] if len(id_scores) > 1 else id_scores
+            rest = values[~this] if len(values) > 1 else values
             fusion = cls.of(rest, surrogates if learned else None, evenly, fewest=1)
-            fused[this] = fusion(id_scores[this])
+            fused[this] = fusion(values[this])
         return fused
 
     def only(self, which: Tensor) -> Self:
@@ -96,7 +97,8 @@ class Fusion:
 
     def contributions(self, scores: Tensor) -> Tensor:
         """What each score adds `[B,J]`; 0 is usual for a familiar image."""
-        return self.scale.standardised(double(scores)) * self.weights
+        values = double(scores).to(self.weights)  # an audit keeps its scores on the CPU
+        return self.scale.standardised(values) * self.weights
 
 
 def as_shares(weights: Sequence[float]) -> list[float]:

@@ -37,7 +37,7 @@ class Shape:
     spread: Tensor
     axes: Tensor
     variances: Tensor
-    beyond: Tensor
+    beyond: float
 
     @classmethod
     def of(cls, values: Tensor) -> tuple[Self, Tensor]:
@@ -53,7 +53,7 @@ class Shape:
         axes, raw = _principal(residuals)
         part, even = ledoit_wolf(residuals)
         part, even = part.clamp(min=_LEAST), even.clamp(min=_LEAST)  # to divide by
-        shape = cls(centre, spread, axes, (1 - part) * raw + part * even, part * even)
+        shape = cls(centre, spread, axes, (1 - part) * raw + part * even, float(part * even))
         squared = shape._squared(residuals)
         once = n / (n - 1)
         held_out = once**2 * squared / (1 - (1 - part) * once / n * squared)
@@ -111,8 +111,8 @@ class Layers(Detector):
         self.shapes_ = tuple(shape for shape, _ in fitted)
         distances = torch.stack([held_out for _, held_out in fitted], dim=1)
         surrogates = calibration.surrogates
-        far = None if surrogates is None or surrogates.layers is None else surrogates
-        self.fusion_ = Fusion.of(distances, None if far is None else self._distances(far))
+        outliers = None if surrogates is None or surrogates.layers is None else surrogates
+        self.fusion_ = Fusion.of(distances, None if outliers is None else self._distances(outliers))
         return self
 
     def score(self, batch: Representation) -> Tensor:

@@ -284,10 +284,14 @@ def test_one_tensor_on_the_cpu_is_found(name: str, places: tuple[Place, Place]) 
         assert_at_home(fitted, away.network)
     del vars(fitted)["stray_"]
     for held in held_by(fitted, away.network):
+        if "parts_" in held.path:  # each has its own turn
+            continue
         held.put(held.tensor.cpu())
         with pytest.raises(AssertionError, match="stayed"):
             assert_at_home(fitted, away.network)
-        if not hasattr(fitted, "bound_"):  # the library moves some by itself
+        read_by_calibration = held.path.endswith("held_out_")
+        # the library moves some by itself
+        if not hasattr(fitted, "bound_") and not read_by_calibration:
             with pytest.raises(RuntimeError, match="same device"):
                 fitted.score(away.known)
         held.put(held.tensor)
