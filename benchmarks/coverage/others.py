@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from zlib import crc32
 
 import numpy as np
 from scipy.optimize import brentq
@@ -52,7 +53,7 @@ def former(id_scores: Floats, ood_scores: Floats) -> dict[str, Interval]:
 
     The exact bounds are those of a share whose threshold is certain.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(crc32(id_scores.tobytes()))
     _, *counts = tally(id_scores, ood_scores)
     drawn = [rng.multinomial(of_kind.sum(), of_kind / of_kind.sum(), DRAWS) for of_kind in counts]
     values, spread = measure(*counts), measure(*drawn)
