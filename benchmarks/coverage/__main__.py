@@ -48,9 +48,7 @@ def _analytic(id_scores: Floats, ood_scores: Floats) -> dict[str, Interval]:
 
 
 def _drawn(id_scores: Floats, ood_scores: Floats) -> dict[str, Interval]:
-    seed = crc32(
-        id_scores.tobytes()
-    )  # another for each sample: one seed's luck is not the method's
+    seed = crc32(id_scores.tobytes())  # else one seed's luck is taken for the method's
     return bootstrap.intervals(id_scores, {"x": ood_scores}, DRAWS, seed, LEVEL)["x"]
 
 
