@@ -195,20 +195,30 @@ def test_cadref_says_when_the_energy_cannot_divide(small: World) -> None:
 # --- ActSub -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("classes", [CLASSES, 12])
 @pytest.mark.parametrize(("k", "power", "percentile"), [(10, 1.0, 0.85), (3, 2.0, 0.5)])
-def test_actsub_reads_both_parts(k: int, power: float, percentile: float, small: World) -> None:
-    weight, bias = head(small)
-    fitted = array(small.calibration.features)
+def test_actsub_reads_both_parts(
+    k: int, power: float, percentile: float, classes: int, small: World
+) -> None:
+    calibration = small.calibration
+    if classes != CLASSES:  # more directions than are needed, so that the split lies within
+        generator = torch.Generator().manual_seed(0)
+        weight = torch.randn(classes, DIMENSIONS, generator=generator)
+        calibration = with_linear(calibration, Linear(weight, torch.rand(classes)))
+    weight, bias = array(calibration.linear.weight), array(calibration.linear.bias)
+    fitted = array(calibration.features)
     right = np.linalg.svd(weight)[2]
     length = lambda x: np.linalg.norm(x, axis=1)  # noqa: E731
-    apart = []
-    for count in range(1, CLASSES + 1):
+    differences = []
+    for count in range(1, classes + 1):
         decisive = fitted @ right[:count].T @ right[:count]
-        apart.append(abs(length(decisive).mean() - length(fitted - decisive).mean()))
-    first = right[: int(np.argmin(apart)) + 1]
+        differences.append(abs(length(decisive).mean() - length(fitted - decisive).mean()))
+    count = int(np.argmin(differences)) + 1
+    assert 1 < count < classes or classes == CLASSES
+    first = right[:count]
     bank = fitted - fitted @ first.T @ first
     settings = {"k": k, "power": power, "percentile": percentile}
-    detector = find("actsub").configured(settings).fit(small.calibration)
+    detector = find("actsub").configured(settings).fit(calibration)
     for batch in (small.known, small.strange):
         expected = []
         for z in array(batch.features):
