@@ -28,6 +28,7 @@ from gsc_core.detectors.library import LEAST_IMAGES
 
 _SHIFTED, _STRONG = 0.01, 0.05  # shares of the strongest features whose shift and size are read
 _WEIGHT = 10.0  # of the shift, against the size
+_ROUNDING = 1e-4
 _AT_ONCE = 32  # images in a pass with gradients
 
 
@@ -90,7 +91,8 @@ class AdaSCALE(Detector):
         assert self.shifts_ is not None, "fit() comes first"
         assert batch.features is not None
         shift = self._shift(batch)
-        rank = (self.shifts_ <= shift[:, None]).double().mean(dim=1)
+        # a calibration image is not below itself for how its batch was rounded
+        rank = (self.shifts_ <= shift[:, None] * (1 + _ROUNDING)).double().mean(dim=1)
         weak = self.least + (1 - rank) * (self.most - self.least)
         factor = _sum_over_strongest(double(batch.features.detach()).relu(), weak).square()
         return -(factor[:, None] * double(batch.logits.detach())).logsumexp(dim=1)

@@ -255,9 +255,9 @@ def test_nothing_is_chosen_again(choosing: Path) -> None:
     assert chosen.keys() == {"gsc-auto", "auto-ensemble"}
     for name, settings in chosen.items():
         assert opened.detectors[name].settings() == opened.detectors[name].frozen() == settings
-    automatic, pair = opened.detectors["gsc-auto"], opened.detectors["auto-ensemble"]
+    automatic, fused = opened.detectors["gsc-auto"], opened.detectors["auto-ensemble"]
     assert isinstance(automatic, AutoGSC) and automatic.selection_ is None
-    assert isinstance(pair, AutoEnsemble) and not pair.losses_
+    assert isinstance(fused, AutoEnsemble) and fused.held_out_ is None
     phases: list[str] = []
     known = replace(opened.stored.calibration, step=lambda phase, *_: phases.append(phase))
     again = AutoGSC.configured(chosen["gsc-auto"]).fit(replace(known, surrogates=None))
@@ -274,8 +274,9 @@ def test_the_selection_again_from_what_is_kept(choosing: Path) -> None:
     assert again.selection_ is not None
     told = document["selections"]["gsc-auto"]
     assert told == again.selection_.model_dump(mode="json")
-    cut = {**told["chosen"]["short_circuit"], "cap": "yes" if told["chosen"]["capped"] else "no"}
-    assert document["chosen"]["gsc-auto"] == cut == again.frozen()
+    cut = told["chosen"]["short_circuit"]
+    assert document["chosen"]["gsc-auto"] == again.frozen()
+    assert again.frozen() == {**cut, "cap": "both", "weights": again.frozen()["weights"]}
     assert cut["layer"] == "split"
     assert told["chosen"] in told["tried"] and told["nothing"] in told["tried"]
     assert told["images"] == len(opened.stored.calibration.sample)
@@ -291,7 +292,8 @@ def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
         read(each, chosen.cut_, chosen.read_out_, judging=True)
         for each in (known.sample, known.surrogates)
     )
-    scale, columns = Scale.of(ours), chosen.read_out_.columns(chosen.capped_, judging=True)
+    capped = document["selections"]["gsc-auto"]["chosen"]["capped"]
+    scale, columns = Scale.of(ours), chosen.read_out_.columns(capped, judging=True)
     ours, theirs = (scale.mean(each, columns).numpy() for each in (ours, theirs))
     is_far = np.r_[np.zeros(len(ours)), np.ones(len(theirs))]
     told = document["selections"]["gsc-auto"]["chosen"]

@@ -532,12 +532,12 @@ def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_
     torch.testing.assert_close(found.logits, truth, rtol=1e-4, atol=1e-4)
 
     (auto,) = (each for each in scorer.detectors if isinstance(each, AutoGSC))
-    assert auto.selection_ is not None and auto.scale_ is not None
+    assert auto.selection_ is not None and auto.fusion_ is not None
     readings = (
         read(each, auto.cut_, auto.read_out_, judging=True)
         for each in (found, done.calibration.sample)
     )
-    columns = auto.read_out_.columns(auto.capped_, judging=True)
+    columns = auto.read_out_.columns(auto.selection_.chosen.capped, judging=True)
     theirs, ours = readings
     scale = Scale.of(ours)
     theirs, ours = scale.mean(theirs, columns), scale.mean(ours, columns)
