@@ -32,8 +32,10 @@ from torch import Tensor, nn
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.load import classifier_from_module
 from gsc_core.classifier.network import Network
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.base import Calibration, Detector, Surrogates
 from gsc_core.detectors.catalogue import CATALOGUE
+from gsc_core.detectors.ensemble import with_parts
 from gsc_core.detectors.gsc import GSC
 from gsc_core.images import read_folder
 from gsc_core.images.surrogates import SURROGATES
@@ -86,7 +88,12 @@ def calibration_of(network: Network, images: Tensor) -> Calibration:
     labels = torch.arange(CALIBRATION, device=network.device) % CLASSES
     kinds = torch.arange(len(images)) % len(SURROGATES)  # they cost what real ones do
     surrogates = Surrogates.of(sample, kinds)
-    return Calibration(network, network.linear(features), features, labels, sample, surrogates)
+    layers = None if sample.layers is None else sample.layers[rows]
+    if layers is not None:
+        layers = layers + 0.3 * torch.randn(layers.shape, generator=generator).to(layers)
+    return Calibration(
+        network, network.linear(features), features, labels, sample, surrogates, layers=layers
+    )
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,7 @@ def main() -> None:
     calibration = calibration_of(network, pixels)
     everything = fitted([d() for d in CATALOGUE if not d.extra_forwards], calibration)
     alone = fitted([GSC()], calibration)
+    fused = fitted(with_parts([AutoEnsemble()]), calibration)
     images = PREPROCESSING.normalise(pixels.to(device))
 
     def forward() -> None:
@@ -246,6 +254,7 @@ def main() -> None:
         "our network, bare": own,
         "our network, no detector": ours(fitted([], calibration)),
         "GSC alone": ours(alone),
+        "auto-ensemble": ours(fused),
         "all but ODIN and AdaSCALE": ours(everything),
     }
     ratios = in_turn(contenders, chosen.rounds)
