@@ -76,7 +76,7 @@ class AutoGSC(Detector):
     title: ClassVar[str] = "Gradient Short-Circuit that tunes itself"
     about: ClassVar[str] = (
         "Chooses where and how much to short-circuit on surrogate images made from your own "
-        "familiar images; recommended."
+        "familiar images."
     )
     paper: ClassVar[Paper | None] = GSC.paper
     family: ClassVar[Family] = Family.SHORT_CIRCUIT

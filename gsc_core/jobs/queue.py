@@ -116,7 +116,8 @@ def retry(job_id: str, payload: dict[str, Any] | None = None) -> None:
         _queue_again(job)
         job.cancel, job.cancel_asked, job.attempts = False, None, 0
         job.error, job.question = None, None
-        job.payload = job.payload if payload is None else payload
+        if payload is not None:
+            job.sqlmodel_update({"payload": payload})
         job.started, job.finished, job.created = None, None, time.time()
         db.add(job)
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.spec import AuditSpec
 from gsc_core.demo import DEMO_WEIGHTS
-from gsc_core.detectors.auto_ensemble import PANEL
+from gsc_core.detectors.auto_ensemble import MEMBERS
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.gsc import GSC
 from gsc_core.jobs import queue
@@ -22,6 +22,9 @@ from gsc_core.workspace import imagesets, models
 from pages.parts.new_audit.detectors import BEST, USUAL
 
 TITLES = {each.name: each.title for each in CATALOGUE}
+
+
+NAMES = {part.name for part in MEMBERS}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +104,7 @@ def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
 def test_a_press_on_start_asks_for_what_is_shown(home):
     app = opened("new_audit")
     assert not app.exception
-    assert "130 images and 7 detectors" in words(app)
+    assert f"130 images and {len(MEMBERS) + len(set(BEST) - NAMES)} detectors" in words(app)
     assert "40 familiar images teach" in words(app)
     app.button(key="audit_start").click().run()
     assert not app.exception
@@ -112,7 +115,7 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
     assert spec.model == models.spec_of(model)
     assert (spec.id, spec.calibration) == (folders["photos"], 0.5)
     assert set(spec.ood.values()) <= {folders["noise"], folders["faint"]}
-    assert tuple(each.name for each in spec.detectors) == USUAL
+    assert tuple(each.name for each in spec.detectors) == BEST
     assert not any(each.settings for each in spec.detectors)
     assert (spec.split, spec.device, spec.batch_size, spec.seed) == (None, "auto", None, 0)
     assert (job.title, job.images_total) == ("small on photos", 130 + 40)
@@ -208,9 +211,9 @@ def test_all_and_quick_and_the_price_of_further_passes(home):
 def test_gsc_that_sets_itself_is_recommended_and_what_is_set_of_it_reaches_the_job(home):
     app = opened("new_audit")
     picked = app.multiselect(key="audit_detectors")
-    assert picked.value[0] == "gsc-auto"
+    assert picked.value[0] == "auto-ensemble"
     assert [label for label in picked.options if "recommended" in label] == [
-        f"{TITLES['gsc-auto']} (recommended)"
+        f"{TITLES['auto-ensemble']} (recommended)"
     ]
     assert app.slider(key="knob_gsc_auto_share").value == 0
     app.slider(key="knob_gsc_auto_share").set_value(0.05)
@@ -220,13 +223,15 @@ def test_gsc_that_sets_itself_is_recommended_and_what_is_set_of_it_reaches_the_j
     assert settings["gsc-auto"] == {"layer": "split", "share": 0.05}
 
 
-def test_a_partner_brings_those_who_could_be_it(home):
+def test_an_ensemble_brings_those_it_weighs(home):
     app = opened("new_audit")
+    app.button(key="audit_quick").click().run()
+    assert "detectors that it weighs" not in words(app)
     app.button(key="audit_best").click().run()
     assert tuple(app.multiselect(key="audit_detectors").value) == BEST
-    beside = {part.name for part in PANEL} | set(BEST)
+    beside = {"gsc-auto"} | NAMES | set(BEST)
     assert f"130 images and {len(beside)} detectors" in words(app)
-    assert f"The {len(PANEL)} detectors that could be the partner" in words(app)
+    assert f"The {len(NAMES) + 1} detectors that it weighs" in words(app)
 
 
 def test_the_catalogue_says_what_each_detector_costs(home):

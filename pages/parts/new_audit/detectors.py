@@ -9,10 +9,10 @@ from gsc_core.audit.spec import DetectorSpec
 from gsc_core.detectors import DetectorFacts, Knob
 from gsc_core.workspace.audits import QUICK
 from gsc_core.workspace.catalogue import catalogue
-from pages.parts.shared.audit_parts import GSC_AUTO, detector_title
+from pages.parts.shared.audit_parts import AUTO_ENSEMBLE, GSC_AUTO, detector_title
 from pages.parts.shared.text import SURROGATE, plain
 
-GSC, AUTO_ENSEMBLE = "gsc", "auto-ensemble"
+GSC = "gsc"
 USUAL = (GSC_AUTO, *QUICK)
 BEST = (AUTO_ENSEMBLE, *USUAL)
 OURS = {

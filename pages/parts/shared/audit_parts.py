@@ -12,7 +12,7 @@ from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import is_of_demo
 from pages.parts.shared import links
 
-GSC_AUTO = "gsc-auto"
+GSC_AUTO, AUTO_ENSEMBLE = "gsc-auto", "auto-ensemble"
 
 
 @dataclass(frozen=True)
@@ -95,4 +95,4 @@ def labels(records: Sequence[StoredModel | StoredSet]) -> dict[str, str]:
 def detector_title(name: str) -> str:
     """What the form calls a detector."""
     title = catalogue().detector(name).title
-    return f"{title} (recommended)" if name == GSC_AUTO else title
+    return f"{title} (recommended)" if name == AUTO_ENSEMBLE else title
