@@ -71,7 +71,8 @@ MODEL = "-1+1<b onmouseover=alert(1)>.pt2"
 LIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 ACTIVE = {"/AA", "/OpenAction", "/JS", "/JavaScript", "/URI", "/Launch", "/Annots", "/EF", "/AF"}
 ACTIVE |= {"/EmbeddedFiles", "/EmbeddedFile", "/RichMedia", "/AcroForm", "/XFA", "/GoToR"}
-CHARTS = 4  # two histograms, the ROC, the risk-coverage curve
+CHARTS = 6  # two histograms, the ROC, risk against coverage, the confidence, accepted errors
+WAYS = 3  # of refusing, each with its swatch
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def test_html_in_a_real_browser(audited: Audited, watched: Watched, tmp_path: Pa
     assert len([url for url in watched.requests if url.startswith("file:")]) == 1
     count = "selector => document.querySelectorAll(selector).length"
     assert page.evaluate(count, "img") == shown_pictures(audited.report)
-    swatches = len(audited.report.roc)
+    swatches = len(audited.report.roc) + WAYS
     assert page.evaluate(count, "svg") == CHARTS + swatches
     assert page.evaluate(count, "script,iframe,object,embed,form,a,link,base") == 0
     assert page.evaluate(count, "p.gate") == 1

@@ -63,7 +63,7 @@ def fused_sentence(name: str, fused: FusedScore) -> str:
             "calibration images to learn weights from, or no detector separates surrogate images."
         )
     ranked = sorted(fused.parts, key=lambda part: -part.weight)
-    counted = ", ".join(f"{part.detector} {percent(part.weight)}" for part in ranked)
+    counted = ", ".join(f"{part.detector} {percent(round(part.weight, 2))}" for part in ranked)
     said = f"{name} weighs its detectors by what surrogate images show: {counted}"
     if not fused.useless:
         return f"{said}."

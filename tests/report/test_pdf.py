@@ -155,7 +155,8 @@ def test_pictures_and_charts_have_words_and_tables_have_heads():
     charts = re.findall(r'aria-label="([^"]+)"', page)
     shown = re.findall(r'<img [^>]*alt="([^"]+)"', page)
     assert sorted(spoken) == sorted(charts + shown)
-    assert len(charts) == len(report.histogram.strangers) + 2
+    # the ROC, refusing, the confidence, the accepted errors
+    assert len(charts) == len(report.histogram.strangers) + 4
     assert {"/H1", "/H2", "/H3", "/Table", "/TH", "/TD", "/L"} <= {one["/S"] for one in elements}
 
 
