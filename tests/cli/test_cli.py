@@ -162,9 +162,11 @@ def test_what_detectors_chose_is_told_after_the_table(stage: Path, tmp_path: Pat
         < text.index(passing)
         < text.index("Familiar images classified")
     )
-    losses = document["partners"]["auto-ensemble"]
-    assert f"auto-ensemble took {min(losses, key=losses.get)} as its partner" in text
-    assert f"of {len(losses)} detectors" in text
+    fused = document["fusions"]["auto-ensemble"]
+    how = "weighs its detectors" if fused["learned"] else "gives its"
+    (sentence,) = re.findall(rf"auto-ensemble {how} [^.]*\.", text)
+    counted = [part["detector"] for part in fused["parts"]] if fused["learned"] else []
+    assert all(name in sentence for name in [*counted, *fused["useless"]])
 
 
 def test_zips_give_the_same_figures_as_folders_also_a_second_time(
