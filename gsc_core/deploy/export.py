@@ -34,6 +34,7 @@ from gsc_core.progress import Progress
 from gsc_core.run.detector_names import name_in
 from gsc_core.run.document import RunDocument
 
+_TRACES_MORE = "2.15"  # before it gradients through convolutions have no graph (2.11 was tried)
 _PLAIN = Need.LOGITS | Need.FEATURES
 _SUFFIXES = (".pt2", ".onnx", ".json")
 
@@ -162,9 +163,10 @@ def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
     ]
     instead = f"use {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")
+    if torch.__version__ < _TRACES_MORE:
+        instead += f", or update torch {torch.__version__}"
     return CheckpointError(
-        f"torch {torch.__version__} cannot save {detector} on this network as a graph ({said}): "
-        f"{instead}, or update torch."
+        f"torch cannot save {detector} on this network as a graph ({said}): {instead}."
     )
 
 
