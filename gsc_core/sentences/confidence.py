@@ -63,7 +63,7 @@ def off_by(calibration: ConfidenceCalibration) -> str:
     """The mean confidence beside the accuracy, and the calibration error."""
     verdict = {
         True: "it is too sure of itself",
-        False: "it is surer than it says",
+        False: "it is right more often than it says",
         None: "on the whole that fits",
     }[calibration.overconfident]
     return (
@@ -104,7 +104,7 @@ def class_sentences(run: Run, trust: Trust) -> tuple[str, ...]:
     if trust.untested:
         have = "class has" if trust.untested == 1 else "classes have"
         sentences.append(
-            f"{trust.untested:,} {have} no labelled test image: nothing is said there."
+            f"{trust.untested:,} {have} no labelled test image: nothing is said of them."
         )
     return tuple(sentences)
 
