@@ -165,6 +165,13 @@ def test_the_interval_covers_the_true_share(
     assert np.mean([one.high < truth for one in found]) <= 0.03 + slack
 
 
+def test_how_many_familiar_images_are_accepted_is_in_doubt_too():
+    """Nothing else is: no mistake was seen, and of a million OOD images all are accepted."""
+    found = accepted_errors(10, 0, 20, [counted(10**6, 10**6)], 0.5)
+    assert found.value == pytest.approx(1 / 1.5)
+    assert found.low == pytest.approx(1 / (1 + counted(10, 20).high), abs=0.005)
+
+
 def test_where_nothing_is_accepted_there_is_no_share():
     with pytest.raises(GscError, match="choose a higher one"):
         accepted_errors(0, 0, 20, [counted(0, 5)], 0.1)

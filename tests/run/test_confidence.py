@@ -72,6 +72,17 @@ def test_errors_have_two_parts(folder):
     assert found.wrong.low < found.wrong.value < found.wrong.high
 
 
+def test_errors_are_counted_on_the_images_that_test_the_decision(folder):
+    """A detector that was picked by one half of each set is judged on the other."""
+    run = Run.load(folder)
+    decision = decisions.decide(run, "energy", Typed(value=0.5))
+    assert decision.picked
+    ood = [run.column("energy")[rows] <= 0.5 for rows in halves(run).testing.values()]
+    found = errors_of(run, decision)
+    share = 0.1 * np.mean([accepted.mean() for accepted in ood]) / found.accepted
+    assert found.unfamiliar == pytest.approx(share)
+
+
 def test_limits_come_from_calibration_and_one_half_and_are_tested_on_the_rest(folder):
     """What is tested does not move the limits, and what is compared does not move the counts."""
     run = Run.load(folder)
