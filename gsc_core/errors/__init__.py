@@ -16,7 +16,7 @@ class GscError(Exception):
     ...     DetectorSpec(name="enrgy").build()
     ... except GscError as error:
     ...     print(error)
-    There is no detector 'enrgy'; the nearest: energy, entropy, gen.
+    There is no detector 'enrgy'; the nearest: energy, gsc-energy, entropy.
     """
 
     question: Question | None = None
