@@ -74,7 +74,7 @@ def in_words(error: Exception) -> str:
 
 
 def checked(scores: object, images: int) -> Tensor:
-    """The scores `[B]` of so many images as float32 on the CPU, if they are what a detector gives.
+    """The scores `[B]` of so many images as float32, where they are, if a detector gave them.
 
     Raises TypeError or ValueError where they are not.
     """
@@ -86,4 +86,4 @@ def checked(scores: object, images: int) -> Tensor:
         raise ValueError(f"scores have the shape {list(scores.shape)} for {images} images")
     if scores.requires_grad:
         raise ValueError("scores carry a graph")
-    return scores.float().cpu()
+    return scores.float()

@@ -66,7 +66,7 @@ def held_out_scores(
 def _scores(detector: Detector, batch: Representation) -> Tensor:
     chunks = [batch[at : at + _AT_ONCE] for at in range(0, len(batch), _AT_ONCE)]
     scores = [checked(detector.score(chunk), len(chunk)) for chunk in chunks]
-    return torch.cat([torch.empty(0), *scores])
+    return torch.cat([torch.empty(0), *(part.cpu() for part in scores)])
 
 
 def parts(labels: Tensor) -> Tensor:

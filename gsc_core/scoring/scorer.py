@@ -185,20 +185,49 @@ class Scorer:
     def _score(
         self, batch: Representation, detectors: Sequence[Detector] | None, *, after: bool
     ) -> Scores:
+        chosen = list(self.detectors if detectors is None else detectors)
+        there, classes = self._singly(batch, chosen, after=after)
+        confidence = batch.logits.softmax(dim=1).amax(dim=1)
+        with self.watch.phase("scoring"):
+            outlier, predicted_after = _on_cpu(there), _on_cpu(classes)
+        for detector in chosen:
+            name = detector.name
+            with self.excusing(detector), self.watch.phase("scoring", name):
+                if isinstance(detector, Ensemble):
+                    outlier[name] = _combined(detector, outlier)  # its parts come before it
+                elif name in outlier and not _is_finite(outlier[name]):
+                    del outlier[name]
+                    predicted_after.pop(name, None)
+                    raise Excused(NOT_A_NUMBER)
+        return Scores(batch.predicted.cpu(), confidence.cpu(), outlier, predicted_after)
+
+    def _singly(
+        self, batch: Representation, detectors: Sequence[Detector], *, after: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Scores by all that combine no others, and classes after a short-circuit; on the device.
+
+        Nothing is read here: a device that has to answer stands idle until Python asks again.
+        """
         outlier: dict[str, Tensor] = {}
         predicted_after: dict[str, Tensor] = {}
-        for detector in self.detectors if detectors is None else detectors:
+        for detector in detectors:
+            if isinstance(detector, Ensemble):
+                continue
             with self.excusing(detector), self.watch.phase("scoring", detector.name):
-                scores = (
-                    _combined(detector, outlier)  # its parts come before it
-                    if isinstance(detector, Ensemble)
-                    else _finite(checked(detector.score(batch), len(batch)))
-                )
+                scores = checked(detector.score(batch), len(batch))
                 if after and (logits := detector.logits_after(batch)) is not None:
                     predicted_after[detector.name] = _classes(logits, batch)
                 outlier[detector.name] = scores
-        confidence = batch.logits.softmax(dim=1).amax(dim=1)
-        return Scores(batch.predicted.cpu(), confidence.cpu(), outlier, predicted_after)
+        return outlier, predicted_after
+
+
+def _on_cpu(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The columns `[B]` on the CPU, in one transfer."""
+    if not columns:
+        return {}
+    device = next((c.device for c in columns.values() if c.device.type != "cpu"), "cpu")
+    together = torch.stack([column.to(device) for column in columns.values()])
+    return dict(zip(columns, together.cpu(), strict=True))
 
 
 def _combined(ensemble: Ensemble, outlier: Mapping[str, Tensor]) -> Tensor:
@@ -207,17 +236,18 @@ def _combined(ensemble: Ensemble, outlier: Mapping[str, Tensor]) -> Tensor:
         if part.name not in outlier:
             raise Excused(f"has a part that was left out, {part.name}")
     parts = [outlier[part.name] for part in ensemble.parts_]
-    return _finite(checked(ensemble.combine(outlier), len(parts[0])))
-
-
-def _finite(scores: Tensor) -> Tensor:
-    if not bool(scores.isfinite().all()):
+    scores = checked(ensemble.combine(outlier), len(parts[0])).cpu()
+    if not _is_finite(scores):
         raise Excused(NOT_A_NUMBER)
     return scores
+
+
+def _is_finite(scores: Tensor) -> bool:
+    return bool(scores.isfinite().all())
 
 
 def _classes(logits: Tensor, batch: Representation) -> Tensor:
     """The class of each image by the logits after a short-circuit."""
     if logits.shape != batch.logits.shape:
         raise ValueError(f"logits after the short-circuit have the shape {list(logits.shape)}")
-    return logits.argmax(dim=1).cpu()
+    return logits.argmax(dim=1)
