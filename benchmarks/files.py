@@ -144,10 +144,10 @@ def numbers_of_decoders(most: int) -> list[int]:
     return [0, *sorted({min(2**power, most) for power in range(most.bit_length() + 1)})]
 
 
-def measured(bench: Bench, images: int) -> Iterator[Speed]:
+def measured(bench: Bench, images: int, numbers: Sequence[int]) -> Iterator[Speed]:
     """Every way once; decoding takes as many images as the decoders are worth."""
     most = len(os.sched_getaffinity(0))
-    for decoders in numbers_of_decoders(most):
+    for decoders in numbers:
         yield bench.decoding(decoders, max(512, images * max(1, decoders) // most))
     yield from bench.in_turn((0, most, None), images, ROUNDS)
 
@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "float32", "bf16"), default="auto")
     parser.add_argument("--batch", type=int, help="else 8 on a processor and 256 on a card")
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--decoders", help="numbers of them to decode with alone, such as 1,16")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     device = device_of(chosen.device)
@@ -200,7 +201,10 @@ def main() -> None:
         own = chosen.folder is None
         photos = own_photos(Path(folder)) if own else read_folder(Path(folder), "photos").images
         speeds = []
-        for speed in measured(Bench(scorer, photos, batch), chosen.images):
+        numbers = numbers_of_decoders(len(os.sched_getaffinity(0)))
+        if chosen.decoders:
+            numbers = [int(number) for number in chosen.decoders.split(",")]
+        for speed in measured(Bench(scorer, photos, batch), chosen.images, numbers):
             speeds.append(speed)
             sys.stderr.write(
                 f"{speed.way:10s} {_spelled(speed.decoders) if speed.way != 'network' else '':12s}"

@@ -53,7 +53,8 @@ class Audit:
 
 def audit(tree: Path, command: Sequence[str], out: Path, profile: bool) -> Audit:
     """Run `gsc audit` of a checkout in a fresh process."""
-    told = {**os.environ, "PYTHONPATH": str(tree)}
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    told = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), *filter(None, others)])}
     whole = [sys.executable, "-m", "gsc_core", "audit", *command, "--out", str(out)]
     started, first = time.perf_counter(), 0.0
     with subprocess.Popen(

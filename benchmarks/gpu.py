@@ -43,9 +43,9 @@ PARTS = (
     Part("arithmetic", (), ("--models", "resnet18,vit_b_32", "--batch", "4", "--rounds", "1"), 200),
     Part(
         "files",
-        ("--model", "resnet50", "--images", "20000"),
+        ("--model", "resnet50", "--images", "8000", "--decoders", "16"),
         ("--model", "resnet18", "--images", "64"),
-        90,
+        110,
     ),
     Part("fixed_cost", (), ("--images", "60"), 70),
 )

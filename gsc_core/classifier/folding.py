@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from gsc_core.classifier.programs.graph import constant_of, operator_name
+from gsc_core.classifier.programs.graph import constant_of, is_impure, operator_name
+
+_AFFINE = {"aten.conv2d": (1, 2), "aten.linear": (1, 2), "aten.addmm": (0, 2)}
+"""Where the weights and biases stand that autocast rounds."""
 
 
 def fold_batch_norms(module: GraphModule) -> None:
@@ -42,6 +45,23 @@ def _fold(module: GraphModule, conv: Node, norm: Node) -> None:
     conv.args = (conv.args[0], *folded, *conv.args[3:])
     norm.replace_all_uses_with(conv)
     module.graph.erase_node(norm)
+
+
+def round_weights(module: GraphModule, dtype: torch.dtype) -> None:
+    """Round, in place and once, what autocast would round again in each pass: weights and biases.
+
+    Autocast leaves what has the type already as it is, so the results are the same bits.
+    """
+    for node in [n for n in module.graph.nodes if operator_name(n) in _AFFINE]:
+        for index in _AFFINE[operator_name(node)]:
+            source = node.args[index] if index < len(node.args) else None
+            value = constant_of(module, source)
+            if value is not None and value.dtype == torch.float32:
+                with module.graph.inserting_before(node):
+                    rounded = _keep(module, f"{node.name}_{index}", value.to(dtype))
+                node.update_arg(index, rounded)
+    module.graph.eliminate_dead_code(is_impure_node=is_impure)
+    module.recompile()
 
 
 def _keep(module: GraphModule, name: str, value: Tensor) -> Node:

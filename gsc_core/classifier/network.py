@@ -21,8 +21,10 @@ from torch.fx import GraphModule, Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.attention import batch_first, read_one_token
 from gsc_core.classifier.float64 import double
-from gsc_core.classifier.folding import fold_batch_norms
+from gsc_core.classifier.folding import fold_batch_norms, round_weights
+from gsc_core.classifier.fusing import with_fused_convolutions
 from gsc_core.classifier.programs.graph import (
     constant_of,
     cut_in_two,
@@ -126,14 +128,16 @@ class Network:
         for part in (body, head):
             if part is not None:
                 fold_batch_norms(part)
+                batch_first(part)
+                read_one_token(part)
+                if precision is Precision.BF16:
+                    round_weights(part, torch.bfloat16)
         self._body, self._head = None if body is None else first_alone(body), first_alone(head)
+        self._profiled_body, self._profiled_head = body, head
+        self._run_fast_as(lambda part: part)
         self._alone = self._runs_alone(_probe(graph_module, self.device, 1))
-        # what runs where no gradient is asked for: the same, unless `compiled` made it faster
-        self._fast_body: Forward | None = self._body
-        self._fast_head: Forward = self._head
-        self._profiled_body: Profiled | None = body
-        self._profiled_head: Profiled = head
-        self._fast_profiled_head: Profiled = head
+        if self.device.type == "cuda":
+            self._fuse(_probe(graph_module, self.device, 2))
 
     def body(self, images: Tensor) -> Tensor:
         """Feature at the split `[B,*split.shape]` of preprocessed images `[B,3,H,W]`; no graph."""
@@ -144,11 +148,11 @@ class Network:
 
     def profiled_body(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `body`, with the channel means `[B,C]` of each stage that ends in it; no graph."""
-        if self._profiled_body is None:
+        if self._fast_profiled_body is None:
             return images, ()
         with torch.no_grad(), self._forward():
             feature, *means = self._run(
-                self._profiled_body, images.to(memory_format=self.memory_format)
+                self._fast_profiled_body, images.to(memory_format=self.memory_format)
             )
         return feature, tuple(means)
 
@@ -183,15 +187,30 @@ class Network:
         export may hold activations of an earlier batch (pytorch issues 146719, 187907).
         """
         twin = copy.copy(self)
-        twin._fast_body = None if self._body is None else _compile(self._body)
-        twin._fast_head = _compile(self._head)
-        twin._profiled_body = None if self._profiled_body is None else _compile(self._profiled_body)
-        twin._fast_profiled_head = _compile(self._profiled_head)
+        # dynamic: the last batch is smaller
+        twin._run_fast_as(lambda part: torch.compile(part, dynamic=True))
         return twin
 
     def flags(self) -> AbstractContextManager[None]:
         """For a backward pass of one's own: open while it runs."""
         return nullcontext() if self.precision is None else self.precision.flags(self.device)
+
+    def _run_fast_as(self, form: Callable[[GraphModule], Any]) -> None:
+        """What runs where no gradient is asked for: the same functions, in a faster form."""
+        self._fast_body: Forward | None = None if self._body is None else form(self._body)
+        self._fast_head: Forward = form(self._head)
+        profiled = self._profiled_body
+        self._fast_profiled_body: Profiled | None = None if profiled is None else form(profiled)
+        self._fast_profiled_head: Profiled = form(self._profiled_head)
+
+    def _fuse(self, images: Tensor) -> None:
+        """Fuse convolutions, unless cuDNN has no kernel for one of them; a small run tells."""
+        self._run_fast_as(with_fused_convolutions)
+        try:
+            with torch.no_grad():
+                self.head(self.body(images))
+        except RuntimeError:
+            self._run_fast_as(lambda part: part)
 
     def _through(self, head: Forward, feature: Tensor) -> tuple[Tensor, Tensor | None]:
         with self._forward():
@@ -256,7 +275,7 @@ class Network:
     def _runs_alone(self, images: Tensor) -> bool:
         """Whether a batch of one image is worked on like any other, by one small run."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._forward():
                 feature = images if self._body is None else self._body(images)
                 results = feature, self._head(feature)
         except (RuntimeError, IndexError, ValueError):
@@ -264,11 +283,6 @@ class Network:
         expected = len(self.split.shape) + 1 if self.split is not None else 4
         ranks = (expected, 2)
         return all(r.ndim == n and len(r) == 1 for r, n in zip(results, ranks, strict=True))
-
-
-def _compile(module: Callable[[Tensor], R]) -> Callable[[Tensor], R]:
-    result: Callable[[Tensor], R] = torch.compile(module, dynamic=True)  # the last batch is smaller
-    return result
 
 
 def _by_two_gradients(
@@ -289,7 +303,8 @@ def _by_two_gradients(
 
 def _on_device(program: ExportedProgram, device: torch.device) -> GraphModule:
     if device.type != "cpu":
-        program = move_to_device_pass(program, device)
+        # a copy: the pass moves the weights of what it is given
+        program = move_to_device_pass(copy.deepcopy(program), device)
     module = program.module(check_guards=False)
     module.requires_grad_(False)
     return module

@@ -17,6 +17,7 @@ from pydantic import (
 from gsc_core.errors import SpecError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -223,11 +224,15 @@ class Preprocessing(BaseModel):
         """uint8 `[B,C,h,w]` to float32 of the same shape, on the device of the batch."""
         import torch  # noqa: PLC0415 - heavy
 
-        mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=batch.device).view(-1, 1, 1)
-            for values in (self.mean, self.std)
-        )
+        mean, std = (_of_channels(values, batch.device) for values in (self.mean, self.std))
         return (batch.to(torch.float32) / 255).sub_(mean).div_(std)
+
+
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers as `[C,1,1]`, made on the device: it would wait for one brought from the CPU."""
+    import torch  # noqa: PLC0415 - heavy
+
+    return torch.stack([torch.full((1, 1), value, device=device) for value in values])
 
 
 def _is_single(values: Any) -> bool:

@@ -89,7 +89,7 @@ class AutoGSC(Detector):
     cut_: GSC | None = field(default=None, init=False, repr=False)
     read_out_: ReadOut = field(default=ReadOut(None), init=False, repr=False)
     fusion_: Fusion | None = field(default=None, init=False, repr=False)
-    _columns: list[int] = field(default_factory=list, init=False, repr=False)
+    _columns: Tensor | None = field(default=None, init=False, repr=False)
     _cap: str = field(default="both", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class AutoGSC(Detector):
     def _fused(self, calibration: Calibration) -> Fusion:
         """The readings that count, their scales and weights."""
         sample, surrogates = calibration.sample, calibration.surrogates
-        self._columns, self.held_out_ = self._of_cap(), None
+        self._columns, self.held_out_ = self._of_cap(sample.logits.device), None
         if self.weights == MEAN:
             return Fusion.of(self._readings(sample), None)
         if self.weights == AUTO:
@@ -144,9 +144,10 @@ class AutoGSC(Detector):
             raise Excused(f"has {len(given)} weights for {len(fusion.weights)} readings here")
         return replace(fusion, weights=fusion.weights.new_tensor(given), learned=True)
 
-    def _of_cap(self) -> list[int]:
+    def _of_cap(self, device: torch.device) -> Tensor:
         ways = {"yes": (True,), "no": (False,), "both": (False, True)[: 1 + self.read_out_.caps]}
-        return [at for capped in ways[self._cap] for at in self.read_out_.columns(capped)]
+        columns = [at for capped in ways[self._cap] for at in self.read_out_.columns(capped)]
+        return torch.tensor(columns, device=device)  # there, or each batch would wait for them
 
     def _readings(self, batch: Representation, by: Read = read) -> Tensor:
         """Readings `[B,R]` after the short-circuit and, where there is one, before it."""

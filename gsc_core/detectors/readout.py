@@ -63,8 +63,8 @@ class ReadOut:
             return torch.stack(_of_logits(logits, predicted), dim=1)
         left, cut_off = logits[None], features[None]  # [levels,B,K], [levels,B,D]
         if self.caps:
-            cuts = features.new_tensor(self.cuts[1:])  # the first takes nothing away
-            some = features.minimum(cuts[:, None, None])
+            # the first takes nothing away
+            some = torch.stack([features.clamp(max=cut) for cut in self.cuts[1:]])
             left, cut_off = torch.cat([left, self.linear(some)]), torch.cat([cut_off, some])
         residual, energy = _of_logits(left, predicted)
         readings = [residual, energy]

@@ -665,3 +665,12 @@ def test_a_real_network_is_folded_whole() -> None:
     left = [n for part in parts for n in part.graph.nodes if operator_name(n) == "aten.batch_norm"]
     assert len(parts) == 2 and not left
     close(network(one.images), one.module(one.images), within=1e-5)
+
+
+def test_a_program_stays_where_it_is_when_a_network_of_it_goes_elsewhere() -> None:
+    program = case("resnet18").program
+    network = Network(program, device="meta")
+    assert {value.device.type for value in network._head.state_dict().values()} == {"meta"}
+    assert {value.device.type for value in program.state_dict.values()} == {"cpu"}
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    assert {value.device.type for value in values if isinstance(value, Tensor)} == {"cpu"}

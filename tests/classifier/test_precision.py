@@ -254,3 +254,20 @@ def test_bf16_is_said_and_not_exported(audits: dict[str, Path], tmp_path: Path) 
     with pytest.raises(SpecError, match="audit again with precision auto or float32"):
         export_detector(audits["bf16"], "energy", 0.0, "typed:0", tmp_path / "energy.pt2")
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_rounded_once_give_the_bits_of_weights_rounded_in_each_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, _ = pictures(8, 0)
+    once = small(Precision.BF16)
+    weights = [w for part in (once._body, once._head) if part for w in part.state_dict().values()]
+    assert {weight.dtype for weight in weights} == {torch.bfloat16}
+    monkeypatch.setattr("gsc_core.classifier.network.round_weights", lambda *_: None)
+    each = small(Precision.BF16)
+    assert torch.equal(once.body(images), each.body(images))
+    feature = each.body(images)
+    assert torch.equal(once.head(feature), each.head(feature))
+    change = -feature * (feature > 0)
+    along = [network.first_order(feature, change)[1] for network in (once, each)]
+    assert torch.equal(*along)

@@ -8,7 +8,7 @@ by two gradients: `torch.export` and forward mode do not know the device.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from small_run import spec_of
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gsc_core.ablation.consistency import around_feature, around_image
 from gsc_core.ablation.run import ablate
@@ -45,6 +46,7 @@ from gsc_core.detectors.readout import Scale
 from gsc_core.scoring.drop_in import PytorchOodDetector
 from gsc_core.scoring.held_out import held_out_scores
 from gsc_core.scoring.onepass import represent
+from gsc_core.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +68,7 @@ OTHERS = (
     "mahalanobis:shrinkage=none",
 )
 scale_of = Scale.of
+MANY_PASSES = ("odin", "adascale")
 # torch takes the kernel of a convolution's gradient, down to the pixels, by the device
 ROUNDING = {"odin": 1e-6}
 every_detector = pytest.mark.parametrize("name", (*ALL, *OTHERS))
@@ -272,6 +275,40 @@ def test_scores_there_are_the_cpus(name: str, places: tuple[Place, Place]) -> No
     assert_alike(here.fitted(name), away.fitted(name), places)
     assert away.fitted(name).score(away.known).device == DEVICE
     assert_at_home(away.fitted(name), away.network)
+
+
+class Meetings(TorchDispatchMode):
+    """Counts where the two devices meet: each time one of them stands idle for the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name
+        places = {each.device.type for each in (args[0], result) if isinstance(each, Tensor)}
+        read = name == "aten::_local_scalar_dense" and NAME in places
+        if read or (name == "aten::_to_copy" and len(places) > 1):
+            self.at.append(name)
+        return result
+
+
+@pytest.mark.parametrize("names", [("msp",), ALL])
+def test_a_batch_meets_the_cpu_as_often_for_all_detectors_as_for_one(
+    names: Sequence[str], places: tuple[Place, Place]
+) -> None:
+    _, away = places
+    passing = [away.fitted(name) for name in names if name not in MANY_PASSES]
+    single = [detector for detector in passing if not isinstance(detector, Ensemble)]
+    scorer = Scorer(away.network, Preprocessing(), single)
+    with Meetings() as meetings:
+        scores = scorer.score(away.known, after=True)
+    assert len(scores.outlier) == len(single) and not scorer.excused
+    scores_classes = 1 + any(scores.predicted_after)
+    assert len(meetings.at) == scores_classes + 2  # and the classes and confidences before
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -105,7 +105,7 @@ def first_alone(module: GraphModule) -> GraphModule:
     results = graph.graph_copy(module.graph, {})
     assert isinstance(results, tuple)
     graph.output(results[0])
-    graph.eliminate_dead_code(is_impure_node=_is_impure)
+    graph.eliminate_dead_code(is_impure_node=is_impure)
     return GraphModule(module, graph)
 
 
@@ -134,6 +134,7 @@ def _subgraph(
     """The part of `module` made of `nodes`, with `source` as its only input."""
     graph = Graph()
     start = graph.placeholder("feature")
+    start.meta = dict(source.meta)
     copies: dict[Node, Node] = {source: start}
     if _overwritten(nodes, source):
         copies[source] = graph.call_function(_aten.clone.default, (start,))
@@ -151,7 +152,7 @@ def _subgraph(
             if node.target is _aten.view.default and not _overwritten(nodes, node):
                 copies[node].target = _aten.reshape.default
     graph.output(tuple(copies[result] for result in results))
-    graph.eliminate_dead_code(is_impure_node=_is_impure)
+    graph.eliminate_dead_code(is_impure_node=is_impure)
     return GraphModule(module, graph)
 
 
@@ -168,9 +169,15 @@ def _schema(node: Node) -> Any:
     return getattr(node.target, "_schema", None) if node.op == "call_function" else None
 
 
-def _is_impure(node: Node) -> bool:
+def is_mutable(node: Node) -> bool:
+    """Whether a node's operator writes into one of its inputs."""
     schema = _schema(node)
-    return node.op in ("placeholder", "output") or (schema is not None and schema.is_mutable)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def is_impure(node: Node) -> bool:
+    """Whether a node must stay though nothing reads it."""
+    return node.op in ("placeholder", "output") or is_mutable(node)
 
 
 def _overwritten(nodes: list[Node], source: Node) -> bool:
