@@ -15,6 +15,7 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.arithmetic import Precision
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
+from gsc_core.classifier.programs.ending import may_be_bounded
 from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
 from gsc_core.classifier.split import default_split, splits
 from gsc_core.errors import CheckpointError, ImageError
@@ -75,7 +76,8 @@ def _speed(network: Network, classifier: Classifier) -> float:
             f"{classifier.source} gives values that are not numbers: check its weights and its "
             "preprocessing."
         )
-    if (scale := scale_of(logits)) in (Scale.PROBABILITIES, Scale.UNIT):
+    scale = scale_of(logits, bounded=may_be_bounded(classifier.program))
+    if scale in (Scale.PROBABILITIES, Scale.UNIT):
         raise CheckpointError(probabilities_refused(scale, classifier.source, "noise"))
     times: list[float] = []
     while len(times) < _RUNS and (sum(times) < _SECONDS or len(times) < 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gsc_core.audit.checks.base import Evidence
+from gsc_core.classifier.programs.ending import may_be_bounded
 from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
 from gsc_core.errors import SpecError
 from gsc_core.run.document import ModelCheck
@@ -11,7 +12,8 @@ from gsc_core.run.document import ModelCheck
 def outputs(evidence: Evidence) -> ModelCheck:
     """Raises SpecError for probabilities; warns of log-probabilities, which have no energy."""
     source = evidence.classifier.source
-    match scale := scale_of(evidence.logits):
+    bounded = may_be_bounded(evidence.classifier.program)
+    match scale := scale_of(evidence.logits, bounded=bounded):
         case Scale.LOGITS:
             return ModelCheck(
                 name="outputs", outcome="fine", sentence="The outputs have the range of logits."

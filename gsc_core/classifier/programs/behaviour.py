@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from gsc_core.classifier.programs.ending import may_be_bounded
 from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
 from gsc_core.errors import CheckpointError
 
@@ -56,7 +57,8 @@ def check_behaviour(program: ExportedProgram, shape: tuple[int, int, int], name:
             f"training mode: save or export it again after model.eval(), with norms that use "
             f"stored statistics."
         )
-    if (scale := scale_of(usual)) is Scale.PROBABILITIES:
+    scale = scale_of(usual, bounded=may_be_bounded(program))
+    if scale is Scale.PROBABILITIES:
         raise CheckpointError(probabilities_refused(scale, name, "noise"))
 
 

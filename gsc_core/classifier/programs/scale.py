@@ -1,19 +1,23 @@
-"""Whether a network's outputs are logits, judged by their values alone.
+"""Whether a network's outputs are logits, judged by their values.
 
 The last operator says little: a softmax can be several steps before the end, or written by hand.
+Values say little of few or much alike images, so what may be chance is not refused: outputs that
+lie between 0 and 1 only where something after the last linear map may hold them there, and sums of
+1 only where they are 1 far more closely than the outputs differ.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-import torch
 from torch import Tensor
 
 _ENOUGH_VALUES = 16  # logits of a few images may lie between 0 and 1 by chance
 _ENOUGH_ROWS = 8
 _ROUNDING = 1e-6
 _SUM = 5e-3  # a softmax in half precision sums to 1 no better
+_CLOSELY = 0.05  # of how far outputs differ between images
+_SUM_ROUNDING = 1e-5
 
 
 class Scale(Enum):
@@ -25,8 +29,11 @@ class Scale(Enum):
     LOG_PROBABILITIES = "outputs whose exponentials sum to 1"
 
 
-def scale_of(outputs: Tensor) -> Scale:
-    """What outputs `[N,K]` are by their values; what is not finite is left to other checks."""
+def scale_of(outputs: Tensor, *, bounded: bool) -> Scale:
+    """What outputs `[N,K]` are by their values; what is not finite is left to other checks.
+
+    bounded: whether something may hold them in a range, see `may_be_bounded`.
+    """
     rows = outputs.double()
     rows = rows[rows.isfinite().all(dim=1)]
     if rows.shape[1] == 2 and not rows[:, 0].any():  # one logit, audited as 0 and z
@@ -35,11 +42,12 @@ def scale_of(outputs: Tensor) -> Scale:
         return Scale.LOGITS
     many = rows.shape[1] > 1
     if bool(rows.min() >= -_ROUNDING):
-        if many and _one_sum(rows):
+        if many and _one_sum(rows, bounded):
             return Scale.PROBABILITIES
-        if bool(rows.max() <= 1 + _ROUNDING) and rows.numel() >= _ENOUGH_VALUES:
+        within = bool(rows.max() <= 1 + _ROUNDING)
+        if bounded and within and rows.numel() >= _ENOUGH_VALUES:
             return Scale.UNIT
-    if many and bool(rows.max() <= _ROUNDING) and _is_one(rows.exp().sum(dim=1)):
+    if many and bool(rows.max() <= _ROUNDING) and _are_one(rows.exp(), bounded):
         return Scale.LOG_PROBABILITIES
     return Scale.LOGITS
 
@@ -57,15 +65,19 @@ def probabilities_refused(scale: Scale, source: str, images: str) -> str:
     )
 
 
-def _one_sum(rows: Tensor) -> bool:
+def _one_sum(rows: Tensor, bounded: bool) -> bool:
     """Whether all rows sum to 1, or, as percentages do, many different ones to one number."""
-    sums = rows.sum(dim=1)
-    if _is_one(sums):
+    if _are_one(rows, bounded):
         return True
+    sums = rows.sum(dim=1)
     differ = bool((rows - rows[0]).abs().max() > 1e-3 * rows.abs().max())
     same = bool((sums - sums[0]).abs().max() <= 1e-4 * sums[0])
     return len(rows) >= _ENOUGH_ROWS and differ and same
 
 
-def _is_one(sums: Tensor) -> bool:
-    return bool(torch.isclose(sums, torch.ones_like(sums), rtol=0, atol=_SUM).all())
+def _are_one(rows: Tensor, bounded: bool) -> bool:
+    """Whether rows sum to 1; where nothing bounds them, the more closely the less they differ."""
+    differ = float((rows - rows[0]).abs().max())
+    chance = max(_CLOSELY * differ, _SUM_ROUNDING)
+    tolerance = _SUM if bounded else min(_SUM, chance)
+    return bool(((rows.sum(dim=1) - 1).abs() <= tolerance).all())

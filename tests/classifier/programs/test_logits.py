@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.load import Classifier, classifier_from_module, load_classifier
 from gsc_core.classifier.network import Network
+from gsc_core.classifier.programs.ending import may_be_bounded
 from gsc_core.classifier.programs.scale import Scale, scale_of
 from gsc_core.errors import CheckpointError
 
@@ -202,4 +203,48 @@ def test_what_outputs_are_is_seen_by_their_values(
     outputs: Callable[[Tensor], Tensor], scale: Scale
 ) -> None:
     torch.manual_seed(0)
-    assert scale_of(outputs(3 * torch.randn(40, 4))) is scale
+    assert scale_of(outputs(3 * torch.randn(40, 4)), bounded=True) is scale
+
+
+def test_no_untrained_network_is_taken_for_one_that_gives_probabilities() -> None:
+    """Of 200 with little spread, whose outputs often all lie between 0 and 1 by chance."""
+    noise, by_chance = images(40), 0
+    for seed in range(200):
+        torch.manual_seed(seed)
+        network = Ending(lambda _, logits: logits, classes=2 + seed % 3)
+        with torch.no_grad():
+            logits = network(noise)
+        assert scale_of(logits, bounded=False) is Scale.LOGITS, seed
+        assert scale_of(logits.softmax(1), bounded=True) is Scale.PROBABILITIES, seed
+        assert scale_of(logits.softmax(1).half(), bounded=True) is Scale.PROBABILITIES, seed
+        assert scale_of(logits.log_softmax(1), bounded=True) is Scale.LOG_PROBABILITIES, seed
+        # Two sigmoids may sum to nearly 1 by chance, and are refused with a softmax's sentence.
+        assert scale_of(logits.sigmoid(), bounded=True) in (Scale.UNIT, Scale.PROBABILITIES), seed
+        by_chance += scale_of(logits, bounded=True) is Scale.UNIT
+    assert by_chance > 3
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("ending", "bounded"),
+    [
+        (lambda _, logits: logits, False),
+        (lambda _, logits: logits * 3 + 1, False),
+        (lambda _, logits: logits.relu(), False),
+        (lambda _, logits: logits[:, :1], False),
+        (lambda feature, logits: logits + feature[:, :5], False),
+        (lambda _, logits: 1 / (1 + (-logits).exp()), True),
+        (lambda _, logits: 0.5 + 0.5 * logits.tanh(), True),
+        (lambda _, logits: logits.clamp(0, 1), True),
+        (lambda _, logits: (logits - logits.amin(1, True)) / (logits.amax(1, True) + 9), True),
+        (lambda _, logits: logits.sigmoid() + 0 * logits, True),
+    ],
+)
+def test_what_may_hold_outputs_in_a_range_is_seen_in_the_program(
+    way: str,
+    ending: Callable[[Tensor, Tensor], Tensor],
+    bounded: bool,
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    assert may_be_bounded(opened(Ending(ending), way, tmp_path).program) is bounded
