@@ -21,14 +21,13 @@ def logit_delong(id_scores: Floats, ood_scores: Floats) -> Interval:
     """DeLong's variance on a logit scale, Student's t by Satterthwaite; of none misplaced exact."""
     placed = Placements.of(id_scores, ood_scores)
     auroc, parts = placed.auroc, (placed.of_id, placed.of_ood)
-    if not 0 < auroc < 1 or not placed.variance:
+    of_kind = [np.var(part, ddof=1) / len(part) for part in parts]
+    variance = sum(of_kind)
+    if not 0 < auroc < 1 or not variance:
         end = 0.025 ** (1 / placed.fewest)
         return Interval(auroc, end, 1.0) if auroc >= 0.5 else Interval(auroc, 0.0, 1 - end)
-    of_kind = [np.var(part, ddof=1) / len(part) for part in parts]
-    free = sum(of_kind) ** 2 / sum(
-        v**2 / (len(part) - 1) for v, part in zip(of_kind, parts, strict=True)
-    )
-    reach = -stdtrit(free, 0.025) * math.sqrt(placed.variance) / (auroc * (1 - auroc))
+    free = variance**2 / sum(v**2 / (len(part) - 1) for v, part in zip(of_kind, parts, strict=True))
+    reach = -stdtrit(free, 0.025) * math.sqrt(variance) / (auroc * (1 - auroc))
     return Interval(auroc, float(expit(logit(auroc) - reach)), float(expit(logit(auroc) + reach)))
 
 

@@ -1,20 +1,19 @@
 """How sure an AUROC is, also near 1 and of a few images, where a bootstrap knows no doubt.
 
-An AUROC is a share of pairs, and its images are worth some number of independent ones: as many as
-would make a share vary as much. That number goes into the exact bounds of a share, as Korn and
-Graubard (1998) do for shares of a clustered survey.
+An AUROC is a mean of placements, which lie in 0..1. Gaffke's bound of such a mean (2005; Phan,
+Thomas and Learned-Miller, 2021) is a quantile of Rubin's Bayesian bootstrap with one more image,
+unseen and at its worst place, and is Clopper and Pearson's where all placements are 0 or 1. Here it
+is taken of both kinds of images, in closed form.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import betaincinv
 
-from gsc_core.evaluation.interval import MEAN, Interval, least_share, most_share
+from gsc_core.evaluation.interval import MEAN, Interval
 from gsc_core.evaluation.metrics import Floats
-
-UNSEEN = 2.0
-"""Misplaced images that weigh the worst variance as much as the measured one, see `worth`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +40,6 @@ class Placements:
         return float(np.mean(self.of_ood))
 
     @property
-    def variance(self) -> float:
-        """The AUROC's, by DeLong, DeLong and Clarke-Pearson (1988)."""
-        return _variance(self.of_id) + _variance(self.of_ood)
-
-    @property
     def fewest(self) -> int:
         """Number of images of the kind that has fewer."""
         return min(len(self.of_id), len(self.of_ood))
@@ -59,31 +53,68 @@ def intervals(id_scores: Floats, ood: Mapping[str, Floats], level: float) -> dic
 
 
 def interval(placed: Placements, level: float) -> Interval:
-    """The exact bounds of a share that was seen among `worth` images."""
-    auroc, images, tail = placed.auroc, worth(placed), (1 - level) / 2
-    low = least_share(auroc * images, images, tail)
-    return Interval(auroc, float(low), float(most_share(auroc * images, images, tail)))
+    """The least and the greatest AUROC that the images allow, see `least`."""
+    auroc, tail = placed.auroc, (1 - level) / 2
+    inverted = Placements(1 - placed.of_id, 1 - placed.of_ood)
+    return Interval(auroc, min(auroc, least(placed, tail)), max(auroc, 1 - least(inverted, tail)))
 
 
-def worth(placed: Placements) -> float:
-    """How many independent images show a share as surely as these show the AUROC.
+def least(placed: Placements, tail: float) -> float:
+    """The AUROC that all images have at least, but for a chance of `tail`.
 
-    A share p of n images varies by p(1 − p)/n; here n is chosen so that this is DeLong's variance.
-    It is estimated from misplaced images, and where these are few or none, the rare ones that make
-    it large have not been seen. So it is mixed with the largest that an AUROC can have, p(1 − p)
-    over the fewer images (Birnbaum and Klose, 1957), which weighs as much as `UNSEEN` misplaced
-    images do. Of perfectly separated images none is misplaced: the fewer count, as they must where
-    all that is misplaced may be of one kind.
+    Images are weighed anew, each by an exponential variate, and an unseen ID image lies above all
+    others, an unseen OOD image below all: together they are one image, and the kind that has fewer
+    images has more of it. So the images that are rare and wholly misplaced count even where many
+    others are misplaced a little, as ties are. What AUROCs this gives is described by their first
+    three moments; of perfectly separated images, of whom the fewer count, by the exact bound.
     """
-    auroc, fewest = placed.auroc, placed.fewest
-    largest = auroc * (1 - auroc)
-    if largest <= 0:
-        return float(fewest)
-    most = len(placed.of_id) + len(placed.of_ood)  # scores that all tie do not vary at all
-    images = min(max(largest / max(placed.variance, largest / most), fewest), most)
-    misplaced = min(auroc, 1 - auroc) * images
-    weight = UNSEEN / (UNSEEN + misplaced)
-    return 1 / ((1 - weight) / images + weight / fewest)
+    n, m = len(placed.of_id), len(placed.of_ood)
+    if placed.auroc >= 1:
+        return float(tail ** (1 / placed.fewest))
+    more_id, more_ood = m / (n + m), n / (n + m)
+    # A placement counts the unseen images of the other kind too, which lie on the wrong side.
+    of_id = _Reweighted.of(placed.of_id * (m / (m + more_ood)), more_id)
+    of_ood = _Reweighted.of(placed.of_ood * (n / (n + more_id)), more_ood)
+    both = _Reweighted(of_id.mean, of_id.variance + of_ood.variance, of_id.third + of_ood.third)
+    return both.quantile(tail)
+
+
+@dataclass(frozen=True)
+class _Reweighted:
+    """The mean of numbers in 0..1 that are weighed at random, by its first three moments.
+
+    third: the third central moment.
+    """
+
+    mean: float
+    variance: float
+    third: float
+
+    @classmethod
+    def of(cls, values: Floats, unseen: float) -> "_Reweighted":
+        """Of values `[N]`, and of a 0 that weighs as much as `unseen` of them (Dirichlet)."""
+        total = len(values) + unseen
+        mean = float(np.sum(values)) / total
+        aside = values - mean
+        second = float(np.sum(aside**2) + unseen * mean**2) / total
+        third = float(np.sum(aside**3) - unseen * mean**3) / total
+        return cls(mean, second / (total + 1), 2 * third / ((total + 1) * (total + 2)))
+
+    def quantile(self, chance: float) -> float:
+        """By the beta distribution that has these moments, on 0..`top`.
+
+        Where none has all three on a part of 0..1, that of the first two on the whole of it.
+        """
+        mean, variance = self.mean, self.variance
+        if variance <= 0:
+            return mean
+        lopsided = self.third * mean / variance
+        bend = lopsided - 2 * variance
+        top = (lopsided * mean - self.third - 4 * variance * mean) / bend if bend else 1.0
+        top = top if mean + variance / mean < top < 1 else 1.0
+        weight = mean * (top - mean) / variance - 1
+        share = mean / top
+        return float(top * betaincinv(weight * share, weight * (1 - share), chance))
 
 
 def of_mean(placed: list[Placements], by_set: list[Interval], level: float) -> Interval:

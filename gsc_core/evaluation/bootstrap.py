@@ -115,7 +115,8 @@ def _mended(
     """The intervals of metrics `[3]` whose replicates are of `grouped` ranks, see above."""
     tail = (1 - level) / 2
     better, worse = (
-        np.quantile(drawn, [tail, 1 - tail], axis=0)
+        # Of few draws too, as many lie beyond on average as the level says.
+        np.quantile(drawn, [tail, 1 - tail], axis=0, method="weibull")
         for drawn in (replicates.better, replicates.worse)
     )
     ends = np.where(_LOW_IS_GOOD, [better[0], worse[1]], [worse[0], better[1]])

@@ -92,14 +92,19 @@ def test_the_conformal_promise_holds_though_weights_are_learned_on_the_same_imag
     generator = np.random.default_rng(7)
     mixing = np.eye(10) + 0.5 * generator.standard_normal((10, 10))
     fresh = drawn(20_000, [0] * 10, mixing, 99)
-    shares = []
+    shares, in_sample = [], []
     for seed in range(400):
         ours = drawn(n, [0] * 10, mixing, 1000 + seed)
         far = drawn(n, [0.7] * 10, mixing, 50_000 + seed)
         fusion = Fusion.of(ours, far)
-        threshold = keep_id(Fusion.held_out(ours, far).numpy(), 0.95)
-        shares.append(float((fusion(fresh) <= threshold).double().mean()))
+        for scores, accepted in (
+            (Fusion.held_out(ours, far), shares),
+            (fusion(ours), in_sample),
+        ):
+            threshold = keep_id(scores.numpy(), 0.95)
+            accepted.append(float((fusion(fresh) <= threshold).double().mean()))
     tolerance = 4 * np.std(shares) / np.sqrt(len(shares))
     assert 0.95 - tolerance <= np.mean(shares) <= 0.95 + 1 / (n + 1) + 0.01 + tolerance
-    in_sample = keep_id(fusion(ours).numpy(), 0.95)
-    assert in_sample <= threshold or n > 40, "what is learned from the images is too sure of them"
+    # Over all draws, what is learned from the images themselves is too sure of them.
+    assert np.mean(in_sample) < np.mean(shares)
+    assert np.mean(in_sample) < 0.95 - tolerance or n > 40
