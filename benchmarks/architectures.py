@@ -30,6 +30,11 @@ ROWS, TABLE = DOCS / "models.jsonl", DOCS / "models.md"
 CLASSES, SMALL, LIMIT_S = 7, 128, 400
 CLOSE = 1e-4  # of the logits' largest
 SHARES = (0.01, 0.40)
+# What is asked of weights, which cannot tell it; the networks here are built from scratch.
+ANSWERS: dict[str | None, dict[str, bool]] = {
+    "torchvision/googlenet": {"transform_input": False},
+    "torchvision/inception_v3": {"transform_input": False},
+}
 
 # One a family; those that take images of any size are measured on small ones.
 _ANY_SIZE = """
@@ -61,9 +66,10 @@ Percent = Annotated[float, Field(ge=0, le=1)]
 
 
 class Opened(BaseModel):
-    """How a file was opened: `refused` says why it was not."""
+    """How a file was opened: `refused` says why it was not, `asked` what was asked first."""
 
     refused: str | None = None
+    asked: str | None = None
     difference: float | None = None
     cut: str | None = None
     behind: Percent | None = None
@@ -161,10 +167,14 @@ def _exported(module: nn.Module, size: int) -> torch.export.ExportedProgram:
 
 
 def _opened(spec: ModelSpec, module: nn.Module) -> Opened:
+    answer = ANSWERS.get(spec.architecture)
     try:
         return _compared(load_classifier(spec), module)
     except GscError as error:
-        return Opened(refused=str(error))
+        if error.question is None or answer is None or spec.options:
+            return Opened(refused=str(error))
+    answered = _opened(spec.model_copy(update={"options": answer}), module)
+    return answered.model_copy(update={"asked": ", ".join(answer)})
 
 
 def _compared(classifier: Classifier, module: nn.Module) -> Opened:
@@ -227,7 +237,8 @@ def _line(row: Row) -> str:
 def _outcome(opened: Opened) -> str:
     if opened.refused is not None:
         return opened.refused.replace("|", r"\|")
-    return f"{opened.difference:.0e}"
+    asked = f", asks for {opened.asked}" if opened.asked else ""
+    return f"{opened.difference:.0e}{asked}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 import pytest
 import typer
+from browser import PATIENCE
 from places import ROOT
+from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.answers import answered
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
@@ -18,6 +20,7 @@ from gsc_core.cli.app import app
 from gsc_core.errors import GscError, SpecError
 from gsc_core.errors.questions import OF_CALIBRATION, Answer, Choice, Question, Setting
 from pages.parts.shared.question import FIELDS, ON_A_PAGE
+from pages.parts.shared.text import plain
 
 QUESTION = Question(
     doubt="mine is doubtful",
@@ -62,7 +65,26 @@ def test_every_setting_is_an_option_of_the_command_line(setting: Setting) -> Non
     assert isinstance(command, click.Group) or hasattr(command, "commands")
     options = {name for one in command.commands["audit"].params for name in one.opts}
     assert OPTIONS[setting] in options
+    assert list(OPTIONS.values()).count(OPTIONS[setting]) == 1, "no two settings have one option"
     assert "--" not in ON_A_PAGE.choice(Choice(setting=setting, value="text"))
+
+
+def test_an_answer_that_cannot_be_taken_leaves_its_reason_on_the_page() -> None:
+    def page() -> None:
+        from gsc_core.errors import GscError  # noqa: PLC0415 - Streamlit runs this text alone
+        from gsc_core.errors.questions import Answer, Question, Setting  # noqa: PLC0415
+        from pages.parts.shared.question import asked  # noqa: PLC0415
+
+        def refuse(answer: Answer) -> None:
+            raise GscError(f"{answer.choices[0].value} cannot be had.")
+
+        answers = (Answer.of(Setting.WEIGHTS, "ema"),)
+        asked(Question(doubt="mine", answers=answers), "mine", refuse)
+
+    shown = AppTest.from_function(page, default_timeout=PATIENCE).run()
+    assert not shown.error
+    shown.button(key="mine_answer_0").click().run()
+    assert [error.value for error in shown.error] == [plain("ema cannot be had.")]
 
 
 def test_a_question_is_stored_and_read_and_what_is_damaged_is_none() -> None:

@@ -22,28 +22,29 @@ HEAD = """# Intervals
 Every figure of an audit has a 95 % interval, and this page says how often such an interval holds.
 Samples are drawn from populations whose metrics are known: scores that are normal, skewed
 (exponential) and mixed (some unfamiliar images score like familiar ones, the rest far above), the
-last tied to 12 levels; true AUROCs of 0.6, 0.9, 0.98 and 0.999; 20, 50, 100 and 500 images of each
-kind, and 500 familiar with 20 unfamiliar ones. Written by `python -m benchmarks.coverage`
-({repeats} samples a cell, a fifth of that where a method draws a bootstrap); the tests in
-`tests/evaluation/test_coverage.py` hold it.
+last tied to 12 and to 6 levels; true AUROCs of 0.6, 0.9, 0.98 and 0.999; 20, 50, 100 and 500
+images of each kind, 500 familiar with 20 unfamiliar ones and 2,000 with 100. Written by
+`python -m benchmarks.coverage` ({repeats} samples a cell, a fifth of that for what was before); the
+tests in `tests/evaluation/test_coverage.py` hold it.
 
 An interval of 95 % is to cover at least 94 % here, and to lie wholly above or wholly below the
-truth in at most 3.5 % of samples each (what is beyond that below is the chance of so few samples:
-of 100, 6 may miss where 3 are promised). It may cover more where figures are discrete: of perfectly
-separated images no interval can be narrower than what rules out one misplaced image among so many.
+truth in at most 3.5 % of samples each. What the worst of so many cells shows beyond that may be the
+chance of its samples: of 400, one cell in ten shows 93.5 % or less where 95 % is true. It may cover
+more where figures are discrete: of perfectly separated images no interval can be narrower than what
+rules out one misplaced image among so many.
 
-- **AUROC**: the exact bounds of a share (Clopper and Pearson, 1934) of as many images as would vary
-  like it (Korn and Graubard, 1998): by DeLong's variance, mixed with the largest possible one where
-  few images are misplaced. The mean of sets is put together with the correlation that the shared
-  familiar images bring (Zou, 2007).
+- **AUROC**: Gaffke's bound of a mean in 0..1 (2005; Phan, Thomas and Learned-Miller, 2021), of both
+  kinds of images at once and in closed form: how far it lies off when images are weighed anew and
+  an unseen one, mostly of the kind that has fewer, is at its worst place. It is the exact bound of
+  a share (Clopper and Pearson, 1934) where images are separated perfectly. The mean of sets is put
+  together with the correlation that the shared familiar images bring (Zou, 2007).
 - **FPR95**, both: which rank the threshold has is binomial, whatever the scores; at each rank that
   it may have, the exact bounds of the share accepted. Nothing is assumed, so with fewer than 77
   images to set the threshold the upper bound is 100 %: 0.95^76 is 2 %, the threshold may
   lie above them all.
 - **AUPR**, both, and **detection error**: a Bayesian bootstrap (Rubin, 1981) with an unseen image
-  at its worst place, the flattery of resampling taken off on a logit scale, and widened as
-  Student's t. The detection error is looked at over all thresholds that may be the best
-  (Chernozhukov, Lee and Rosen, 2013).
+  at its worst place, and the flattery of resampling taken off on a logit scale. The detection error
+  is looked at over all thresholds that may be the best (Chernozhukov, Lee and Rosen, 2013).
 - **Differences** of two detectors: the variance of what each image adds to the difference, with one
   unseen image on which they differ. Tests are corrected by Holm (1979); against the best on these
   images for all pairs, since it may be any of them.

@@ -2,7 +2,7 @@
 
 Each metric depends on ranks alone, so a replicate needs no scores: it is one draw of how much each
 rank weighs. Weights are those of Rubin's Bayesian bootstrap (1981), gamma variates that need no
-whole numbers. Three things are mended:
+whole numbers. Two things are mended:
 
 - The images to be feared are those not seen: a bootstrap of perfectly separated images has no
   doubt. At the bad end an unseen image is counted in, an ID image above all others or an OOD image
@@ -11,7 +11,6 @@ whole numbers. Three things are mended:
 - These metrics flatter themselves when resampled, as average precision does by images that are
   drawn twice. The sample flatters the truth as much as a replicate flatters the sample, so both are
   taken off, on a logit scale.
-- A spread that is estimated from n images is widened as Student's t is.
 """
 
 import zlib
@@ -19,7 +18,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, gammaincinv, logit, ndtri, stdtrit
+from scipy.special import expit, gammaincinv, logit
 
 from gsc_core.evaluation.interval import MEAN, Interval
 from gsc_core.evaluation.metrics import Counts, Floats, measure, tally
@@ -37,10 +36,9 @@ BOOTSTRAPPED = ("aupr_in", "aupr_out", "detection_error")
 _MOST = np.array([1.0, 1.0, 0.5])
 """The largest that each metric can be: no more than half is wrong at the best threshold."""
 _LOW_IS_GOOD = np.array([False, False, True])
-_OF_REPLICATES = np.array([[1, 1, 1], [1, 1, 0]])
-_OF_SAMPLE = np.array([[1, 1, 0], [1, 1, 0]])
-"""Whose flattery is taken off each end: of the detection error's good end only the replicates', and
-its bad end has none, see `_handicap`."""
+_FLATTERED = np.array([[2, 2, 1], [2, 2, 0]])
+"""How often the flattery is taken off each end, the replicates' and the sample's: of the detection
+error's good end only the replicates', and its bad end has none, see `_handicap`."""
 _NONE = np.zeros((1, 1))
 _KOLMOGOROV = 0.828  # of the largest difference, its median
 _END = 1e-9  # of a share, where its logit is cut
@@ -98,19 +96,14 @@ def intervals(
     id_counts, ood_counts = on_shared_ranks(id_scores, ood)
     grouped = {name: _observed(id_counts, counts) for name, counts in ood_counts.items()}
     replicates = _replicates(id_counts, ood_counts, repeats, seed)
-    images = {name: min(len(id_scores), len(scores)) for name, scores in ood.items()}
 
     values[MEAN], grouped[MEAN] = _mean(values.values()), _mean(grouped.values())
     replicates[MEAN] = _Replicates.mean(replicates.values())
-    images[MEAN] = min(len(id_scores), sum(map(len, ood.values())))
-    return {
-        name: _mended(values[name], grouped[name], replicates[name], images[name], level)
-        for name in values
-    }
+    return {name: _mended(values[name], grouped[name], replicates[name], level) for name in values}
 
 
 def _mended(
-    values: Floats, grouped: Floats, replicates: _Replicates, images: int, level: float
+    values: Floats, grouped: Floats, replicates: _Replicates, level: float
 ) -> dict[str, Interval]:
     """The intervals of metrics `[3]` whose replicates are of `grouped` ranks, see above."""
     tail = (1 - level) / 2
@@ -121,9 +114,7 @@ def _mended(
     )
     ends = np.where(_LOW_IS_GOOD, [better[0], worse[1]], [worse[0], better[1]])
     bias = _logit(replicates.plain.mean(axis=0)) - _logit(grouped)
-    free = max(images - 1, 1)
-    wider = stdtrit(free, tail) / ndtri(tail) * np.sqrt((images + 1) / free)
-    aside = (_logit(ends) - _logit(grouped) - _OF_REPLICATES * bias) * wider - _OF_SAMPLE * bias
+    aside = _logit(ends) - _logit(grouped) - _FLATTERED * bias
     within = (values > 0) & (values < _MOST)  # else nothing is flattered
     # Clipped because of rounding; zero is added to take the sign off −0.0.
     low, high = np.clip(np.where(within, expit(_logit(values) + aside), ends), 0, _MOST) + 0.0

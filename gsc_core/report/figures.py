@@ -83,7 +83,7 @@ def refusing_svg(report: Report) -> str:
     found = report.refusing
     if found is None:
         raise ValueError("without labels it is not known which images are classified correctly")
-    ticks = _ticks(max([1 - found.accuracy_passing, *(risk for _, risk in found.points)]))
+    ticks = _ticks(max([1 - found.low, *(risk for _, risk in found.points)]))
     about = (
         "Risk-coverage curve: share classified wrongly against share of familiar images accepted"
     )
@@ -91,7 +91,7 @@ def refusing_svg(report: Report) -> str:
     axes.grid(ticks)
     axes.titles("Familiar images accepted", "Classified wrongly, of these")
     axes.curve(found.points, INK)
-    low, high = (axes.at(found.kept, min(1 - end, ticks[-1])) for end in (found.high, found.low))
+    low, high = (axes.at(found.kept, 1 - end) for end in (found.high, found.low))
     line(axes.svg, low, high, MARK, **{"stroke-width": "2"})
     axes.mark(found.kept, 1 - found.accuracy_passing)
     return tostring(axes.svg, encoding="unicode")
@@ -100,16 +100,20 @@ def refusing_svg(report: Report) -> str:
 def reliability_svg(report: Report) -> str:
     """Each group's accuracy over its confidence, with its interval, beside the line of equals.
 
-    Raises ValueError when the report has none.
+    Both axes begin below the least of them, at a round share. Raises ValueError when the report
+    has none.
     """
     found = report.confidence
     if found is None:
         raise ValueError("without labels it is not known which images are classified correctly")
     about = "Reliability diagram: how often the classifier is right against how sure it says it is"
-    axes = Axes.of(about, tall=WIDE, top=1)
-    axes.grid(QUARTERS)
+    lowest = min(min(group.confidence, group.low) for group in found.groups)
+    least = next((share for share in (0.9, 0.8, 0.5) if share <= lowest), 0.0)
+    ticks = QUARTERS if least == 0 else np.linspace(least, 1, 6).tolist()
+    axes = Axes.of(about, tall=WIDE, top=1, least=least)
+    axes.grid(ticks, ticks)
     axes.titles("How sure it says it is", "How often it is right")
-    line(axes.svg, axes.at(0, 0), axes.at(1, 1), ID_COLOUR, **DASHES["dash"])
+    line(axes.svg, axes.at(least, least), axes.at(1, 1), ID_COLOUR, **DASHES["dash"])
     for group in found.groups:
         low, high = (axes.at(group.confidence, end) for end in (group.low, group.high))
         line(axes.svg, low, high, MARK, **{"stroke-width": "2"})

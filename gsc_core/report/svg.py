@@ -49,7 +49,7 @@ def line(parent: Element, start: Point, end: Point, stroke: str, **how: str) -> 
 
 @dataclass(frozen=True)
 class Axes:
-    """Shares over shares: 0..1 across, 0..`top` upright, in a plot `tall` units high.
+    """Shares over shares: `least`..1 across, `least`..`top` upright, in a plot `tall` units high.
 
     The origin of the image is the plot's top left corner.
     """
@@ -57,26 +57,29 @@ class Axes:
     svg: Element
     tall: float
     top: float
+    least: float = 0.0
 
     @classmethod
-    def of(cls, about: str, tall: float, top: float) -> "Axes":
+    def of(cls, about: str, tall: float, top: float, least: float = 0.0) -> "Axes":
         """An empty plot with room for its labels."""
         left, above, right, below = MARGINS
         svg = picture(-left, -above, left + WIDE + right, above + tall + below, about)
-        return cls(svg, tall, top)
+        return cls(svg, tall, top, least)
 
     def at(self, x: float, y: float) -> Point:
         """Where a pair of shares lies in the image."""
-        return WIDE * x, self.tall * (1 - y / self.top)
+        across, up = (x - self.least) / (1 - self.least), (y - self.least) / (self.top - self.least)
+        return WIDE * across, self.tall * (1 - up)
 
-    def grid(self, ticks: Sequence[float]) -> None:
-        """Lines at `ticks` of the upright axis, and quarters across, in percent."""
+    def grid(self, ticks: Sequence[float], across: Sequence[float] = QUARTERS) -> None:
+        """Lines at `ticks` of the upright axis, and shares `across`, in percent."""
         for tick in ticks:
-            (left, y), right = self.at(0, tick), self.at(1, tick)
+            (left, y), right = self.at(self.least, tick), self.at(1, tick)
             line(self.svg, (left, y), right, LINE)
             text(self.svg, percent(tick), (left - 8, y + 4), "end")
-        for tick in QUARTERS:
-            text(self.svg, percent(tick, 0), (WIDE * tick, self.tall + 18), "middle")
+        for tick in across:
+            place, _ = self.at(tick, self.least)
+            text(self.svg, percent(tick, 0), (place, self.tall + 18), "middle")
 
     def titles(self, across: str, upright: str) -> None:
         """What the axes measure."""

@@ -178,6 +178,29 @@ def test_the_usual_sizes_are_the_others(text: str) -> None:
     assert len(list(other_ways(now, with_normalisation=False))) == 3
 
 
+def test_the_more_ways_are_compared_the_more_images_it_takes(tmp_path: Path) -> None:
+    """Seven images won and none lost is a chance of 1 in 128: enough for one way, not for many."""
+    red, green, blue = COLOURS[:3]
+    paths = painted(tmp_path, 10, colours=(red, blue) * 3 + (red,) + (green,) * 3)
+    labels = [0, 2] * 3 + [0] + [1] * 3
+    module = Painted(lambda x: IMAGENET(x.flip(1)))
+    for source, outcome in (("given", "warning"), ("assumed", "fine")):
+        preprocessing = ASSUMED.model_copy(update={"source": source})
+        check = alternatives(evidence_of(module, paths, preprocessing, labels))
+        assert check is not None
+        assert check.outcome == outcome, check.sentence
+
+
+def test_a_small_gain_is_not_worth_a_warning(tmp_path: Path) -> None:
+    """Seven images of 247, which cannot be chance and are less than 3 %."""
+    paths = painted(tmp_path, 247, colours=(COLOURS[0],) * 7 + (COLOURS[1],) * 240)
+    module = Painted(lambda x: IMAGENET(x.flip(1)))
+    given = ASSUMED.model_copy(update={"source": "given"})
+    check = alternatives(evidence_of(module, paths, given, [0] * 7 + [1] * 240))
+    assert check is not None
+    assert check.outcome == "fine", check.sentence
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_shortened_test_is_mcnemars_over_all_images(tmp_path: Path, seed: int) -> None:
     """Labels of chance, or mostly those that one of the ways predicts."""

@@ -94,6 +94,40 @@ def test_bootstrapped_metrics_hold_in_200_repeats(shape, truth, n, m, levels):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("truth", [0.6, 0.9])
+def test_average_precision_of_few_images_does_not_flatter_itself_in_1000_repeats(truth):
+    """Of 20 familiar and 300 unfamiliar images: as resampled, 9 % of intervals lie too high."""
+    drawn = population("normal", truth)
+    found = coverage(drawn, of_bootstrap, n=20, m=300, repeats=1000)["aupr_in"]
+    assert_holds(found, 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [6, 12])
+def test_average_precision_of_tied_scores_holds_in_2000_repeats(levels):
+    """The cells of `docs/intervals.md` that seemed to cover least, of too few samples."""
+    for shape, truth, images in (("normal", 0.6, 500), ("skewed", 0.6, 100), ("mixed", 0.6, 100)):
+        drawn = population(shape, truth, levels)
+        found = coverage(drawn, of_bootstrap, n=images, m=images, repeats=2000)
+        for metric in ("aupr_in", "aupr_out"):
+            assert found[metric].held >= LEVEL, (shape, metric, found[metric])
+            assert max(found[metric].above, found[metric].below) <= MISSES, (shape, found[metric])
+
+
+def test_few_draws_leave_as_many_beyond_the_bounds_as_many_do():
+    """Of 39 draws the outermost: 1 of 40 others lies beyond it, which is the 2.5 % promised."""
+    rng = np.random.default_rng(0)
+    pair = rng.normal(0, 1, 60), {"x": rng.normal(1, 1, 50)}
+
+    def width(draws, seed):
+        of_metric = bootstrap.intervals(*pair, draws, seed, 0.95)["x"]["aupr_in"]
+        return of_metric.high - of_metric.low
+
+    few = np.mean([width(39, seed) for seed in range(200)])
+    assert few > width(8000, 0)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [20, 100])
 def test_means_of_sets_hold_in_300_repeats(images):
     """Four sets of other AUROCs, the familiar images the same for all."""

@@ -167,9 +167,10 @@ def test_risk_over_coverage_fits_its_axis(worst):
     """Read back through the axis' own tick labels: the curve ends at the risk of keeping all."""
     kept = np.linspace(0.1, 1, 20)
     points = tuple(zip(kept.tolist(), (worst * kept).tolist(), strict=True))
+    least = min(1, 2 * worst + 0.01)  # beyond the curve
     found = refusing().model_copy(
         update={"points": points, "accuracy": 1 - worst, "accuracy_passing": 1 - 0.9 * worst}
-        | {"kept": 0.9, "low": 1 - worst, "high": 1}
+        | {"kept": 0.9, "low": 1 - least, "high": 1}
     )
     root = parse(figures.refusing_svg(written_report(refusing=found)))
     (line,) = root.iter(f"{SVG}polyline")
@@ -187,20 +188,40 @@ def test_risk_over_coverage_fits_its_axis(worst):
     (circle,) = root.iter(f"{SVG}circle")
     risk = np.interp(-float(circle.get("cy")), -heights, values)
     assert risk == pytest.approx(0.9 * worst, abs=values[-1] / 200)
+    (interval,) = [p for p in root.iter(f"{SVG}path") if p.get("stroke") == MARK]
+    ends = [float(part.split()[1]) for part in interval.get("d").removeprefix("M").split("L")]
+    shares = np.interp(-np.array(ends), -heights, values)
+    assert shares == pytest.approx([0, least], abs=values[-1] / 200)
 
 
-def test_a_reliability_diagram_has_a_dot_and_a_line_for_each_group():
-    report = written_report()
-    root = parse(figures.reliability_svg(report))
+@pytest.mark.parametrize("sure", [(0.3, 0.6, 0.9), (0.7, 0.95), (0.97, 0.99)])
+def test_a_reliability_diagram_has_a_dot_and_a_line_for_each_group(sure):
+    """Read back through the axes' own labels: few groups near 100 % are seen apart, too."""
+    groups = tuple(
+        model.ConfidenceGroup(images=20, right=18, confidence=x, accuracy=a, low=low, high=1)
+        for x, a, low in ((x, 0.98 * x, 0.93 * x) for x in sure)
+    )
+    confidence = written_report().confidence.model_copy(update={"groups": groups})
+    root = parse(figures.reliability_svg(written_report(confidence=confidence)))
+
+    def scale(anchor: str, way: str, labels: int) -> np.ndarray:
+        found = [t for t in root.iter(f"{SVG}text") if t.get("text-anchor") == anchor][:labels]
+        shares = [float(t.text.removesuffix(" %")) / 100 for t in found]
+        return np.polyfit([float(t.get(way)) for t in found], shares, 1)
+
+    across, up = scale("middle", "x", 5), scale("end", "y", 5)
+    up[1] += 4 * up[0]  # a label's line is 4 units above its letters' foot
     dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter(f"{SVG}circle")]
-    wanted = [(WIDE * g.confidence, WIDE * (1 - g.accuracy)) for g in report.confidence.groups]
-    assert np.array(dots) == pytest.approx(np.array(wanted), abs=0.06)
     lines = [p.get("d") for p in root.iter(f"{SVG}path") if p.get("stroke") == MARK]
-    assert len(lines) == len(wanted)
-    for (x, _), group, line in zip(wanted, report.confidence.groups, lines, strict=True):
-        ends = np.array([part.split() for part in line.removeprefix("M").split("L")], dtype=float)
-        heights = [WIDE * (1 - group.low), WIDE * (1 - group.high)]
-        assert ends == pytest.approx(np.column_stack([[x, x], heights]), abs=0.06)
+    assert len(dots) == len(lines) == len(groups)
+    for (x, y), group, line in zip(dots, groups, lines, strict=True):
+        assert np.polyval(across, x) == pytest.approx(group.confidence, abs=1e-3)
+        assert np.polyval(up, y) == pytest.approx(group.accuracy, abs=1e-3)
+        ends = [part.split() for part in line.removeprefix("M").split("L")]
+        shares = [np.polyval(up, float(end[1])) for end in ends]
+        assert shares == pytest.approx([group.low, group.high], abs=1e-3)
+        assert all(0 <= float(place) <= WIDE for place in (x, y, *ends[0]))
+    assert np.ptp([x for x, _ in dots]) > 0.15 * WIDE
 
 
 def test_each_way_to_refuse_has_its_curve_and_its_look():
