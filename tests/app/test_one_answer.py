@@ -30,8 +30,15 @@ WAYS = (
     r"(?P<id>\d+) of 1,000 familiar images are",
     r"Of 1,000 familiar images, (?P<id>\d+) are accepted.*?"
     r"Of 1,000 unfamiliar images, (?P<ood>\d+) would be",
+    r"Unfamiliar images accepted: (?P<ood>\d+) of 1,000 "
+    r"Familiar images accepted: (?P<id>\d+) of 1,000",
+    r"Accepted familiar images: (?P<id>\d+) of 1,000 "
+    r"Accepted unfamiliar images: (?P<ood>\d+) of 1,000",
+    r" Familiar images accepted(?P<id>\d+) of 1,000.*?"
+    r"Unfamiliar images accepted(?P<ood>\d+) of 1,000",
 )
-"""How the two are said: in one sentence, or in one for each."""
+"""How the two are said: in one sentence, or in one for each; in large numbers on Results, on
+Thresholds and in the report."""
 
 
 def said(text: str) -> set[Counts]:
@@ -45,7 +52,17 @@ def page(name: str) -> str:
     app = opened(name, run=DEMO_RUN)
     assert not app.exception and not app.error, name
     frames = [frame.proto.srcdoc for frame in app.get("iframe")]
-    return "\n".join([words(app), *map(html.unescape, frames)])
+    large = large_numbers(app)
+    assert len(said(large)) == (name in ("results", "thresholds")), name
+    return "\n".join([words(app), large, *map(html.unescape, frames)])
+
+
+def large_numbers(app: AppTest) -> str:
+    """What stands above a number, and the number, of those that no sentence says."""
+    titles = [c.value.partition(" (")[0] for c in app.caption if "images accepted (95" in c.value]
+    numbers = [block.proto.body for block in app.get("html") if "of 1,000" in block.proto.body]
+    pairs = [*zip(titles, numbers, strict=False), *((m.label, m.value) for m in app.metric)]
+    return " ".join(f"{title}: {number}" for title, number in pairs)
 
 
 def shared() -> str:
