@@ -67,7 +67,7 @@ def _is_convolution(module: GraphModule, node: Any) -> bool:
         return False
     _, weight, bias, *_, groups = _arguments(node)
     fixed = constant_of(module, weight) is not None and constant_of(module, bias) is not None
-    return fixed and groups == 1 and not any(isinstance(each, str) for each in node.args)
+    return fixed and groups == 1 and not any(isinstance(argument, str) for argument in node.args)
 
 
 def _arguments(node: Node) -> tuple[Any, ...]:

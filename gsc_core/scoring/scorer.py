@@ -185,12 +185,12 @@ class Scorer:
     def _score(
         self, batch: Representation, detectors: Sequence[Detector] | None, *, after: bool
     ) -> Scores:
-        chosen = list(self.detectors if detectors is None else detectors)
-        there, classes = self._singly(batch, chosen, after=after)
+        asked = list(self.detectors if detectors is None else detectors)
+        there, classes = self._singly(batch, asked, after=after)
         confidence = batch.logits.softmax(dim=1).amax(dim=1)
         with self.watch.phase("scoring"):
             outlier, predicted_after = _on_cpu(there), _on_cpu(classes)
-        for detector in chosen:
+        for detector in asked:
             name = detector.name
             with self.excusing(detector), self.watch.phase("scoring", name):
                 if isinstance(detector, Ensemble):
