@@ -1,10 +1,12 @@
-"""Files written whole or not at all, and one sentence for what the disk refuses."""
+"""Files written whole or not at all, by one process, and one sentence for what the disk refuses."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gsc_core.errors import SpecError
@@ -52,3 +54,68 @@ def written_aside(path: Path) -> Iterator[Path]:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer_in(folder: Path, busy: str) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, for one writer alone.
+
+    The lock lies on the folder itself, and the kernel releases it when its process ends. What was
+    made and stays empty is removed. Raises SpecError: `busy` while another writer holds the folder.
+    """
+    made = _missing(folder)
+    lock = _locked(folder, folder, os.O_RDONLY | os.O_DIRECTORY, busy)
+    try:
+        yield
+    finally:
+        _remove_empty(made)
+        os.close(lock)
+
+
+@contextmanager
+def sole_writer_of(file: Path, busy: str) -> Iterator[None]:
+    """Hold a file, which is there or not, for one writer alone; as `sole_writer_in` does a folder.
+
+    The lock is a file beside it, since what is written aside takes the place of the file itself.
+    """
+    made = _missing(file.parent)
+    beside = file.with_name(f".{file.name}.lock")
+    lock = _locked(beside, file.parent, os.O_RDWR | os.O_CREAT, busy)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+        _remove_empty(made)
+        os.close(lock)
+
+
+def _locked(path: Path, folder: Path, flags: int, busy: str) -> int:
+    """A descriptor of what lies at `path`, locked; where a disk knows no locks, not locked."""
+    while True:
+        with writing_to(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, flags, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise SpecError(busy) from error
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return descriptor
+        os.close(descriptor)  # its holder has just removed it: there is another, or none
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folders that are to be made for this one, itself first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with suppress(OSError):  # the first that is not empty ends it
+        for folder in folders:
+            folder.rmdir()

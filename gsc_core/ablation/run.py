@@ -23,6 +23,7 @@ from gsc_core.audit.inputs import (
     batch_size,
     decoders_of,
     device_of,
+    in_use,
     labels_of,
     network_of,
     read_sets,
@@ -35,6 +36,7 @@ from gsc_core.classifier.network import Network
 from gsc_core.classifier.split import splits
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import ImageError, SpecError
+from gsc_core.files import sole_writer_in
 from gsc_core.images import ImageFile, ImageSet, Partition
 from gsc_core.log import RunLog, logged_to
 from gsc_core.progress import Progress
@@ -63,7 +65,7 @@ def ablate(
 
     What went wrong is added to `log.txt`. Raises GscError for whatever the user can mend.
     """
-    with logged_to(out / LOG_FILE, at_fault=True) as log:
+    with sole_writer_in(out, in_use(out)), logged_to(out / LOG_FILE, at_fault=True) as log:
         return _ablated(spec, out, on_progress, images_per_set, layers, log)
 
 

@@ -49,6 +49,14 @@ def network_of(
     return Network(classifier.program, split, device, Precision.of(spec.precision, device))
 
 
+def in_use(out: Path) -> str:
+    """The sentence for a folder into which another process writes."""
+    return (
+        f"Another audit or ablation is writing to {out}: wait until it has ended, or choose "
+        "another folder."
+    )
+
+
 def batch_size(spec: AuditSpec, device: torch.device) -> int:
     """Images at a time: what was asked for, else what suits the device."""
     return spec.batch_size or (8 if device.type == "cpu" else 64)

@@ -26,6 +26,7 @@ from gsc_core.audit.inputs import (
     begun,
     decoders_of,
     device_of,
+    in_use,
     labels_of,
     network_of,
     read_sets,
@@ -41,7 +42,7 @@ from gsc_core.detectors.catalogue import in_preference
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.explanation.channels import ChannelNormals
-from gsc_core.files import writing_to, written_aside
+from gsc_core.files import sole_writer_in, writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
 from gsc_core.log import RunLog, is_logged_to, logged_to
 from gsc_core.progress import Progress
@@ -99,7 +100,7 @@ def run_audit(
     >>> sorted(path.name for path in Path("another").glob("*.json"))
     ['metrics.json', 'spec.json']
     """
-    with logged_to(out / LOG_FILE) as log:
+    with sole_writer_in(out, in_use(out)), logged_to(out / LOG_FILE) as log:
         return _audited(spec, out, on_progress, log, watch or Stopwatch())
 
 

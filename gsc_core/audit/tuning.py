@@ -23,7 +23,7 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors.auto import AutoGSC
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.selection import Selection
-from gsc_core.files import writing_to, written_aside
+from gsc_core.files import sole_writer_of, writing_to, written_aside
 from gsc_core.images import ImageFile
 from gsc_core.log import logged_to
 from gsc_core.progress import Progress
@@ -54,6 +54,12 @@ def tune(
     called after every batch and candidate, and may raise to stop; nothing is left then. Raises
     GscError for whatever the user can mend.
     """
+    busy = f"Another tuning is writing to {out}: wait until it has ended, or name another file."
+    with sole_writer_of(out, busy):
+        return _tuned(spec, out, on_progress)
+
+
+def _tuned(spec: TuneSpec, out: Path, on_progress: Callable[[Progress], None]) -> Tuned:
     _check_file(out)
 
     def step(phase: str, done: int, total: int) -> None:

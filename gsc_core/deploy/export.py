@@ -29,7 +29,7 @@ from gsc_core.deploy.program import Alarm, DetectorProgram, exported, traced
 from gsc_core.detectors.base import Need
 from gsc_core.errors import CheckpointError, GscError, SpecError
 from gsc_core.extras import require
-from gsc_core.files import writing_to
+from gsc_core.files import sole_writer_of, writing_to
 from gsc_core.progress import Progress
 from gsc_core.run.detector_names import name_in
 from gsc_core.run.document import RunDocument
@@ -80,6 +80,20 @@ def export_detector(
         raise SpecError(f"{out.name} must end in .pt2: rename it.")
     if not math.isfinite(threshold):
         raise SpecError("This threshold flags all images or none at all: choose another.")
+    busy = f"Another export is writing to {out}: wait until it has ended, or name another file."
+    with sole_writer_of(out, busy):
+        return _exported(folder, detector, threshold, rule, out, on_progress, onnx)
+
+
+def _exported(
+    folder: Path,
+    detector: str,
+    threshold: float,
+    rule: str,
+    out: Path,
+    on_progress: Callable[[Progress], None],
+    onnx: bool,
+) -> Exported:
     _ensure_free(out)
     if onnx:
         require("onnx", "onnxscript", "onnxruntime")

@@ -6,16 +6,14 @@ process ends, keeps two watches from losing each other's counts.
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsc_core.errors import SpecError
-from gsc_core.files import writing_to, written_aside
+from gsc_core.files import sole_writer_of, written_aside
 
 Count = Annotated[int, Field(ge=0)]
 DIGITS = 32  # of a SHA-256, kept of every image: 128 bits are enough to know it again
@@ -86,18 +84,6 @@ def keep_state(path: Path, state: WatchState) -> None:
         part.write_text(state.model_dump_json(), encoding="utf-8")
 
 
-@contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> AbstractContextManager[None]:
     """Hold the state for this process alone. Raises SpecError while another one does."""
-    lock = path.with_name(f".{path.name}.lock")
-    with writing_to(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("ab")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SpecError(
-                f"Another watch is writing to {path}: wait until it has ended."
-            ) from error
-        yield
+    return sole_writer_of(path, f"Another watch is writing to {path}: wait until it has ended.")
