@@ -5,16 +5,23 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.navigation.page import Page
 
-from gsc_core.extras import MissingExtra, require
+from gsc_core.errors import GscError
+from gsc_core.extras import require
 
 try:
     require("plotly", "sqlmodel")
     from gsc_core.jobs.supervisor import keep_workers
+    from gsc_core.workspace.upload_spool import UploadLimits
     from pages.parts.entry import access, shared_report
     from pages.parts.entry.starting import get_ready
-except MissingExtra as error:
+    from pages.parts.entry.upload_guard import UploadGuard, let_in, uploads_kept
+    from pages.parts.entry.web_guard import WebGuard
+
+    UploadLimits.configured()
+except GscError as error:
     raise SystemExit(str(error)) from None
 
 # Inline: a named icon would be fetched from another host. A familiar dot, and one that is not.
@@ -58,9 +65,9 @@ def main() -> None:
         return
     st.logo(LOGO, size="large")
     inside = access.entered()
+    let_in(inside)
     chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
     if inside:
-        keep_workers()
         chosen.run()
 
 
@@ -76,9 +83,11 @@ def _page(module: str, title: str) -> Page:
 
 @asynccontextmanager
 async def _before_anyone_comes(_: st.App) -> AsyncIterator[None]:
-    """What the server does before it answers anyone."""
+    """What the server does before it answers anyone; audits that it finds go on unvisited."""
     get_ready(f"pages.{module}" for titles in PAGES.values() for module in titles)
-    yield
+    keep_workers()
+    async with uploads_kept():
+        yield
 
 
 # Streamlit runs this file for every visit, and imports it once, for `app`, when the server starts.
@@ -86,4 +95,5 @@ async def _before_anyone_comes(_: st.App) -> AsyncIterator[None]:
 if __name__ == "__main__":
     main()
 else:
-    app = st.App(__file__, lifespan=_before_anyone_comes)
+    guards = [Middleware(WebGuard), Middleware(UploadGuard)]
+    app = st.App(__file__, lifespan=_before_anyone_comes, middleware=guards)

@@ -14,7 +14,7 @@ from gsc_core.errors import CheckpointError, SpecError
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Scalar = bool | int | float | Annotated[str, StringConstraints(max_length=100)] | None
 _MAX_CLASSES = 100_000
-_MAX_BYTES = 16 * 2**20
+MAX_LIST_BYTES = 16 * 2**20
 
 
 class Metadata(BaseModel):
@@ -55,7 +55,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         SpecError: the file cannot be read or is none of these.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if path.stat().st_size > MAX_LIST_BYTES:
             raise SpecError(f"{path.name} is too large for a list of class names.")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

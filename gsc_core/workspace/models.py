@@ -21,6 +21,7 @@ from sqlmodel import col, select
 
 from gsc_core.audit.answers import answered_of_model
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.classifier.metadata import MAX_LIST_BYTES
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Answer
 from gsc_core.files import writing_to, written_aside
@@ -271,7 +272,9 @@ def _copied(file: BinaryIO, path: Path) -> str:
 def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
     """Beside the model, under the digest of its content; JSON is known by the uploaded name."""
     said = str(getattr(file, "name", ""))
-    content = file.read()
+    content = file.read(MAX_LIST_BYTES + 1)
+    if len(content) > MAX_LIST_BYTES:
+        raise GscError("The file of class names is too large: give one name a line.")
     suffix = ".json" if said.lower().endswith(".json") else ".txt"
     path = folder / f"classes-{hashlib.sha256(content).hexdigest()[:12]}{suffix}"
     with written_aside(path) as part:

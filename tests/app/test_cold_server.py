@@ -1,5 +1,6 @@
 """The first visits of a new server, in a real browser: they may go to any page's address."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -75,11 +76,20 @@ def test_the_server_shows_every_page_without_the_engine(browser, tmp_path, monke
     write_run(tmp_path / "home" / "runs" / "demo")
     addresses = ("", *(name.replace("_", "-") for each in PAGES.values() for name in each))
     with served(tmp_path / "home", GSC_WORKERS="elsewhere") as server:
-        page = browser.new_page()
+        page, said = browser.new_page(), []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(f"error {error}"))
         for address in addresses:
             page.goto(f"{server.address}/{address}" if address != "home" else server.address)
             at_rest(page)
+            if address in ("results", "thresholds"):
+                expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+            if address == "report":
+                report = page.locator("iframe").content_frame.locator("iframe").content_frame
+                expect(report.locator("h1").first).to_be_visible()
             expect(page.get_by_test_id("stException")).to_have_count(0)
             loaded = Path(f"/proc/{server.pid}/maps").read_text()
             assert "libtorch" not in loaded, address
         page.close()
+        broken = [text for text in said if re.search("error |Refused|Content Security", text)]
+        assert not broken, "a page needs what the headers forbid"

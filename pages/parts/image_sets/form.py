@@ -12,6 +12,7 @@ from gsc_core.workspace import imagesets
 from gsc_core.workspace.server_folders import VARIABLE, image_root
 from pages.parts.image_sets.words import ROLE_MEANINGS, ROLE_NAMES
 from pages.parts.shared.once import again, once, uploaded
+from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
 
 LONGEST_NAME = 60
@@ -56,7 +57,7 @@ def _upload(role: str) -> None:
         help="A ZIP is best for more than some 50 images, and keeps class folders. Images: "
         "JPEG, PNG, WebP, BMP, TIFF, GIF, PPM, HEIC.",
     )
-    streams: list[tuple[str, BinaryIO]] = [(file.name, file) for file in files]
+    streams: list[tuple[str, BinaryIO]] = [(file.name, received(file)) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
     if st.button("Add set", key="set_add", type="primary"):
         if not files:

@@ -18,6 +18,7 @@ from pages.parts.images.explanation import (
     why,
 )
 from pages.parts.shared.job import job_progress
+from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
 
 _REFUSED = "try_refused"
@@ -62,7 +63,7 @@ def _dropped(run_id: str) -> None:
     if file is None:
         return
     try:
-        job = explanations.ask_try(run_id, file, file.name)
+        job = explanations.ask_try(run_id, received(file), file.name)
         st.query_params["try"] = explanations.TryOrder.of(job).try_id
     except GscError as error:
         st.session_state[_REFUSED] = str(error)

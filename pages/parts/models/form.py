@@ -17,6 +17,7 @@ from gsc_core.workspace import models
 from gsc_core.workspace.catalogue import catalogue
 from pages.parts.models.preprocessing import preprocessing_form
 from pages.parts.shared.once import once, uploaded
+from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
 
 EXPORT = """import torch
@@ -110,7 +111,7 @@ def _add(
 
     def add() -> str:
         return models.add_model(
-            file,
+            received(file),
             file.name,
             name=name or _from_file(file.name),
             architecture=network.architecture,
@@ -211,10 +212,11 @@ def _preprocessing_now(stored: StoredModel) -> Preprocessing | None:
 
 
 def _class_names(prefix: str) -> BinaryIO | None:
-    return st.file_uploader(
+    file = st.file_uploader(
         "Class names (optional)",
         type=["txt", "json"],
         key=f"{prefix}_class_names",
         help="A text file with one name per line in the order of the model's outputs, or a "
         "JSON list. Without it classes are shown by number.",
     )
+    return None if file is None else received(file)

@@ -10,6 +10,7 @@ from gsc_core.release.verdict import Outcome, Verdict
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
 from gsc_core.workspace import release_policy
+from pages.parts.shared.received import received
 from pages.parts.shared.run import load
 from pages.parts.shared.text import plain
 
@@ -160,6 +161,6 @@ def _keep() -> None:
     if file is None:
         return
     try:
-        release_policy.keep(file.read(MAX_BYTES + 1))
+        release_policy.keep(received(file).read(MAX_BYTES + 1))
     except GscError as error:
         st.session_state[REFUSED] = str(error)

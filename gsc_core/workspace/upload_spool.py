@@ -1,0 +1,274 @@
+"""Files that browsers send: on disk and not in memory, within limits, gone when their session ends.
+
+Only sessions that were let in may send any. The folder belongs to one server, which holds a lock on
+it as long as it lives; what a server that was killed has left is removed by the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import io
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from gsc_core.errors import GscError
+from gsc_core.files import writing_to
+from gsc_core.jobs.home import home
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+PER_SESSION, IN_ALL = "GSC_UPLOAD_SESSION_MB", "GSC_UPLOAD_TOTAL_MB"
+FOLDER = "uploads"
+_MB = 10**6
+
+Key = tuple[str, str]
+"""A session's id, and the id of a file in it."""
+
+
+class QuotaError(GscError):
+    """A session, or all of them, hold as many bytes as they may."""
+
+
+@dataclass(frozen=True)
+class UploadLimits:
+    """How many bytes one session, and all together, may have here at a time."""
+
+    session_bytes: int = 4_000 * _MB
+    total_bytes: int = 20_000 * _MB
+
+    @classmethod
+    def configured(cls) -> UploadLimits:
+        """As the operator set them, in MB; GscError for what is no number."""
+        return cls(_megabytes(PER_SESSION, cls.session_bytes), _megabytes(IN_ALL, cls.total_bytes))
+
+
+class UploadSpool:
+    """The uploads of one server; every method may be called from any thread."""
+
+    def __init__(self, folder: Path, limits: UploadLimits = UploadLimits()) -> None:
+        self._within, self._limits = folder, limits
+        self._own: Path | None = None
+        self._lock_file: int | None = None
+        self._let_in: set[str] = set()
+        self._files: dict[Key, tuple[Path, int]] = {}
+        self._bytes: Counter[str] = Counter()
+        self._lock = RLock()
+
+    def let_in(self, session: str, may: bool) -> None:
+        """Whether a session may send files from now on; what it sent goes when it may no more."""
+        with self._lock:
+            if may:
+                self._let_in.add(session)
+            else:
+                self.release(session)
+
+    def may_send(self, session: str) -> bool:
+        """Whether a session was let in."""
+        return session in self._let_in
+
+    def sessions(self) -> frozenset[str]:
+        """Those that were let in, and have not ended."""
+        return frozenset(self._let_in)
+
+    def room(self, session: str) -> int:
+        """How many bytes a session may still send."""
+        with self._lock:
+            return min(
+                self._limits.session_bytes - self._bytes[session],
+                self._limits.total_bytes - self._bytes.total(),
+            )
+
+    @contextmanager
+    def receiving(self, session: str, file: str) -> Iterator[Callable[[bytes], None]]:
+        """A function that takes a file piece by piece; it is there when the block ends well.
+
+        It raises QuotaError when there is no more room, and SpecError when the disk refuses.
+        """
+        self.drop(session, file)
+        taken = 0
+
+        def write(piece: bytes) -> None:
+            nonlocal taken
+            with self._lock:
+                if len(piece) > self.room(session):
+                    raise QuotaError(self._too_much(session))
+                self._bytes[session] += len(piece)
+            taken += len(piece)
+            with writing_to(path):
+                sink.write(piece)
+
+        with writing_to(self._within):
+            descriptor, name = tempfile.mkstemp(dir=self._folder())
+        path = Path(name)
+        try:
+            with open(descriptor, "wb", buffering=0) as sink:  # noqa: PTH123 - of a descriptor
+                yield write
+            with self._lock:
+                if session not in self._let_in:  # it has ended meanwhile
+                    raise QuotaError("The session has ended: open the page again.")
+                self._files[session, file] = path, taken
+        except BaseException:
+            path.unlink(missing_ok=True)
+            with self._lock:
+                self._bytes[session] -= taken
+            raise
+
+    def opened(self, session: str, file: str, name: str = "") -> BinaryIO | None:
+        """What a session sent, to be read from its start; None when there is no such file.
+
+        `name` is what the stream is called.
+        """
+        with self._lock:
+            stored = self._files.get((session, file))
+        return None if stored is None else cast(BinaryIO, _Upload(stored[0], name))
+
+    def drop(self, session: str, file: str) -> None:
+        """Remove a file, if it is there."""
+        with self._lock:
+            path, size = self._files.pop((session, file), (None, 0))
+            self._bytes[session] -= size
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def release(self, session: str) -> None:
+        """The session has ended: remove its files."""
+        with self._lock:
+            self._let_in.discard(session)
+            for of, file in [key for key in self._files if key[0] == session]:
+                self.drop(of, file)
+            if not self._bytes[session]:  # else it is sending one, which then fails
+                del self._bytes[session]
+
+    def close(self) -> None:
+        """Remove all: the server ends."""
+        with self._lock:
+            for session in {*self._let_in, *(key[0] for key in self._files)}:
+                self.release(session)
+            if self._own is not None and self._lock_file is not None:
+                shutil.rmtree(self._own, ignore_errors=True)
+                os.close(self._lock_file)
+                self._own = self._lock_file = None
+                with suppress(OSError):
+                    self._within.rmdir()
+
+    def remove_abandoned(self) -> None:
+        """Remove what servers left that were killed; those that live hold their folders."""
+        with suppress(OSError):
+            for folder in self._within.iterdir():
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    with suppress(BlockingIOError):
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
+
+    def _folder(self) -> Path:
+        """This server's own, made for the first file."""
+        with self._lock:
+            if self._own is None or not self._own.exists():
+                self._within.mkdir(parents=True, exist_ok=True)
+                self._own = Path(tempfile.mkdtemp(dir=self._within))
+                self._lock_file = os.open(self._own, os.O_RDONLY | os.O_DIRECTORY)
+                with suppress(OSError):  # a disk without locks
+                    fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._own
+
+    def _too_much(self, session: str) -> str:
+        if self._limits.session_bytes - self._bytes[session] <= self.room(session):
+            most = f"{self._limits.session_bytes / _MB:,.0f} MB, the most a visitor may send"
+            return f"Your uploads are more than {most}: remove some, or add those first."
+        most = f"{self._limits.total_bytes / _MB:,.0f} MB"
+        return f"All uploads together are more than {most}: try again later, or ask the operator."
+
+
+class _Upload(io.RawIOBase):
+    """A file that is open only while it is read: a set may be thousands of them."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name = name
+        self._path, self._at = path, 0
+        self._file: io.FileIO | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_CUR:
+            offset += self._at
+        elif whence == os.SEEK_END:
+            offset += self._path.stat().st_size
+        if offset < 0:
+            raise ValueError(f"a file has no place {offset}")
+        self._at = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._file is None:
+            self._file = io.FileIO(self._path)
+        self._file.seek(self._at)
+        count = self._file.readinto(buffer) or 0
+        self._at += count
+        if not count:
+            self._close_file()
+        return count
+
+    def close(self) -> None:
+        self._close_file()
+        super().close()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Departures:
+    """Tells which sessions have ended: those that stayed away for longer than they may."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._away_since: dict[str, float] = {}
+
+    def ended(
+        self, sessions: Iterable[str], is_there: Callable[[str], bool], now: float
+    ) -> list[str]:
+        """Of these sessions, those that were not there since `patience_s` before now."""
+        away = [session for session in sessions if not is_there(session)]
+        self._away_since = {session: self._away_since.get(session, now) for session in away}
+        return [
+            session
+            for session, since in self._away_since.items()
+            if now - since >= self._patience_s
+        ]
+
+
+@functools.cache
+def upload_spool() -> UploadSpool:
+    """The one of this server, in GSC_HOME."""
+    return UploadSpool(home() / FOLDER, UploadLimits.configured())
+
+
+def _megabytes(variable: str, usual: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return usual
+    if not (text.isascii() and text.isdigit()):
+        raise GscError(f"{variable} is {text[:20]!r}: set it to a whole number of MB.")
+    return int(text) * _MB
