@@ -5,11 +5,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gsc_core.errors import SpecError
+
+DAMAGED_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, IndexError),
+    *(ValueError, RuntimeError),  # names that are no text, members that are encrypted
+)
+"""What Python raises while it reads a ZIP that is damaged, or made to harm."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -7,9 +7,7 @@ import io
 import re
 import shutil
 import stat
-import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from gsc_core.errors import ImageError
-from gsc_core.files import disk_full
+from gsc_core.files import DAMAGED_ZIP, disk_full
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.label_table import TABLE_SUFFIXES
 from gsc_core.images.opening import IMAGE_SUFFIXES
 
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES_A_MEMBER = 256
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
 _MADE_OF = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for gigabytes to unpack a byte
 
 
@@ -106,7 +103,7 @@ def _opened(zip_path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
                 raise ImageError(f"{name} is not a ZIP archive: pack the images as .zip.")
             with zipfile.ZipFile(file) as archive:
                 yield archive
-    except _DAMAGED as error:
+    except DAMAGED_ZIP as error:
         raise ImageError(f"{name} is a damaged ZIP archive: make or copy it again.") from error
 
 
@@ -114,9 +111,9 @@ def _checked(archive: zipfile.ZipFile, name: str, limits: Limits) -> Contents:
     listed = archive.infolist()
     if len(listed) > limits.members:
         raise ImageError(f"{name} holds more than {limits.members:,} files: split it into several.")
-    files = [member for member in listed if not member.is_dir()]
-    for member in listed:
+    for member in listed:  # before anything else is asked of a name
         _check_place(member, name)
+    files = [member for member in listed if not member.is_dir()]
     for member in files:
         _check_kind(member, name)
     _check_names_once(files, name)
@@ -145,6 +142,8 @@ def _is_wanted(member: zipfile.ZipInfo) -> bool:
 def _check_place(member: zipfile.ZipInfo, name: str) -> None:
     # orig_filename: zipfile itself cuts names at a NUL and turns backslashes on Windows.
     stored = member.orig_filename
+    if not member.filename:
+        raise ImageError(f"{name} holds a file without a name: pack it again.")
     outside = stored.startswith("/") or ".." in stored.split("/")
     if outside or "\\" in stored or "\0" in stored or re.match("[A-Za-z]:", stored):
         raise ImageError(

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from gsc_core.classifier.huggingface.configuration import CONFIG, PROCESSOR
 from gsc_core.classifier.huggingface.shards import is_part
 from gsc_core.errors import CheckpointError
+from gsc_core.files import DAMAGED_ZIP
 
 _MOST = 4  # times the size of the ZIP: weights hardly compress
 
@@ -21,7 +22,7 @@ def is_one(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return _root(archive) is not None
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+    except (*DAMAGED_ZIP, OSError):
         return False
 
 
@@ -50,7 +51,7 @@ def unpacked(path: Path) -> Iterator[Path]:
                     (folder / PurePosixPath(name).name).open("wb") as f,
                 ):
                     shutil.copyfileobj(member, f)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
+        except (*DAMAGED_ZIP, OSError) as error:
             raise CheckpointError(f"{path.name} is damaged: copy or save it again.") from error
         yield folder
 

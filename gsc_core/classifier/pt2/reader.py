@@ -49,6 +49,7 @@ from torch.fx import GraphModule
 from gsc_core.classifier.pt2.graph_schema import Payloads, Program
 from gsc_core.classifier.pt2.operators import CLASSIFIER, Contents
 from gsc_core.errors import CheckpointError
+from gsc_core.files import DAMAGED_ZIP
 
 RECIPE = (
     "torch.export.export(model.eval(), (torch.randn(2, 3, 224, 224),), "
@@ -122,7 +123,7 @@ def checked_copy(path: Path, contents: Contents = CLASSIFIER) -> io.BytesIO:
             tensors = _tensors(weights, "data/weights/", members, path)
             tensors |= _tensors(constants, "data/constants/", members, path)
             return _written(archive, program, weights, constants, tensors)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (*DAMAGED_ZIP, OSError) as error:
         raise CheckpointError(
             f"{path.name} is damaged or incomplete: copy or export it again."
         ) from error

@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from gsc_core.classifier.pt2 import reader
 from gsc_core.classifier.weights.weight_names import flattened
 from gsc_core.errors import CheckpointError
+from gsc_core.files import DAMAGED_ZIP
 
 _CONVERT = (
     "if you trust it, load it and save only the weights with torch.save(model.state_dict(), "
@@ -99,7 +100,7 @@ def _open_zip(path: Path, sha256: str) -> Checkpoint:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except (*DAMAGED_ZIP, OSError) as error:
         raise _damaged(path) from error
     inner = {info.filename.partition("/")[2] for info in members}
     if "archive_format" in inner or "models/model.json" in inner or path.suffix == ".pt2":
