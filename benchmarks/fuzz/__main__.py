@@ -34,7 +34,7 @@ def main() -> None:
             (Path(corpus) / str(number)).write_bytes(seed)
 
         def mutated(data: bytes, most: int, seed: int) -> bytes:
-            chance = random.Random(seed)  # noqa: S311 - to be repeated
+            chance = random.Random(seed)
             if chance.random() < 0.5:
                 return changed(data, chance)[:most]
             other: bytes = atheris.Mutate(data, most)
