@@ -20,7 +20,7 @@ _FOLLOWED = ["gsc_core", "zipfile", "tomllib", "csv", "json", "PIL", "python_mul
 
 def main() -> None:
     """Fuzz until the time is over, or something was found."""
-    import atheris  # type: ignore[import-not-found]  # noqa: PLC0415 - only for this
+    import atheris  # noqa: PLC0415 - only for this
 
     with atheris.instrument_imports(include=_FOLLOWED):
         from benchmarks.fuzz.targets import TARGETS, changed  # noqa: PLC0415 - what is followed

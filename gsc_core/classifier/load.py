@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from gsc_core import imagenet
+from gsc_core.classifier.guard import loading
 from gsc_core.classifier.huggingface import archive, configuration
 from gsc_core.classifier.huggingface.shards import open_weights
 from gsc_core.classifier.huggingface.transformers_network import transformers_network
@@ -70,6 +71,16 @@ def load_classifier(spec: ModelSpec) -> Classifier:
     >>> load_classifier(ModelSpec(checkpoint=DEMO_WEIGHTS)).num_classes
     16
     """
+    with loading(_named(spec)):
+        return _loaded(spec)
+
+
+def _named(spec: ModelSpec) -> str:
+    """What a sentence calls the classifier."""
+    return spec.checkpoint.name if spec.checkpoint is not None else str(spec.architecture)
+
+
+def _loaded(spec: ModelSpec) -> Classifier:
     if spec.pretrained:
         return _from_library(spec)
     if spec.checkpoint is None:

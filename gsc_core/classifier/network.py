@@ -25,6 +25,7 @@ from gsc_core.classifier.attention import batch_first, read_one_token
 from gsc_core.classifier.float64 import double
 from gsc_core.classifier.folding import fold_batch_norms, round_weights
 from gsc_core.classifier.fusing import with_fused_convolutions
+from gsc_core.classifier.guard import running
 from gsc_core.classifier.programs.graph import (
     constant_of,
     cut_in_two,
@@ -98,6 +99,7 @@ class Network:
         precision: of all other layers; None leaves PyTorch's flags as they are found.
     """
 
+    @running("The model")
     def __init__(
         self,
         program: ExportedProgram,
@@ -261,6 +263,7 @@ class Network:
             feature: Tensor = self._run(self._body, images)
         return self.head(feature)
 
+    @running("The model")
     def _run(self, part: Callable[[Tensor], R], batch: Tensor) -> R:
         """A part of the network on a batch; one image goes twice where one alone does not work."""
         size: Any = batch.shape[0]

@@ -80,6 +80,12 @@ def main() -> None:
         if error.filename is None:
             raise
         _fail(f"{error.filename} cannot be used ({error.strerror}): check the path.")
+    except (MemoryError, RuntimeError) as error:
+        from gsc_core.classifier.guard import of_memory
+
+        if not of_memory(error):
+            raise
+        _fail("Memory ran out: try a smaller --batch-size, fewer images or another device.")
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
             kept = "Finished chunks are saved: the same command continues from there."

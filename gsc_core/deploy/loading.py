@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gsc_core.classifier.guard import loading, running
 from gsc_core.classifier.pt2.operators import DETECTOR
 from gsc_core.classifier.pt2.reader import open_program
 from gsc_core.deploy.card import DetectorCard, read_card
@@ -59,7 +60,8 @@ def open_detector(path: Path) -> Detect:
     So does a call, when the program gives something else than a detector does.
     """
     try:
-        module = open_program(path, DETECTOR).module(check_guards=False)
+        with loading(path.name):
+            module = open_program(path, DETECTOR).module(check_guards=False)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path.name} is not a detector as `gsc export` writes it and was not opened: export "
@@ -67,7 +69,7 @@ def open_detector(path: Path) -> Detect:
         ) from error
 
     def detect(images: Tensor) -> Outputs:
-        with torch.no_grad():
+        with torch.no_grad(), running(path.name):
             outputs: Outputs = module(images)
         if not _are_answers(outputs, len(images)):
             raise CheckpointError(

@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = frozenset(_READ | _NOT_READ)  # what is not read is reported, n
 MAX_PIXELS = 80_000_000  # under Pillow's own 89 Mpx, which only warns
 MAX_BYTES = 500_000_000
 MIN_SIDE = 8
+MOST_BYTES_A_PIXEL = 12  # while it is decoded: 0.9 GB for the largest, whatever its mode
 _BAND_PIXELS = 2**20  # that are converted at a time
 
 
@@ -77,9 +78,24 @@ def opened(data: bytes, name: str) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} declares far too many pixels: save it smaller.") from error
     except MemoryError as error:
-        raise ImageError(f"{name} needs more memory than there is: save it smaller.") from error
+        raise ImageError(lacks_memory(name, _pixels(data))) from error
     except Exception as error:  # hostile bytes make Pillow's parsers raise nearly anything
         raise ImageError(f"{name} is damaged or cut off: {_said(error)}.") from error
+
+
+def lacks_memory(name: str, pixels: int) -> str:
+    """The sentence for an image of so many pixels that memory has no room for."""
+    about = f", about {pixels * MOST_BYTES_A_PIXEL / 1e9:.1f} GB" if pixels else ""
+    return f"{name} needs more memory than there is{about}: save it smaller."
+
+
+def _pixels(data: bytes) -> int:
+    """How many pixels the header declares; 0 where it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:  # it has failed before, in some way
+        return 0
 
 
 def _said(error: Exception) -> str:

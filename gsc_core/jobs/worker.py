@@ -13,6 +13,7 @@ from logging import Logger
 from types import FrameType
 from typing import NamedTuple
 
+from gsc_core.classifier.guard import of_memory
 from gsc_core.errors import Cancelled, GscError
 from gsc_core.errors.questions import Question
 from gsc_core.files import disk_full, is_full
@@ -25,7 +26,6 @@ from gsc_core.jobs.log import log_file, logged
 from gsc_core.jobs.progress import Reporter
 from gsc_core.log import LOGGER
 from gsc_core.progress import Progress
-from gsc_core.scoring.faults import of_memory
 
 IDLE_AFTER = {Lane.AUDIT: 30.0, Lane.PREPARE: 30.0, Lane.EXPLAIN: 600.0}  # a model stays warm
 POLL_S = 0.25  # seconds between two looks at an empty lane

@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from gsc_core.classifier.guard import of_memory
 from gsc_core.detectors.base import (
     Calibration,
     Detector,
@@ -30,7 +31,7 @@ from gsc_core.errors import ImageError
 from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.images.surrogates import SURROGATES, surrogate_makers
 from gsc_core.log import LOGGER
-from gsc_core.scoring.faults import of_memory, stopping
+from gsc_core.scoring.faults import stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
 from gsc_core.scoring.loading import DECODING, Pace, ahead, read_batches
 from gsc_core.scoring.scorer import Scorer, Scores

@@ -5,18 +5,16 @@ Being told to stop and running out of memory are no faults of a detector: they e
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
+from gsc_core.classifier.guard import of_memory
 from gsc_core.errors import Cancelled
 from gsc_core.log import Step
 
 FAILED = "failed: "
-_NO_MEMORY = "can't allocate memory", "not enough memory", "bad_alloc", "out of memory"
 _LONGEST = 160  # letters of what an error says
 
 
@@ -52,17 +50,6 @@ def unstopped() -> Iterator[None]:
 def is_fault(error: Exception) -> bool:
     """Whether it is the detector's that raised it, and not the end of the whole work."""
     return not isinstance(error, Cancelled) and not of_memory(error)
-
-
-def of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of the machine or of an accelerator."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in _NO_MEMORY
-    )
 
 
 def in_words(error: Exception) -> str:

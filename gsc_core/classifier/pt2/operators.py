@@ -15,6 +15,8 @@ image's program, and is why the app does so in a worker.
 
 from dataclasses import dataclass
 
+from gsc_core.classifier.pt2.expressions import OF_CLASSIFIER, OF_DETECTOR, Sizes
+
 _POINTWISE = """
 abs absolute acos acosh add addcdiv addcmul alpha_dropout asin asinh atan atan2 atanh
 bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip
@@ -84,18 +86,21 @@ class Contents:
         arithmetic: on sizes, as Python names it.
         regions: calls of parts of the graph.
         outputs: how many there are; None leaves that open.
+        sizes: how intricate they may be.
     """
 
     operators: frozenset[str]
     arithmetic: frozenset[str]
     regions: frozenset[str]
     outputs: int | None
+    sizes: Sizes
 
 
-CLASSIFIER = Contents(ATEN, PYTHON, REGIONS, outputs=None)
+CLASSIFIER = Contents(ATEN, PYTHON, REGIONS, outputs=None, sizes=OF_CLASSIFIER)
 DETECTOR = Contents(
     ATEN | {"_euclidean_dist", "nll_loss_forward"},
     PYTHON | {"torch.sym_min", "torch.sym_max"},
     frozenset(),
     outputs=4,
+    sizes=OF_DETECTOR,
 )

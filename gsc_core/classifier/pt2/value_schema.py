@@ -11,10 +11,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     model_validator,
 )
 
 from gsc_core.classifier.pt2.expressions import SYMBOL, check_expression
+from gsc_core.classifier.pt2.operators import CLASSIFIER, Contents
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,499}$")]
 ArgumentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")]
@@ -23,7 +25,14 @@ Text = Annotated[str, StringConstraints(max_length=20_000)]
 Int = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Float = float | Literal["Infinity", "-Infinity", "NaN"]
 Symbol = Annotated[str, StringConstraints(pattern=f"^{SYMBOL}$")]
-Expression = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(check_expression)]
+
+
+def _allowed_expression(text: str, info: ValidationInfo) -> str:
+    allowed: Contents = info.context or CLASSIFIER
+    return check_expression(text, allowed.sizes)
+
+
+Expression = Annotated[str, AfterValidator(_allowed_expression)]
 
 
 class Strict(BaseModel):

@@ -16,6 +16,7 @@ from torch import nn
 from gsc_core import imagenet
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.classifier.weights.architecture_names import full_name
+from gsc_core.classifier.weights.bounded import TooLargeError, counted
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.extras import missing, require
 
@@ -83,12 +84,14 @@ def build(
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), counted():
             warnings.simplefilter("ignore")
             if library == "timm":
                 module = _timm().create_model(bare, pretrained=False, **arguments)
             else:
                 module = torchvision.models.get_model(bare, weights=None, **arguments)
+    except TooLargeError:
+        raise
     except Exception as error:  # each of 1,400 constructors raises what it likes
         raise SpecError(
             f"{library}/{bare} cannot be built with the options {arguments}: {_line(error)}"

@@ -58,16 +58,24 @@ def open_checkpoint(path: Path) -> Checkpoint:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if start.startswith(_ZIP):
         return _open_zip(path, sha256)
+    if _is_safetensors(path, start):  # first: the length in front of it may begin with any byte
+        return _open_safetensors(path, sha256)
     if start.startswith(_PICKLE):
         if not _LEGACY.startswith(start[2:15]):
             raise _not_only_weights(path)
         return Checkpoint(sha256, weights=_load_weights(path))
-    if path.suffix == ".safetensors" or start[8:9] == b"{":
+    if path.suffix == ".safetensors":
         return _open_safetensors(path, sha256)
     raise CheckpointError(
         f"{path.name} is not a model file: a .safetensors file, a PyTorch state dict (.pt, .pth) "
         f"or an exported program (.pt2) is needed."
     )
+
+
+def _is_safetensors(path: Path, start: bytes) -> bool:
+    """Whether a header of JSON follows its own length."""
+    length = int.from_bytes(start[:8], "little")
+    return start[8:9] == b"{" and length <= path.stat().st_size
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gsc_core.classifier.weights import architectures
+from gsc_core.classifier.weights.bounded import TooLargeError
 from gsc_core.errors import SpecError
 
 Options = Mapping[str, Any]
@@ -99,5 +100,7 @@ def _empty(architecture: str, num_classes: int | None, options: Options) -> nn.M
     try:
         with torch.device("meta"):
             return architectures.build(architecture, num_classes, options)
+    except TooLargeError:
+        raise
     except SpecError:  # some constructors look at values
         return architectures.build(architecture, num_classes, options)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gsc_core.classifier.programs.program import check_weights
 from gsc_core.classifier.pt2.reader import RECIPE
+from gsc_core.classifier.weights.bounded import bounded_by
 from gsc_core.classifier.weights.heads import COUNTER, ReplacedHead, put_in, replaced_head
 from gsc_core.classifier.weights.library_names import conversions
 from gsc_core.classifier.weights.networks_in_file import (
@@ -92,6 +93,13 @@ def fit(
             asked that weights cannot tell.
         CheckpointError: the weights do not fit, or are not finite and dense.
     """
+    with bounded_by(content):
+        return _fitted(content, architecture, options, name, choice)
+
+
+def _fitted(
+    content: Table, architecture: str, options: Options, name: str, choice: str | None
+) -> Fitted:
     table, notes = plain_values(unwrapped(content), name)
     start = Skeleton.of(architecture, options)
     table = with_names(without_parallel(table, start.tensors), start, name)
