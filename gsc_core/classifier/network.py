@@ -38,6 +38,7 @@ from gsc_core.classifier.programs.graph import (
 from gsc_core.classifier.split import candidates, choose
 from gsc_core.classifier.stages import channel_mean, described, stages
 from gsc_core.classifier.tangent import with_fixed_weights
+from gsc_core.errors import CheckpointError
 
 _PASS_THROUGH = frozenset(
     f"aten.{name}" for name in ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone")
@@ -211,7 +212,7 @@ class Network:
         try:
             with torch.no_grad():
                 self.head(self.body(images))
-        except RuntimeError:
+        except (RuntimeError, CheckpointError):
             self._run_fast_as(lambda part: part)
 
     def _through(self, head: Forward, feature: Tensor) -> tuple[Tensor, Tensor | None]:
