@@ -13,6 +13,7 @@ from gsc_core.audit.checks.inputs import normalisation
 from gsc_core.audit.inputs import device_of
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.arithmetic import Precision
+from gsc_core.classifier.guard import said_by
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.classifier.programs.ending import may_be_bounded
@@ -92,9 +93,9 @@ def _logits(network: Network, classifier: Classifier, images: torch.Tensor) -> t
         with torch.no_grad():
             return network(images).cpu()  # which waits for the device
     except RuntimeError as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise CheckpointError(
-            f"{classifier.source} cannot be run on {len(images)} images at once: {reason}"
+            f"{classifier.source} cannot be run on {len(images)} images at once "
+            f"({said_by(error)}): export it again."
         ) from error
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from gsc_core.classifier.guard import said_by
 from gsc_core.classifier.programs.careful import Careful
 from gsc_core.classifier.programs.ending import may_be_bounded
 from gsc_core.classifier.programs.scale import Scale, probabilities_refused, scale_of
@@ -45,10 +46,9 @@ def check_behaviour(program: ExportedProgram, shape: tuple[int, int, int], name:
             usual, again = run_carefully(images), run(images, seed=1)
             reordered, fewer = run(images[order]), run(images[:2])
         except Exception as error:  # an unfamiliar graph can fail in any way
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
             raise CheckpointError(
-                f"{name} cannot be run on {len(images)} images of {shape[1]}×{shape[2]} pixels: "
-                f"{reason}"
+                f"{name} cannot be run on {len(images)} images of {shape[1]}×{shape[2]} pixels "
+                f"({said_by(error)}): export it again."
             ) from error
     if not usual.isfinite().all():
         return  # noise may go where images do not; the audit looks at those

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
+from gsc_core.classifier.guard import said_by
 from gsc_core.classifier.programs.behaviour import check_behaviour
 from gsc_core.classifier.programs.graph import shape_of
 from gsc_core.classifier.programs.logits import Say, give_logits
@@ -41,9 +42,9 @@ def export(
             module(images)  # a plain call fails with a clearer reason than an export does
             program = torch.export.export(module, (images,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # an unfamiliar image's forward() can raise anything
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise CheckpointError(
-            f"{name} cannot be run and exported on images of {size[0]}×{size[1]} pixels: {reason}"
+            f"{name} cannot be run and exported on images of {size[0]}×{size[1]} pixels "
+            f"({said_by(error)}): look at its preprocessing, or export it yourself."
         ) from error
     return conform(program, name, size, say)
 

@@ -94,7 +94,8 @@ def build(
         raise
     except Exception as error:  # each of 1,400 constructors raises what it likes
         raise SpecError(
-            f"{library}/{bare} cannot be built with the options {arguments}: {_line(error)}"
+            f"{library}/{bare} cannot be built with the options {arguments} ({_line(error)}): "
+            "correct them, or leave them out."
         ) from error
     assert isinstance(module, nn.Module)
     return module
