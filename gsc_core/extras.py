@@ -8,6 +8,8 @@ from gsc_core.errors import GscError
 EXTRAS = MappingProxyType(
     {
         "streamlit": "app",
+        "starlette": "app",
+        "python-multipart": "app",  # the name it is installed by
         "plotly": "app",
         "sqlmodel": "app",
         "jinja2": "report",
