@@ -124,7 +124,7 @@ def measure(
             if isinstance(detector, AutoGSC) and detector.selection_ is not None
         },
         fusions={
-            detector.name: _fused(detector)
+            detector.name: fused_score(detector)
             for detector in there
             if isinstance(detector, AutoEnsemble) and detector.fusion_ is not None
         },
@@ -136,9 +136,10 @@ def measure(
     )
 
 
-def _fused(detector: AutoEnsemble) -> FusedScore:
+def fused_score(detector: AutoEnsemble) -> FusedScore:
+    """What each part counts in the score of a fitted ensemble that weighs them."""
     fusion = detector.fusion_
-    assert fusion is not None
+    assert fusion is not None, "learn() comes first"
     columns = (fusion.weights, fusion.scale.middle, fusion.scale.spread)
     numbers = zip(*(column.tolist() for column in columns), strict=True)
     return FusedScore(

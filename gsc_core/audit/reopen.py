@@ -27,9 +27,11 @@ from gsc_core.detectors.base import Detector, Need, Representation
 from gsc_core.detectors.catalogue import find
 from gsc_core.detectors.ensemble import Ensemble, with_parts
 from gsc_core.detectors.gsc import GSC
+from gsc_core.detectors.layers import Layers
 from gsc_core.errors import SpecError
-from gsc_core.explanation import Explanation
+from gsc_core.explanation import DepthReading, Explanation
 from gsc_core.explanation.channels import ChannelNormals
+from gsc_core.explanation.depths import depths
 from gsc_core.explanation.one_image import explain
 from gsc_core.images.decode import decode, decode_bytes
 from gsc_core.log import LOGGER, logged_to
@@ -178,6 +180,18 @@ class Reopened:
             with _logged(self.folder):
                 LOGGER.exception("%s explains nothing", detector)
             raise SpecError(f"{detector} {in_words(error)}.") from error
+
+    def depths(
+        self, source: ImageSource, calibration_row: int | None = None
+    ) -> tuple[DepthReading, ...]:
+        """How unusual an image is at each depth, the earliest first; empty without `layers`.
+
+        A calibration image is named by its row, and measured without itself.
+        """
+        layers = self.detectors.get(Layers.name)
+        if not isinstance(layers, Layers):
+            return ()
+        return depths(self._seen(source).batch, self.network, layers, calibration_row)
 
     def nearest(self, source: ImageSource, n: int = 8) -> tuple[Neighbour, ...]:
         """The calibration images most alike, by the cosine of the features, else of the logits.

@@ -44,6 +44,7 @@ from gsc_core.errors import ImageError, SpecError
 from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.files import sole_writer_in, writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
+from gsc_core.images.surrogates import SURROGATES
 from gsc_core.log import RunLog, is_logged_to, logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
@@ -151,7 +152,13 @@ def _audited(
         pace = Pace(size, spec.threads, step, decoders, watch)
         check = Examination(classifier, network, of_images)
         calibrated = calibrate(
-            scorer, to_calibrate, class_indices, seed=spec.seed, pace=pace, check=check
+            scorer,
+            to_calibrate,
+            class_indices,
+            seed=spec.seed,
+            pace=pace,
+            check=check,
+            tuned_on=frozenset(spec.tuned_on or ()),
         )
         _require_detectors(scorer)
         calibrated = _written_down(calibrated, out, watch)
@@ -181,6 +188,7 @@ def _audited(
             "left_out": left_out,
             "excused": scorer.excused,
             "checks": check.results,
+            "tuned_on": _tuned_on(spec, calibrated),
             "temperature": temperature_record(table, calibrated.temperature),
             "settings": _settings(spec, classifier, network, of_images.rule, selected),
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
@@ -202,6 +210,14 @@ def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
     document = run.document.model_copy(update={"decision": decision})
     document.write(run.path)
     return replace(run, document=document)
+
+
+def _tuned_on(spec: AuditSpec, calibrated: Calibrated) -> int | None:
+    """How many calibration images the given settings were learned from; None without such."""
+    if spec.tuned_on is None:
+        return None
+    digests = frozenset(spec.tuned_on)
+    return sum(image.sha256 in digests for image in calibrated.images)
 
 
 def _check_folder(out: Path) -> None:
@@ -265,6 +281,7 @@ def _key(
         "model": classifier.sha256,
         "sets": {name: _digest(images, labels) for name, images in sets.every().items()},
         "versions": versions(),
+        "surrogates": [kind.name for kind in SURROGATES],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

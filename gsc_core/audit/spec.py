@@ -67,6 +67,8 @@ class AuditSpec(BaseModel):
         threads: how many threads decode images, as long as no process does.
         decoders: at most so many processes decode images; 0 leaves it to the threads, None to the
             number of images, the cores and the pace of the network.
+        tuned_on: digests of the images that settings from a file of `gsc tune` were learned from,
+            whose scores then set no threshold in sample; None without such a file.
         repeats: bootstrap replicates behind the intervals of AUPR and detection error.
 
     >>> from gsc_core import AuditSpec
@@ -92,6 +94,7 @@ class AuditSpec(BaseModel):
     batch_size: int | None = Field(default=None, ge=1, le=4096)
     threads: int = Field(default=2, ge=1, le=64)
     decoders: int | None = Field(default=None, ge=0, le=64)
+    tuned_on: tuple[str, ...] | None = None
     seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=1000, ge=10)
 

@@ -1,4 +1,4 @@
-"""`gsc-auto`'s choice by itself: made on ID images without an audit, kept in a file for audits.
+"""What `gsc-auto` and `auto-ensemble` choose, without an audit: kept in a file for audits.
 
 What is chosen is what an audit of the same images, share and seed chooses, so the file saves the
 search and holds the choice still.
@@ -10,23 +10,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from pydantic import Field
 
 from gsc_core.audit.inputs import batch_size, decoders_of, device_of, network_of, read_sets
-from gsc_core.audit.measure import versions
+from gsc_core.audit.measure import fused_score, versions
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.audit.tuning_file import RunnerUp, Tuned, content_of
 from gsc_core.classifier import Preprocessing
 from gsc_core.classifier.load import load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.selection import Selection
 from gsc_core.files import sole_writer_of, writing_to, written_aside
 from gsc_core.images import ImageFile
 from gsc_core.log import logged_to
 from gsc_core.progress import Progress
+from gsc_core.run.document import FusedScore
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scorer
@@ -50,7 +53,8 @@ def tune(
 ) -> Tuned:
     """Choose `gsc-auto`'s settings on the calibration images of `spec`, and write them to `out`.
 
-    Of several layers the one with the least loss on surrogate outliers is taken. `on_progress` is
+    With them go the weights of `auto-ensemble`, where two of its parts can run at that layer. Of
+    several layers the one with the least loss on surrogate outliers is taken. `on_progress` is
     called after every batch and candidate, and may raise to stop; nothing is left then. Raises
     GscError for whatever the user can mend.
     """
@@ -86,11 +90,11 @@ def _tuned(spec: TuneSpec, out: Path, on_progress: Callable[[Progress], None]) -
                 )
                 for name, network in networks.items()
             }
-    selections = {name: _selection(detector) for name, detector in fitted.items()}
+    selections = {name: _selection(layer.auto_gsc) for name, layer in fitted.items()}
     best = min(selections, key=lambda name: selections[name].chosen.loss)
     tuned = Tuned(
         split=best,
-        settings=fitted[best].frozen(),
+        settings=fitted[best].auto_gsc.frozen(),
         chosen=selections[best].chosen,
         nothing=selections[best].nothing,
         runners_up=_runners_up(selections, best),
@@ -99,10 +103,19 @@ def _tuned(spec: TuneSpec, out: Path, on_progress: Callable[[Progress], None]) -
         seed=spec.seed,
         model_sha256=classifier.sha256,
         versions=versions(),
+        ensemble=fitted[best].ensemble,
+        tuned_on=tuple(image.sha256 for image in images),
     )
     with written_aside(out) as part:
         part.write_text(tuned.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return tuned
+
+
+class _Fitted(NamedTuple):
+    """What was chosen at one layer."""
+
+    auto_gsc: AutoGSC
+    ensemble: FusedScore | None
 
 
 def _layer(network: Network) -> str | None:
@@ -116,18 +129,18 @@ def _fitted(
     seed: int,
     pace: Pace,
     log: Path,
-) -> AutoGSC:
-    """The detector after an audit's calibration; it does without labels.
+) -> _Fitted:
+    """The detectors after an audit's calibration; they do without labels.
 
-    What fails in it is told in `log`.
+    What fails in them is told in `log`.
     """
-    detector = AutoGSC()
-    scorer = Scorer(network, preprocessing, [detector])
+    detector, ensemble = AutoGSC(), AutoEnsemble()
+    scorer = Scorer(network, preprocessing, [detector, ensemble])
     with logged_to(log, at_fault=True):
         calibrate(scorer, images, [-1] * len(images), seed=seed, pace=pace)
     if reason := scorer.excused.get(detector.name):
         raise SpecError(f"Nothing can be chosen here: {detector.name} {reason}.")
-    return detector
+    return _Fitted(detector, None if ensemble.fusion_ is None else fused_score(ensemble))
 
 
 def _log_beside(out: Path) -> Path:

@@ -1,24 +1,26 @@
-"""A choice of `gsc-auto`'s settings as a file holds it, and an audit that takes it from there."""
+"""Settings of `gsc-auto` and `auto-ensemble` as a file holds them, and an audit that takes them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.load import load_classifier
-from gsc_core.detectors.auto import AutoGSC
+from gsc_core.detectors.auto import MEAN, AutoGSC
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.facts import AUTO
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.selection import Tried
+from gsc_core.run.document import FusedScore
 
 FORMAT: Final = "gsc-audit-tuning"
-VERSION: Final = 1
+VERSION: Final = 2
 _KNOBS = frozenset(knob.name for knob in AutoGSC.knobs())
 
 
@@ -36,13 +38,14 @@ class Tuned(BaseModel):
 
     settings: those of `gsc-auto`, with nothing left open. nothing: the same without a
     short-circuit. runners_up: the next best over all layers, best first. images, surrogates: how
-    many it was chosen on.
+    many it was chosen on. ensemble: what each part counts in the score of `auto-ensemble`.
+    tuned_on: digests of the calibration images. Version 1 has neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["gsc-audit-tuning"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = VERSION
     split: str | None
     settings: dict[str, Any]
     chosen: Tried
@@ -53,6 +56,16 @@ class Tuned(BaseModel):
     seed: int
     model_sha256: str
     versions: dict[str, str]
+    ensemble: FusedScore | None = None
+    tuned_on: tuple[str, ...] | None = None
+
+    @property
+    def ensemble_settings(self) -> dict[str, Any] | None:
+        """Those of `auto-ensemble`; None where its weights could not be learned."""
+        if self.ensemble is None or not self.ensemble.learned:
+            return None
+        parts = "/".join(f"{part.detector}={part.weight!r}" for part in self.ensemble.parts)
+        return {"weights": parts}
 
     @field_validator("settings")
     @classmethod
@@ -64,12 +77,18 @@ class Tuned(BaseModel):
             raise ValueError("a setting is left open")
         return settings
 
+    @model_validator(mode="after")
+    def _weights_can_be_taken(self) -> Self:
+        AutoEnsemble.configured(self.ensemble_settings or {})  # raises SpecError
+        return self
+
 
 def with_tuned(spec: AuditSpec, file: Path) -> AuditSpec:
     """The audit with the choice of a file in place of a search, at the layer it was made for.
 
-    Raises SpecError when the file is none of ours, was made for another model, or the audit asks
-    for another layer or sets `gsc-auto` itself.
+    The weights of `auto-ensemble` are taken where the audit names it. Raises SpecError when the
+    file is none of ours, was made for another model, or the audit asks for another layer or sets
+    one of the two itself.
     """
     tuned = read_tuned(file)
     if _sha256(spec.model) != tuned.model_sha256:
@@ -79,20 +98,32 @@ def with_tuned(spec: AuditSpec, file: Path) -> AuditSpec:
             f"{file} was made for the layer {tuned.split}, not {spec.split}: leave --split out, or "
             "tune for that layer."
         )
-    usual = AutoGSC().settings()
-    if any(
-        detector.name == AutoGSC.name and detector.build().settings() != usual
-        for detector in spec.detectors
-    ):
-        raise SpecError(
-            f"{AutoGSC.name} is set by both {file} and --detectors: name it there without settings."
-        )
-    auto_gsc = DetectorSpec(name=AutoGSC.name, settings=tuned.settings)
     named = {detector.name: detector for detector in spec.detectors}
-    detectors = (
-        named | {auto_gsc.name: auto_gsc} if auto_gsc.name in named else {"": auto_gsc} | named
-    )
-    return spec.model_copy(update={"split": tuned.split, "detectors": tuple(detectors.values())})
+    auto_gsc = DetectorSpec(name=AutoGSC.name, settings=_settings(tuned))
+    given = {auto_gsc.name: auto_gsc}
+    if tuned.ensemble_settings is not None and AutoEnsemble.name in named:
+        settings = tuned.ensemble_settings
+        given[AutoEnsemble.name] = DetectorSpec(name=AutoEnsemble.name, settings=settings)
+    for name, usual in ((AutoGSC.name, AutoGSC()), (AutoEnsemble.name, AutoEnsemble())):
+        set_there = name in named and named[name].build().settings() != usual.settings()
+        if name in given and set_there:
+            raise SpecError(
+                f"{name} is set by both {file} and --detectors: name it there without settings."
+            )
+    detectors = named | given if auto_gsc.name in named else given | named | given
+    changed = {
+        "split": tuned.split,
+        "detectors": tuple(detectors.values()),
+        "tuned_on": tuned.tuned_on,
+    }
+    return spec.model_copy(update=changed)
+
+
+def _settings(tuned: Tuned) -> dict[str, Any]:
+    """Those of `gsc-auto`; learned weights stay open where nobody knows on which images."""
+    if tuned.tuned_on is None and tuned.settings["weights"] != MEAN:
+        return tuned.settings | {"weights": AUTO}
+    return tuned.settings
 
 
 def read_tuned(file: Path) -> Tuned:

@@ -106,7 +106,7 @@ DetectorNames = Annotated[
 ]
 GscConfig = Annotated[
     Path | None,
-    typer.Option(help="A file written by `gsc tune`, which sets gsc-auto and --split."),
+    typer.Option(help="A file written by `gsc tune`: sets gsc-auto, auto-ensemble and --split."),
 ]
 SplitName = Annotated[str | None, typer.Option(help="Where GSC cuts; see `gsc splits`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]

@@ -223,7 +223,7 @@ def _interval_in(row: Any, metric: str) -> Interval:
 
 def print_tuned(tuned: Tuned, out: Path) -> None:
     """Print what `gsc tune` chose, what came next, and how to use it."""
-    from gsc_core.sentences.selection import in_words, sentence
+    from gsc_core.sentences.selection import fused_sentence, in_words, sentence
 
     show = console().print
     show(Text(sentence("gsc-auto", tuned.chosen, tuned.nothing, tuned.split)))
@@ -232,6 +232,8 @@ def print_tuned(tuned: Tuned, out: Path) -> None:
         figures = (percent(share, 1) for share in (each.tried.fpr95, each.tried.auroc))
         table.add_row(*map(Text, (in_words(each.tried, each.split), *figures)))
     show(table)
+    if tuned.ensemble is not None:
+        show(Text(fused_sentence("auto-ensemble", tuned.ensemble)))
     made = f"{tuned.surrogates} surrogate images made from them"
     show(Text(f"Chosen on {tuned.images} familiar images and {made}."))
     show(Text(f"Result: {out}, for gsc audit --gsc-config {out}"))

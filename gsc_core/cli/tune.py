@@ -1,4 +1,4 @@
-"""`gsc tune`: the settings of gsc-auto, chosen from familiar images alone."""
+"""`gsc tune`: the settings of gsc-auto and auto-ensemble, from familiar images alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def tune(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the settings of gsc-auto from familiar images alone, for `audit --gsc-config`."""
+    """Choose settings of gsc-auto and auto-ensemble on familiar images for `audit --gsc-config`."""
     from gsc_core.audit.tuning import TuneSpec
     from gsc_core.audit.tuning import tune as choose
 

@@ -142,7 +142,15 @@ class AutoGSC(Detector):
         given = _numbers(self.weights)
         if len(given) != len(fusion.weights):
             raise Excused(f"has {len(given)} weights for {len(fusion.weights)} readings here")
-        return replace(fusion, weights=fusion.weights.new_tensor(given), learned=True)
+        fusion = replace(fusion, weights=fusion.weights.new_tensor(given), learned=True)
+        if calibration.tuned_on is not None and surrogates is not None:
+            self.held_out_ = fusion.without(
+                self._readings(sample),
+                self._readings(surrogates),
+                calibration.tuned_on[: len(sample)],
+                _EVENLY,
+            )
+        return fusion
 
     def _of_cap(self, device: torch.device) -> Tensor:
         ways = {"yes": (True,), "no": (False,), "both": (False, True)[: 1 + self.read_out_.caps]}

@@ -103,10 +103,15 @@ class AutoEnsemble(Ensemble):
         if len(self.parts_) < 2:
             raise Excused("needs two detectors to weigh, and fewer of its parts can run here")
 
-    def learn(self, id_scores: Columns, surrogates: SurrogateScores | None) -> None:
+    def learn(
+        self,
+        id_scores: Columns,
+        surrogates: SurrogateScores | None,
+        tuned_on: Tensor | None = None,
+    ) -> None:
         """Learn each part's scale, and its weight where that is open."""
         if self.partner != AUTO:
-            super().learn(id_scores, surrogates)
+            super().learn(id_scores, surrogates, tuned_on)
             return
         columns = self._columns(id_scores)
         if len(columns) < LEAST_IMAGES:
@@ -114,13 +119,16 @@ class AutoEnsemble(Ensemble):
                 f"needs at least {LEAST_IMAGES} calibration images to know how its parts' scores "
                 f"spread; there are {len(columns)}"
             )
+        others = None if surrogates is None else self._columns(surrogates.columns)
         if self.weights != AUTO:
             given = self._given()
             fusion = Fusion.of(columns, None)
             weights = fusion.weights.new_tensor([given[part.name] for part in self.parts_])
-            self._keep(replace(fusion, weights=weights, learned=True))
+            fusion = replace(fusion, weights=weights, learned=True)
+            if tuned_on is not None:
+                self.held_out_ = fusion.without(columns, others, tuned_on)
+            self._keep(fusion)
             return
-        others = None if surrogates is None else self._columns(surrogates.columns)
         self.held_out_ = Fusion.held_out(columns, others)
         self._keep(Fusion.of(columns, others))
 

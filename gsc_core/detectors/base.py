@@ -105,7 +105,7 @@ class Representation:
 class Surrogates(Representation):
     """What one pass yields for surrogate outliers, and of which kind each of them is.
 
-    `kinds [B]` are indices into `SURROGATES`. They are sliced, joined and moved with the images:
+    `kinds [B]` are indices into `KINDS`. They are sliced, joined and moved with the images:
     in whatever order these come, and whichever of them could not be made.
     """
 
@@ -127,7 +127,8 @@ class Calibration:
 
     `labels [N]` is −1 where unknown. `step` is told how far a long fit is, as (phase, done, total),
     and may raise to stop it. `learned` is what detectors learned from the sample's pixels, by name:
-    a calibration that was stored has these no more.
+    a calibration that was stored has these no more. `tuned_on [N]` are the images that settings
+    were learned from which the detectors are given; None where there are no such.
     """
 
     network: Network
@@ -139,6 +140,7 @@ class Calibration:
     step: Callable[[str, int, int], None] = lambda phase, done, total: None
     learned: Mapping[str, Tensor] = field(default_factory=dict)
     layers: Tensor | None = None
+    tuned_on: Tensor | None = None
 
     @property
     def images(self) -> Representation:
@@ -154,6 +156,7 @@ class Calibration:
             features=some.features,
             layers=some.layers,
             labels=self.labels[which],
+            tuned_on=None if self.tuned_on is None else self.tuned_on[which],
         )
 
     @property

@@ -77,8 +77,16 @@ class Ensemble(Detector):
                 raise Excused(f"needs {part.name}, which cannot run here")
         self.parts_ = tuple(there[part.name] for part in self.required())
 
-    def learn(self, id_scores: Columns, surrogates: SurrogateScores | None) -> None:
-        """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed."""
+    def learn(
+        self,
+        id_scores: Columns,
+        surrogates: SurrogateScores | None,
+        tuned_on: Tensor | None = None,
+    ) -> None:
+        """Learn the ranks from scores of calibration images `[N]`; surrogates' are not needed.
+
+        `tuned_on [N]` are the images that given settings were learned from.
+        """
         self.ranks_ = {
             part.name: double(id_scores[part.name]).sort().values for part in self.parts_
         }

@@ -86,6 +86,21 @@ class Fusion:
             fused[this] = fusion(values[this])
         return fused
 
+    def without(
+        self,
+        id_scores: Tensor,
+        surrogates: Tensor | None,
+        learned_from: Tensor,
+        evenly: float = 0.0,
+    ) -> Tensor:
+        """Fused scores `[N]` of calibration images, some of which these weights were learned from.
+
+        Those, by the mask `learned_from [N]`, are scored by what the other calibration images
+        teach, as in `held_out`; the rest by these weights.
+        """
+        held_out = type(self).held_out(id_scores, surrogates, evenly)
+        return torch.where(learned_from.to(held_out.device), held_out, self(id_scores).to(held_out))
+
     def only(self, which: Tensor) -> Self:
         """The same of some of the scores, by a mask `[J]`; what is left out counted nothing."""
         scale = Scale(self.scale.middle[which], self.scale.spread[which])

@@ -102,6 +102,8 @@ class Layers(Detector):
 
     shapes_: tuple[Shape, ...] = field(default=(), init=False, repr=False)
     fusion_: Fusion | None = field(default=None, init=False, repr=False)
+    familiar_: Tensor | None = field(default=None, init=False, repr=False)
+    """Distance `[N,stages]` of each calibration image, measured without it."""
 
     def fit(self, calibration: Calibration) -> Self:
         """Learn the shape of each stage's channel means."""
@@ -109,23 +111,20 @@ class Layers(Detector):
         widths = [stage.channels for stage in calibration.network.stages]
         fitted = [Shape.of(values) for values in torch.split(layers, widths, dim=1)]
         self.shapes_ = tuple(shape for shape, _ in fitted)
-        distances = torch.stack([held_out for _, held_out in fitted], dim=1)
+        self.familiar_ = torch.stack([held_out for _, held_out in fitted], dim=1)
         surrogates = calibration.surrogates
         outliers = None if surrogates is None or surrogates.layers is None else surrogates
-        self.fusion_ = Fusion.of(distances, None if outliers is None else self._distances(outliers))
+        others = None if outliers is None else self.by_stage(outliers)
+        self.fusion_ = Fusion.of(self.familiar_, others)
         return self
 
     def score(self, batch: Representation) -> Tensor:
         """Outlier scores `[B]` in float64; higher = more likely OOD."""
         assert self.fusion_ is not None, "fit() comes first"
-        return self.fusion_(self._distances(batch))
+        return self.fusion_(self.by_stage(batch))
 
     def by_stage(self, batch: Representation) -> Tensor:
-        """How unusual each stage finds an image `[B,stages]`, in spreads above the middle."""
-        assert self.fusion_ is not None, "fit() comes first"
-        return self.fusion_.scale.standardised(self._distances(batch))
-
-    def _distances(self, batch: Representation) -> Tensor:
+        """Distance `[B,stages]` from the familiar images at each stage, in float64."""
         assert batch.layers is not None
         widths = [len(shape.centre) for shape in self.shapes_]
         parts = torch.split(double(batch.layers.detach()), widths, dim=1)

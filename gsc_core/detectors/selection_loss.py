@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gsc_core.classifier.float64 import double
 from gsc_core.evaluation.selection import Separation
-from gsc_core.images.surrogates import SURROGATES
+from gsc_core.images.surrogates import KINDS
 
 
 def separation(id_scores: Tensor, surrogate_scores: Tensor) -> Separation:
@@ -44,10 +44,10 @@ def _twice_below(reference: Tensor, scores: Tensor) -> Tensor:
 def by_kind(id_scores: Tensor, surrogates: Tensor, kinds: Tensor) -> dict[str, Separation]:
     """The separation of outlier scores from each kind of surrogate outlier, by the kind's name.
 
-    `kinds [M]` are the kinds of `surrogates [M]`, as indices into `SURROGATES`. A kind of which
+    `kinds [M]` are the kinds of `surrogates [M]`, as indices into `KINDS`. A kind of which
     there is none is left out.
     """
     id_sorted = double(id_scores).sort().values
     which = kinds.to(surrogates.device)
-    scores = {kind.name: surrogates[which == at] for at, kind in enumerate(SURROGATES)}
+    scores = {kind.name: surrogates[which == at] for at, kind in enumerate(KINDS)}
     return {name: _separation(id_sorted, some) for name, some in scores.items() if len(some)}

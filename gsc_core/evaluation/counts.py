@@ -32,3 +32,10 @@ def percent(share: float, decimals: int | None = None) -> str:
     """`99.95 %`: a share that was measured to so many decimals, one that was asked for as it is."""
     number = f"{100 * share:.6g}" if decimals is None else f"{100 * share:.{decimals}f}"
     return f"{number} %"
+
+
+def percentile(of_100: float) -> str:
+    """A share of 0 to 100 in words; what is not all, or not none, is never rounded to it."""
+    if 99 < of_100 < 100:
+        return "more than 99 %"
+    return "less than 1 %" if 0 < of_100 < 1 else f"{of_100:.0f} %"

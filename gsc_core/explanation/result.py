@@ -51,6 +51,18 @@ class ChannelReading(_Frozen):
         return self.positions > 0
 
 
+class DepthReading(_Frozen):
+    """How unusual an image is at one depth of the network, the end of a stage.
+
+    `percentile`: the share of calibration images, 0 to 100, that are at most as far from the
+    others there. `weight`: how much this depth counts in the score of `layers`, 0 to 1.
+    """
+
+    layer: str
+    percentile: float
+    weight: float
+
+
 class Explanation(_Frozen):
     """What the short-circuit does to one image.
 

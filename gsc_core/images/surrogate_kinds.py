@@ -15,4 +15,10 @@ JIGSAW = SurrogateKind("jigsaw", "the image in shuffled patches: parts without t
 PHASE = SurrogateKind("phase", "the image's spectrum with random phases: texture without edges")
 MIX = SurrogateKind("mix", "two images over each other: no single object")
 
-SURROGATE_KINDS = (ZOOM, JIGSAW, PHASE, MIX)
+TILE = SurrogateKind("tile", "a small part, mirrored and repeated: texture at its own size")
+CROP = SurrogateKind("crop", "a larger part, enlarged: an object without its surroundings")
+
+SURROGATE_KINDS = (ZOOM, JIGSAW, PHASE, MIX, TILE, CROP)
+"""All that can be made. A calibration stores which its surrogates are by the place in this tuple,
+so new ones come last and none goes.
+"""

@@ -20,7 +20,7 @@ from gsc_core.images.decode import decode
 from gsc_core.images.imageset import ImageFile, ImageSet
 from gsc_core.images.opening import MIN_SIDE
 from gsc_core.images.reading import OnCount, nobody, read_folder
-from gsc_core.images.surrogate_kinds import JIGSAW, MIX, PHASE, ZOOM
+from gsc_core.images.surrogate_kinds import CROP, JIGSAW, MIX, PHASE, TILE, ZOOM
 
 MAX_PIXELS = 24_000_000
 """Of an image that surrogates are made from; a larger one is made smaller first, for its spectrum
@@ -44,12 +44,22 @@ class Surrogate:
 
 def zoom(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Enlarge a random crop of 15 to 30 % of each side to the size of the image."""
+    return _resized(_part(image, 0.15, 0.3, generator), *image.shape[-2:])
+
+
+def crop(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Enlarge a random crop of 30 to 60 % of each side to the size of the image."""
+    return _resized(_part(image, 0.3, 0.6, generator), *image.shape[-2:])
+
+
+def tile(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Fill the image with a random crop of 12 to 30 % of each side, mirrored so that edges meet."""
     height, width = image.shape[-2:]
-    share = 0.15 + 0.15 * _uniform(generator)
-    h, w = max(2, round(share * height)), max(2, round(share * width))
-    top, left = _below(height - h + 1, generator), _below(width - w + 1, generator)
-    crop = image[:, top : top + h, left : left + w]
-    return _resized(crop, height, width)
+    part = _part(image, 0.12, 0.3, generator)
+    row = torch.cat([part, part.flip(2)], dim=2)
+    block = torch.cat([row, row.flip(1)], dim=1)
+    down, across = -(-height // block.shape[1]), -(-width // block.shape[2])
+    return block.repeat(1, down, across)[:, :height, :width].contiguous()
 
 
 def jigsaw(image: torch.Tensor, _: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -97,12 +107,21 @@ def mix(image: torch.Tensor, other: torch.Tensor, generator: torch.Generator) ->
     return torch.lerp(resized.float(), image.float(), share).round().to(torch.uint8)
 
 
-SURROGATES = (
+KINDS = (
     Surrogate(*ZOOM, zoom),
     Surrogate(*JIGSAW, jigsaw),
     Surrogate(*PHASE, phase),
     Surrogate(*MIX, mix, needs_other=True),
+    Surrogate(*TILE, tile),
+    Surrogate(*CROP, crop),
 )
+"""All kinds, in the order of `SURROGATE_KINDS`."""
+
+SURROGATES = tuple(kind for kind in KINDS if kind.name not in (PHASE.name, MIX.name))
+"""Those that detectors learn from: on them detectors rank as on real OOD images (docs/gsc-auto.md).
+
+The others are OOD sets to try a detector on, and in runs of earlier versions.
+"""
 
 
 def surrogates_of(
@@ -214,6 +233,17 @@ def _file(path: Path) -> ImageFile:
 def _resized(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     resized: torch.Tensor = transform.resize(image, [height, width], antialias=True)
     return resized
+
+
+def _part(
+    image: torch.Tensor, least: float, most: float, generator: torch.Generator
+) -> torch.Tensor:
+    """A random crop whose sides are a random share of the image's."""
+    height, width = image.shape[-2:]
+    share = least + (most - least) * _uniform(generator)
+    h, w = (min(side, max(2, round(share * side))) for side in (height, width))
+    top, left = _below(height - h + 1, generator), _below(width - w + 1, generator)
+    return image[:, top : top + h, left : left + w]
 
 
 def _uniform(generator: torch.Generator) -> float:

@@ -300,6 +300,8 @@ class RunDocument(_Part):
     selections, partners: what they chose from; partners, of earlier versions, are losses by
         ensemble and detector.
     fusions: what each part counts in the score of an ensemble that weighs them.
+    tuned_on: how many calibration images the settings of a file of `gsc tune` were learned from;
+        None without such a file.
     directions: whether a GSC detector scores `as published` or `turned`.
     checks: what was checked about the model before the scoring.
     decision: the one that was named beforehand; None where an earlier version wrote the document.
@@ -319,6 +321,7 @@ class RunDocument(_Part):
     selections: Mapping[str, Selection] = {}
     partners: Mapping[str, Mapping[str, float]] = {}
     fusions: Mapping[str, FusedScore] = {}
+    tuned_on: int | None = None
     directions: Mapping[str, str] = {}
     images: Mapping[str, ImageCounts] = {}
     left_out: Mapping[str, LeftOutImages] = {}

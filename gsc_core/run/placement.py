@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from gsc_core.evaluation.counts import percentile
 from gsc_core.evaluation.thresholds import KeepId, keep_id
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
@@ -35,10 +36,8 @@ class Placement(BaseModel):
 
     @property
     def share_below(self) -> str:
-        """The percentile in words; what is not all, or not none, is never rounded to it."""
-        if 99 < self.percentile < 100:
-            return "more than 99 %"
-        return "less than 1 %" if 0 < self.percentile < 1 else f"{self.percentile:.0f} %"
+        """The percentile in words."""
+        return percentile(self.percentile)
 
 
 def decision_for(run: Run, detector: str) -> Decision:

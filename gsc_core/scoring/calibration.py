@@ -9,7 +9,7 @@ images, so their scores of calibration images are made by fits without the image
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -29,7 +29,7 @@ from gsc_core.detectors.base import (
 from gsc_core.detectors.ensemble import Ensemble, SurrogateScores
 from gsc_core.errors import ImageError
 from gsc_core.images import Broken, ImageFile, ImageSet
-from gsc_core.images.surrogates import SURROGATES, surrogate_makers
+from gsc_core.images.surrogates import KINDS, SURROGATES, surrogate_makers
 from gsc_core.log import LOGGER
 from gsc_core.scoring.faults import stopping
 from gsc_core.scoring.held_out import HeldOut, held_out_scores
@@ -73,8 +73,12 @@ def calibrate(
     seed: int,
     pace: Pace,
     check: Callable[[Sequence[ImageFile], Tensor], None] = lambda _images, _logits: None,
+    tuned_on: Collection[str] = (),
 ) -> Calibrated:
     """Fit `scorer`'s detectors on `images` with class indices `labels` (−1 unknown).
+
+    `tuned_on` are the digests of images that given weights were learned from: those among `images`
+    get scores by weights learned without them, or a threshold would promise too much.
 
     `check` sees the images that could be read and their logits `[N,K]` as soon as all have gone
     through the network; what it raises ends the calibration.
@@ -119,6 +123,7 @@ def calibrate(
             surrogates,
             stopping(pace.step),
             layers=representation.layers,
+            tuned_on=_among(done, tuned_on),
         )
 
     def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
@@ -148,7 +153,8 @@ def calibrate(
         _with(Scores.cat(surrogate_batches), held_out, "surrogates") if surrogate_batches else None
     )
     scores = _learned_without(scores, scorer)
-    scorer.learn(scores.outlier, _to_learn_from(surrogate_scores, surrogates))
+    to_learn_from = _to_learn_from(surrogate_scores, surrogates)
+    scorer.learn(scores.outlier, to_learn_from, _among(done, tuned_on))
     in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in held_out]
     in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
     return Calibrated(
@@ -203,7 +209,7 @@ def _surrogates(
     some = ImageSet("calibration", tuple(files[: max(2, len(files) // len(SURROGATES))]))
     at = {image.name: index for index, image in enumerate(some.images)}
     total = len(some) * len(SURROGATES)
-    number = {kind.name: index for index, kind in enumerate(SURROGATES)}
+    number = {kind.name: index for index, kind in enumerate(KINDS)}
     parts: list[Representation] = []
     sources: list[int] = []
     kinds: list[int] = []
@@ -218,7 +224,7 @@ def _surrogates(
             LOGGER.warning("no surrogate (%s) is made of %s: %s", kind, name, error)
             return None
 
-    makers = surrogate_makers(some, seed=seed)
+    makers = surrogate_makers(some, SURROGATES, seed)
     surrogates = filter(None, ahead(made, makers, pace.threads, depth=4 * pace.threads))
     waited_for = pace.watch.waiting("making surrogates", surrogates)
     while batch := list(islice(waited_for, pace.batch_size)):
@@ -230,6 +236,12 @@ def _surrogates(
         return None, None
     made_of = torch.tensor(sources, device=scorer.network.device)
     return Surrogates.of(Representation.cat(parts), torch.tensor(kinds)), made_of
+
+
+def _among(images: Sequence[ImageFile], digests: Collection[str]) -> Tensor | None:
+    """Which of the images `[N]` have these digests; None where none has."""
+    mask = torch.tensor([image.sha256 in digests for image in images], dtype=torch.bool)
+    return mask if bool(mask.any()) else None
 
 
 def _to_learn_from(scores: Scores | None, surrogates: Surrogates | None) -> SurrogateScores | None:

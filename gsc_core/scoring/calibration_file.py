@@ -23,10 +23,10 @@ from gsc_core.detectors.base import Calibration, Representation, Surrogates
 from gsc_core.errors import SpecError
 from gsc_core.files import written_aside
 from gsc_core.images import ImageFile
-from gsc_core.images.surrogates import SURROGATES
 
 _OS_ERROR = re.compile(r"os error (\d+)")
 _LEARNED = "learned."
+_KINDS_BEFORE = 4  # the first of `KINDS`
 _OF_SURROGATES = tuple(f.name for f in fields(Surrogates) if f.name != "images")
 
 
@@ -150,5 +150,5 @@ def _surrogates(held: Mapping[str, Tensor]) -> Surrogates | None:
     if (logits := named["logits"]) is None:
         return None
     if named["kinds"] is None:  # files of before they were kept: one of each kind in turn
-        named["kinds"] = torch.arange(len(logits), device=logits.device) % len(SURROGATES)
+        named["kinds"] = torch.arange(len(logits), device=logits.device) % _KINDS_BEFORE
     return Surrogates(**named)  # type: ignore[arg-type]

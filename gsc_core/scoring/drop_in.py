@@ -29,7 +29,7 @@ from gsc_core.classifier.programs.program import export
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, Surrogates
 from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import Excused, ImageError, SpecError
-from gsc_core.images.surrogates import SURROGATES, surrogates_of_tensor
+from gsc_core.images.surrogates import KINDS, SURROGATES, surrogates_of_tensor
 from gsc_core.scoring.calibration import SAMPLE_BYTES, SAMPLE_IMAGES
 from gsc_core.scoring.onepass import represent
 from gsc_core.scoring.tensors import Colours, Reservoir
@@ -237,8 +237,8 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
             return None
         colours = Colours.of(images, self.preprocessing)
         some = colours.pixels(images[: max(2, len(images) // len(SURROGATES))])
-        made = colours.images(surrogates_of_tensor(some, seed=self.seed))
-        kinds = torch.arange(len(SURROGATES)).repeat(len(some))
+        made = colours.images(surrogates_of_tensor(some, SURROGATES, self.seed))
+        kinds = torch.tensor([KINDS.index(kind) for kind in SURROGATES]).repeat(len(some))
         return Surrogates.of(Representation.cat(list(self._represented(made))), kinds)
 
 

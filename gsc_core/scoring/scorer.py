@@ -109,12 +109,20 @@ class Scorer:
             with self.excusing(detector), self.watch.phase("fitting", detector.name):
                 detector.fit(calibration)
 
-    def learn(self, id_scores: Mapping[str, Tensor], surrogates: SurrogateScores | None) -> None:
-        """Let ensembles learn from their parts' scores of calibration images and surrogates."""
+    def learn(
+        self,
+        id_scores: Mapping[str, Tensor],
+        surrogates: SurrogateScores | None,
+        tuned_on: Tensor | None = None,
+    ) -> None:
+        """Let ensembles learn from their parts' scores of calibration images and surrogates.
+
+        `tuned_on [N]` are the images that given settings were learned from.
+        """
         for detector in self.ensembles:
             with self.excusing(detector):
                 detector.join(d for d in self.detectors if not isinstance(d, Ensemble))
-                detector.learn(id_scores, surrogates)
+                detector.learn(id_scores, surrogates, tuned_on)
 
     def combine(self, outlier: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The ensembles' scores `[N]` from those of their parts."""

@@ -17,6 +17,7 @@ from gsc_core.run.stored import Run
 
 Measure = Literal["fpr95", "auroc"]
 MAX_SHOWN = 10
+_TUNED = "Settings come from a file of gsc tune"
 ALL = "all"
 
 
@@ -28,7 +29,22 @@ def choice_sentences(run: Run) -> list[str]:
         for name, each in document.selections.items()
     ]
     partners = [partner_sentence(name, each) for name, each in document.partners.items() if each]
-    return chosen + partners + [fused_sentence(*each) for each in document.fusions.items()]
+    fused = [fused_sentence(*each) for each in document.fusions.items()]
+    return chosen + partners + fused + tuning_sentences(run)
+
+
+def tuning_sentences(run: Run) -> list[str]:
+    """Whether settings of a file were learned from images of this audit, and what follows."""
+    same, all_ = run.document.tuned_on, run.document.images
+    if same is None:
+        return []
+    if same == 0:
+        return [f"{_TUNED} that was made from other images than the calibration images."]
+    number = all_["calibration"].scored if "calibration" in all_ else same
+    return [
+        f"{_TUNED} that was made from {same:,} of these {number:,} calibration images: thresholds "
+        "are set on scores by weights that were learned without the image."
+    ]
 
 
 def sentence(name: str, chosen: Tried, nothing: Tried, split: str | None) -> str:

@@ -125,7 +125,8 @@ def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], No
     audit = _opened(run, on_progress)
     seen = audit.look(data, image.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}
-    result = image_results.judge(run, audit, seen, image.file, scores, detector)
+    own = row if image.role == "calibration" else None  # these rows come first
+    result = image_results.judge(run, audit, seen, image.file, scores, detector, own)
     folder = _folder(run, row, detector)
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier audit in this folder, or damaged
     with folder_written_aside(folder) as part:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gsc_core.errors import SpecError
-from gsc_core.explanation import Explanation, crop_jpeg, heat_png
+from gsc_core.explanation import DepthReading, Explanation, crop_jpeg, heat_png
 from gsc_core.files import written_aside
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
@@ -39,7 +39,8 @@ class Near(BaseModel):
 class ImageResult(BaseModel):
     """What the worker saves, for a `version` of the run (`runs.version`).
 
-    `explanation` is None, with the reason, where the network cannot be cut.
+    `explanation` is None, with the reason, where the network cannot be cut. `depths` is empty where
+    the run has no layer profile, or an earlier version judged the image.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +53,7 @@ class ImageResult(BaseModel):
     nearest: tuple[Near, ...]
     explanation: Explanation | None
     unexplained: str | None
+    depths: tuple[DepthReading, ...] = ()
 
 
 class Judged(ImageResult):
@@ -90,9 +92,18 @@ def opened(folder: Path, version: int) -> Reopened:
 
 
 def judge(
-    run: Run, audit: Reopened, seen: Seen, name: str, scores: dict[str, float], detector: str
+    run: Run,
+    audit: Reopened,
+    seen: Seen,
+    name: str,
+    scores: dict[str, float],
+    detector: str,
+    calibration_row: int | None = None,
 ) -> ImageResult:
-    """Placement an image's `scores` among the run's, and explain it by a GSC `detector`."""
+    """Place an image's `scores` among the run's, and explain it by a GSC `detector`.
+
+    `calibration_row` is the row of an image that the audit calibrated on.
+    """
     explanation, unexplained = None, None
     try:
         explanation = audit.explain(seen, detector)
@@ -113,6 +124,7 @@ def judge(
         nearest=tuple(Near(row=n.row, file=n.name, similarity=n.similarity) for n in near),
         explanation=explanation,
         unexplained=unexplained,
+        depths=audit.depths(seen, calibration_row),
     )
 
 

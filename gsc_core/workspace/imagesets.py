@@ -245,7 +245,7 @@ def _images_in(stored: StoredSet, on_count: Callable[[int, int], None]) -> Image
 def _surrogates(
     stored: StoredSet, order: SurrogatesOrder, on_count: Callable[[int, int], None]
 ) -> ImageSet:
-    from gsc_core.images.surrogates import SURROGATES, write_surrogates  # noqa: PLC0415 - heavy
+    from gsc_core.images.surrogates import KINDS, write_surrogates  # noqa: PLC0415 - heavy
 
     folder = Path(stored.folder)
     if folder.is_dir():  # it is there whole or not at all; an audit may be reading it
@@ -255,7 +255,7 @@ def _surrogates(
         source, _ = source.split(MAX_SURROGATES / len(source), seed=0)
     for left in folder.parent.glob(".part-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    kinds = [kind for kind in SURROGATES if kind.name == order.surrogate]
+    kinds = [kind for kind in KINDS if kind.name == order.surrogate]
     return write_surrogates(source, folder, kinds, seed=0, on_count=on_count)
 
 

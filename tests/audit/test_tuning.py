@@ -1,5 +1,6 @@
 """`gsc tune` and `gsc audit --gsc-config`: the choice an audit would make, made once and kept."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from command_line import audit, gsc, program, refused
@@ -21,6 +23,8 @@ from gsc_core.audit.tuning_file import read_tuned
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import Cancelled
 from gsc_core.progress import Progress
+from gsc_core.run.stored import Run
+from gsc_core.sentences.selection import tuning_sentences
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,111 @@ def test_the_file_holds_what_an_audit_chooses_and_scores_the_same(
     assert list(scores(tmp_path / "held")) == list(scores(tmp_path / "own"))
 
 
+# --- the ensemble -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unlabelled(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ID images without their classes, which `gsc tune` does not ask for."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    for at, path in enumerate(sorted((stage / "id").rglob("*.png"))):
+        shutil.copy(path, folder / f"{at:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weighed(stage: Path, unlabelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("weighed") / "gsc.json"
+    ran = gsc(*tune(stage, file, id=unlabelled))
+    assert ran.code == 0, ran.err
+    assert "auto-ensemble weighs its detectors" in " ".join(ran.out.split())
+    return file
+
+
+def ensemble_audit(stage: Path, images: Path, out: Path, **more: object) -> tuple[dict, pd.Series]:
+    """The document of an audit with both, and the ensemble's score of every image."""
+    detectors = {"detectors": "auto-ensemble,gsc-auto"}
+    ran = gsc(*audit(stage, out, "--json", **({"id": images} | detectors | more)))
+    assert ran.code == 0, ran.err
+    rows = pd.read_parquet(out / "scores.parquet")
+    return json.loads(ran.out), rows.set_index(["role", "file"])["auto-ensemble"]
+
+
+def test_its_weights_are_those_an_audit_learns(
+    stage: Path, unlabelled: Path, weighed: Path, tmp_path: Path
+) -> None:
+    """Of the same images, and so is each score, those of calibration images held out too."""
+    own, of_own = ensemble_audit(stage, unlabelled, tmp_path / "own")
+    held, of_held = ensemble_audit(stage, unlabelled, tmp_path / "held", gsc_config=weighed)
+    assert json.loads(weighed.read_text())["ensemble"] == own["fusions"]["auto-ensemble"]
+    assert own["fusions"]["auto-ensemble"]["learned"] and own["tuned_on"] is None
+    assert held["tuned_on"] == held["images"]["calibration"]["scored"] == 40
+    pd.testing.assert_series_equal(of_held, of_own, rtol=1e-5, atol=1e-6)
+    (sentence,) = tuning_sentences(Run.load(tmp_path / "held"))
+    assert "40 of these 40 calibration images" in sentence
+    assert tuning_sentences(Run.load(tmp_path / "own")) == []
+
+
+def test_images_it_was_not_learned_from_are_scored_by_its_weights(
+    stage: Path, unlabelled: Path, weighed: Path, tmp_path: Path
+) -> None:
+    """Of two calibration folders one is new, in the other a half is: brute force over the parts."""
+    tuned = read_tuned(weighed)
+    files = {hashlib.sha256(p.read_bytes()).hexdigest(): p for p in unlabelled.iterdir()}
+    old = [files[digest] for digest in tuned.tuned_on]
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for path in old[:20]:
+        shutil.copy(path, mixed / f"old-{path.name}")
+    for path in sorted((stage / "calibration").rglob("*.png"))[:30]:
+        shutil.copy(path, mixed / f"new-{path.parent.name}-{path.name}")
+    for calibration, same in ((mixed, 20), (stage / "calibration", 0)):
+        out = tmp_path / str(same)
+        rest = tmp_path / "rest"
+        if not rest.exists():
+            rest.mkdir()
+            for path in files.values():
+                if path not in old:
+                    shutil.copy(path, rest)
+        more = {"calibration": calibration, "gsc_config": weighed}
+        document, _ = ensemble_audit(stage, rest, out, **more)
+        assert document["tuned_on"] == same
+        rows = pd.read_parquet(out / "scores.parquet")
+        by_file = 0.0
+        for part in document["fusions"]["auto-ensemble"]["parts"]:
+            standardised = (rows[part["detector"]] - part["middle"]) / part["spread"]
+            by_file = by_file + part["weight"] * standardised
+        equal = np.isclose(by_file, rows["auto-ensemble"], rtol=1e-4, atol=1e-4)
+        of_old = (rows["role"] == "calibration") & rows["file"].str.startswith("old-")
+        assert equal[~of_old].all()
+        assert of_old.sum() == same and not equal[of_old].any()
+        (sentence,) = tuning_sentences(Run.load(out))
+        assert ("20 of these 50" if same else "other images than the calibration") in sentence
+
+
+def test_an_audit_without_the_ensemble_is_not_given_one(
+    stage: Path, weighed: Path, tmp_path: Path
+) -> None:
+    ran = gsc(*audit(stage, tmp_path / "out", "--json", detectors="energy", gsc_config=weighed))
+    assert ran.code == 0, ran.err
+    named = [each["name"] for each in json.loads(ran.out)["settings"]["detectors"]]
+    assert named == ["gsc-auto", "energy"]
+
+
+def test_a_file_that_does_not_say_its_images_leaves_the_weights_open(
+    stage: Path, unlabelled: Path, weighed: Path, tmp_path: Path
+) -> None:
+    """As the first version wrote it; else nobody could tell whether thresholds are in sample."""
+    content = json.loads(weighed.read_text()) | {"version": 1}
+    del content["ensemble"], content["tuned_on"]
+    file = tmp_path / "first.json"
+    file.write_text(json.dumps(content))
+    _, of_own = ensemble_audit(stage, unlabelled, tmp_path / "own")
+    document, of_held = ensemble_audit(stage, unlabelled, tmp_path / "held", gsc_config=file)
+    assert document["selections"] == {} and document["tuned_on"] is None
+    pd.testing.assert_series_equal(of_held, of_own, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_of_several_layers_the_one_with_the_least_loss_is_taken(
     stage: Path, tmp_path: Path
@@ -137,6 +246,8 @@ def changed(tuned: Path, file: Path, **fields: object) -> Path:
     return file
 
 
+PART = {"detector": "energy", "weight": 1.0, "middle": 0.0, "spread": 1.0}
+FUSED = {"parts": [PART], "useless": [], "learned": True}
 OPEN = {"layer": "auto", "granularity": "channel", "ranking": "gradient", "share": 0.1}
 OPEN |= {"intervention": "zero", "cap": "yes"}
 
@@ -144,7 +255,10 @@ OPEN |= {"intervention": "zero", "cap": "yes"}
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"version": 2}, ("newer version",)),
+        ({"version": 3}, ("newer version",)),
+        ({"ensemble": FUSED | {"parts": [PART | {"weight": -0.1}]}}, ("damaged",)),
+        ({"ensemble": FUSED | {"parts": [PART | {"detector": "luck"}]}}, ("damaged",)),
+        ({"ensemble": FUSED | {"parts": []}}, ("damaged",)),
         ({"format": "another"}, ("not a file of gsc tune",)),
         ({"model_sha256": "0" * 64}, ("another model",)),
         ({"settings": OPEN}, ("damaged",)),
@@ -187,6 +301,7 @@ def test_a_file_of_another_kind_is_not_taken_and_not_written_over(
         ({"gsc_config": "nowhere.json"}, ("nowhere.json", "check the path")),
         ({"split": "first"}, ("layer block.1, not first",)),
         ({"detectors": "gsc-auto:share=0.1"}, ("--detectors", "without settings")),
+        ({"detectors": "auto-ensemble:partner=gen"}, ("auto-ensemble is set", "without settings")),
         ({"model": "nothing.pt2"}, ("nothing.pt2", "check the path")),
     ],
     ids=str,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal, getcontext
 
 import numpy as np
 import pytest
@@ -42,6 +43,29 @@ def assert_equal(scores: Tensor, expected: Array) -> None:
     """Equal to 1e-5 of how far scores lie apart."""
     difference = np.abs(scores.double().numpy() - expected).max()
     assert difference <= 1e-5 * (expected.max() - expected.min())
+
+
+# --- GEN ----------------------------------------------------------------------------------------
+
+
+def generalised_entropy(logits: list[float]) -> float:
+    """Of few classes, with 60 digits: what float32 makes of 1 − p is no guide."""
+    getcontext().prec = 60
+    powers = [Decimal(value).exp() for value in logits]
+    least = Decimal("1e-7")  # the library keeps shares so far from 0 and 1
+    shares = [min(max(power / sum(powers), least), 1 - least) for power in powers]
+    gamma = Decimal("0.1")
+    return float(sum(p**gamma * (1 - p) ** gamma for p in shares)) / len(shares)
+
+
+def test_gen_is_exact_for_answers_that_float32_calls_certain() -> None:
+    logits = torch.tensor([[gap, 0.0, -1.0] for gap in (0.5, 4, 12, 16, 17, 18, 20, 25)])
+    expected = np.array([generalised_entropy(row) for row in logits.tolist()])
+    assert_equal(find("gen")().score(Representation(logits)), expected)
+    assert bool((logits[4:].softmax(dim=1)[:, 0] >= 1 - 1e-7).all())
+    before = find("gen").configured({"precision": "float32"}).score(Representation(logits))
+    spread = expected.max() - expected.min()
+    assert np.abs(before.double().numpy() - expected).max() > 1e-3 * spread  # as it was
 
 
 # --- OptFS --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Learned weights against closed forms, brute force over a simplex, and simulated promises."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -72,6 +73,34 @@ def test_where_nothing_tells_or_little_is_there_all_weigh_the_same() -> None:
         assert fusion.weights.tolist() == [0.5, 0.5]
     assert not Fusion.of(ours[: FEWEST - 1], better).learned
     assert Fusion.of(ours[:FEWEST], better[:FEWEST]).learned
+
+
+@pytest.mark.parametrize("same", [1.0, 0.5, 0.0], ids=["same", "half", "other"])
+def test_the_promise_holds_for_weights_that_are_given(same: float) -> None:
+    """Learned before, from all, half or none of the images that a threshold is set on."""
+    n, columns, draws, others = 40, 10, 400, 500
+    kept, in_sample = [], []
+    for draw in range(draws):
+        generator = torch.Generator().manual_seed(draw)
+
+        def images(count: int, shift: float = 0.0, g: torch.Generator = generator) -> torch.Tensor:
+            return torch.randn(count, columns, generator=g, dtype=torch.float64) + shift
+
+        before, surrogates = images(n), images(n, 0.3)
+        given = Fusion.of(before, surrogates)
+        count = round(same * n)
+        calibration = torch.cat([before[:count], images(n - count)])
+        fusion = replace(Fusion.of(calibration, None), weights=given.weights)
+        was_there = torch.arange(n) < count
+        scores = fusion.without(calibration, surrogates, was_there)
+        test = fusion(images(others)).numpy()
+        kept.append(np.mean(test <= keep_id(scores.numpy(), 0.95)))
+        in_sample.append(np.mean(test <= keep_id(fusion(calibration).numpy(), 0.95)))
+    # of 40 the 39th smallest keeps 39/41 on average; four standard errors of the mean
+    error = 4 * np.std(kept) / draws**0.5
+    assert abs(np.mean(kept) - 39 / 41) < error + 0.004
+    if same == 1.0:
+        assert np.mean(in_sample) < 0.94  # what it would be without
 
 
 def test_a_score_without_spread_breaks_nothing() -> None:

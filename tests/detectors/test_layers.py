@@ -73,12 +73,15 @@ def test_a_stage_that_is_disturbed_is_the_one_that_says_so() -> None:
     fitted = Layers().fit(small.calibration)
     assert small.known.layers is not None
     widths = [stage.channels for stage in small.network.stages]
+    assert fitted.fusion_ is not None
+    spread = fitted.fusion_.scale.spread
     usual = fitted.by_stage(small.known)
     for at, width in enumerate(widths):
         moved = small.known.layers.clone()
         start = sum(widths[:at])
         moved[:, start : start + width] += 10 * moved.std()
-        change = fitted.by_stage(Representation(small.known.logits, layers=moved)) - usual
+        distances = fitted.by_stage(Representation(small.known.logits, layers=moved))
+        change = (distances - usual) / spread
         assert bool((change[:, at] > 1).all())
         assert float(change.abs().sum()) == pytest.approx(float(change[:, at].sum()))
 

@@ -40,11 +40,11 @@ from gsc_core.detectors.selection_loss import by_kind, separation
 from gsc_core.detectors.short_circuit import RANKINGS, SHARES, PooledGSC, candidates, detector_of
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, loss
-from gsc_core.images.surrogates import SURROGATES
+from gsc_core.images.surrogates import KINDS as ALL_KINDS
 from gsc_core.scoring.onepass import represent
 
 Array = NDArray[np.float64]
-KINDS = [kind.name for kind in SURROGATES]
+KINDS = [kind.name for kind in ALL_KINDS[:4]]
 
 
 def cut(layer: str, ranking: str, share: float, how: str, granularity: str = "element"):

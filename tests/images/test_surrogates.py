@@ -13,13 +13,17 @@ from PIL import Image
 from gsc_core.errors import ImageError
 from gsc_core.images import read_folder
 from gsc_core.images.decode import decode
+from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.images.surrogates import (
+    KINDS,
     SURROGATES,
+    crop,
     jigsaw,
     mix,
     phase,
     phase_scrambled,
     surrogates_of,
+    tile,
     write_surrogates,
     zoom,
 )
@@ -54,7 +58,7 @@ def images(tmp_path):
     return read_folder(root, "mine")
 
 
-@pytest.mark.parametrize("kind", SURROGATES, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @given(height=SIDES, width=SIDES, seed=SEEDS)
 @settings(max_examples=15)
 def test_every_kind_is_a_pure_function_of_its_seed(kind, height, width, seed):
@@ -109,16 +113,49 @@ def test_phase_keeps_the_amplitude_spectrum_and_the_mean(height, width, seed):
     np.testing.assert_array_equal(phase(image, image, seeded(seed)).numpy(), clipped)
 
 
-def test_zoom_shows_a_small_part():
-    """On an image whose red runs 0..250 from left to right, the crop spans 15 to 30 % of that."""
+@pytest.mark.parametrize(
+    ("make", "least", "most"), [(zoom, 0.15, 0.3), (crop, 0.3, 0.6), (tile, 0.12, 0.3)]
+)
+def test_a_part_of_the_image_is_shown(make, least, most):
+    """On an image whose red runs 0..250 from left to right, the crop spans such a share of that."""
     image = torch.linspace(0, 250, 100).round().to(torch.uint8).expand(3, 80, 100)
     spans = []
     for seed in range(40):
-        made = zoom(image, image, seeded(seed)).float()
+        made = make(image, image, seeded(seed)).float()
         spans.append(float(made[0].max() - made[0].min()) / 250)
-    assert min(spans) > 0.12
-    assert max(spans) < 0.31
-    assert max(spans) - min(spans) > 0.08
+    assert min(spans) > least - 0.03
+    assert max(spans) < most + 0.01
+    assert max(spans) - min(spans) > 0.5 * (most - least)
+
+
+@given(height=st.integers(8, 32), width=st.integers(8, 32), seed=SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_tile_repeats_one_part_and_its_mirror_images(height, width, seed):
+    """Every pixel is that of the part, found by folding its place back into it."""
+    made = tile(noise(height, width), noise(3, 3), seeded(seed))
+    image = noise(height, width)
+    fits = []
+    for h in range(2, max(3, round(0.3 * height)) + 1):
+        for w in range(2, max(3, round(0.3 * width)) + 1):
+            y, x = torch.arange(height) % (2 * h), torch.arange(width) % (2 * w)
+            y, x = torch.minimum(y, 2 * h - 1 - y), torch.minimum(x, 2 * w - 1 - x)
+            if torch.equal(made, made[:, :h, :w][:, y][:, :, x]):
+                fits.append((h, w))
+    assert fits
+    h, w = fits[0]
+    part = made[:, :h, :w]
+    places = [
+        (top, left) for top in range(height - h + 1) for left in range(width - w + 1)
+        if torch.equal(image[:, top : top + h, left : left + w], part)
+    ]  # fmt: skip
+    assert places
+
+
+def test_what_a_run_of_before_names_is_still_there_and_in_its_place():
+    """Calibrations store the places, documents and orders the names."""
+    assert [kind.name for kind in KINDS[:4]] == ["zoom", "jigsaw", "phase", "mix"]
+    assert [kind.name for kind in KINDS] == [kind.name for kind in SURROGATE_KINDS]
+    assert [kind.name for kind in SURROGATES] == ["zoom", "jigsaw", "tile", "crop"]
 
 
 def test_mix_is_a_blend_of_two():
@@ -144,7 +181,7 @@ def test_a_stream_of_surrogates_passes_over_what_cannot_be_decoded(images):
 
 
 def test_each_picture_is_mixed_with_another_one(images):
-    mixed = {name: each for name, _, each in surrogates_of(images, SURROGATES[3:], seed=0)}
+    mixed = {name: each for name, _, each in surrogates_of(images, KINDS[3:4], seed=0)}
     for image in images.without(["cut.png"]).images:
         assert not torch.equal(mixed[image.name], decode(image.path))
 
@@ -160,7 +197,7 @@ def test_paths_do_as_well_and_one_more_picture_changes_no_other(images):
 
 def test_written_surrogates_are_a_set_labelled_by_kind(images, tmp_path):
     written = write_surrogates(images, tmp_path / "into", SURROGATES, seed=5)
-    assert sorted({image.label for image in written.images}) == ["jigsaw", "mix", "phase", "zoom"]
+    assert sorted({image.label for image in written.images}) == ["crop", "jigsaw", "tile", "zoom"]
     assert len(written) == 24
     by_kind = {(name[0], kind): made for name, kind, made in surrogates_of(images, SURROGATES, 5)}
     for image in written.images:
@@ -174,7 +211,7 @@ def test_written_surrogates_are_a_set_labelled_by_kind(images, tmp_path):
 def test_too_few_pictures_leave_nothing_behind(images, tmp_path):
     one = images.without(image.name for image in images.images[1:])
     with pytest.raises(ImageError, match="mix needs two"):
-        write_surrogates(one, tmp_path / "into")
+        write_surrogates(one, tmp_path / "into", KINDS)
     assert len(list(surrogates_of(one, SURROGATES[:3]))) == 3
     cut = images.without(f"{at}.png" for at in range(6))
     with pytest.raises(ImageError, match="No image of mine"):

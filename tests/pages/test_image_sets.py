@@ -197,7 +197,9 @@ def test_stand_ins_with_one_click():
     app.button(key="set_surrogates").click().run()
     assert not app.exception
     names = {each.name for each in imagesets.list_sets("ood")}
-    assert names == {f"photos: {kind}" for kind in ("zoom", "jigsaw", "phase", "mix")}
+    assert names == {
+        f"photos: {kind}" for kind in ("zoom", "jigsaw", "phase", "mix", "tile", "crop")
+    }
     work()
     app.run()
     assert "Next: start an audit" in labels(app)

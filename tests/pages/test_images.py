@@ -25,13 +25,14 @@ from gsc_core.explanation import ChannelReading
 from gsc_core.images.overlay import overlaid
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Lane, State
-from gsc_core.run import decisions, placement
+from gsc_core.run import decisions, gallery, placement
 from gsc_core.run.stored import Run
-from gsc_core.workspace import explanations
+from gsc_core.sentences.depths import depth_sentence
+from gsc_core.workspace import explanations, image_results
 from gsc_core.workspace.tasks import TASKS
 
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"
-MORE = ("gsc", "energy", "msp")
+MORE = ("gsc", "energy", "msp", "layers")
 
 
 @pytest.fixture(autouse=True)
@@ -233,6 +234,37 @@ def test_a_picture_is_explained_by_the_worker_and_found_again(run):
     assert "Looking inside" not in words(again)
     assert len(again.get("plotly_chart")) == 3
     assert not queue.jobs(states=queue.WAITING)
+
+
+@pytest.mark.parametrize("which", ["noise", "calibration"])
+def test_each_depth_of_the_network_is_shown(which, run):
+    row = int(table(run).query("set == @which").index[3])
+    app = opened("images", run="x", image=str(row))
+    assert not [frame for frame in app.dataframe if "Depth" in frame.value]
+    work(app)
+    stored = explanations.explanation("x", row, "gsc")
+    audit = image_results.opened(run.path, run.version)
+    seen = audit.look(gallery.image_bytes(run, row))
+    right = audit.depths(seen, row if which == "calibration" else None)
+    assert stored.depths == right and len(right) > 1
+    (shown_,) = (frame.value for frame in app.dataframe if "Depth" in frame.value)
+    assert list(shown_["Percentile"]) == [each.percentile for each in right]
+    assert list(shown_["Depth"]) == [f"{at} · {each.layer}" for at, each in enumerate(right, 1)]
+    assert depth_sentence([each.percentile for each in right]) in words(app)
+    if which == "calibration":
+        assert right != audit.depths(seen)
+
+
+def test_an_explanation_of_before_says_nothing_of_depths(run):
+    app = work(opened("images", run="x", image="70"))
+    assert "Which depth finds it unusual" in [each.value for each in app.subheader]
+    (file,) = run.path.glob("explanations/*/found.json")
+    document = json.loads(file.read_text())
+    del document["depths"]
+    file.write_text(json.dumps(document))
+    again = opened("images", run="x", image="70")
+    assert not again.exception and len(again.get("plotly_chart")) == 3
+    assert "Which depth finds it unusual" not in [each.value for each in again.subheader]
 
 
 def test_the_slider_says_how_many_channels_are_drawn(run):

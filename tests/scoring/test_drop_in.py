@@ -32,7 +32,7 @@ from gsc_core.detectors.gsc import GSC
 from gsc_core.errors import CheckpointError, GscError, ImageError, SpecError
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.images import read_folder
-from gsc_core.images.surrogates import SURROGATES, surrogates_of_tensor
+from gsc_core.images.surrogates import KINDS, surrogates_of_tensor
 from gsc_core.scoring import drop_in
 from gsc_core.scoring.calibration import SAMPLE_IMAGES, calibrate
 from gsc_core.scoring.drop_in import PytorchOodDetector
@@ -464,9 +464,10 @@ def test_one_colour_and_values_beyond_white_are_borne() -> None:
 
 def test_surrogates_of_tensors_are_made_by_the_same_kinds() -> None:
     pixels = torch.randint(256, (6, 3, 16, 16), dtype=torch.uint8)
-    made = surrogates_of_tensor(pixels, seed=4).view(6, 4, 3, 16, 16)
-    assert torch.equal(made.flatten(0, 1), surrogates_of_tensor(pixels, seed=4))
-    assert not torch.equal(made.flatten(0, 1), surrogates_of_tensor(pixels, seed=5))
+    four = KINDS[:4]
+    made = surrogates_of_tensor(pixels, four, seed=4).view(6, 4, 3, 16, 16)
+    assert torch.equal(made.flatten(0, 1), surrogates_of_tensor(pixels, four, seed=4))
+    assert not torch.equal(made.flatten(0, 1), surrogates_of_tensor(pixels, four, seed=5))
     for at, (picture, kinds) in enumerate(zip(pixels, made, strict=True)):
         jigsaw, mixed = kinds[1], kinds[3].double()
         assert torch.equal(jigsaw.flatten().sort().values, picture.flatten().sort().values)
@@ -475,8 +476,8 @@ def test_surrogates_of_tensors_are_made_by_the_same_kinds() -> None:
         assert 0.39 < share < 0.61
         torch.testing.assert_close(mixed, b + share * (a - b), rtol=0, atol=1)
     with pytest.raises(ImageError, match="two images"):
-        surrogates_of_tensor(pixels[:1])
-    assert len(surrogates_of_tensor(pixels[:1], SURROGATES[:3])) == 3
+        surrogates_of_tensor(pixels[:1], four)
+    assert len(surrogates_of_tensor(pixels[:1], four[:3])) == 3
 
 
 # --- the loop around ----------------------------------------------------------------------------

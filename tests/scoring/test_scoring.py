@@ -40,7 +40,7 @@ from gsc_core.detectors.selection_loss import separation
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.files import written_aside
 from gsc_core.images import ImageFile, ImageSet, read_folder
-from gsc_core.images.surrogates import SURROGATES, surrogate_makers
+from gsc_core.images.surrogates import KINDS, surrogate_makers
 from gsc_core.run.layout import PREDICTED_AFTER
 from gsc_core.scoring.calibration import SAMPLE_IMAGES, calibrate
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows, join
@@ -513,16 +513,18 @@ def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_
         return back(spectrum, **options)
 
     monkeypatch.setattr(torch.fft, "irfft2", scarce)
+    with_phase = KINDS[:4]
+    monkeypatch.setattr("gsc_core.scoring.calibration.SURROGATES", with_phase)
     scorer = Scorer(small.network, preprocessing(), parse_detectors("auto-ensemble"))
     done = calibrate(scorer, many.images[:120], [-1] * 120, seed=0, pace=pace(7))
     assert done.calibration is not None and done.calibration.surrogates is not None
 
-    sources = ImageSet("calibration", done.images[: 120 // len(SURROGATES)])
+    sources = ImageSet("calibration", done.images[: 120 // len(with_phase)])
     kinds, made = [], []
-    for _, kind, make in surrogate_makers(sources, seed=0):
+    for _, kind, make in surrogate_makers(sources, with_phase, seed=0):
         with suppress(MemoryError):
             made.append(make())
-            kinds.append([one.name for one in SURROGATES].index(kind))
+            kinds.append([one.name for one in KINDS].index(kind))
     numbers = Counter(kinds)
     assert 5 < numbers.pop(2) < 25 and set(numbers.values()) == {30}
     found = done.calibration.surrogates
@@ -542,7 +544,7 @@ def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_
     scale = Scale.of(ours)
     theirs, ours = scale.mean(theirs, columns), scale.mean(ours, columns)
     for at, (name, told) in enumerate(auto.selection_.chosen.by_kind.items()):
-        assert name == SURROGATES[at].name
+        assert name == KINDS[at].name
         of_kind = theirs[torch.tensor(kinds) == at]
         assert tuple(told) == pytest.approx(separation(ours, of_kind), abs=1e-6)
 

@@ -13,6 +13,7 @@ from gsc_core.run import gallery
 from gsc_core.run.contributions import Contribution
 from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run
+from gsc_core.sentences.depths import UNUSUAL, depth_sentence
 from gsc_core.workspace.image_results import Judged
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.text import plain
@@ -136,6 +137,45 @@ def places_table(places: Sequence[Placement]) -> None:
         alt="For each detector: its verdict, and the share of familiar images that score no higher",
     )
     st.caption("Each threshold accepts 95 % of the calibration images, unless the run has its own.")
+
+
+def depths(found: Judged) -> None:
+    """How unusual the image is at each depth of the network; nothing without a layer profile."""
+    if not found.depths:
+        return
+    st.subheader("Which depth finds it unusual", anchor=False)
+    st.markdown(plain(depth_sentence([each.percentile for each in found.depths])))
+    numbered = list(enumerate(found.depths, 1))
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Depth": [f"{at} · {each.layer}" for at, each in numbered],
+                "Percentile": [each.percentile for _, each in numbered],
+                "Counts": [100 * each.weight for _, each in numbered],
+            }
+        ),
+        hide_index=True,
+        key="images_depths",
+        height="content",
+        column_config={
+            "Percentile": st.column_config.ProgressColumn(
+                "At most as far out", min_value=0, max_value=100, format="%.0f %%"
+            ),
+            "Counts": st.column_config.NumberColumn(
+                "Weight",
+                format="%.0f %%",
+                width=64,
+                help="How much this depth counts in the score of layers, by surrogate images.",
+            ),
+        },
+        alt="For each depth of the network: the share of familiar images that are at most as far "
+        "from the others there.",
+    )
+    st.caption(
+        "The share of calibration images that are at most as far out there; over "
+        f"{UNUSUAL:.0f} % is called unusual. The first depths react to colours and edges, the last "
+        "to whole objects."
+    )
 
 
 def neighbours(run: Run, found: Judged) -> None:

@@ -11,6 +11,7 @@ from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import Tried
 from pages.parts.images.explanation import (
     channels,
+    depths,
     neighbours,
     picture_seen,
     places_table,
@@ -85,6 +86,7 @@ def _answer(run: Run, found: Tried) -> None:
     channels(found)
     first = found.decision.detector
     places_table(sorted(found.places, key=lambda place: place.detector != first))
+    depths(found)
     neighbours(run, found)
 
 

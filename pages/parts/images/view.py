@@ -18,6 +18,7 @@ from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import StoredExplanation
 from pages.parts.images.explanation import (
     channels,
+    depths,
     neighbours,
     number,
     parts_of_score,
@@ -65,6 +66,7 @@ def image_view(run: Run, asked: str) -> None:
     places_table(found)
     parts_of_score(found[0].detector, contributions(run, found[0].detector, row))
     if explanation is not None:
+        depths(explanation)
         neighbours(run, explanation)
 
 

@@ -24,6 +24,8 @@ def own_choices(run: Run) -> None:
     """What was chosen and what from; drawn when opened. Nothing for a run that chose nothing."""
     names = [*run.document.selections, *run.document.partners, *run.document.fusions]
     if not names:
+        for sentence in choice_sentences(run):  # of settings from a file
+            st.caption(plain(sentence))
         return
     itself = "itself" if len(names) == 1 else "themselves"
     title = f"**How {plain(' and '.join(names))} tuned {itself}**: on surrogate images alone"
@@ -45,9 +47,8 @@ def _show(run: Run) -> None:
 def _tried(name: str, selection: Selection, split: str | None) -> None:
     st.caption(
         f"No unfamiliar image was used for this. From {selection.images:,} calibration images, "
-        f"{selection.surrogates:,} surrogate images of {len(SURROGATE_KINDS)} kinds were made: "
-        "enlarged "
-        "bits, shuffled patches, scrambled spectra, blends of two. They stand for unfamiliar ones."
+        f"{selection.surrogates:,} surrogate images of the kinds "
+        f"{', '.join(selection.chosen.by_kind)} were made. They stand for unfamiliar ones."
     )
     measure = st.segmented_control(
         "Figures on surrogate images",
