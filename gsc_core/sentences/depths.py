@@ -16,8 +16,8 @@ def depth_sentence(percentiles: Sequence[float]) -> str:
     unusual = sum(each > UNUSUAL for each in percentiles)
     at, most = max(enumerate(percentiles, 1), key=lambda numbered: numbered[1])
     where = (
-        f"depth {at} of {len(percentiles)}, where it is at least as far from the familiar images as "
-        f"{percentile(most)} of these"
+        f"depth {at} of {len(percentiles)}, where it is at least as far from the familiar images "
+        f"as {percentile(most)} of these"
     )
     if not unusual:
         return f"It is unusual at no depth; furthest at {where}."
