@@ -34,7 +34,7 @@ def missing(*libraries: str, extra: str | None = None) -> str | None:
     `extra` is the one to name where several bring the library.
     """
     for library in libraries:
-        if find_spec(library) is None:
+        if find_spec(library.replace("-", "_")) is None:
             return (
                 f"This needs {library}, which is not installed: "
                 f"pip install 'gsc-audit[{extra or EXTRAS[library]}]'."

@@ -162,8 +162,9 @@ class AutoGSC(Detector):
         cuts: list[GSC | None] = [self.cut_]
         if self.cut_ is not None and self.weights != MEAN:
             cuts.append(None)
-        readings = [by(batch, cut, self.read_out_)[:, self._columns] for cut in cuts]
-        return torch.cat(readings, dim=1)
+        readings = [by(batch, cut, self.read_out_) for cut in cuts]
+        assert self._columns is not None
+        return torch.cat([some.index_select(1, self._columns) for some in readings], dim=1)
 
     def logits_after(self, batch: Representation) -> Tensor | None:
         """Logits `[B,K]` after the short-circuit; None where nothing is cut."""

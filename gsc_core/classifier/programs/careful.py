@@ -51,9 +51,9 @@ def _images(given: Mapping[str, Any]) -> Any:
 def _is_for_channels(given: Mapping[str, Any]) -> bool:
     """Whether weights and statistics have one value for each channel."""
     images = _images(given)
-    each = (given.get(key) for key in ("weight", "bias", "running_mean", "running_var"))
+    by_channel = (given.get(key) for key in ("weight", "bias", "running_mean", "running_var"))
     return images.ndim >= 2 and all(
-        values is None or tuple(values.shape) == (images.shape[1],) for values in each
+        values is None or tuple(values.shape) == (images.shape[1],) for values in by_channel
     )
 
 
@@ -94,7 +94,7 @@ def _is_norm_of(given: Mapping[str, Any]) -> bool:
 def _can_be_divided(given: Mapping[str, Any]) -> bool:
     """Whether no whole numbers are divided by -1, which no processor does of the least of them."""
     by = torch.as_tensor(given["other"])
-    if any(each.is_floating_point() or each.is_complex() for each in (_images(given), by)):
+    if any(term.is_floating_point() or term.is_complex() for term in (_images(given), by)):
         return True
     return not bool((by == -1).any())
 
