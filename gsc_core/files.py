@@ -86,7 +86,10 @@ def sole_writer_of(file: Path, busy: str) -> Iterator[None]:
     """Hold a file, which is there or not, for one writer alone; as `sole_writer_in` does a folder.
 
     The lock is a file beside it, since what is written aside takes the place of the file itself.
+    Raises SpecError, also for a path that can be no file's.
     """
+    if not file.name:
+        raise SpecError(f"{file} is a folder: name a file in it.")
     made = _missing(file.parent)
     beside = file.with_name(f".{file.name}.lock")
     lock = _locked(beside, file.parent, os.O_RDWR | os.O_CREAT, busy)

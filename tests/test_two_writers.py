@@ -143,3 +143,9 @@ def test_what_cannot_be_made_is_a_sentence(sole, tmp_path):
         sole(tmp_path / "file" / "x", "busy"),
     ):
         raise AssertionError
+
+
+@pytest.mark.parametrize("path", [".", "/", ""])
+def test_a_folder_is_no_file_to_write(path: str) -> None:
+    with pytest.raises(SpecError, match="name a file in it"), sole_writer_of(Path(path), "busy"):
+        pass

@@ -59,13 +59,12 @@ def tune(
     GscError for whatever the user can mend.
     """
     busy = f"Another tuning is writing to {out}: wait until it has ended, or name another file."
+    _check_file(out)
     with sole_writer_of(out, busy):
         return _tuned(spec, out, on_progress)
 
 
 def _tuned(spec: TuneSpec, out: Path, on_progress: Callable[[Progress], None]) -> Tuned:
-    _check_file(out)
-
     def step(phase: str, done: int, total: int) -> None:
         on_progress(Progress(phase, done, total))
 
