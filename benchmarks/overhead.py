@@ -38,7 +38,7 @@ from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.detectors.gsc import GSC
 from gsc_core.images import read_folder
-from gsc_core.images.surrogates import SURROGATES
+from gsc_core.images.surrogates import KINDS
 from gsc_core.jobs.allocation import keep_freed_memory
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.chunks import ChunkStore
@@ -86,7 +86,7 @@ def calibration_of(network: Network, images: Tensor) -> Calibration:
     noise = torch.randn(CALIBRATION, sample.features.shape[1], generator=generator)
     features = (sample.features[rows] + 0.3 * noise.to(network.device)).relu()
     labels = torch.arange(CALIBRATION, device=network.device) % CLASSES
-    kinds = torch.arange(len(images)) % len(SURROGATES)  # they cost what real ones do
+    kinds = torch.arange(len(images)) % len(KINDS)  # they cost what real ones do
     surrogates = Surrogates.of(sample, kinds)
     layers = None if sample.layers is None else sample.layers[rows]
     if layers is not None:

@@ -123,7 +123,7 @@ def calibrate(
             surrogates,
             stopping(pace.step),
             layers=representation.layers,
-            tuned_on=_among(done, tuned_on),
+            tuned_on=_among(done, tuned_on, scorer.network.device),
         )
 
     def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
@@ -238,10 +238,12 @@ def _surrogates(
     return Surrogates.of(Representation.cat(parts), torch.tensor(kinds)), made_of
 
 
-def _among(images: Sequence[ImageFile], digests: Collection[str]) -> Tensor | None:
+def _among(
+    images: Sequence[ImageFile], digests: Collection[str], device: torch.device | str = "cpu"
+) -> Tensor | None:
     """Which of the images `[N]` have these digests; None where none has."""
-    mask = torch.tensor([image.sha256 in digests for image in images], dtype=torch.bool)
-    return mask if bool(mask.any()) else None
+    among = [image.sha256 in digests for image in images]
+    return torch.tensor(among, device=device) if any(among) else None
 
 
 def _to_learn_from(scores: Scores | None, surrogates: Surrogates | None) -> SurrogateScores | None:

@@ -33,6 +33,7 @@ from gsc_core.ablation.run import ablate
 from gsc_core.audit.reopen import reopen
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.tuning import TuneSpec, tune
+from gsc_core.audit.tuning_file import with_tuned
 from gsc_core.classifier import Preprocessing, float64
 from gsc_core.classifier import network as network_module
 from gsc_core.classifier.network import Network
@@ -478,6 +479,17 @@ def test_tuning_there_chooses_as_on_the_cpu(stage: Path, tmp_path: Path, pretend
         for device in ("cpu", NAME)
     ]
     assert chosen[0] == chosen[1]
+
+    # an audit of the images that its weights were learned from
+    tables = []
+    for device in ("cpu", NAME):
+        names = ("gsc-auto", "auto-ensemble")
+        spec = spec_of(stage, names=names).model_copy(update={"device": device})
+        spec = with_tuned(spec, tmp_path / "cpu.json")
+        run_audit(spec, tmp_path / device)
+        tables.append(pd.read_parquet(tmp_path / device / "scores.parquet"))
+    pd.testing.assert_frame_equal(*tables)
+    assert set(names) <= set(tables[0])
 
 
 def test_an_ablation_there_is_the_cpus(stage: Path, tmp_path: Path, pretend: None) -> None:
