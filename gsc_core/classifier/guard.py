@@ -66,10 +66,15 @@ def running(name: str) -> Iterator[None]:
 
 
 def said_by(error: BaseException) -> str:
-    """The first line of an error, short and without a full stop, and what kind it is."""
-    line = next(iter(str(error).strip().splitlines()), "")
-    text = f"{type(error).__name__}: {line}" if line else type(error).__name__
-    return text[:_LONGEST].rstrip(" .:")
+    """What kind of error it is and its first line, short and without a full stop."""
+    kind, line = type(error).__name__, first_line(error)
+    text = kind if line == kind else f"{kind}: {line}"
+    return (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…").rstrip(" .:")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def of_memory(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ import torch
 
 from gsc_core.audit.measure import versions
 from gsc_core.audit.reopen import Reopened, reopen
+from gsc_core.classifier.guard import first_line
 from gsc_core.classifier.pt2.operators import DETECTOR
 from gsc_core.classifier.pt2.reader import checked_copy
 from gsc_core.deploy.agreement import Stored, check, stored_scores
@@ -176,7 +177,7 @@ def _no_graph(audit: Reopened, detector: str, error: Exception) -> GscError:
         if name != detector and not other.extra_forwards and other.needs | _PLAIN == _PLAIN
     ]
     instead = f"use {' or '.join(plain[:2])}" if plain else "audit with energy and export that"
-    said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160].rstrip(".")
+    said = first_line(error)[:160].rstrip(".")
     if torch.__version__ < _TRACES_MORE:
         instead += f", or update torch {torch.__version__}"
     return CheckpointError(

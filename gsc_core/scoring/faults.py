@@ -10,12 +10,11 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from gsc_core.classifier.guard import of_memory
+from gsc_core.classifier.guard import of_memory, said_by
 from gsc_core.errors import Cancelled
 from gsc_core.log import Step
 
 FAILED = "failed: "
-_LONGEST = 160  # letters of what an error says
 
 
 class Stop(BaseException):
@@ -54,10 +53,7 @@ def is_fault(error: Exception) -> bool:
 
 def in_words(error: Exception) -> str:
     """Why a detector is left out for a fault, in one line without a full stop."""
-    said = next(iter(str(error).strip().splitlines()), "")
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    short = what if len(what) <= _LONGEST else what[: _LONGEST - 1] + "…"
-    return f"{FAILED}{short.rstrip(' .:')}, our fault; the log has the details"
+    return f"{FAILED}{said_by(error)}, our fault; the log has the details"
 
 
 def checked(scores: object, images: int) -> Tensor:

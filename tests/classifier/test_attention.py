@@ -96,6 +96,36 @@ def test_logits_stay_whatever_is_read(reads: str) -> None:
     torch.testing.assert_close(module(images()), before(images()), rtol=1e-5, atol=1e-6)
 
 
+class Masked(nn.Module):
+    """Attention of one's own with a mask, of which the first token is read."""
+
+    def __init__(self, mask: Tensor | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 24, 8, 8)
+        self.qkv, self.out = nn.Linear(24, 72), nn.Linear(24, 5)
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(tokens).reshape(-1, 16, 3, 2, 12).permute(2, 0, 3, 1, 4).unbind()
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, self.mask)
+        out: Tensor = self.out(attended.transpose(1, 2).reshape(-1, 16, 24))[:, 0]
+        return out
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_one_query_is_asked_only_where_no_mask_is_of_all(masked: bool) -> None:
+    mask = torch.randn(16, 16) if masked else None
+    module, before = graph_of(Masked(mask)), graph_of(Masked(mask))
+    read_one_token(module)
+    shapes = Shapes(module)
+    torch.testing.assert_close(shapes.run(images()), before(images()), rtol=1e-5, atol=1e-6)
+    assert shapes.taken == [(BATCH, 16, 24), (BATCH, 1, 24)]
+    queries = [n.args[0] for n in module.graph.nodes if "attention" in operator_name(n)]
+    assert ["slice" in operator_name(query) for query in queries] == [not masked]
+
+
 @pytest.mark.parametrize(("reads", "tokens"), [("first", 1), ("last", 1), ("mean", 16)])
 def test_only_the_token_that_is_read_goes_through_the_last_layers(reads: str, tokens: int) -> None:
     module = graph_of(Classifier(reads))

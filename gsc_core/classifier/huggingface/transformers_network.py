@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gsc_core.classifier.guard import first_line
 from gsc_core.classifier.huggingface.configuration import CONFIG, Configuration
 from gsc_core.classifier.weights.weight_names import Table, listed
 from gsc_core.errors import CheckpointError
@@ -53,7 +54,7 @@ def transformers_network(folder: Path, configuration: Configuration, weights: Ta
             local_files_only=True,
         )
     except Exception as error:  # hundreds of models, and each fails in its own way
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        reason = first_line(error)[:200]
         raise CheckpointError(
             f"transformers cannot build {folder.name} ({reason}): export it whole, as .pt2."
         ) from error

@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from gsc_core import imagenet
+from gsc_core.classifier.guard import first_line
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.classifier.weights.architecture_names import full_name
 from gsc_core.classifier.weights.bounded import TooLargeError, counted
@@ -188,4 +189,4 @@ def _timm() -> Any:
 
 
 def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    return first_line(error)[:200]
