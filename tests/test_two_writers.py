@@ -73,8 +73,8 @@ def test_the_second_writer_is_told_and_the_first_result_is_whole(work, stage, tm
     assert said
     assert written.stat().st_size
     assert not list(tmp_path.rglob(".*.lock")), "nothing is left of the lock"
-    before = written.stat().st_ino
-    assert work(stage, out, lambda _: None).stat().st_ino != before, "and later it may be redone"
+    os.utime(written, (0, 0))  # a new file may get the number of one that is gone
+    assert work(stage, out, lambda _: None).stat().st_mtime > 0, "and later it may be redone"
 
 
 def test_an_ablation_waits_for_an_audit_in_its_folder(stage, tmp_path):
