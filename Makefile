@@ -1,13 +1,13 @@
 # `make run` serves the app on port 8501; `make test` checks everything, `make check` without running
 # it, `make test-fast` without what is slow; `make bench` times it; `make docs` writes the API
-# reference into docs/api. All set up .venv first.
+# reference into docs/api, `make screenshots` the README's pictures. All set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 export GSC_HOME ?= .gsc
 DEMO := $(GSC_HOME)/runs/demo
 
-.PHONY: run check test test-fast bench docs format clean
+.PHONY: run check test test-fast bench docs screenshots format clean
 
 run: .venv/installed
 	@test -e $(DEMO)/metrics.json -a -e $(DEMO)/calibration.safetensors || $(BIN)/gsc demo
@@ -33,6 +33,9 @@ bench: .venv/tested-with
 
 docs: .venv/tested-with
 	$(BIN)/python docs/reference.py
+
+screenshots: .venv/tested-with
+	$(BIN)/python docs/screenshots.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -85,6 +85,7 @@ def test_names_in_the_engine_mean_one_thing(room: str) -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_every_exception_is_needed() -> None:
     every = {name for path in CORE.rglob("*.py") for name, _, _ in hits(path)}
     assert LIBRARY.keys() | STORED.keys() <= every

@@ -256,6 +256,7 @@ def test_each_test_picture_is_decoded_once_for_all_layers_and_settings(
         assert counts == [1] * number
 
 
+@pytest.mark.slow
 def test_it_reads_back_what_it_wrote(found: Ablation, stage: Path, tmp_path: Path) -> None:
     written = ablate(spec_of(stage), tmp_path, images_per_set=20)
     read = read_ablation(tmp_path)
@@ -268,6 +269,7 @@ def test_it_reads_back_what_it_wrote(found: Ablation, stage: Path, tmp_path: Pat
     assert read_ablation(tmp_path / "elsewhere") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["scoring noise", "calibrating at block"])
 def test_cancelled_it_leaves_nothing(phase: str, stage: Path, tmp_path: Path) -> None:
     def stop(progress) -> None:
@@ -279,6 +281,7 @@ def test_cancelled_it_leaves_nothing(phase: str, stage: Path, tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_zips_are_unpacked_and_cleared_away(stage: Path, tmp_path: Path) -> None:
     packed = Path(shutil.make_archive(str(tmp_path / "noise"), "zip", stage / "noise"))
     out = tmp_path / "out"

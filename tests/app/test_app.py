@@ -81,6 +81,7 @@ def test_sets_too_small_for_halves_are_shown_whole(home):
     assert len(app.dataframe[0].value) == len(DETECTORS)
 
 
+@pytest.mark.slow
 def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     folder = write_run(home / "demo")
     app = on_all_images(opened("results"))

@@ -265,6 +265,7 @@ class Exchanged(nn.Module):
         return self.network(x.flip(1))
 
 
+@pytest.mark.slow
 def test_an_audit_notices_a_network_that_was_trained_with_blue_first(tmp_path: Path) -> None:
     render_demo(tmp_path / "signs", sizes=Sizes(calibration=0, id=10 * len(CLASS_NAMES), ood=6))
     known = load_classifier(ModelSpec(checkpoint=DEMO_WEIGHTS))

@@ -234,6 +234,7 @@ def document_of(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_chose_scores_again_as_it_did(choosing: Path, stage: Path) -> None:
     """Every row, the panel's too, to a ten thousandth of a standard deviation."""
     opened, rows = reopen(choosing), rows_of(choosing)
@@ -249,6 +250,7 @@ def test_what_chose_scores_again_as_it_did(choosing: Path, stage: Path) -> None:
             )
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_again(choosing: Path) -> None:
     """Fitted with the stored choice there is no search, and no surrogate is needed."""
     opened, chosen = reopen(choosing), document_of(choosing)["chosen"]
@@ -267,6 +269,7 @@ def test_nothing_is_chosen_again(choosing: Path) -> None:
     assert set(phases) == {"choosing the short-circuit"}, "else this would see nothing"
 
 
+@pytest.mark.slow
 def test_the_selection_again_from_what_is_kept(choosing: Path) -> None:
     """Chosen and all that was tried, to the last digit that JSON keeps; of these no better one."""
     opened, document = reopen(choosing), document_of(choosing)
@@ -306,6 +309,7 @@ def test_what_was_tried_is_what_the_stored_scores_say(choosing: Path) -> None:
         assert fpr95 == pytest.approx(np.mean(far <= threshold), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_explanation_is_of_the_chosen_cut_where_it_cuts_at_the_split(
     choosing: Path, stage: Path, tmp_path: Path
 ) -> None:
@@ -418,6 +422,7 @@ def test_without_gsc_there_are_no_channels_but_explanations(stage: Path, tmp_pat
     assert len(near) == 3 and near[0].similarity >= near[1].similarity, "by the logits"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_short_leaves_what_it_was_and_is_redone(
     stage: Path, tmp_path: Path
 ) -> None:
@@ -441,6 +446,7 @@ def test_a_run_that_is_cut_short_leaves_what_it_was_and_is_redone(
     assert_same_scores(reopen(out), stage, rows_of(out), every=25)
 
 
+@pytest.mark.slow
 def test_an_earlier_calibration_is_gone_before_another_begins(stage: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run_audit(spec_of(stage, detectors=(DetectorSpec(name="gsc"),)), out)

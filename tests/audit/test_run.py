@@ -328,6 +328,7 @@ def without_time(document: dict) -> dict:
     return {**document, "provenance": provenance}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_document(stage: Path, tmp_path: Path, document: dict) -> None:
     again = run_audit(spec_of(stage), tmp_path).document.model_dump(mode="json")
     assert without_time(again) == without_time(document)
@@ -553,6 +554,7 @@ def test_other_labels_are_not_mixed_with_old_chunks(long_stage: Path, tmp_path: 
     assert document["id_accuracy"] == at_once["id_accuracy"]
 
 
+@pytest.mark.slow
 def test_renamed_pictures_are_scored_once_each(long_stage: Path, tmp_path: Path) -> None:
     """Renaming turns the order round, so that the old first chunk holds other images."""
 
@@ -567,6 +569,7 @@ def test_renamed_pictures_are_scored_once_each(long_stage: Path, tmp_path: Path)
     assert set(rows["file"]) == {path.name for path in (long_stage / "noise").iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_more")
 def test_who_failed_before_the_stop_is_excused_after_it(long_stage: Path, tmp_path: Path) -> None:
     """The white image is in the first chunk, which is not scored again."""

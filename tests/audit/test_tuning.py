@@ -122,6 +122,7 @@ def ensemble_audit(stage: Path, images: Path, out: Path, **more: object) -> tupl
     return json.loads(ran.out), rows.set_index(["role", "file"])["auto-ensemble"]
 
 
+@pytest.mark.slow
 def test_its_weights_are_those_an_audit_learns(
     stage: Path, unlabelled: Path, weighed: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_its_weights_are_those_an_audit_learns(
     assert tuning_sentences(Run.load(tmp_path / "own")) == []
 
 
+@pytest.mark.slow
 def test_images_it_was_not_learned_from_are_scored_by_its_weights(
     stage: Path, unlabelled: Path, weighed: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +185,7 @@ def test_an_audit_without_the_ensemble_is_not_given_one(
     assert named == ["gsc-auto", "energy"]
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_say_its_images_leaves_the_weights_open(
     stage: Path, unlabelled: Path, weighed: Path, tmp_path: Path
 ) -> None:
@@ -231,6 +234,7 @@ def test_it_prints_what_was_chosen_or_the_document(
     assert [path.name for path in tuned.parent.iterdir()] == [tuned.name]
 
 
+@pytest.mark.slow
 def test_a_zip_gives_the_same_choice_and_leaves_nothing(
     stage: Path, tuned: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def test_weights_with_a_named_architecture(
     assert classifier.source == "weights.pt"
 
 
+@pytest.mark.slow
 def test_a_program_needs_no_architecture(program: Path, module: nn.Module) -> None:
     classifier = load_classifier(ModelSpec(checkpoint=program))
     assert_gives(classifier, module)
@@ -78,6 +79,7 @@ def test_a_program_needs_no_architecture(program: Path, module: nn.Module) -> No
     assert classifier.architecture is None
 
 
+@pytest.mark.slow
 def test_one_s_own_module(module: nn.Module) -> None:
     trained = squeezenet1_1(num_classes=5).train()
     trained.load_state_dict(module.state_dict())
@@ -93,6 +95,7 @@ def test_one_s_own_module(module: nn.Module) -> None:
     assert classifier_from_module(trained, SMALL).sha256 != classifier.sha256
 
 
+@pytest.mark.slow
 def test_safetensors_metadata_fills_what_was_left_open(module: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     metadata = {
@@ -172,6 +175,7 @@ def test_wrong_specifications_for_programs(program: Path) -> None:
         load_classifier(ModelSpec())
 
 
+@pytest.mark.slow
 def test_class_names_must_be_as_many_as_the_classes(program: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("\n".join(NAMES) + "\n")

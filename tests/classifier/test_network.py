@@ -190,6 +190,7 @@ def close(ours: Tensor, truth: Tensor, within: float = 2e-5) -> None:
 # --- the cut ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_module
 def test_the_whole_network_gives_the_modules_logits_in_any_batch_size(name: str) -> None:
     one, network = case(name), cut(name)
@@ -258,6 +259,7 @@ def test_the_images_stay_unharmed(name: str) -> None:
     assert torch.equal(images, case(name).images)
 
 
+@pytest.mark.slow
 @every_module
 def test_features_may_lie_in_memory_as_they_like(name: str) -> None:
     """Detectors add to features, choose among them and join them: strides are not kept."""

@@ -91,6 +91,7 @@ def test_images_and_arrays_are_the_same_thing():
     assert np.array_equal(np.asarray(to_image(to_array(Image.fromarray(pixels)))), pixels)
 
 
+@pytest.mark.slow
 def test_night_is_darker_and_fog_paler_than_day():
     def mean_of(statistic, **weather) -> float:
         scenes = (

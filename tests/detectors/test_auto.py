@@ -80,12 +80,14 @@ def convolutional() -> tuple[Network, Calibration]:
 # --- what it promises as a detector --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each_setting
 def test_strangers_score_higher(knobs: dict[str, object]) -> None:
     w = world()
     assert auroc(AutoGSC(**knobs).fit(w.calibration), w.known, w.strange) > 0.8
 
 
+@pytest.mark.slow
 @each_setting
 def test_one_finite_number_an_image_whatever_the_batch(knobs: dict[str, object]) -> None:
     w = world()
@@ -124,6 +126,7 @@ def found() -> tuple[AutoGSC, Representation, Representation]:
     return AutoGSC().fit(planted()), other.sample, other.surrogates
 
 
+@pytest.mark.slow
 def test_the_planted_short_circuit_is_found_and_used() -> None:
     detector, known, strange = found()
     assert detector.short_circuit_.model_dump() == {
@@ -147,6 +150,7 @@ def test_logits_after_are_those_of_the_cut_feature() -> None:
     assert not torch.allclose(after, known.logits, atol=0.1)
 
 
+@pytest.mark.slow
 def test_there_are_no_logits_after_where_nothing_is_cut() -> None:
     w = world()
     assert AutoGSC(layer="none").fit(w.calibration).logits_after(w.known) is None
@@ -192,6 +196,7 @@ def test_a_score_is_the_mean_of_standardised_readings() -> None:
     np.testing.assert_allclose(former.score(known), after_the_cut, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_levels_are_those_of_all_calibration_images() -> None:
     """Not of the bounded sample alone, and not where there is nothing to cap."""
     c = world().calibration
@@ -201,6 +206,7 @@ def test_levels_are_those_of_all_calibration_images() -> None:
     assert AutoGSC().fit(convolutional()[1]).read_out_.cuts == ()
 
 
+@pytest.mark.slow
 def test_fitting_again_gives_the_same() -> None:
     detector, known, _ = found()
     before, chosen = detector.score(known), detector.selection_
@@ -218,6 +224,7 @@ def refuse(phase: str, done: int, total: int) -> None:
     raise AssertionError("a search was made")
 
 
+@pytest.mark.slow
 @each_setting
 def test_a_frozen_choice_scores_the_same_without_surrogates(knobs: dict[str, object]) -> None:
     w = world()
@@ -281,6 +288,7 @@ def test_a_knob_that_is_set_is_kept_by_every_option(knobs: dict[str, object]) ->
     assert detector.short_circuit_ in allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cap", ["yes", "no"])
 @pytest.mark.parametrize("make", [planted, lambda: few(40)], ids=["planted", "small"])
 def test_the_cap_that_is_set_is_kept(make, cap: str) -> None:
@@ -422,6 +430,7 @@ def test_surrogates_choose_what_is_better_than_energy_on_real_strangers() -> Non
     assert fmean(ours) < fmean(energy)
 
 
+@pytest.mark.slow
 def test_what_tells_surrogates_tells_real_strangers() -> None:
     """Rank correlation over some of all ways to cut and to read."""
     calibration, known, strange = demo(0)

@@ -172,6 +172,7 @@ def columns(found: Calibrated) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     return ours, far
 
 
+@pytest.mark.slow
 def test_the_score_is_the_weighted_mean_of_scores_in_spreads(
     weighed: tuple[Scorer, Calibrated],
 ) -> None:
@@ -212,6 +213,7 @@ def test_frozen_it_weighs_the_same_without_surrogates(weighed: tuple[Scorer, Cal
     assert torch.equal(again.score(some), ensemble.score(some))
 
 
+@pytest.mark.slow
 def test_from_few_images_all_weigh_the_same(tmp_path: Path) -> None:
     scorer, _ = calibrated(tmp_path, "auto-ensemble", images=39)
     ensemble = auto_ensemble(scorer)
@@ -323,6 +325,7 @@ def rows_of(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "scores.parquet")
 
 
+@pytest.mark.slow
 def test_an_audit_stores_the_parts_once_and_the_mean_of_their_ranks(
     stage: Path, tmp_path: Path
 ) -> None:
@@ -346,6 +349,7 @@ def test_an_audit_stores_the_parts_once_and_the_mean_of_their_ranks(
     np.testing.assert_allclose(rows["knn"], alone["knn"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_few_calibration_pictures_are_named_of_the_ensemble_too(
     stage: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def world(name: str) -> World:
 # --- brute force ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intervention", ["zero", "truncate"])
 @pytest.mark.parametrize("granularity", ["element", "channel"])
 def test_the_change_lies_in_memory_as_the_feature_does(intervention: str, granularity: str) -> None:

@@ -67,6 +67,7 @@ def by_sklearn(ours: Array, theirs: Array) -> tuple[float, float]:
 scores = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 0.5, 0.75, 1.0, 3.0]), min_size=1, max_size=60)
 
 
+@pytest.mark.slow
 @given(scores, scores)
 @example([0.0] * 20, [0.0])
 @example([*[0.0] * 19, 1.0], [0.0, 1.0, 2.0])
@@ -572,6 +573,7 @@ def test_a_cut_must_be_better_than_a_tie() -> None:
     assert better.chosen.loss < 0.06
 
 
+@pytest.mark.slow
 def test_the_simpler_of_two_within_a_tie_is_taken() -> None:
     """Two cuts that leave a little: the one that is better by a hair is the less simple one."""
     rng = np.random.default_rng(0)
@@ -622,6 +624,7 @@ def test_capped_readings_can_be_asked_for() -> None:
     assert found.chosen.short_circuit == CUT
 
 
+@pytest.mark.slow
 def test_a_planted_short_circuit_is_found_among_all() -> None:
     for seed in range(3):
         calibration = planted(256, seed)

@@ -238,6 +238,7 @@ def test_a_million_pictures(f):
     assert low <= f / seen <= high < low + 0.01
 
 
+@pytest.mark.slow
 def test_the_confidence_sequence_holds_at_every_look():
     """2,000 repeats of 150 looks: the true share is outside at any time in at most 5 %."""
     rng, repeats, looks = np.random.default_rng(4), 2000, 150

@@ -177,6 +177,7 @@ def shares(threshold, known, sets):
     return np.mean(known <= threshold), np.mean([np.mean(s <= threshold) for s in sets.values()])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SCORES, SCORES, SCORES, SHARES)
 def test_the_best_f1_by_trying_every_threshold(known, one, other, prevalence):
@@ -197,6 +198,7 @@ def test_the_best_f1_by_trying_every_threshold(known, one, other, prevalence):
     )  # of equal ones the highest
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SCORES, SCORES, SCORES, SHARES, st.floats(1e-3, 1e6), st.floats(1e-3, 1e6))
 def test_the_least_cost_by_trying_every_threshold(known, one, other, prevalence, miss, alarm):
@@ -254,6 +256,7 @@ def test_to_flag_all_or_nothing_may_be_best():
     assert best_f1(known, backwards, 0.5) == -math.inf
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SCORES, SCORES, SCORES, SHARES)
 def test_each_rule_does_what_it_says_on_any_scores(known, one, other, share):

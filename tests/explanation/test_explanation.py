@@ -348,6 +348,7 @@ def of_vit(module: VisionTransformer, split: str) -> tuple[Explanation, Tensor]:
     return found, (g * held[0].detach())[0, :, taken].sum(dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"class_token": False, "global_pool": "avg"}], ids=["class token", "mean"]
 )
@@ -364,6 +365,7 @@ def test_where_only_the_class_token_is_read_there_is_no_place() -> None:
     assert any(abs(channel.contribution) > 1e-4 for channel in found.channels)
 
 
+@pytest.mark.slow
 def test_tokens_that_form_no_square_have_no_heat() -> None:
     found, _ = of_vit(vit(reg_tokens=2), "blocks.0")
     assert found.heat is None and found.no_heat == "its 19 tokens do not lie on a square grid"

@@ -237,6 +237,7 @@ def test_images_are_those_whose_paths_end_as_a_cell_does(seed):
             assert finder.images_of(typed) == named_by(typed, names), typed
 
 
+@pytest.mark.slow
 def test_a_million_images_would_take_little_memory():
     """In proportion: measured on fewer, as a bound on what is kept of each."""
     names = [f"train/class {at % 100}/image {at:06}.jpg" for at in range(20_000)]

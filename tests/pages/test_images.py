@@ -236,6 +236,7 @@ def test_a_picture_is_explained_by_the_worker_and_found_again(run):
     assert not queue.jobs(states=queue.WAITING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["noise", "calibration"])
 def test_each_depth_of_the_network_is_shown(which, run):
     row = int(table(run).query("set == @which").index[3])
@@ -255,6 +256,7 @@ def test_each_depth_of_the_network_is_shown(which, run):
         assert right != audit.depths(seen)
 
 
+@pytest.mark.slow
 def test_an_explanation_of_before_says_nothing_of_depths(run):
     app = work(opened("images", run="x", image="70"))
     assert "Which depth finds it unusual" in [each.value for each in app.subheader]
@@ -267,6 +269,7 @@ def test_an_explanation_of_before_says_nothing_of_depths(run):
     assert "Which depth finds it unusual" not in [each.value for each in again.subheader]
 
 
+@pytest.mark.slow
 def test_the_slider_says_how_many_channels_are_drawn(run):
     app = work(opened("images", run="x", image="70"))
 
@@ -284,6 +287,7 @@ def test_the_slider_says_how_many_channels_are_drawn(run):
     assert size < 60_000
 
 
+@pytest.mark.slow
 def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
     scores = table(run)
     decision = decisions.current(run)
@@ -300,6 +304,7 @@ def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
                 assert re.sub(r"[\\\u2060]", "", app.header[0].value).endswith(verdict)
 
 
+@pytest.mark.slow
 def test_one_steps_through_the_gallery_and_back(run):
     scores = table(run)
     noise = in_order(scores.query("set == 'noise'"), "msp")
@@ -322,6 +327,7 @@ def test_one_steps_through_the_gallery_and_back(run):
     assert app.button(key="images_next").disabled
 
 
+@pytest.mark.slow
 def test_a_cancelled_explanation_waits_to_be_asked_for(run):
     app = opened("images", run="x", image="70")
     app.button(key="images_job_cancel").click().run()
@@ -364,6 +370,7 @@ def test_a_run_without_its_model_says_so(run):
     assert "Verdict" in app.dataframe[0].value
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_cut_is_told_without_channels(home, audited):
     found = work_unsplit(home, audited)
     assert not found.exception
@@ -402,6 +409,7 @@ def work_unsplit(home, audited) -> AppTest:
     return work(opened("images", run="flat", image="70"))
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(home):
     names = [EVIL] * 12
     write_run(home / "runs/demo", sets={EVIL: 0.5}, settings={"class_names": names})
@@ -461,6 +469,7 @@ def tried_id(app: AppTest) -> str:
     return value
 
 
+@pytest.mark.slow
 def test_the_same_picture_gets_the_score_of_the_audit(run, audited):
     scores = table(run)
     row = int(scores.query("set == 'noise'").index[5])
@@ -473,6 +482,7 @@ def test_the_same_picture_gets_the_score_of_the_audit(run, audited):
     assert found == pytest.approx({d: scores[d][row] for d in MORE}, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"rubbish", b"", png(np.zeros((3, 3, 3), np.uint8))])
 def test_what_is_no_picture_is_a_sentence(run, content):
     app = opened("images", run="x", images_view="Try one image")

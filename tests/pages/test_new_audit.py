@@ -101,6 +101,7 @@ def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
     assert "audit_start" not in keys_of(app)
 
 
+@pytest.mark.slow
 def test_a_press_on_start_asks_for_what_is_shown(home):
     app = opened("new_audit")
     assert not app.exception
@@ -301,6 +302,7 @@ def test_pictures_without_labels_are_said_to_have_none(home):
     assert "20 calibration images are few" in words(app)
 
 
+@pytest.mark.slow
 def test_another_model_has_other_layers(home):
     with DEMO_WEIGHTS.open("rb") as file:
         models.add_model(file, DEMO_WEIGHTS.name, name="signs")

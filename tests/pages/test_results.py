@@ -361,6 +361,7 @@ def test_the_confidence_is_held_against_what_is_right(home):
     assert list(table["Accuracy"]) == sorted(table["Accuracy"])
 
 
+@pytest.mark.slow
 def test_a_temperature_whose_gain_may_be_chance_is_no_gain(home):
     write_run(home / "demo", **with_temperature(gain=(0.01, -0.02, 0.04)))
     assert "may be chance" in words(opened("results"))

@@ -313,6 +313,7 @@ def test_a_backwards_detector_says_so(home):
     assert "wrong way" in app.warning[0].value
 
 
+@pytest.mark.slow
 def test_each_set_has_its_row_the_worst_first(home):
     sets = {f"set {i}": i / 10 for i in range(50)}
     run = Run.load(write_run(home / "demo", sets=sets, detectors={"energy": 1.0}, m=40))

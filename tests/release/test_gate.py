@@ -626,6 +626,7 @@ def audits(tmp_path_factory) -> Path:
     return stage
 
 
+@pytest.mark.slow
 def test_the_good_model_passes_and_the_bad_one_fails(audits):
     policy = audits / "policy.toml"
     good = gsc("gate", audits / "good", "--policy", policy)
@@ -639,6 +640,7 @@ def test_the_good_model_passes_and_the_bad_one_fails(audits):
     assert not bad.told
 
 
+@pytest.mark.slow
 def test_it_does_not_wait_for_the_engine(audits):
     """A pipeline asks for a verdict, which takes the stored run alone."""
     order = [sys.executable, "-X", "importtime", "-m", "gsc_core", "gate", str(audits / "good")]

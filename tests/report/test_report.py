@@ -93,6 +93,7 @@ def test_the_end_labels_of_the_histogram_are_the_inner_edges_of_the_end_bars(hom
     assert said
 
 
+@pytest.mark.slow
 def test_the_threshold_that_is_printed_judges_as_the_one_that_was_found(home):
     """1.224 for 1.22396 would let another image pass: the printed one is the very score."""
     run = Run.load(write_run(home / "demo", n=20_000))
@@ -198,6 +199,7 @@ ACRONYM = re.compile(r"(?<![(\w])[A-Z][A-Z0-9]+\b")
 """Two capitals, or a capital and a digit, in a row; in brackets behind its words it is allowed."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [False, True], ids=["no policy", "policy"])
 @pytest.mark.parametrize(
     "rule",
@@ -411,6 +413,7 @@ def test_lost_pictures_and_no_folders_of_this_machine(home):
     assert "/srv" not in page + report.model_dump_json()
 
 
+@pytest.mark.slow
 def test_fifty_sets_and_many_classes_stay_small(home):
     names = [f"class {i}" * 5 for i in range(20_000)]
     sets = {f"set {i}": i / 20 for i in range(50)}

@@ -78,6 +78,7 @@ def test_the_published_schema_is_the_one_of_the_code_and_holds(home: Path) -> No
     assert not validator.is_valid(written | {"version": VERSION + 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", METRICS)
 def test_a_run_without_one_metric_opens_and_shows_a_dash(home: Path, gone: str) -> None:
     whole = Run.load(write_run(home / "whole"))
@@ -107,6 +108,7 @@ def test_without_its_main_figure_it_has_its_answer_all_the_same(home: Path) -> N
     assert answer(run) in words(opened("results", run="demo"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metrics", [("fpr95",), ("fpr95", "auroc"), METRICS])
 def test_the_command_line_shows_it_too(home: Path, metrics: tuple[str, ...]) -> None:
     folder = without(write_run(home / "demo"), *metrics)

@@ -51,6 +51,7 @@ def placed(tmp_path) -> Run:
     return Run.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     chosen=st.none() | st.lists(st.sampled_from(["id", "calibration", *SETS]), unique=True),

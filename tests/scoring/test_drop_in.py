@@ -102,6 +102,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory, sets: Sets) -> tuple[Score
 # --- fit, predict and the metrics ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME)
 def test_the_librarys_loop_gives_the_audits_scores(
     name: str, sets: Sets, audited: tuple[Scorer, Scores]
@@ -178,6 +179,7 @@ class InMemory(Benchmark):
         return [self.familiar + strange for strange in self.strange]
 
 
+@pytest.mark.slow
 def test_in_the_librarys_benchmark_beside_its_own_detectors(sets: Sets) -> None:
     benchmark = InMemory(sets)
     loader = DataLoader(benchmark.train_set(), 64)

@@ -240,6 +240,7 @@ def test_where_all_fail_the_sentence_says_so(name: str, stage: Path, tmp_path: P
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_the_true_reason(stage: Path, without: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     spec = spec_of(stage, "bad-fit", "bad-chunk", *GOOD, "nan")
@@ -260,6 +261,7 @@ def test_a_resumed_run_tells_the_true_reason(stage: Path, without: Path, tmp_pat
     assert log_of(out).count("raise ValueError(") == 1, "what was scored is not scored again"
 
 
+@pytest.mark.slow
 def test_an_ensemble_goes_with_its_part_and_no_other(
     stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +383,7 @@ def test_what_does_not_begin_leaves_no_log(stage: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_stops_nothing(
     stage: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -474,6 +477,7 @@ def test_an_ablation_leaves_out_the_settings_that_fail(
     assert "no caps" in log_of(tmp_path / "found")
 
 
+@pytest.mark.slow
 def test_tuning_says_what_failed_and_where_to_look(
     stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

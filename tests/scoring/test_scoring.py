@@ -501,6 +501,7 @@ def test_broken_calibration_images_are_told(small: World, many: ImageSet, tmp_pa
         calibrate(scorer, all_of_them, [0] * 5, seed=0, pace=pace())
 
 
+@pytest.mark.slow
 def test_surrogates_that_want_memory_are_left_out_and_the_others_stay_what_they_are(
     small: World, many: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def stored(name: str, role: str = "ood") -> StoredSet:
     return StoredSet(name=name, role=role, folder=f"/pictures/{role}/{name}")
 
 
+@pytest.mark.slow
 def test_a_specification_from_records():
     spec = specification(
         ModelSpec(checkpoint=Path("m.pt2")),
@@ -166,6 +167,7 @@ def test_quick_means_no_further_pass():
 # --- the work itself ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_job_does_what_the_audit_core_does(home, stage, tmp_path):
     spec = small_spec(stage)
     job = job_of(submit_audit(spec, "small", 230))
@@ -188,6 +190,7 @@ def test_a_job_does_what_the_audit_core_does(home, stage, tmp_path):
     assert sum(counted.values()) == pytest.approx(work.total, abs=4)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_goes_on_and_a_finished_one_is_left_alone(home, stage):
     job = job_of(submit_audit(small_spec(stage), "small", 0))
 
@@ -222,6 +225,7 @@ def decoded_by(monkeypatch, job: Job) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attempt", "asked", "where"),
     [(1, None, "here"), (2, None, "elsewhere"), (3, 0, "here"), (1, 1, "elsewhere")],

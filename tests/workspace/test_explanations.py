@@ -67,6 +67,7 @@ def a_row(table: pd.DataFrame, set_name: str, n: int = 3) -> int:
 # --- an image of the run ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_explanation_is_asked_for_once_and_found_again(
     folder: Path, table: pd.DataFrame, made: Path
 ) -> None:

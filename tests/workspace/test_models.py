@@ -134,6 +134,7 @@ def add_sets(home, folder) -> list[StoredSet]:
     return imagesets.list_sets("id")
 
 
+@pytest.mark.slow
 def test_weights_need_their_architecture_and_can_be_given_it_later():
     network = timm.create_model("timm/test_resnet".removeprefix("timm/"), num_classes=5)
     file = io.BytesIO()
@@ -168,6 +169,7 @@ def test_class_names_that_do_not_fit_are_a_sentence_and_can_be_replaced(program)
     assert models.facts_of(looked(stored)).class_names == ("a", "b", "c", "d")
 
 
+@pytest.mark.slow
 def test_a_look_of_before_a_revision_does_not_answer_for_it(program):
     stored = added(program)
     old = queue.latest(stored.id, Kind.MODEL)
@@ -219,6 +221,7 @@ def test_other_kinds_of_files_are_refused_at_once(home, program, said):
     assert not list((home / "models").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["model_best.pth.tar", "last.ckpt", "pytorch_model.bin"])
 def test_weights_are_taken_by_every_name_that_training_gives_them(said):
     file = io.BytesIO()

@@ -52,6 +52,7 @@ def module_of(folder: Path) -> nn.Module:
     return module
 
 
+@pytest.mark.slow
 def test_a_folder_of_timm(timm_folder: Path) -> None:
     classifier = load_classifier(ModelSpec(checkpoint=timm_folder))
     assert classifier.architecture == "timm/test_vit"
@@ -61,6 +62,7 @@ def test_a_folder_of_timm(timm_folder: Path) -> None:
     assert classifier.preprocessing.mean == tuple(cfg["mean"])
 
 
+@pytest.mark.slow
 def test_a_folder_whose_images_have_another_size(timm_folder: Path) -> None:
     config = json.loads((timm_folder / "config.json").read_text())
     config["pretrained_cfg"]["input_size"] = [3, 96, 96]
@@ -86,6 +88,7 @@ def in_parts(folder: Path, parts: int = 3) -> list[Path]:
     return [folder / name for name in names]
 
 
+@pytest.mark.slow
 def test_weights_in_several_files(timm_folder: Path, tmp_path: Path) -> None:
     whole = load_classifier(ModelSpec(checkpoint=timm_folder))
     in_parts(timm_folder)
@@ -138,6 +141,7 @@ def test_several_files_without_an_index_are_refused(timm_folder: Path) -> None:
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", ["", "model/"])
 def test_the_same_folder_as_a_zip(top: str, timm_folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "mine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -318,6 +322,7 @@ def transformers_folder(folder: Path, kind: str) -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "convnext", "resnet"])
 def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     module = transformers_folder(tmp_path / "mine", kind)

@@ -55,6 +55,7 @@ def opened(module: nn.Module, way: str, tmp_path: Path) -> Classifier:
 WAYS = pytest.mark.parametrize("way", ["module", "pt2"])
 
 
+@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize(
     ("ending", "said"),
@@ -164,6 +165,7 @@ def test_one_logit_is_audited_as_zero_and_itself(
     assert two.class_names == ("no", "yes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm/test_resnet", "timm/test_vit"])
 def test_one_logit_from_a_state_dict(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

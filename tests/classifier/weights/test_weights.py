@@ -102,6 +102,7 @@ def test_an_option_that_weights_show_is_taken_and_said() -> None:
     assert_same_network(fitted, module, size=96)
 
 
+@pytest.mark.slow
 def test_options_between_which_weights_do_not_decide_are_asked() -> None:
     module = vit(global_pool="avg")
     said = question(module.state_dict(), "timm/test_vit")
@@ -255,6 +256,7 @@ def test_wrappers_in_the_middle_of_names_are_seen() -> None:
         assert_same_network(opened(content, "timm/test_resnet"), resnet())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", ["head2.weight", "attention.proj.weight", "logit_scale"])
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 def test_layers_that_the_architecture_lacks_are_never_left_out(extra: str, prefix: str) -> None:
@@ -263,6 +265,7 @@ def test_layers_that_the_architecture_lacks_are_never_left_out(extra: str, prefi
     assert extra in said
 
 
+@pytest.mark.slow
 def test_pruning_is_carried_out() -> None:
     module = resnet()
     convolution = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
@@ -372,6 +375,7 @@ def test_a_wrapper_with_a_head_beside_the_network_is_named() -> None:
 # Names of earlier versions
 
 
+@pytest.mark.slow
 def test_torchvisions_loader_of_earlier_names_is_tried() -> None:
     torch.manual_seed(0)
     module = torchvision.models.densenet121(num_classes=4)
@@ -403,6 +407,7 @@ def test_mnasnet_loads_although_a_plain_table_has_no_version() -> None:
     assert_same_network(opened(dict(module.state_dict()), "torchvision/mnasnet0_5"), module)
 
 
+@pytest.mark.slow
 def test_timms_filters_of_earlier_names_are_tried() -> None:
     torch.manual_seed(0)
     module = timm.create_model("densenet121", num_classes=4)
@@ -413,6 +418,7 @@ def test_timms_filters_of_earlier_names_are_tried() -> None:
     assert_same_network(opened(old, "timm/densenet121"), module)
 
 
+@pytest.mark.slow
 def test_a_loader_that_resizes_makes_no_other_network() -> None:
     module = vit(img_size=(96, 64))  # as no square image has
     said = question(module.state_dict(), "timm/test_vit")
@@ -420,6 +426,7 @@ def test_a_loader_that_resizes_makes_no_other_network() -> None:
     assert "img_size" in said
 
 
+@pytest.mark.slow
 def test_refusals_name_the_options() -> None:
     module = vit(depth=3)
     with pytest.raises(
