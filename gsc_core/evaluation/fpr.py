@@ -2,15 +2,21 @@
 
 The threshold is the score below which 95 % of *all* positive images lie, and the sample only shows
 about where that is: how many of n images lie below it is binomial (n, 0.95), whatever the scores
-are like. At each rank that the threshold may have, the negatives taken give the exact bounds of a
-share. No assumption on the scores is made; so with fewer than 77 positive images the upper bound is
-1, because 0.95^76 is 2 %: the threshold may well lie above them all, and nothing tells what is
-accepted there.
+are like (of tied ones, as many as chance would put there). At each rank that the threshold may
+have, the negatives taken give the exact bounds of a share.
+
+Each end misses with no more chance than the level leaves it, for scores of any kind. Where the
+threshold has one rank, the bounds at that rank miss with the chance spent there; so an end misses
+with that chance, averaged over the ranks, and with that of the ranks not looked at. Hence with
+fewer than 88 positive images the upper bound is 1: that the threshold lies above them all has a
+chance of 0.95^88, 1 %, and nothing tells what is accepted there.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,27 +33,44 @@ from gsc_core.evaluation.interval import (
 from gsc_core.evaluation.metrics import Floats
 
 TAKEN = 0.95  # of the positive images
-STRETCH = 1.05
-"""Of the normal quantile: what tied scores cost, whose FPR jumps with the threshold."""
+_HALVINGS = 40
+_FARTHEST = 8.0  # normal quantile that no level asks for
 
 
 @dataclass(frozen=True, eq=False)
 class _Ranks:
-    """The numbers of positive images that may lie below the threshold, and how they come about.
+    """The numbers of positive images that may lie below the threshold, for one end of an interval.
 
-    The threshold lies between the `rank`-th positive image and the next. spare: the chance, one for
-    each rank, that is left for the negatives: none of it is spent at the likeliest ranks.
+    The threshold lies between the `rank`-th positive image and the next. spare: for each rank the
+    chance that is left for the negatives: a little less than the whole at the likeliest ranks.
     """
 
     rank: NDArray[np.intp]
     spare: Floats
 
     @classmethod
-    def within(cls, reach: float, rank: NDArray[np.intp], chance: Floats) -> "_Ranks":
-        """The ranks whose chance has a normal quantile of at most `reach`."""
-        leg = np.maximum(-ndtri(chance), 0)
-        held = leg < reach
-        return cls(rank[held], ndtr(-np.sqrt(reach**2 - leg[held] ** 2)))
+    def within(cls, tail: float, rank: NDArray[np.intp], beyond: Floats, exactly: Floats) -> Self:
+        """The fewest ranks by which an end misses with a chance of at most `tail`.
+
+        `rank` `[R]` comes with the chances of it or one still farther out, and of exactly it. A
+        rank and a share are held possible together unless both are unlikely: their normal
+        quantiles, where they point the same way, are the legs of a right-angled triangle whose
+        longest side is the same for all. Without ties that loses little against added variances.
+        """
+        leg = np.maximum(-ndtri(beyond), 0)
+
+        def spare(reach: float) -> Floats:
+            side = np.sqrt(np.maximum(reach**2 - leg**2, 0))
+            return np.asarray(np.where(leg < reach, ndtr(-side), 1.0), dtype=np.float64)
+
+        def missed(reach: float) -> float:
+            return float(exactly @ spare(reach) + 1 - exactly.sum())
+
+        low, high = 0.0, _FARTHEST
+        for _ in range(_HALVINGS):  # the chance jumps where a rank is let go: keep the safe side
+            middle = (low + high) / 2
+            low, high = (low, middle) if missed(middle) <= tail else (middle, high)
+        return cls(rank[leg < high], spare(high)[leg < high])
 
 
 def fpr95(id_scores: Floats, ood: Mapping[str, Floats], level: float) -> dict[str, Interval]:
@@ -90,14 +113,10 @@ def first_rank(images: int) -> int:
 def is_bounded(images: int, level: float) -> bool:
     """Whether an FPR whose threshold rests on so many positive images can be known to be below 1.
 
-    Else the threshold may lie above them all: with fewer than 77 images, for 95 %.
+    Else the threshold may lie above them all: with fewer than 88 images, for 95 %.
     """
-    return bool(TAKEN**images <= ndtr(-_reach(level)))
-
-
-def _reach(level: float) -> float:
-    """The normal quantile of an interval, stretched."""
-    return STRETCH * float(ndtri((1 + level) / 2))
+    _, above = _ranks(images, level)
+    return images not in above.rank
 
 
 def _of_sets(positive: Floats, negatives: Sequence[Floats], level: float) -> list[Interval]:
@@ -122,21 +141,19 @@ def _of_sets(positive: Floats, negatives: Sequence[Floats], level: float) -> lis
     return [Interval(float(v), max(0.0, float(low)), min(1.0, float(h))) for v, low, h in bounds]
 
 
+@lru_cache(maxsize=256)
 def _ranks(images: int, level: float) -> tuple[_Ranks, _Ranks]:
-    """The ranks to look at for a lower and for an upper bound.
-
-    A rank and a share are held possible together unless both are unlikely: their normal quantiles,
-    where they point the same way, are the legs of a right-angled triangle whose longest side is the
-    quantile of the whole interval. For scores without ties this is as good as adding variances.
-    """
-    reach = _reach(level)
-    middle, half = TAKEN * images, (reach + 1) * math.sqrt(TAKEN * (1 - TAKEN) * images) + 3
+    """The ranks to look at for a lower and for an upper bound, see `_Ranks.within`."""
+    tail = (1 - level) / 2
+    middle, half = TAKEN * images, 5 * math.sqrt(TAKEN * (1 - TAKEN) * images) + 5
     rank = np.arange(max(0, int(middle - half)), min(images, int(middle + half) + 1) + 1)
     fewer = betainc(np.maximum(images - rank, 1), rank + 1, 1 - TAKEN)  # chance of so many or fewer
     more = betainc(np.maximum(rank, 1), images - rank + 1, TAKEN)
+    fewer, more = np.where(rank < images, fewer, 1.0), np.where(rank > 0, more, 1.0)
+    exactly = fewer + more - 1
     return (
-        _Ranks.within(reach, rank, np.where(rank < images, fewer, 1.0)),
-        _Ranks.within(reach, rank, np.where(rank > 0, more, 1.0)),
+        _Ranks.within(tail, rank, fewer, exactly),
+        _Ranks.within(tail, rank, more, exactly),
     )
 
 
