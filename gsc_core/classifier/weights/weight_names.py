@@ -18,7 +18,7 @@ _MAX_DEPTH = 8
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _OF_TRAINING = re.compile(
     r"(optim\w*|\w*optimizers?|optimizer_states|\w*schedulers?|\w*scaler|amp|callbacks|loops|hparams|hyper_parameters"
-    r"|\w*rng_state\w*|total_ops|total_params|n_averaged|num_updates"
+    r"|\w*rng_state\w*|total_ops|total_params|n_averaged|num_updates|collected_params"
     r"|(\w+_)?(loss|losses|loss_fn|loss_func|criterion|criterions|criteria)(_\w+)?"
     r"|(\w+_)?(metric|metrics|acc|accuracy|auroc|auc|confmat|confusion_matrix)(_?\d+)?"
     r"|(train|val|valid|validation|test)_\w+)",

@@ -18,6 +18,7 @@ from torch import nn
 from gsc_core import extras
 from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.huggingface.configuration import Processor
+from gsc_core.classifier.huggingface.shards import open_weights
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.errors import CheckpointError, GscError, SpecError
 
@@ -121,6 +122,31 @@ def test_a_part_that_lacks_what_the_index_names_is_incomplete(timm_folder: Path)
     safetensors.torch.save_file(weights, parts[1])
     with pytest.raises(CheckpointError, match=f"its index names {gone}, which none of its 3 files"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
+
+
+@pytest.mark.parametrize("form", ["above", "absolute", "below"])
+def test_an_index_reaches_for_no_file_outside_its_folder(timm_folder: Path, form: str) -> None:
+    """Though it is there and fits: an uploaded folder is not to read another's weights."""
+    part = in_parts(timm_folder)[1]
+    place = timm_folder / "deeper" if form == "below" else timm_folder.parent
+    place.mkdir(exist_ok=True)
+    outside = part.rename(place / part.name)
+    named = {"above": f"../{part.name}", "absolute": str(outside), "below": f"deeper/{part.name}"}
+    index = timm_folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace(part.name, named[form]))
+    with pytest.raises(CheckpointError, match="is not there: copy all of them into the folder"):
+        load_classifier(ModelSpec(checkpoint=timm_folder))
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_digest_is_of_every_part(timm_folder: Path, at: int) -> None:
+    parts = in_parts(timm_folder)
+    before = open_weights(timm_folder).sha256
+    assert open_weights(timm_folder).sha256 == before
+    weights = safetensors.torch.load_file(parts[at])
+    weights[min(weights)] += 1
+    safetensors.torch.save_file(weights, parts[at])
+    assert open_weights(timm_folder).sha256 != before
 
 
 @pytest.mark.parametrize(

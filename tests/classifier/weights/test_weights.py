@@ -212,6 +212,19 @@ def test_an_average_without_names_alone_is_enough_where_there_are_only_parameter
     assert_same_network(fitted, averaged, size=160)
 
 
+def test_plain_weights_set_aside_while_the_average_is_tried_are_no_average() -> None:
+    """`torch_ema` in the midst of a validation: `collected_params` are the plain weights."""
+    plain, averaged = vit(seed=1), vit(seed=2)
+    aside = {"collected_params": [each.detach().clone() for each in plain.parameters()]}
+    fitted = opened({"ema": shadow(averaged) | aside}, "timm/test_vit")
+    assert_same_network(fitted, averaged, size=160)
+    content = {"model": plain.state_dict(), "ema": shadow(averaged) | aside}
+    assert question(content, "timm/test_vit").count("weights ema") == 1
+    for weights, module in (("plain", plain), ("ema", averaged)):
+        fitted = opened(content, "timm/test_vit", weights=weights)
+        assert_same_network(fitted, module, size=160)
+
+
 def test_an_average_without_statistics_of_batch_norms_is_no_network() -> None:
     with pytest.raises(CheckpointError, match="without the statistics of its batch norms"):
         opened(shadow(resnet()), "timm/test_resnet")
