@@ -72,9 +72,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--splits", type=int, default=5, help="divisions of the ID images")
     parser.add_argument("--jobs", type=int, default=1, help="models at a time, each in a process")
     parser.add_argument("--images", type=int, help="at most so many of each OOD set, for a trial")
-    parser.add_argument(
-        "--quick", action="store_true", help="without the detectors that go back to the pixels"
-    )
+    parser.add_argument("--quick", action="store_true", help="without what takes longest")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument(
         "--ood", action="append", default=[], metavar="NAME=DIR", help="a further OOD set, repeated"
@@ -150,6 +148,7 @@ def as_json(found: Sequence[Measured], about: Mapping[str, str]) -> str:
         each.name: {
             "pictures": each.pictures,
             "rows": each.frame.to_dict("records"),
+            "left_out": each.left_out.to_dict("records"),
             "id_accuracy": asdict(each.accuracy),
             "correlations": [[over, n, asdict(rho)] for over, n, rho in each.correlations],
             "absent": [[*key, why] for key, why in each.absent.items()],

@@ -64,7 +64,8 @@ class Measured:
 
     frame: a row for each detector, split and OOD set (see `table`). after, accuracy: ID accuracy
     with and without the short-circuit, one a split. correlations: over which detectors, how many,
-    and the rank correlations, one a split. absent: why a detector has no row.
+    and the rank correlations, one a split. absent: why a detector has no row. left_out: as `frame`,
+    of auto-ensemble without one of its parts.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Measured:
     correlations: Sequence[tuple[str, int, Estimate]] = ()
     absent: Mapping[Key, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    left_out: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def ood_sets(self) -> list[str]:

@@ -16,10 +16,17 @@ import torch
 
 from benchmarks.quality.document import Measured
 from benchmarks.quality.onepass import Division
-from benchmarks.quality.ours import Bench, Floats, Make, of_pixels, rank_correlation
+from benchmarks.quality.ours import (
+    Bench,
+    Floats,
+    Make,
+    learning_nothing,
+    of_pixels,
+    rank_correlation,
+)
 from benchmarks.quality.peers import PEERS, on_division, on_pixels
 from benchmarks.quality.subjects import Sources, Subject, subject
-from benchmarks.quality.table import OURS, THEIRS, Estimate, Key, t_interval
+from benchmarks.quality.table import LEFT_OUT, OURS, THEIRS, Estimate, Key, t_interval
 from gsc_core.cli.output import shown_progress
 from gsc_core.detectors.catalogue import parse_detectors
 from gsc_core.evaluation.intervals import MEAN
@@ -89,8 +96,8 @@ def measure(
 ) -> Measured:
     """Measure our detectors, freshly made by `make` for each split, and pytorch-ood's.
 
-    `quick` leaves out what goes back to the pixels, which takes most of the time. Raises GscError
-    for what the user can mend.
+    `quick` leaves out what takes most of the time: what goes back to the pixels, and the grid of
+    GSC's settings. Raises GscError for what the user can mend.
     """
     record = _Record()
     with record.timed("decoding and one pass"):
@@ -98,17 +105,21 @@ def measure(
     whole = _on_pixels(bench, make, record, quick)
     divisions = [Division.of(subject, bench.shown, seed) for seed in range(splits)]
     for division in divisions:
-        _divided(bench, make, division, record)
+        _divided(bench, make, division, record, quick)
         for whose, scores in whole.items():
             record.add(_of_rows(scores, division), whose, division.seed)
-    with record.timed("grid of settings"):  # minutes, so in one division
-        record.correlate("settings of GSC, first split", *bench.correlation(divisions[0]))
+    if not quick:
+        with record.timed("grid of settings"):  # minutes, so in one division
+            record.correlate("settings of GSC, first split", *bench.correlation(divisions[0]))
+    frame = _everywhere(record.rows, splits)
+    without = frame["whose"] == LEFT_OUT
     return Measured(
         name=subject.name,
         title=subject.title,
         split=None if bench.network.split is None else bench.network.split.name,
         pictures={"id": len(subject.known)} | {n: len(s) for n, s in subject.ood.items()},
-        frame=_everywhere(record.rows, splits),
+        frame=frame[~without].reset_index(drop=True),
+        left_out=frame[without].reset_index(drop=True),
         passes={(peer.name, THEIRS): peer.passes for peer in PEERS}
         | {(each.name, OURS): each.extra_forwards for each in make()},
         accuracy=t_interval([bench.id_accuracy(division) for division in divisions]),
@@ -130,19 +141,21 @@ def _on_pixels(
         record.absent |= dict.fromkeys(left_out, "left out by --quick")
         return {}
     with record.timed("ours on pixels"):
-        scores = bench.on_pixels(ours)
+        scores = bench.on_pixels(learning_nothing(ours))
     with record.timed("pytorch-ood on pixels"):
         theirs, absent = on_pixels(bench)
     record.cannot(absent, THEIRS)
     return {OURS: scores, THEIRS: theirs}
 
 
-def _divided(bench: Bench, make: Make, division: Division, record: _Record) -> None:
-    """One division by the detectors that read the shared pass."""
-    slow = [each.name for each in of_pixels(make())]
+def _divided(bench: Bench, make: Make, division: Division, record: _Record, quick: bool) -> None:
+    """One division by the detectors that learn or read the shared pass."""
+    slow = of_pixels(make())
+    elsewhere = [each.name for each in (slow if quick else learning_nothing(slow))]
     with record.timed("ours on the pass"):
-        judged = bench.judge(make, division, without=slow)
+        judged = bench.judge(make, division, without=elsewhere)
     record.add(judged.scores, OURS, division.seed)
+    record.add(judged.left_out, LEFT_OUT, division.seed)
     record.cannot(judged.absent, OURS)
     record.correlate("detectors", len(judged.surrogate_auroc), rank_correlation(judged))
     for name, accuracy in judged.after.items():

@@ -19,6 +19,8 @@ from gsc_core.scoring.scorer import Scorer
 BATCH = 16  # of a CPU's cache
 CALIBRATION_SHARE = 0.5
 
+_WHOLE = Need.FEATURES | Need.FEATURE_MAP | Need.GRADIENT | Need.LAYERS
+
 Seen = dict[bytes, Representation]
 
 
@@ -36,8 +38,8 @@ class Remembering(Scorer):
 
     @property
     def needs(self) -> Need:
-        """All that one pass yields: pytorch-ood's detectors read it too."""
-        return super().needs | Need.FEATURES | Need.FEATURE_MAP | Need.GRADIENT
+        """All that one pass yields: an image is passed before it is asked who reads it."""
+        return super().needs | _WHOLE
 
     def represent(self, pixels: Tensor) -> Representation:
         """One pass over `pixels [B,3,H,W]` uint8, or none where all of them are known."""

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from benchmarks.quality.fusion_parts import Floats, left_out
 from benchmarks.quality.onepass import Division, Remembering, Seen, Shown
 from benchmarks.quality.subjects import Subject
 from gsc_core.ablation.cut import Memory, detector_of
@@ -21,7 +22,6 @@ from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scores
 
-Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 Make = Callable[[], Sequence[Detector]]
 
 
@@ -30,13 +30,15 @@ class Judged:
     """What a division gave: outlier scores by detector and set, and what goes with them.
 
     surrogate_auroc: calibration images against surrogate outliers. after: ID accuracy after the
-    short-circuit, where a detector has one. absent: why a detector has no scores.
+    short-circuit, where a detector has one. absent: why a detector has no scores. left_out: scores
+    of auto-ensemble without one of its parts.
     """
 
     scores: Mapping[str, Mapping[str, Floats]]
     surrogate_auroc: Mapping[str, float]
     after: Mapping[str, float]
     absent: Mapping[str, str]
+    left_out: Mapping[str, Mapping[str, Floats]]
 
 
 class Bench:
@@ -80,6 +82,11 @@ class Bench:
             {n: _surrogate_auroc(calibrated, n) for n in kept if calibrated.surrogates is not None},
             {n: _share(known, after) for n, after in test["id"].predicted_after.items()},
             dict(scorer.excused),
+            left_out(
+                calibrated.scores.outlier,
+                None if calibrated.surrogates is None else calibrated.surrogates.outlier,
+                {at: found.outlier for at, found in test.items()},
+            ),
         )
 
     def on_pixels(self, detectors: Sequence[Detector]) -> dict[str, Floats]:
@@ -119,8 +126,13 @@ class Bench:
 
 
 def of_pixels(detectors: Sequence[Detector]) -> list[Detector]:
-    """Those that go back to the pixels and learn nothing: slow, and the same in every division."""
-    return [d for d in detectors if Need.IMAGES in d.needs and d.fitted_with is Fit.NOTHING]
+    """Those that go back to the pixels: slow."""
+    return [d for d in detectors if Need.IMAGES in d.needs]
+
+
+def learning_nothing(detectors: Sequence[Detector]) -> list[Detector]:
+    """Those whose scores are the same in every division."""
+    return [d for d in detectors if d.fitted_with is Fit.NOTHING]
 
 
 def rank_correlation(judged: Judged) -> float | None:

@@ -39,9 +39,12 @@ class Given:
 
     @classmethod
     def of(cls, bench: Bench) -> Given:
-        """The torch module's own last linear layer."""
-        layer = bench.subject.module.get_submodule(bench.subject.last.removesuffix(".weight"))
-        assert isinstance(layer, nn.Linear)
+        """A linear layer of the module's own parameters: in an exported one it is no `Linear`."""
+        module, last = bench.subject.module, bench.subject.last
+        weight = module.get_parameter(last)
+        layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+        layer.weight = weight
+        layer.bias = module.get_parameter(last.removesuffix("weight") + "bias")
         return cls(bench.subject, bench.network, layer)
 
     @property

@@ -133,7 +133,9 @@ def _cifar(name: str, sources: Sources) -> Subject:
     module = classifier.program.module(check_guards=False).requires_grad_(False)
     known = read_folder(folders[CIFAR], "id")
     title = "ResNet-20 (CIFAR-10)"
-    return Subject(name, title, classifier, module, "fc.weight", known, {SMALL_TEXTURES: textures})
+    return Subject(
+        name, title, classifier, module, "linear.weight", known, {SMALL_TEXTURES: textures}
+    )
 
 
 def _demo(name: str, sources: Sources) -> Subject:

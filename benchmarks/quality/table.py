@@ -17,6 +17,7 @@ from scipy.stats import t as student
 from gsc_core.evaluation.intervals import MEAN
 
 OURS, THEIRS = "ours", "pytorch-ood"
+LEFT_OUT = "auto-ensemble"  # with one part left out: no detector of its own
 Key = tuple[str, str]  # detector, whose
 
 
@@ -70,8 +71,9 @@ def estimates(frame: pd.DataFrame, metric: str) -> dict[Key, dict[str, Estimate]
 
 
 def is_single_baseline(detector: str) -> bool:
-    """Whether a detector is neither GSC nor made of several."""
-    return not detector.startswith("gsc") and "+" not in detector and "ensemble" not in detector
+    """Whether a detector is neither GSC, nor our layer profile, nor made of several."""
+    made_of_several = "+" in detector or "ensemble" in detector
+    return not (detector.startswith("gsc") or detector == "layers" or made_of_several)
 
 
 def best_single(frame: pd.DataFrame, ood_set: str) -> tuple[Key, Estimate]:

@@ -23,6 +23,7 @@ from gsc_core.detectors.library import LEAST_IMAGES
 
 _LEAST_SPREAD = 1e-6  # of the largest: a channel that hardly varies is left as it is
 _LEAST = 1e-9
+_ROUNDING = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,19 @@ class Shape:
 
 
 def _principal(residuals: Tensor) -> tuple[Tensor, Tensor]:
-    """The directions `[C,R]` in which residuals `[N,C]` vary, and the variances `[R]` there."""
-    _, lengths, axes = torch.linalg.svd(residuals, full_matrices=False)
-    return axes.T, lengths.square() / len(residuals)
+    """The directions `[C,R]` in which residuals `[N,C]` vary, and the variances `[R]` there.
+
+    From the smaller of the two Gram matrices, which is several times faster than by the residuals
+    themselves. What varies less than float64 can tell in it counts as lying beyond.
+    """
+    images, channels = residuals.shape
+    wide = channels > images
+    gram = residuals @ residuals.T if wide else residuals.T @ residuals
+    squares, vectors = torch.linalg.eigh(gram)
+    varies = squares > _ROUNDING * len(gram) * squares[-1]
+    squares, vectors = squares[varies], vectors[:, varies]
+    axes = residuals.T @ vectors / squares.sqrt() if wide else vectors
+    return axes, squares / images
 
 
 @dataclass(eq=False)

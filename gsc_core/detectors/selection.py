@@ -1,10 +1,10 @@
 """Adaptive selection: the short-circuit that tells surrogate outliers best, with no OOD image seen.
 
 All candidates run on features that were computed once. The first round is on an eighth of the
-images, the better third goes on to half of them, and so on to all. To take the single winner is
-luck near the top, so each is judged by the mean of several readings (`read_out`), FPR95 and AUROC
-count alike, doing nothing is among the candidates, and of those that can hardly be told apart the
-simplest is taken.
+images, the best quarter of them goes on to twice as many, and so on to all. To take the single
+winner is luck near the top, so each is judged by the mean of several readings (`read_out`), FPR95
+and AUROC count alike, doing nothing is among the candidates, and of those that can hardly be told
+apart the simplest is taken.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from gsc_core.evaluation.selection import NOTHING, Selection, ShortCircuit, Trie
 
 TIE = 1.02  # times the least loss: below it the simplest is taken
 DOUBT = 1.2  # times better must uncapped readings be: 256 images can hardly tell less
-_ROUNDS = (8, 2)  # parts of the images before all of them; a third of the candidates goes on
-_MIN_IMAGES, _MIN_CANDIDATES = 24, 12  # images in a round, and candidates, below which all go on
+_ROUNDS = (8, 4, 2)  # parts of the images before all; a quarter of the candidates goes on
+_MIN_IMAGES, _MIN_CANDIDATES = 24, 4  # images in a round, and candidates, below which all go on
 _AT_ONCE = 64  # images: more are not faster on a CPU; an accelerator takes all
 _PHASE = "choosing the short-circuit"
 
@@ -68,7 +68,7 @@ def select(
 
 def _going_on(candidates: int) -> int:
     """How many of them are in the next round."""
-    return min(candidates, max(_MIN_CANDIDATES, candidates // 3))
+    return min(candidates, max(_MIN_CANDIDATES, candidates // 4))
 
 
 def _number(candidates: int, rounds: int) -> int:

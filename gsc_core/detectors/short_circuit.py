@@ -28,13 +28,18 @@ def detector_of(way: ShortCircuit) -> GSC | None:
 
 
 def candidates(network: Network) -> Iterator[ShortCircuit]:
-    """Every way that this network can be cut, the one that cuts nothing first."""
+    """Every way worth a try to cut this network, the one that cuts nothing first.
+
+    At the audit's layer values are set to zero alone: to cap them there hardly changes an answer.
+    """
     yield NOTHING
-    how = tuple(product(RANKINGS, SHARES, ("zero", "truncate")))
     if network.linear is not None:
-        yield from (_of("pooled", "element", way) for way in how)
+        for way in product(RANKINGS, SHARES, ("zero", "truncate")):
+            yield _of("pooled", "element", way)
     if network.split is not None:
-        for granularity, way in product(("channel", "element"), how):
+        for granularity, way in product(
+            ("channel", "element"), product(RANKINGS, SHARES, ("zero",))
+        ):
             yield _of("split", granularity, way)
 
 

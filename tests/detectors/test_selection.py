@@ -149,15 +149,18 @@ def test_a_choice_does_not_depend_on_the_order_of_surrogates() -> None:
 # --- ways to cut ---------------------------------------------------------------------------------
 
 
-def every_way(layer: str, granularity: str) -> list[ShortCircuit]:
+def every_way(
+    layer: str, granularity: str, interventions: Sequence[str] = ("zero", "truncate")
+) -> list[ShortCircuit]:
     shares = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
     rankings = ("gradient", "attribution", "activation")
-    ways = product(rankings, shares, ("zero", "truncate"))
+    ways = product(rankings, shares, interventions)
     return [cut(layer, ranking, share, how, granularity) for ranking, share, how in ways]
 
 
 POOLED = every_way("pooled", "element")
 SPLIT = [*every_way("split", "channel"), *every_way("split", "element")]
+SEARCHED = [way for way in SPLIT if way.intervention == "zero"]
 
 
 @cache
@@ -170,9 +173,9 @@ def flat_network() -> Network:
 @pytest.mark.parametrize(
     ("network", "ways"),
     [
-        (lambda: world().network, [*POOLED, *SPLIT]),
+        (lambda: world().network, [*POOLED, *SEARCHED]),
         (flat_network, POOLED),
-        (lambda: exported(Convolutional()), SPLIT),
+        (lambda: exported(Convolutional()), SEARCHED),
     ],
     ids=["split and linear", "linear alone", "split alone"],
 )
@@ -180,7 +183,7 @@ def test_candidates_are_all_ways_that_the_network_allows(network, ways) -> None:
     found = list(candidates(network()))
     assert found[0] == NOTHING and detector_of(NOTHING) is None
     assert Counter(found[1:]) == Counter(ways)
-    assert len(ways) in (42, 84, 126)
+    assert len(ways) in (42, 84)
 
 
 @pytest.mark.parametrize("option", [*POOLED, *SPLIT], ids=str)
