@@ -146,10 +146,14 @@ def as_json(found: Sequence[Measured], about: Mapping[str, str]) -> str:
     """The raw figures: every split of every detector on every set."""
     models: dict[str, dict[str, Any]] = {
         each.name: {
+            "title": each.title,
+            "split": each.split,
             "pictures": each.pictures,
             "rows": each.frame.to_dict("records"),
             "left_out": each.left_out.to_dict("records"),
             "id_accuracy": asdict(each.accuracy),
+            "after": [[*key, asdict(accuracy)] for key, accuracy in each.after.items()],
+            "passes": [[*key, number] for key, number in each.passes.items()],
             "correlations": [[over, n, asdict(rho)] for over, n, rho in each.correlations],
             "absent": [[*key, why] for key, why in each.absent.items()],
             "seconds": each.seconds,
