@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from typing import Literal
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -14,13 +15,19 @@ from gsc_core.extras import require
 try:
     require("plotly", "sqlmodel")
     from gsc_core.jobs.supervisor import keep_workers
+    from gsc_core.team import acting
+    from gsc_core.team.roles import Action
+    from gsc_core.team.settings import TeamSettings
     from gsc_core.workspace.upload_spool import UploadLimits
     from pages.parts.entry import access, shared_report
     from pages.parts.entry.starting import get_ready
     from pages.parts.entry.upload_guard import UploadGuard, let_in, uploads_kept
     from pages.parts.entry.web_guard import WebGuard
+    from pages.parts.shared.text import plain
 
     UploadLimits.configured()
+    TeamSettings.configured()
+    acting.ask_for_person(access.visitor)
 except GscError as error:
     raise SystemExit(str(error)) from None
 
@@ -49,7 +56,10 @@ PAGES = {
         "report": "Report",
         "deploy": "Deploy",
     },
+    "Workspace": {"trash": "Trash", "log": "Log"},
 }
+# What a page is for; whoever may not do that is told so there, and does not see it in the list.
+FOR = {"new_audit": Action.START, "trash": Action.ADD, "log": Action.OPERATE}
 
 
 def main() -> None:
@@ -65,7 +75,7 @@ def main() -> None:
         return
     st.logo(LOGO, size="large")
     inside = access.entered()
-    let_in(inside)
+    let_in(inside and acting.permits(Action.ADD), acting.current())
     chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
     if inside:
         chosen.run()
@@ -74,11 +84,21 @@ def main() -> None:
 def _page(module: str, title: str) -> Page:
     """The page of a file in `pages/`; the first of all is where the app's bare address leads."""
 
+    needs = FOR.get(module, Action.SEE)
+
     def render() -> None:
+        try:
+            acting.ensure(needs)
+        except GscError as error:
+            st.error(plain(str(error)))
+            return
         import_module(f"pages.{module}").render()
 
     address = module.replace("_", "-")
-    return st.Page(render, title=title, url_path=address, default=module == "home")
+    listed: Literal["visible", "hidden"] = "visible" if acting.permits(needs) else "hidden"
+    return st.Page(
+        render, title=title, url_path=address, default=module == "home", visibility=listed
+    )
 
 
 @asynccontextmanager

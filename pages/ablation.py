@@ -9,10 +9,14 @@ from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind
 from gsc_core.run.stored import Run
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import ablations
 from pages.parts.ablation.charts import factors, gradients, paper, surrogates
 from pages.parts.shared import links
+from pages.parts.shared.download import logged
 from pages.parts.shared.job import job_progress
+from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import SURROGATE, UNFAMILIAR, duration, plain
 
@@ -103,6 +107,9 @@ def _at_work(run: Run) -> bool:
 
 
 def _start(run: Run, text: str) -> None:
+    if not acting.permits(Action.START):
+        st.caption(READS_ONLY)
+        return
     if not st.button(text, key="ablation_start", type="primary", icon=":material/play_arrow:"):
         return
     try:
@@ -138,7 +145,12 @@ def _basis(run: Run, found: Ablation) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Download as CSV",
-            found.table.to_csv(index=False),
+            logged(
+                lambda: str(found.table.to_csv(index=False)),
+                "run",
+                run.id,
+                f"ablation-{run.id}.csv",
+            ),
             file_name=f"ablation-{run.id}.csv",
             mime="text/csv",
             key="ablation_csv",

@@ -3,9 +3,12 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import exports
 from pages.parts.deploy.made import example, shelf, watch
 from pages.parts.deploy.order import order
+from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, plain
 
@@ -27,7 +30,10 @@ def render() -> None:
     st.header("Take the detector with you", anchor=False)
     st.markdown(WHAT, help=UNFAMILIAR)
     try:
-        order(run)
+        if acting.permits(Action.START):
+            order(run)
+        else:
+            st.caption(READS_ONLY)
         made = exports.exports(run)
     except GscError as error:
         st.error(plain(str(error)))

@@ -6,6 +6,8 @@ import streamlit as st
 
 from gsc_core.detectors.facts import Family
 from gsc_core.errors import GscError
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import submit_demo
 from gsc_core.workspace.history import RunEntry, history, summary
@@ -13,6 +15,7 @@ from gsc_core.workspace.runs import DEMO_RUN
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import Parts, parts, steps
 from pages.parts.shared.job import job_progress
+from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.run_entry import card
 from pages.parts.shared.text import UNFAMILIAR, plain
 
@@ -65,6 +68,9 @@ def _demo(entry: RunEntry | None, *, first: bool) -> None:
     else:
         if entry is not None and entry.error is not None:
             st.error(plain(entry.error))
+        if not acting.permits(Action.START):
+            st.caption(READS_ONLY)
+            return
         st.caption("Needs no files and takes about two minutes. It draws its own images.")
         if st.button("Run the demo audit", key="home_demo", type=look):
             submit_demo()
@@ -72,6 +78,10 @@ def _demo(entry: RunEntry | None, *, first: bool) -> None:
 
 
 def _own(own: Parts) -> None:
+    if not acting.permits(Action.START):
+        st.subheader("Look at audits", anchor=False)
+        st.markdown(READS_ONLY)
+        return
     st.subheader("Audit your own model", anchor=False)
     ready = (
         "Everything it needs is there." if own.complete else "It needs three things, in any order."

@@ -5,12 +5,15 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import Readiness, StoredSet
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import imagesets
 from pages.parts.image_sets.form import add_form
 from pages.parts.image_sets.view import badges, next_step, progress, set_view
 from pages.parts.image_sets.words import summary
 from pages.parts.shared import links
 from pages.parts.shared.question import doubt
+from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 ON_A_PAGE = 20
@@ -43,6 +46,10 @@ def _all() -> None:
         help=UNFAMILIAR,
     )
     stored = imagesets.list_sets()
+    if not acting.permits(Action.ADD):
+        st.caption(READS_ONLY if stored else "No images yet.")
+        _list(stored)
+        return
     if not stored:
         st.caption("No images yet: start with a ZIP of familiar ones.")
         add_form()

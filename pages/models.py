@@ -5,11 +5,14 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import Readiness, StoredModel
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import models
 from pages.parts.models.form import add_form
 from pages.parts.models.view import badge, manage, model_view, progress
 from pages.parts.shared import links
 from pages.parts.shared.question import doubt
+from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.text import plain
 
 ON_A_PAGE = 20
@@ -40,6 +43,10 @@ def _all() -> None:
         "what does it expect, where can it be cut?"
     )
     stored = models.list_models()
+    if not acting.permits(Action.ADD):
+        st.caption(READS_ONLY if stored else "No model yet.")
+        _list(stored)
+        return
     if not stored:
         st.caption("No model yet: choose a file. The check takes less than a minute.")
         add_form()

@@ -15,9 +15,12 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import standing_sentence
 from gsc_core.sentences.run import answer
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import release_policy, report_images
 from pages.parts.report.share import share
 from pages.parts.shared import links
+from pages.parts.shared.download import logged
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.run import chosen_run, load
 from pages.parts.shared.text import plain
@@ -80,7 +83,7 @@ def _report_of(run: Run) -> None:
     versions = (run.version, decisions.version(run), release_policy.version())
     asked = Asked(str(run.path), *versions, lacking, images)
     page = _html(asked)
-    _downloads(asked, page, f"gsc-audit-{run.id}")
+    _downloads(asked, page, run.id)
     share(run, page)
     st.iframe(framed(page, HEIGHT - 16), height=HEIGHT, alt="Preview of the report")
 
@@ -90,6 +93,8 @@ def _channels(run: Run, decision: Decision, lacking: int) -> None:
     job = report_images.asked(run, decision)
     if job is not None:
         job_progress(job.id, "report_job")
+        return
+    if not acting.permits(Action.START):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -113,13 +118,14 @@ def _ask(run: Run, decision: Decision) -> None:
         st.toast(plain(str(error)))
 
 
-def _downloads(asked: Asked, page: str, name: str) -> None:
+def _downloads(asked: Asked, page: str, run_id: str) -> None:
+    name = f"gsc-audit-{run_id}"
     without_pdf = missing("typst")
     # A download redraws nothing: that would withdraw the files the other buttons still offer.
     with st.container(horizontal=True):
         st.download_button(
             "Report (HTML)",
-            page,
+            logged(lambda: page, "run", run_id, f"{name}.html"),
             file_name=f"{name}.html",
             mime="text/html",
             type="primary",
@@ -129,7 +135,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
         )
         st.download_button(
             "Report (PDF)",
-            partial(as_pdf, asked),
+            logged(partial(as_pdf, asked), "run", run_id, f"{name}.pdf"),
             file_name=f"{name}.pdf",
             mime="application/pdf",
             key="report_pdf",
@@ -139,7 +145,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
         )
         st.download_button(
             "Figures (JSON)",
-            partial(as_json, asked),
+            logged(partial(as_json, asked), "run", run_id, f"{name}.json"),
             file_name=f"{name}.json",
             mime="application/json",
             key="report_json",
@@ -149,7 +155,7 @@ def _downloads(asked: Asked, page: str, name: str) -> None:
         names = "the file names and " if asked.images else ""
         st.download_button(
             "Scores (CSV)",
-            partial(as_csv, asked),
+            logged(partial(as_csv, asked), "run", run_id, f"{name}-scores.csv"),
             file_name=f"{name}-scores.csv",
             mime="text/csv",
             key="report_csv",

@@ -3,6 +3,8 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace.history import Outcome, RunEntry, history
 from pages.parts.runs.compare import comparison
 from pages.parts.shared import links
@@ -20,7 +22,8 @@ def render() -> None:
         if not entries:
             _nothing_yet()
             return
-        st.page_link(links.to("new-audit"), label="New audit", icon=":material/add:")
+        if acting.permits(Action.START):
+            st.page_link(links.to("new-audit"), label="New audit", icon=":material/add:")
         asked = st.query_params.get("run")
         if asked:
             _asked(entries, asked)
@@ -33,6 +36,9 @@ def render() -> None:
 
 
 def _nothing_yet() -> None:
+    if not acting.permits(Action.START):
+        st.markdown("No audit has run yet: an auditor can start one.")
+        return
     st.markdown("No audit has run yet. Start one, or look at the demo first.")
     with st.container(horizontal=True):
         st.page_link(links.to("new-audit"), label="New audit", icon=":material/add:")

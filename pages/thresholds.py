@@ -21,7 +21,9 @@ from gsc_core.sentences.threshold import (
     stray_sentence,
 )
 from gsc_core.sentences.warnings import extreme, rough
-from pages.parts.entry import access
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
+from gsc_core.workspace import run_decisions, runs
 from pages.parts.shared import links, threshold_figures
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, WRONG_WAY, plain
@@ -59,7 +61,7 @@ def _workbench(run: Run) -> None:
         start = Start(run, stored or decisions.default(run))
     except GscError as error:
         st.error(plain(str(error)))
-        if decisions.version(run):
+        if decisions.version(run) and acting.permits(Action.DECIDE, runs.owner(run.id)):
             st.button(
                 "Discard the threshold", key="threshold_forget", on_click=_store, args=(run, None)
             )
@@ -128,6 +130,10 @@ def _counts(run: Run, decision: Decision, found: Effect, calibration: int, picke
 
 def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
     """Store the decision, and say which one holds."""
+    if not acting.permits(Action.DECIDE, runs.owner(run.id)):
+        st.caption("You can try thresholds here; who started the run, or an operator, decides.")
+        st.caption(plain(standing_sentence(run, stored or decisions.default(run))))
+        return
     same = stored is not None and _undated(stored) == decision
     note = st.text_input(
         "Note",
@@ -173,10 +179,7 @@ def _undated(stored: Decision) -> Decision:
 def _store(run: Run, decision: Decision | None, note: str = "") -> None:
     """Save the decision, or discard the stored one; what went wrong is shown by the next draw."""
     try:
-        if decision is None:
-            decisions.discard(run)
-        else:
-            decisions.store(run, decision, who=access.login_name(), note=note)
+        run_decisions.decide(run, decision, note)
     except GscError as error:
         st.session_state[REFUSED] = str(error)
 

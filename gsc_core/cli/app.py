@@ -17,6 +17,7 @@ from gsc_core.cli.demo import demo
 from gsc_core.cli.export import ExportCommand, export
 from gsc_core.cli.gate import gate
 from gsc_core.cli.listing import catalogue, list_detectors, list_splits
+from gsc_core.cli.log import log
 from gsc_core.cli.report import report
 from gsc_core.cli.tune import tune
 from gsc_core.cli.watch import watch
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 _INTERRUPTED = 130
 _NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
-_WITHOUT_ENGINE = frozenset({"gate"})  # commands that read a run alone: torch would take seconds
+_WITHOUT_ENGINE = frozenset({"gate", "log"})  # read files alone: torch would take seconds
 
 
 # In the order of the help. A new command is one file and one line here.
@@ -45,6 +46,7 @@ app.command("detectors")(list_detectors)
 app.command(hidden=True)(catalogue)
 app.command("splits")(list_splits)
 app.command()(worker)
+app.command()(log)
 
 
 @app.callback(invoke_without_command=True)

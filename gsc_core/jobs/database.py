@@ -25,7 +25,7 @@ from gsc_core.files import disk_full
 from gsc_core.jobs.home import home
 
 DATABASE_FILE = "workspace.db"
-VERSION = 2  # of the tables; a file of a later program is left alone
+VERSION = 3  # of the tables; a file of a later program is left alone
 BUSY_TIMEOUT_S = 30.0  # seconds to wait for another process to finish writing
 
 
@@ -91,6 +91,7 @@ class StoredModel(SQLModel, table=True):
 
     `facts` is `models.ModelFacts` as JSON once a worker has looked; `sentence` says why it was
     refused, `question` (`Question` as JSON) what has to be answered first where that is why.
+    `owner` is the address of who added it; None belongs to nobody.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -100,6 +101,7 @@ class StoredModel(SQLModel, table=True):
     sentence: str | None = None
     question: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     facts: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    owner: str | None = None
     created: float = Field(default_factory=time.time)
 
 
@@ -109,7 +111,7 @@ class StoredSet(SQLModel, table=True):
     `role` is what it was added for: `id`, `ood` or `calibration`. `origin` tells in words where it
     came from; `owned` whether the folder is the workspace's own, to be deleted with the record.
     `labels_from` is what labels are taken from where that was asked for: `folders`, or the path
-    of a table. `sentence` and `question` as for a model.
+    of a table. `sentence`, `question` and `owner` as for a model.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -128,6 +130,7 @@ class StoredSet(SQLModel, table=True):
     labels: int = 0
     bytes: int = 0
     sha256: str | None = None
+    owner: str | None = None
     created: float = Field(default_factory=time.time)
 
 
@@ -138,7 +141,7 @@ class Job(SQLModel, table=True):
     hand, `images_done` of `images_total` the whole job where that is known. `error` is the sentence
     for the reader when it failed, `question` what has to be answered first where it stopped for
     that; `attempts` how often a worker began, and `cancel_asked` when a
-    person asked for the end. Times are seconds since 1970.
+    person asked for the end. `owner` is who asked for it. Times are seconds since 1970.
     """
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -160,9 +163,34 @@ class Job(SQLModel, table=True):
     error: str | None = None
     question: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     pid: int | None = None
+    owner: str | None = None
     created: float = Field(default_factory=time.time)
     started: float | None = None
     finished: float | None = None
+
+
+class Turn(SQLModel, table=True):
+    """Whose job was taken last in a lane: `served` is larger, the later. An owner "" is nobody."""
+
+    lane: Lane = Field(primary_key=True)
+    owner: str = Field(primary_key=True)
+    served: float
+
+
+class Deleted(SQLModel, table=True):
+    """A model, set or run in the trash, with the `rows` of the index that went with it.
+
+    `what` is `model`, `set` or `run`, `subject` its id there; `deleted` is when, and `by` whom.
+    """
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    what: str
+    subject: str = Field(index=True)
+    name: str
+    owner: str | None = None
+    by: str | None = None
+    rows: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    deleted: float = Field(default_factory=time.time)
 
 
 # A session opened inside another is the same one: it would else wait for itself.

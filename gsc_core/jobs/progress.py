@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from gsc_core.errors import Cancelled, GscError
 from gsc_core.jobs import queue
-from gsc_core.jobs.database import Job
+from gsc_core.jobs.database import Job, Lane
 from gsc_core.jobs.queue import Status
 from gsc_core.log import LOGGER, log_phase
 from gsc_core.progress import Progress
+from gsc_core.team.settings import TeamSettings
 
 _EVERY = 0.5  # seconds between two writes of one phase; one costs some 10 ms
 _WINDOW = 10.0  # seconds over which the rate is taken
@@ -17,9 +18,22 @@ _PASSING = ("calibrating", "scoring ")  # phases of an audit in which images pas
 _SETTLED = 1.0  # seconds of a phase before its rate is believed
 
 
+def time_limit(job: Job) -> float | None:
+    """How many seconds a job may take by the operator's settings; only audits have a limit."""
+    return TeamSettings.configured().audit_seconds if job.lane is Lane.AUDIT else None
+
+
+def out_of_time(limit: float) -> str:
+    """What is said of a job that took longer than so many seconds."""
+    return (
+        f"It took longer than {limit / 3600:g} hours, the limit of this server, so it was "
+        "cancelled: resume it from its finished work, or choose fewer images or detectors."
+    )
+
+
 class Reporter:
     """Called with each Progress of a job: keeps it in the index, and raises Cancelled when the job
-    is cancelled or the worker should end (`ending`)."""
+    is cancelled, its time is over or the worker should end (`ending`)."""
 
     def __init__(
         self, job: Job, ending: Callable[[], bool], clock: Callable[[], float] = time.monotonic
@@ -30,12 +44,15 @@ class Reporter:
         self._recent: deque[tuple[float, int]] = deque()  # when, images done in this phase
         self._rate: float | None = None
         self._written = float("-inf")
+        self._began, self._limit = clock(), time_limit(job)
 
     def __call__(self, progress: Progress) -> None:
         """Take note of how far the job is."""
         if self._ending():
             raise Cancelled
         now = self._clock()
+        if self._limit is not None and now - self._began > self._limit:
+            raise Cancelled(out_of_time(self._limit))
         new = progress.phase != self._phase
         if new:
             self._phase = progress.phase

@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_
-from sqlmodel import col, select
+from sqlalchemy import func
+from sqlmodel import Session, col, select
 
 from gsc_core.errors.questions import Question
-from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, session
+from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, Turn, session
+from gsc_core.jobs.turns import in_turn
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
+from gsc_core.team.settings import QuotaError, TeamSettings
 
 WAITING = (State.QUEUED, State.RUNNING)
 MAX_ATTEMPTS = 3
+_LOGGED = (Kind.AUDIT, Kind.DEMO, Kind.ABLATION, Kind.EXPORT)  # others come with what was added
 
 _THRICE = (
     "It stopped three times before its work was done, perhaps for lack of memory: "
@@ -37,7 +43,11 @@ class Status:
 def submit(
     kind: Kind, title: str, subject: str, payload: dict[str, Any], images_total: int = 0
 ) -> Job:
-    """Put a job at the end of its lane."""
+    """Put a job at the end of its lane, for who acts.
+
+    Raises NotAllowedError for who may not start work, QuotaError for who has too much waiting.
+    """
+    person = acting.ensure(Action.START)
     job = Job(
         kind=kind,
         title=title,
@@ -45,9 +55,13 @@ def submit(
         payload=payload,
         lane=kind.lane,
         images_total=images_total,
+        owner=person.name,
     )
     with session() as db:
+        _ensure_place(db, person.name)
         db.add(job)
+        if kind in _LOGGED:
+            acting.record(Event.STARTED, kind, subject, title)
     return job
 
 
@@ -79,25 +93,28 @@ def latest(subject: str, *kinds: Kind) -> Job | None:
 
 
 def position(job: Job) -> int:
-    """How many jobs of the lane come before a queued one, the running one included."""
-    earlier = or_(
-        col(Job.created) < job.created,
-        and_(col(Job.created) == job.created, col(Job.id) < job.id),
-    )
-    before = or_(
-        and_(col(Job.state) == State.RUNNING, col(Job.id) != job.id),
-        and_(col(Job.state) == State.QUEUED, earlier),
-    )
+    """How many jobs of the lane come before a queued one, the running one included.
+
+    Those that others ask for later may come before it too: owners take turns.
+    """
     with session() as db:
-        return db.exec(select(func.count()).where(col(Job.lane) == job.lane, before)).one()
+        running = select(Job.id).where(Job.lane == job.lane, Job.state == State.RUNNING)
+        before = db.exec(running.where(Job.id != job.id)).first() is not None
+        order = [queued.id for queued in _in_turn(db, job.lane)]
+    return before + (order.index(job.id) if job.id in order else 0)
 
 
 def cancel(job_id: str) -> None:
-    """Ask for the end of a job: at once when it still waits, else after the batch at hand."""
+    """Ask for the end of a job: at once when it still waits, else after the batch at hand.
+
+    Raises NotAllowedError for who may not cancel it.
+    """
     with session() as db:
         job = db.get(Job, job_id)
         if job is None or job.state in ENDED:
             return
+        acting.ensure(Action.CANCEL, job.owner)
+        acting.record(Event.CANCELLED, job.kind, job.subject, job.title)
         job.cancel, job.cancel_asked = True, job.cancel_asked or time.time()
         if job.state is State.QUEUED:
             job.state, job.finished = State.CANCELLED, time.time()
@@ -107,12 +124,16 @@ def cancel(job_id: str) -> None:
 def retry(job_id: str, payload: dict[str, Any] | None = None) -> None:
     """Queue an ended job again, with another order where one is given.
 
-    It goes on from its finished chunks.
+    It goes on from its finished chunks. Raises NotAllowedError for who may not.
     """
     with session() as db:
         job = db.get(Job, job_id)
         if job is None or job.state not in ENDED:
             return
+        acting.ensure(Action.CHANGE, job.owner)
+        _ensure_place(db, job.owner)
+        if job.kind in _LOGGED:
+            acting.record(Event.STARTED, job.kind, job.subject, job.title, "again")
         _queue_again(job)
         job.cancel, job.cancel_asked, job.attempts = False, None, 0
         job.error, job.question = None, None
@@ -133,12 +154,12 @@ def waiting(lane: Lane) -> bool:
 
 
 def claim(lane: Lane, pid: int) -> Job | None:
-    """Take the oldest queued job of a lane, if any; no two processes get the same."""
+    """Take the queued job of a lane whose turn it is, if any; no two processes get the same."""
     with session() as db:
-        query = select(Job).where(Job.lane == lane, Job.state == State.QUEUED)
-        job = db.exec(query.order_by(*_age()).limit(1)).first()
+        job = next(iter(_in_turn(db, lane)), None)
         if job is not None:
             job.state, job.pid, job.started = State.RUNNING, pid, time.time()
+            db.merge(Turn(lane=lane, owner=job.owner or "", served=_next_turn(db, lane)))
             job.attempts += 1
             db.add(job)
         return job
@@ -210,5 +231,35 @@ def _queue_again(job: Job) -> None:
     job.done, job.total, job.images_done, job.rate = 0, 0, 0, None
 
 
-def _age() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    return col(Job.created).asc(), col(Job.id).asc()
+def _ensure_place(db: Session, owner: str | None) -> None:
+    """Raises QuotaError unless an owner, and all, may have one more job that waits or runs."""
+    settings = TeamSettings.configured()
+    waiting = select(func.count()).where(col(Job.state).in_(WAITING))
+    if owner is not None and settings.user_jobs is not None:
+        own = db.exec(waiting.where(Job.owner == owner)).one()
+        if own >= settings.user_jobs:
+            raise QuotaError(
+                f"{own} jobs of yours wait or run, and you may have {settings.user_jobs}: wait "
+                "until one has ended, or cancel one."
+            )
+    if settings.total_jobs is not None:
+        total = db.exec(waiting).one()
+        if total >= settings.total_jobs:
+            raise QuotaError(
+                f"{total} jobs wait or run here, of at most {settings.total_jobs}: try again when "
+                "some have ended."
+            )
+
+
+def _in_turn(db: Session, lane: Lane) -> list[Job]:
+    """The queued jobs of a lane, in the order in which they are taken."""
+    queued = select(Job).where(Job.lane == lane, Job.state == State.QUEUED)
+    served = select(Turn).where(Turn.lane == lane)
+    by_age = queued.order_by(col(Job.created).asc(), col(Job.id).asc())
+    return in_turn(db.exec(by_age).all(), {turn.owner: turn.served for turn in db.exec(served)})
+
+
+def _next_turn(db: Session, lane: Lane) -> float:
+    """A number above those of all turns before: a clock may be set back."""
+    last = db.exec(select(func.max(Turn.served)).where(Turn.lane == lane)).one()
+    return 1.0 + (last or 0.0)

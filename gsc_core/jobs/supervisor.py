@@ -23,9 +23,11 @@ from gsc_core.jobs.home import home
 from gsc_core.jobs.lane_lock import LaneLock, holder, taken
 from gsc_core.jobs.limits import cores, put_behind
 from gsc_core.jobs.log import keep_short
+from gsc_core.jobs.progress import out_of_time, time_limit
 
 _EVERY = 2.0  # seconds between two looks
 RESTART_PAUSE_S = 3.0  # seconds between two starts of a worker that ends at once
+_GRACE_S = 60.0  # seconds that a worker has to stop by itself when its time is over
 CANCEL_TIMEOUT_S = 20.0  # seconds that a job has for being cancelled
 _BEHIND = {Lane.AUDIT: 10, Lane.PREPARE: 10, Lane.EXPLAIN: 5}  # a person waits for the last
 _HOUR = 3600.0
@@ -183,6 +185,9 @@ def _end_if_hanging(lane: Lane) -> None:
 def _verdict(job: Job, now: float) -> tuple[State | None, str | None]:
     if job.cancel_asked is not None and now - job.cancel_asked > CANCEL_TIMEOUT_S:
         return State.CANCELLED, None
+    limit = time_limit(job)
+    if limit is not None and job.started is not None and now - job.started > limit + _GRACE_S:
+        return State.CANCELLED, out_of_time(limit)
     limit = _LIMITS.get(job.kind)
     if limit is not None and job.started is not None and now - job.started > limit:
         return State.FAILED, (

@@ -139,8 +139,8 @@ class _Worker:
     def _perform(self, job: Job, logger: Logger) -> _End:
         try:
             self.tasks[job.kind](job, Reporter(job, lambda: not self._stays()))
-        except Cancelled:
-            return _End(None if self.ending() else State.CANCELLED)
+        except Cancelled as stopped:
+            return _End(None if self.ending() else State.CANCELLED, str(stopped) or None)
         except GscError as error:
             return _End(State.FAILED, str(error), error.question)
         # A fault of ours or a library's ends the job, not the lane: whatever it is, it is logged.

@@ -12,6 +12,8 @@ from gsc_core.jobs.database import Job, Kind
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run.stored import Run
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
 
 _QUICKER, _LONGER = 0.5, 10.0  # times an audit's seconds an image, measured; see `estimate`
@@ -30,6 +32,7 @@ def submit_ablation(run_id: str) -> Job:
 
     Raises GscError when the run does not say what was audited.
     """
+    acting.ensure(Action.START)
     AuditSpec.of_run(runs.run_folder(run_id))
     asked = queue.latest(run_id, Kind.ABLATION)
     if asked is not None and asked.state in queue.WAITING:

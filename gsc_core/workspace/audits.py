@@ -22,7 +22,9 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run.detector_names import current_name
 from gsc_core.run.layout import METRICS_FILE
-from gsc_core.workspace import imagesets, models, runs
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
+from gsc_core.workspace import imagesets, models, runs, usage
 from gsc_core.workspace.catalogue import catalogue
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
@@ -140,6 +142,7 @@ def submit_audit(spec: AuditSpec, title: str, images_total: int) -> str:
         raise SpecError(
             f"A title has 1 to {LONGEST_TITLE} printable characters: give the audit one."
         )
+    usage.ensure_room(acting.ensure(Action.START).name)
     run_id = new_id()
     try:
         orders.submit(AuditOrder(spec=spec), title, run_id, images_total)

@@ -10,16 +10,18 @@ from sqlmodel import col
 
 from gsc_core.jobs.database import ENDED, Job, Lane, session
 from gsc_core.jobs.home import home
-from gsc_core.workspace import shares
+from gsc_core.workspace import shares, trash
+from gsc_core.workspace.trash import GONE
 
-GONE = ".deleted-"  # how the name of a folder begins that is being deleted
-_PART = ".part-"  # and of one that is not whole yet; see `gsc_core.images.aside`
+_PART = ".part-"  # how a folder begins that is not whole yet; see `gsc_core.images.aside`
 _DAY = 86_400.0
 _LOGS = 30 * _DAY
 
 
 def tidy() -> None:
     """Remove what crashes left a day ago, logs of a month ago, expired shares, yesterday's clicks.
+
+    And what has been in the trash for long enough.
 
     A viewed image is one job, and its result lies in the run's folder: the record of the job says
     nothing more. Raises GscError when the index cannot be written.
@@ -37,6 +39,7 @@ def tidy() -> None:
             with suppress(OSError):
                 file.unlink()
     shares.prune()
+    trash.empty()
     with session() as db:
         old = col(Job.lane) == Lane.EXPLAIN, col(Job.state).in_(ENDED)
         db.exec(delete(Job).where(*old, col(Job.finished) < now - _DAY))

@@ -15,7 +15,9 @@ from gsc_core.jobs.database import Job, Kind, Readiness, StoredModel, StoredSet,
 from gsc_core.jobs.home import home
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
-from gsc_core.workspace import imagesets, models, runs
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
+from gsc_core.workspace import imagesets, models, runs, usage
 from gsc_core.workspace.audits import Workload
 
 Record = TypeVar("Record", StoredModel, StoredSet)
@@ -40,6 +42,7 @@ def is_of_demo(record: StoredModel | StoredSet) -> bool:
 
 def submit_demo() -> Job:
     """Queue the demo audit; one that waits or runs already is given instead of a second."""
+    usage.ensure_room(acting.ensure(Action.START).name)
     with session():  # held, so that two visitors cannot both find none
         last = queue.latest(runs.DEMO_RUN, Kind.DEMO)
         if last is None:

@@ -26,6 +26,9 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run import decisions, gallery
 from gsc_core.run.stored import Run, version_of
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
 from gsc_core.workspace import image_results, runs
 from gsc_core.workspace.image_results import Judged
 
@@ -80,6 +83,7 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
     and is tried again with `queue.retry`. Raises GscError for a run, row or detector that is not
     there.
     """
+    acting.ensure(Action.START)
     run = _run(run_id)
     (image,) = gallery.run_images(run, [row])
     if detector not in explainers(run):
@@ -139,6 +143,7 @@ def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
     The newest 50 tries are kept. Raises ImageError for a file of more than 500 MB, GscError for a
     run that is not there.
     """
+    acting.ensure(Action.ADD)
     run = _run(run_id)
     _prune(run)
     order = TryOrder(try_id=new_id(), file_name=file_name[-_LONGEST_NAME:])
@@ -151,7 +156,9 @@ def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
             if target.tell() + len(block) > MAX_BYTES:
                 raise ImageError(f"{name} is larger than 500 MB: save it smaller.")
             target.write(block)
-    return orders.submit(order, f"Try {name}", run_id)
+    job = orders.submit(order, f"Try {name}", run_id)
+    acting.record(Event.ADDED, "image", order.try_id, name)
+    return job
 
 
 def try_id(job: Job) -> str | None:

@@ -27,7 +27,10 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.run.stored import Run
-from gsc_core.workspace import runs
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
+from gsc_core.workspace import runs, usage
 
 MAX_EXPORTS = 10
 """How many exports of a run are kept, the newest."""
@@ -87,6 +90,7 @@ def submit_export(run_id: str, decision: Decision, *, onnx: bool = False) -> Job
     Raises GscError when the run cannot be opened again or has no such detector, and for a threshold
     that flags all or nothing.
     """
+    usage.ensure_room(acting.ensure(Action.START).name)
     run = Run.load(runs.run_folder(run_id))
     if decision.detector not in run.detectors:
         raise GscError(f"This run has no detector {decision.detector}: choose one of its own.")
@@ -133,7 +137,12 @@ def exports(run: Run) -> tuple[StoredExport, ...]:
 
 
 def delete_export(run_id: str, export_id: str) -> None:
-    """Remove an export; nothing when it is gone. Raises GscError when it cannot be removed."""
+    """Remove an export; nothing when it is gone.
+
+    Raises GscError when it cannot be removed, and for who may not change the run.
+    """
+    acting.ensure(Action.DELETE, runs.owner(run_id))
+    acting.record(Event.DELETED, "export", export_id, runs.title(run_id))
     if not _ID.fullmatch(export_id):
         raise GscError("There is no such exported detector: choose one from the list.")
     folder = runs.run_folder(run_id) / "exports" / export_id

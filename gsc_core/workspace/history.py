@@ -1,26 +1,24 @@
 """All runs: those that wait or run, those that ended well or not, those of the command line."""
 
-import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import delete
-from sqlmodel import col
+from sqlmodel import select
 
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
-from gsc_core.jobs.database import Job, Kind, State, new_id, session
-from gsc_core.jobs.home import home
+from gsc_core.jobs.database import Deleted, Job, Kind, State, session
 from gsc_core.run import decisions
 from gsc_core.run.layout import LOG_FILE
 from gsc_core.run.stored import Run, version_of
 from gsc_core.sentences.run import answer
-from gsc_core.workspace import runs, shares
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
+from gsc_core.workspace import runs, shares, trash
 from gsc_core.workspace.audits import LONGEST_TITLE
-from gsc_core.workspace.cleanup import GONE
 
 _LOG_BYTES = 64_000
 
@@ -56,6 +54,11 @@ class RunEntry:
     def waiting(self) -> bool:
         """Whether it is not at its end yet."""
         return self.outcome in (Outcome.QUEUED, Outcome.RUNNING)
+
+    @property
+    def owner(self) -> str | None:
+        """Who started it."""
+        return None if self.job is None else self.job.owner
 
     @property
     def error(self) -> str | None:
@@ -116,24 +119,27 @@ def log_tail(run_id: str, lines: int = 40) -> str:
 
 
 def delete_run(run_id: str) -> None:
-    """Remove a run, all that was asked about it and what was shared of it.
+    """Put a run into the trash with all that was asked about it; what was shared of it is revoked.
 
-    Raises GscError while work on it waits or runs, or when its folder cannot be removed.
+    Raises GscError while work on it waits or runs, when its folder cannot be moved, and for who may
+    not.
     """
-    folder = runs.run_folder(run_id)
+    folder, owner = runs.run_folder(run_id), runs.owner(run_id)
+    acting.ensure(Action.DELETE, owner)
     with session() as db:  # held, so that nothing is asked of the run meanwhile
         if jobs := queue.jobs(states=queue.WAITING, subject=run_id, most=1):
             raise GscError(f'"{jobs[0].title}" is not finished: cancel it, then delete the run.')
-        shares.revoke_all(run_id)
+        shares.withdraw_all(run_id)
+        entry = Deleted(what=trash.RUN, subject=run_id, name=runs.title(run_id), owner=owner)
+        moved = trash.renamed_run(entry.id, run_id) if folder.exists() else None
+        of_run = db.exec(select(Job).where(Job.subject == run_id)).all()
+        trash.put(db, entry, of_run, moved)
         try:
-            if folder.exists():  # renamed first: what is only half removed is never listed
-                folder.rename(folder.with_name(f"{GONE}{new_id()}"))
+            if moved is not None:
+                folder.rename(moved)
         except OSError as error:
             reason = error.strerror or error
             raise GscError(f"The run cannot be deleted ({reason}): check its folder.") from error
-        db.exec(delete(Job).where(col(Job.subject) == run_id))
-    for gone in (home() / "runs").glob(f"{GONE}*"):  # also what an earlier crash left
-        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _entry(run_id: str, job: Job | None, finished: bool) -> RunEntry:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from pydantic import AliasChoices, Field
-from sqlalchemy import delete
 from sqlmodel import col, select
 
 from gsc_core.audit.spec import MAX_BYTES, MAX_CHARACTERS, RESERVED
@@ -22,15 +21,17 @@ from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.labels import labels_from
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import orders, queue
-from gsc_core.jobs.database import Job, Kind, Readiness, StoredSet, new_id, session
+from gsc_core.jobs.database import Deleted, Job, Kind, Readiness, StoredSet, new_id, session
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
-from gsc_core.workspace import set_tables
-from gsc_core.workspace.cleanup import GONE
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
+from gsc_core.workspace import set_tables, trash, usage
 from gsc_core.workspace.references import jobs_with_set, runs_with
 from gsc_core.workspace.server_folders import folder_below, folders
 from gsc_core.workspace.set_tables import members, tables_folder
-from gsc_core.workspace.uploads import is_archive, spool
+from gsc_core.workspace.uploads import is_archive, size_of, spool
 
 ROLES = ("id", "ood", "calibration")
 MAX_SURROGATES = 1000  # images that surrogate images are made from
@@ -60,8 +61,10 @@ def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -
     `files` are file names and streams, which are copied to disk piece by piece. Raises GscError
     when the name or the files cannot be taken; what is inside them is judged by the worker.
     """
+    person = acting.ensure(Action.ADD)
     packed = is_archive([file for file, _ in files])
     name = _checked(name, role)
+    usage.ensure_room(person.name, sum(size_of(stream) for _, stream in files))
     stored = StoredSet(id=new_id(), name=name, role=role, folder="")
     stored.folder = str(tables_folder(stored.id) / _IMAGES)
     stored.origin = "a ZIP" if packed else f"{len(files):,} uploaded files"
@@ -75,6 +78,7 @@ def add_folder(relative: str, *, name: str, role: str) -> StoredSet:
 
     Raises GscError when the name cannot be taken, or the folder is not below the allowed directory.
     """
+    acting.ensure(Action.ADD)
     folder = folder_below(relative)
     return register(folder, name=name, role=role, origin=f"the server folder {relative}")
 
@@ -91,6 +95,7 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
     They are called `name: kind`, `name` being that of the set unless given. Raises GscError when
     the set or a kind is unknown, the set is not ready, or none is chosen.
     """
+    acting.ensure(Action.ADD)
     source = image_set(set_id)
     available = {kind.name for kind in SURROGATE_KINDS}
     if not kinds or set(kinds) - available:
@@ -118,18 +123,24 @@ def image_set(set_id: str) -> StoredSet:
 
 def rename_set(set_id: str, name: str) -> None:
     """Rename a set; raises GscError as when it is added."""
-    _change(set_id, name=_checked(name, image_set(set_id).role, set_id))
+    stored = _changeable(set_id)
+    name = _checked(name, stored.role, set_id)
+    acting.record(Event.CHANGED, trash.SET, set_id, stored.name, f"now called {name}")
+    _change(set_id, name=name)
 
 
 def change_role(set_id: str, role: str) -> None:
     """Use a set for another purpose; raises GscError when another of that role has its name."""
-    _checked(image_set(set_id).name, role, set_id)
+    stored = _changeable(set_id)
+    _checked(stored.name, role, set_id)
+    acting.record(Event.CHANGED, trash.SET, set_id, stored.name, f"now for {role}")
     _change(set_id, role=role)
 
 
 def look_again(set_id: str) -> None:
     """Have a set read once more, after its folder changed or its job failed."""
     stored = image_set(set_id)
+    acting.ensure(Action.CHANGE, stored.owner)
     with session():
         last = queue.latest(set_id, *_READING)
         if last is not None and last.state in queue.WAITING:
@@ -143,7 +154,7 @@ def look_again(set_id: str) -> None:
 
 def answer_set(set_id: str, answer: Answer) -> None:
     """Have a set that was refused with a question read as it was answered."""
-    stored = image_set(set_id)
+    stored = _changeable(set_id)
     for choice in answer.choices:
         match choice.setting:
             case Setting.LABELS if choice.value == "folders":
@@ -156,23 +167,21 @@ def answer_set(set_id: str, answer: Answer) -> None:
 
 
 def delete_set(set_id: str) -> None:
-    """Forget a set, and delete its files where the workspace keeps them.
+    """Put a set into the trash, with its files where the workspace keeps them.
 
-    A folder of the server is left alone. Raises GscError while a job works with the set.
+    A folder of the server is left alone. Raises GscError while a job works with the set, and for
+    who may not.
     """
     stored = image_set(set_id)
+    acting.ensure(Action.DELETE, stored.owner)
     with session() as db:  # held, so that nobody asks for work with it meanwhile
         if jobs := jobs_with_set(stored):
             raise GscError(
                 f'The set is used by "{jobs[0].title}": wait until it ends, or cancel it.'
             )
-        db.delete(stored)
-        db.exec(delete(Job).where(col(Job.subject) == set_id))
-    folder = tables_folder(set_id)  # the images that are kept are in it
-    if folder.exists():  # renamed first, so that nobody meets it half deleted
-        gone = folder.with_name(f"{GONE}{new_id()}")
-        folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        entry = Deleted(what=trash.SET, subject=set_id, name=stored.name, owner=stored.owner)
+        of_set = db.exec(select(Job).where(Job.subject == set_id)).all()
+        trash.put(db, entry, [stored, *of_set], tables_folder(set_id))
 
 
 def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
@@ -204,6 +213,7 @@ def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
         images = read(stored)
         if stored.role != "ood":  # of unfamiliar images labels are not used
             images.with_sure_labels()
+        usage.ensure_room(stored.owner)  # a ZIP is larger when it is unpacked
         set_tables.write(stored, images)
     except GscError as error:
         if is_full(error.__cause__):
@@ -263,9 +273,17 @@ def _report(on_progress: Callable[[Progress], None], phase: str) -> Callable[[in
     return lambda done, total: on_progress(Progress(phase, done, total))
 
 
+def _changeable(set_id: str) -> StoredSet:
+    stored = image_set(set_id)
+    acting.ensure(Action.CHANGE, stored.owner)
+    return stored
+
+
 def _add(stored: StoredSet) -> StoredSet:
+    stored.owner = acting.ensure(Action.ADD).name
     with session() as db:  # both or neither: a set without its job would wait for ever
         db.add(stored)
+        acting.record(Event.ADDED, trash.SET, stored.id, stored.name, stored.origin)
         orders.submit(SetOrder(), f"Reading {stored.name}", stored.id)
     return stored
 
@@ -275,9 +293,11 @@ def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
     stored = StoredSet(id=new_id(), name=_checked(called, "ood"), role="ood", folder="")
     stored.folder = str(tables_folder(stored.id) / _IMAGES)
     stored.origin = f"{kind} of {source.name}"
+    stored.owner = acting.ensure(Action.ADD).name
     order = SurrogatesOrder(source=source.id, surrogate=kind)
     with session() as db:
         db.add(stored)
+        acting.record(Event.ADDED, trash.SET, stored.id, stored.name, stored.origin)
         orders.submit(order, f"Making {stored.name}", stored.id)
     return stored
 

@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, ClassVar
 
 from pydantic import ValidationError
-from sqlalchemy import delete
 from sqlmodel import col, select
 
 from gsc_core.audit.answers import answered_of_model
@@ -26,11 +25,14 @@ from gsc_core.errors import GscError
 from gsc_core.errors.questions import Answer
 from gsc_core.files import writing_to, written_aside
 from gsc_core.jobs import orders
-from gsc_core.jobs.database import Job, Kind, Readiness, StoredModel, session
+from gsc_core.jobs.database import Deleted, Job, Kind, Readiness, StoredModel, session
 from gsc_core.jobs.home import home
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
-from gsc_core.workspace import imagesets
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
+from gsc_core.workspace import imagesets, trash, usage
 from gsc_core.workspace.model_facts import (
     CHECKED_IMAGES,
     ModelFacts,
@@ -38,6 +40,7 @@ from gsc_core.workspace.model_facts import (
     SplitFacts,
 )
 from gsc_core.workspace.references import jobs_with_model
+from gsc_core.workspace.uploads import size_of
 
 # What training leaves is called by many names (.pth.tar, .ckpt of Lightning, .bin of Hugging Face);
 # what a file truly is, its content says.
@@ -80,11 +83,13 @@ def add_model(
 
     Raises GscError when the name or the kind of file cannot be used, or the disk refuses.
     """
+    person = acting.ensure(Action.ADD)
     name, stored_as = _checked(name), safe_name(file_name)
     if PurePosixPath(stored_as).suffix.lower() not in SUFFIXES:
         raise GscError(
             f"{stored_as} is not a model file: choose one that ends in {_any(SUFFIXES)}."
         )
+    usage.ensure_room(person.name, size_of(file))
     path = _keep(file, stored_as)
     spec = ModelSpec(
         checkpoint=path,
@@ -94,10 +99,11 @@ def add_model(
         preprocessing=preprocessing,
         class_names=None if class_names is None else _keep_class_names(class_names, path.parent),
     )
-    stored = StoredModel(name=name, spec=spec.model_dump(mode="json"))
+    stored = StoredModel(name=name, spec=spec.model_dump(mode="json"), owner=person.name)
     with session() as db:  # both or neither: a model without its job would wait for ever
         db.add(stored)
         _submit(stored)
+        acting.record(Event.ADDED, trash.MODEL, stored.id, name, stored_as)
     return stored
 
 
@@ -118,7 +124,10 @@ def model(model_id: str) -> StoredModel:
 
 def rename_model(model_id: str, name: str) -> None:
     """Call it something else."""
-    _update(model(model_id), name=_checked(name))
+    stored = _changeable(model_id)
+    name = _checked(name)
+    acting.record(Event.CHANGED, trash.MODEL, stored.id, stored.name, f"now called {name}")
+    _update(stored, name=name)
 
 
 def revise_model(
@@ -131,7 +140,7 @@ def revise_model(
     class_names: BinaryIO | None = None,
 ) -> Job:
     """Change how a model is loaded and queue another look; class names stay when none are given."""
-    stored = model(model_id)
+    stored = _changeable(model_id)
     spec = spec_of(stored)
     changes: dict[str, Any] = {
         "architecture": architecture or None,
@@ -146,28 +155,26 @@ def revise_model(
 
 def answer_model(model_id: str, answer: Answer) -> Job:
     """Load a model as a question about it was answered, and queue another look."""
-    stored = model(model_id)
+    stored = _changeable(model_id)
     return _look_anew(stored, answered_of_model(spec_of(stored), answer))
 
 
 def delete_model(model_id: str) -> None:
-    """Forget a model and remove its files, unless another record is of the same file.
+    """Put a model into the trash; its files go with it, unless another record is of the same file.
 
-    Raises GscError while a job that waits or runs uses it.
+    Raises GscError while a job that waits or runs uses it, and for who may not.
     """
     stored = model(model_id)
+    acting.ensure(Action.DELETE, stored.owner)
     with session() as db:  # held, so that nobody asks for work with it meanwhile
         if jobs := jobs_with_model(stored):
             raise GscError(
                 f"{stored.name} is in use by “{jobs[0].title}”: wait until it ends, or cancel it "
                 "first."
             )
-        db.delete(stored)
-        db.exec(delete(Job).where(col(Job.subject) == stored.id))
-        others = db.exec(select(StoredModel).where(StoredModel.id != stored.id)).all()
-        folder = _folder(stored)
-        if folder is not None and folder not in map(_folder, others):
-            shutil.rmtree(folder, ignore_errors=True)
+        entry = Deleted(what=trash.MODEL, subject=stored.id, name=stored.name, owner=stored.owner)
+        of_model = db.exec(select(Job).where(Job.subject == stored.id)).all()
+        trash.put(db, entry, [stored, *of_model], _folder(stored))
 
 
 def spec_of(stored: StoredModel) -> ModelSpec:
@@ -280,6 +287,12 @@ def _keep_class_names(file: BinaryIO, folder: Path) -> Path:
     with written_aside(path) as part:
         part.write_bytes(content)
     return path
+
+
+def _changeable(model_id: str) -> StoredModel:
+    stored = model(model_id)
+    acting.ensure(Action.CHANGE, stored.owner)
+    return stored
 
 
 def _look_anew(stored: StoredModel, spec: ModelSpec) -> Job:

@@ -6,6 +6,9 @@ from gsc_core.errors import GscError, SpecError
 from gsc_core.files import written_aside
 from gsc_core.jobs.home import home
 from gsc_core.release.policy import Policy, read_policy
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
 
 POLICY_FILE = "policy.toml"
 
@@ -37,15 +40,19 @@ def stored_text() -> bytes | None:
 
 
 def keep(text: str | bytes) -> Policy:
-    """Keep a policy in place of an earlier one. Raises SpecError, and then changes nothing."""
+    """Keep a policy in place of an earlier one. Raises GscError, and then changes nothing."""
+    acting.ensure(Action.OPERATE)
     policy = read_policy(text)
     with written_aside(_path()) as part:
         part.write_bytes(text.encode() if isinstance(text, str) else text)
+    acting.record(Event.CHANGED, "policy", name=POLICY_FILE)
     return policy
 
 
 def forget() -> None:
-    """Take the policy away: runs are no longer judged."""
+    """Take the policy away: runs are no longer judged. Raises NotAllowedError for who may not."""
+    acting.ensure(Action.OPERATE)
+    acting.record(Event.DELETED, "policy", name=POLICY_FILE)
     _path().unlink(missing_ok=True)
 
 

@@ -12,6 +12,8 @@ from gsc_core.progress import Progress
 from gsc_core.run import decisions, gallery
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import explanations, runs
 from gsc_core.workspace.explanations import StoredExplanation
 
@@ -85,6 +87,7 @@ def ask(run: Run, decision: Decision) -> Job | None:
     None when nothing is, or when it was asked for already: `asked` gives that job, which may have
     failed and is tried again with `queue.retry`.
     """
+    acting.ensure(Action.START)
     if not missing(run, decision):
         return None
     with session():  # two browsers at once ask for one job

@@ -44,6 +44,12 @@ def is_in_workspace(run: Run) -> bool:
     return bool(RUN_ID.fullmatch(run.id)) and run.path.resolve() == run_folder(run.id).resolve()
 
 
+def owner(run_id: str) -> str | None:
+    """Who started the run; None for nobody."""
+    job = queue.latest(run_id, Kind.AUDIT, Kind.DEMO)
+    return None if job is None else job.owner
+
+
 def title(run_id: str) -> str:
     """What a person called the run, or its id."""
     job = queue.latest(run_id, Kind.AUDIT, Kind.DEMO)

@@ -18,6 +18,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from gsc_core.errors import GscError
 from gsc_core.files import written_aside
 from gsc_core.jobs.home import home
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
+from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
 
 LONGEST = 90  # days
@@ -31,7 +34,8 @@ _FIRST_LINE = 64_000  # bytes; a record has some hundred
 class Share(BaseModel):
     """What is known of a published report; `id` opens nothing.
 
-    `title` is what the run was called then, `with_images` whether the page shows images.
+    `title` is what the run was called then, `with_images` whether the page shows images, `owner`
+    who published it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +46,7 @@ class Share(BaseModel):
     made: AwareDatetime
     expires: AwareDatetime
     with_images: bool
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,14 @@ class Shared:
 def publish(run_id: str, page: str, *, days: int, now: datetime | None = None) -> Published:
     """Keep a report's HTML for those who get the address, for 1 to 90 days.
 
-    Raises GscError for another time, a run that is not there, or a disk that refuses.
+    Raises GscError for another time, a run that is not there, a disk that refuses, and for who may
+    not share this run.
     """
     if not 1 <= days <= LONGEST:
         raise GscError(f"A report is shared for 1 to {LONGEST} days: choose a time in that range.")
     if not _there(run_id):
         raise GscError("This run is gone, so its report cannot be shared: choose another run.")
+    person = acting.ensure(Action.SHARE, runs.owner(run_id))
     prune(now)
     made = (now or datetime.now(UTC)).replace(microsecond=0)
     token = secrets.token_urlsafe(32)
@@ -79,10 +86,12 @@ def publish(run_id: str, page: str, *, days: int, now: datetime | None = None) -
         made=made,
         expires=made + timedelta(days=days),
         with_images="<img" in page,  # in a name it would be escaped
+        owner=person.name,
     )
     with written_aside(_path(share.id)) as part:
         part.touch(mode=0o600)  # for the app's own user alone
         part.write_bytes(f"{share.model_dump_json()}\n{page}".encode("utf-8", "replace"))
+    acting.record(Event.SHARED, "share", share.id, share.title, f"run {run_id}, {days} days")
     return Published(token, share)
 
 
@@ -113,10 +122,37 @@ def shared(run_id: str, now: datetime | None = None) -> tuple[Share, ...]:
 def revoke(share_id: str) -> None:
     """Let an address lead nowhere from now on; one that already does stays so.
 
-    Raises GscError when the file cannot be removed.
+    Raises GscError when the file cannot be removed, and for who neither published it nor started
+    the run.
     """
     if not _ID.fullmatch(share_id):
         raise GscError("There is no such shared report: choose one from the list.")
+    share = _record(_path(share_id))
+    if share is not None:
+        acting.ensure(Action.SHARE, _responsible(share))
+        acting.record(Event.REVOKED, "share", share.id, share.title)
+    _unlink(share_id)
+
+
+def may_revoke(share: Share) -> bool:
+    """Whether who acts may revoke it."""
+    return acting.permits(Action.SHARE, _responsible(share))
+
+
+def withdraw_all(run_id: str) -> None:
+    """Let no address lead to a run that is being deleted. Raises GscError as `revoke` does."""
+    for share in _all():
+        if share.run == run_id:
+            acting.record(Event.REVOKED, "share", share.id, share.title, "its run was deleted")
+            _unlink(share.id)
+
+
+def _responsible(share: Share) -> str | None:
+    """Whose share it is to who acts: theirs if they published it, else the run's."""
+    return share.owner if acting.current().owns(share.owner) else runs.owner(share.run)
+
+
+def _unlink(share_id: str) -> None:
     try:
         _path(share_id).unlink(missing_ok=True)
     except OSError as error:
@@ -125,13 +161,6 @@ def revoke(share_id: str) -> None:
             f"The shared report cannot be removed ({reason}), so its address still works: check "
             f"the folder {_folder()}."
         ) from error
-
-
-def revoke_all(run_id: str) -> None:
-    """Revoke whatever is shared of a run. Raises GscError as `revoke` does."""
-    for share in _all():
-        if share.run == run_id:
-            revoke(share.id)
 
 
 def prune(now: datetime | None = None) -> None:

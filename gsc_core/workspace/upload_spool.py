@@ -9,20 +9,23 @@ from __future__ import annotations
 import fcntl
 import functools
 import io
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from gsc_core.errors import GscError
 from gsc_core.files import writing_to
 from gsc_core.jobs.home import home
+from gsc_core.team.settings import QuotaError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,13 +38,12 @@ Key = tuple[str, str]
 """A session's id, and the id of a file in it."""
 
 
-class QuotaError(GscError):
-    """A session, or all of them, hold as many bytes as they may."""
-
-
 @dataclass(frozen=True)
 class UploadLimits:
-    """How many bytes one session, and all together, may have here at a time."""
+    """How many bytes one person, and all together, may have here at a time.
+
+    Without a login each session is taken for a person.
+    """
 
     session_bytes: int = 4_000 * _MB
     total_bytes: int = 20_000 * _MB
@@ -52,6 +54,13 @@ class UploadLimits:
         return cls(_megabytes(PER_SESSION, cls.session_bytes), _megabytes(IN_ALL, cls.total_bytes))
 
 
+class _Visit(NamedTuple):
+    """Whom a session's bytes are counted for, and when its login ends."""
+
+    account: str
+    until: float
+
+
 class UploadSpool:
     """The uploads of one server; every method may be called from any thread."""
 
@@ -59,22 +68,31 @@ class UploadSpool:
         self._within, self._limits = folder, limits
         self._own: Path | None = None
         self._lock_file: int | None = None
-        self._let_in: set[str] = set()
-        self._files: dict[Key, tuple[Path, int]] = {}
+        self._let_in: dict[str, _Visit] = {}
+        self._files: dict[Key, tuple[Path, int, str]] = {}
         self._bytes: Counter[str] = Counter()
         self._lock = RLock()
 
-    def let_in(self, session: str, may: bool) -> None:
-        """Whether a session may send files from now on; what it sent goes when it may no more."""
+    def let_in(
+        self, session: str, may: bool, person: str | None = None, until: float = math.inf
+    ) -> None:
+        """Whether a session may send files from now on; what it sent goes when it may no more.
+
+        `person` is whose session it is, where there is a login, which ends at `until`.
+        """
         with self._lock:
+            visit = _Visit(person or session, until)
+            if may and self._let_in.get(session, visit).account == visit.account:
+                self._let_in[session] = visit
+                return
+            self.release(session)
             if may:
-                self._let_in.add(session)
-            else:
-                self.release(session)
+                self._let_in[session] = visit
 
     def may_send(self, session: str) -> bool:
         """Whether a session was let in."""
-        return session in self._let_in
+        visit = self._let_in.get(session)
+        return visit is not None and time.time() < visit.until
 
     def sessions(self) -> frozenset[str]:
         """Those that were let in, and have not ended."""
@@ -83,10 +101,7 @@ class UploadSpool:
     def room(self, session: str) -> int:
         """How many bytes a session may still send."""
         with self._lock:
-            return min(
-                self._limits.session_bytes - self._bytes[session],
-                self._limits.total_bytes - self._bytes.total(),
-            )
+            return self._room(self._account(session))
 
     @contextmanager
     def receiving(self, session: str, file: str) -> Iterator[Callable[[bytes], None]]:
@@ -95,14 +110,14 @@ class UploadSpool:
         It raises QuotaError when there is no more room, and SpecError when the disk refuses.
         """
         self.drop(session, file)
-        taken = 0
+        account, taken = self._account(session), 0
 
         def write(piece: bytes) -> None:
             nonlocal taken
             with self._lock:
-                if len(piece) > self.room(session):
-                    raise QuotaError(self._too_much(session))
-                self._bytes[session] += len(piece)
+                if len(piece) > self._room(account):
+                    raise QuotaError(self._too_much(account))
+                self._bytes[account] += len(piece)
             taken += len(piece)
             with writing_to(path):
                 sink.write(piece)
@@ -116,11 +131,11 @@ class UploadSpool:
             with self._lock:
                 if session not in self._let_in:  # it has ended meanwhile
                     raise QuotaError("The session has ended: open the page again.")
-                self._files[session, file] = path, taken
+                self._files[session, file] = path, taken, account
         except BaseException:
             path.unlink(missing_ok=True)
             with self._lock:
-                self._bytes[session] -= taken
+                self._release_bytes(account, taken)
             raise
 
     def opened(self, session: str, file: str, name: str = "") -> BinaryIO | None:
@@ -135,19 +150,17 @@ class UploadSpool:
     def drop(self, session: str, file: str) -> None:
         """Remove a file, if it is there."""
         with self._lock:
-            path, size = self._files.pop((session, file), (None, 0))
-            self._bytes[session] -= size
-            if path is not None:
+            if (session, file) in self._files:
+                path, size, account = self._files.pop((session, file))
+                self._release_bytes(account, size)
                 path.unlink(missing_ok=True)
 
     def release(self, session: str) -> None:
         """The session has ended: remove its files."""
         with self._lock:
-            self._let_in.discard(session)
+            self._let_in.pop(session, None)
             for of, file in [key for key in self._files if key[0] == session]:
                 self.drop(of, file)
-            if not self._bytes[session]:  # else it is sending one, which then fails
-                del self._bytes[session]
 
     def close(self) -> None:
         """Remove all: the server ends."""
@@ -184,8 +197,24 @@ class UploadSpool:
                     fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return self._own
 
-    def _too_much(self, session: str) -> str:
-        if self._limits.session_bytes - self._bytes[session] <= self.room(session):
+    def _account(self, session: str) -> str:
+        """Whom the bytes of a session are counted for."""
+        visit = self._let_in.get(session)
+        return session if visit is None else visit.account
+
+    def _room(self, account: str) -> int:
+        return min(
+            self._limits.session_bytes - self._bytes[account],
+            self._limits.total_bytes - self._bytes.total(),
+        )
+
+    def _release_bytes(self, account: str, size: int) -> None:
+        self._bytes[account] -= size
+        if not self._bytes[account]:
+            del self._bytes[account]
+
+    def _too_much(self, account: str) -> str:
+        if self._limits.session_bytes - self._bytes[account] <= self._room(account):
             most = f"{self._limits.session_bytes / _MB:,.0f} MB, the most a visitor may send"
             return f"Your uploads are more than {most}: remove some, or add those first."
         most = f"{self._limits.total_bytes / _MB:,.0f} MB"

@@ -1,5 +1,6 @@
 """Uploaded images on their way to disk: streams copied piece by piece, names made harmless."""
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -29,6 +30,16 @@ def is_archive(names: Sequence[str]) -> bool:
                 f'A file ending in "{suffix[:12]}" is not an image: give a ZIP, or image files.'
             )
     return False
+
+
+def size_of(stream: BinaryIO) -> int:
+    """Bytes that are still to be read from a stream; 0 where it cannot tell."""
+    if not stream.seekable():
+        return 0
+    at = stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(at)
+    return end - at
 
 
 def spool(files: Sequence[tuple[str, BinaryIO]], into: Path) -> None:

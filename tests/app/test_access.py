@@ -12,7 +12,9 @@ from streamlit import config
 from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
 
-from pages.parts.entry.access import invited, listens_here_only, sharing
+from gsc_core.team.roles import Role
+from gsc_core.team.settings import TeamSettings
+from pages.parts.entry.access import listens_here_only, sharing
 
 
 @pytest.fixture
@@ -92,7 +94,8 @@ def test_with_a_login_nothing_is_shown_before_it(app):
     ],
 )
 def test_the_list_names_people_and_domains(email, allowed, comes_in):
-    assert invited(email, allowed) is comes_in
+    role = TeamSettings(allowed=tuple(allowed)).role_of(email)
+    assert (role is not Role.GUEST) is comes_in
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from places import ROOT
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
-from gsc_core.jobs.database import Job, Kind, Lane, State, StoredModel, session
+from gsc_core.jobs.database import VERSION, Deleted, Job, Kind, Lane, State, StoredModel, session
 from gsc_core.jobs.home import home
 from gsc_core.jobs.queue import Status
+from gsc_core.team import acting
+from gsc_core.team.roles import Person, Role
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +251,7 @@ def test_a_file_of_the_earlier_version_gets_the_columns_it_lacks() -> None:
     (found,) = queue.jobs()
     assert Question.read(found.question) == question
     with sqlite3.connect(earlier / "workspace.db") as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 99])
@@ -297,3 +299,33 @@ def test_our_own_mistakes_are_not_hidden() -> None:
             db.add(StoredModel(id="same", name="m", spec={}))
             db.flush()
             db.expunge_all()
+
+
+def test_the_index_of_version_2_opens_unchanged_and_belongs_to_nobody() -> None:
+    """As commit 4fddbf1 left it, with a job in each state."""
+    home().mkdir()
+    file = shutil.copyfile(ROOT / "tests" / "earlier" / "index-2.db", home() / "workspace.db")
+
+    def everything() -> dict[str, list[dict[str, object]]]:
+        with sqlite3.connect(file) as db:
+            db.row_factory = sqlite3.Row
+            tables = ("storedmodel", "storedset", "job")
+            rows = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
+        return {name: [dict(row) for row in of] for name, of in rows.items()}
+
+    before = everything()
+    assert {job.title: job.state for job in queue.jobs()} == {
+        f"an audit, {state}": state for state in State
+    }
+    for name, rows in everything().items():
+        assert [row | {"owner": None} for row in before[name]] == rows
+    with acting.acting_as(Person("ann@example.org", Role.AUDITOR)):
+        with pytest.raises(acting.NotAllowedError):
+            queue.cancel(queue.jobs(states=(State.QUEUED,))[0].id)
+        own = submit("mine")
+    queue.take_back(Lane.AUDIT)
+    taken = [queue.claim(Lane.AUDIT, 1) for _ in range(3)]
+    assert [job.title for job in taken if job] == ["an audit, running", "an audit, queued", "mine"]
+    assert queue.get(own.id).owner == "ann@example.org"
+    with session() as db:
+        assert not db.query(Deleted).all()

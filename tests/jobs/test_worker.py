@@ -657,3 +657,41 @@ def test_the_operators_worker_serves_all_lanes_until_told_to_end(stage) -> None:
         server.kill()
     assert (now(job).state, now(job).attempts) == (State.QUEUED, 0)
     assert _free(Lane.AUDIT), "no worker is left"
+
+
+def test_an_audit_has_a_time_limit_and_keeps_what_is_done(monkeypatch) -> None:
+    """A real audit of the small network: stopped in the middle, it goes on when it is resumed."""
+    monkeypatch.setenv("GSC_AUDIT_HOURS", f"{0.5 / 3600}")
+    job = submit("go_on", kind=Kind.AUDIT)
+    worker = started(Lane.AUDIT)
+    assert ended(worker) == 0
+    assert now(job).state is State.CANCELLED
+    assert now(job).error.startswith("It took longer than 0.0001")
+    assert "resume it" in now(job).error
+    other = submit("go_on", kind=Kind.SET)  # which has another limit
+    process = started(Lane.PREPARE)
+    until(lambda: now(other).done > 100)
+    queue.cancel(other.id)
+    assert ended(process) == 0
+    assert now(other).error is None
+
+
+def test_an_audit_that_does_not_notice_its_time_limit_is_ended(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("GSC_AUDIT_HOURS", "2")
+    (tmp_path / "hang.py").write_text(HANGING.replace("ROOT", repr(str(ROOT))))
+    job = submit("", kind=Kind.AUDIT)
+    worker = subprocess.Popen([sys.executable, str(tmp_path / "hang.py"), "worker", job.lane])
+    try:
+        until(lambda: now(job).pid)
+        _change(job, started=time.time() - 2 * 3600 - 50)
+        supervisor.ensure_workers()
+        assert worker.poll() is None, "it has a minute to stop by itself"
+        _change(job, started=time.time() - 2 * 3600 - 61)
+        supervisor.ensure_workers()
+        assert worker.wait(PATIENCE) == -signal.SIGKILL
+    finally:
+        worker.kill()
+    assert (now(job).state, now(job).error.split(":")[0]) == (
+        State.CANCELLED,
+        "It took longer than 2 hours, the limit of this server, so it was cancelled",
+    )

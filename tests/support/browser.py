@@ -89,13 +89,16 @@ class Served:
 
 
 @contextmanager
-def served(home: Path, *, answering: bool = True, **environment: str) -> Iterator[Served]:
+def served(
+    home: Path, *, answering: bool = True, port: int | None = None, **environment: str
+) -> Iterator[Served]:
     """`streamlit run app.py` as a user starts it; ended with its workers, each by its id.
 
     It answers already, unless told not to wait for that: then visitors can stand in its queue.
+    `port` is a free one, unless the login must be told of it beforehand.
     """
     home.mkdir(parents=True, exist_ok=True)
-    port, log = _free_port(), home.with_name(f"{home.name}-server.txt")
+    port, log = port or free_port(), home.with_name(f"{home.name}-server.txt")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     settings = {"GSC_HOME": str(home), "GSC_WORKERS": "here", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
@@ -181,7 +184,8 @@ def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path, *, answerin
     raise AssertionError(f"The app does not answer:\n{log.read_text()}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

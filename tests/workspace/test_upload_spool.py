@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from gsc_core.errors import GscError, SpecError
-from gsc_core.workspace.upload_spool import Departures, QuotaError, UploadLimits, UploadSpool
+from gsc_core.team.settings import QuotaError
+from gsc_core.workspace.upload_spool import Departures, UploadLimits, UploadSpool
 
 KILLED = """
 import os, signal, sys
@@ -165,3 +167,35 @@ def test_the_operator_sets_the_limits(monkeypatch):
     monkeypatch.setenv("GSC_UPLOAD_TOTAL_MB", "a lot")
     with pytest.raises(GscError, match="GSC_UPLOAD_TOTAL_MB is 'a lot': set it to a whole number"):
         UploadLimits.configured()
+
+
+def test_all_sessions_of_a_person_share_their_limit(tmp_path):
+    spool = UploadSpool(tmp_path / "own", UploadLimits(10, 100))
+    for session in ("one", "two"):
+        spool.let_in(session, True, "ann@example.org")
+    spool.let_in("other", True, "bob@example.org")
+    with spool.receiving("one", "f") as write:
+        write(b"x" * 8)
+    assert [spool.room(session) for session in ("one", "two", "other")] == [2, 2, 10]
+    with pytest.raises(QuotaError), spool.receiving("two", "f") as write:
+        write(b"x" * 3)
+    spool.release("one")
+    assert spool.room("two") == 10
+
+
+def test_a_session_whose_login_has_ended_sends_no_more(tmp_path):
+    spool = UploadSpool(tmp_path / "own")
+    spool.let_in("one", True, "ann@example.org", time.time() + 1000)
+    assert spool.may_send("one")
+    spool.let_in("one", True, "ann@example.org", time.time() - 1)
+    assert not spool.may_send("one")
+
+
+def test_another_person_in_a_session_does_not_get_the_first_ones_files(tmp_path):
+    spool = UploadSpool(tmp_path / "own")
+    spool.let_in("one", True, "ann@example.org")
+    with spool.receiving("one", "f") as write:
+        write(b"x")
+    spool.let_in("one", True, "bob@example.org")
+    assert spool.opened("one", "f") is None
+    assert spool.may_send("one")

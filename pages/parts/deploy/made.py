@@ -7,8 +7,11 @@ import streamlit as st
 from gsc_core.deploy.card import Agreement
 from gsc_core.errors import GscError
 from gsc_core.run.stored import Run
-from gsc_core.workspace import exports
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
+from gsc_core.workspace import exports, runs
 from gsc_core.workspace.exports import CARD_FILE, MAX_EXPORTS, ONNX_FILE, PROGRAM_FILE, StoredExport
+from pages.parts.shared.download import logged
 from pages.parts.shared.text import plain, size
 
 _LABELS = {PROGRAM_FILE: "Detector", CARD_FILE: "Card", ONNX_FILE: "ONNX"}
@@ -52,7 +55,7 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
             # Read when somebody asks; a download redraws nothing, which would withdraw the others.
             st.download_button(
                 f"{_LABELS[file]} ({size(count)})",
-                stored.path(file).read_bytes,
+                logged(stored.path(file).read_bytes, "export", stored.id, file),
                 file_name=file,
                 mime=_TYPES.get(file, "application/octet-stream"),
                 key=f"deploy_{file.rpartition('.')[2]}_{stored.id}",
@@ -61,6 +64,8 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
                 icon=":material/download:",
                 help=_HELP[file],
             )
+        if not acting.permits(Action.DELETE, runs.owner(run.id)):
+            return
         with st.popover("Delete", key=f"deploy_delete_{stored.id}"):
             st.markdown("Its files are deleted for good; downloaded copies are not affected.")
             st.button(

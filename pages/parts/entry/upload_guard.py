@@ -26,7 +26,9 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from gsc_core.errors import GscError
-from gsc_core.workspace.upload_spool import Departures, QuotaError, UploadSpool, upload_spool
+from gsc_core.team.roles import Person
+from gsc_core.team.settings import QuotaError
+from gsc_core.workspace.upload_spool import Departures, UploadSpool, upload_spool
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -39,11 +41,11 @@ _LOOK_S = 5.0
 OUTSIDE = "Only visitors who were let in may send files: open the app, log in, and try again."
 
 
-def let_in(inside: bool) -> None:
-    """Whether the visitor whose page is being drawn may send files."""
+def let_in(may_send: bool, person: Person) -> None:
+    """Whether the visitor whose page is being drawn, this person, may send files."""
     context = get_script_run_ctx()
     if context is not None:
-        upload_spool().let_in(context.session_id, inside)
+        upload_spool().let_in(context.session_id, may_send, person.name, person.until)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """One image set: its images, labels, what was left out, and what can be done with it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -10,14 +11,18 @@ from gsc_core.errors.questions import Question
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredSet
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import imagesets, runs, set_tables
 from gsc_core.workspace.set_tables import Extent
 from pages.parts.image_sets.form import LONGEST_NAME
 from pages.parts.image_sets.words import BADGES, ROLE_MEANINGS, ROLE_NAMES, counted, summary
 from pages.parts.shared import links
+from pages.parts.shared.download import logged
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.question import NEEDS_ANSWER, asked
+from pages.parts.shared.rights import owned_by, to_the_trash
 from pages.parts.shared.text import plain
 
 
@@ -36,6 +41,9 @@ def set_view(stored: StoredSet) -> None:
 
 
 def _refused(stored: StoredSet) -> None:
+    if not acting.permits(Action.CHANGE, stored.owner):
+        st.error(plain(stored.sentence or "It cannot be used."))
+        return
     if (question := Question.read(stored.question)) is not None:
         asked(question, "set", lambda one: imagesets.answer_set(stored.id, one))
         st.caption("Or delete the set, and add it again without what is doubtful.")
@@ -56,6 +64,8 @@ def badges(stored: StoredSet) -> None:
 
 def next_step(stored: list[StoredSet]) -> None:
     """Say which kind of images is missing, or where to go on."""
+    if not acting.permits(Action.ADD):
+        return
     there = {each.role for each in stored if each.readiness is not Readiness.REFUSED}
     if missing := [role for role in ("id", "ood") if role not in there]:
         wanted = ROLE_NAMES[missing[0]].lower()
@@ -184,7 +194,7 @@ def _left_out(stored: StoredSet) -> None:
         )
         st.download_button(
             "Download this table",
-            set_tables.left_out_csv(stored),
+            logged(partial(set_tables.left_out_csv, stored), "set", stored.id, "left-out.csv"),
             file_name="left-out.csv",
             mime="text/csv",
             key="set_left_out_csv",
@@ -193,7 +203,7 @@ def _left_out(stored: StoredSet) -> None:
 
 
 def _surrogates(stored: StoredSet) -> None:
-    if stored.role == "ood":
+    if stored.role == "ood" or not acting.permits(Action.ADD):
         return
     with st.expander(
         "No unfamiliar images at hand? Make surrogate images from these", key="set_stand_ins"
@@ -227,11 +237,16 @@ def _about(stored: StoredSet) -> None:
 
 
 def _read_again(stored: StoredSet) -> None:
+    if not acting.permits(Action.CHANGE, stored.owner):
+        return
     if st.button("Read again", key="set_read_again", help="After the files have changed."):
         _done(lambda: imagesets.look_again(stored.id))
 
 
 def _manage(stored: StoredSet) -> None:
+    owned_by(stored.owner)
+    if not acting.permits(Action.CHANGE, stored.owner):
+        return
     with st.popover("Rename", key="set_rename"):
         name = st.text_input(
             "New name", value=stored.name, max_chars=LONGEST_NAME, key=f"set_new_name_{stored.id}"
@@ -255,15 +270,13 @@ def _manage(stored: StoredSet) -> None:
 
 def _delete(stored: StoredSet) -> None:
     st.markdown(
-        "Its images are removed from this workspace."
-        if stored.owned
-        else "It is removed from this list; its files stay where they are."
+        to_the_trash() if stored.owned else f"{to_the_trash()} Its files stay where they are."
     )
     used = imagesets.runs_with(stored)
     if used and stored.owned:
         titles = ", ".join(runs.title(run_id) for run_id in used[:3])
         more = f" and {len(used) - 3} more" if len(used) > 3 else ""
-        text = f"Used by {titles}{more}: their figures stay, their images are lost."
+        text = f"Used by {titles}{more}: their figures stay, their images are lost with it."
         st.warning(plain(text))
     if st.button("Delete the set", key="set_delete_yes", type="primary"):
         _done(lambda: imagesets.delete_set(stored.id), leave=True)

@@ -7,6 +7,8 @@ from gsc_core.images import IMAGE_SUFFIXES
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.run.stored import Run
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import Tried
 from pages.parts.images.explanation import (
@@ -20,6 +22,7 @@ from pages.parts.images.explanation import (
 )
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.received import received
+from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.text import plain
 
 _REFUSED = "try_refused"
@@ -27,6 +30,9 @@ _REFUSED = "try_refused"
 
 def try_one(run: Run) -> None:
     """Ask for an image, and show what was found of the one that the address names."""
+    if not acting.permits(Action.ADD):
+        st.caption(READS_ONLY)
+        return
     st.header("Try an image of your own", anchor=False)
     st.file_uploader(
         "An image",

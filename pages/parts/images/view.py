@@ -14,6 +14,8 @@ from gsc_core.run.contributions import contributions
 from gsc_core.run.gallery import RunImage
 from gsc_core.run.placement import Placement, places_of
 from gsc_core.run.stored import Run
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import explanations
 from gsc_core.workspace.explanations import StoredExplanation
 from pages.parts.images.explanation import (
@@ -188,6 +190,9 @@ def _progress(run: Run, picture: RunImage, detector: str) -> None:
     mark = f"images_asked_{run.id}_{picture.row}_{detector}"
     job = explanations.asked(run.id, picture.row, detector)
     if job is None:
+        if not acting.permits(Action.START):
+            st.caption("It has not been explained yet: an auditor can ask for that.")
+            return
         again = mark in st.session_state
         if again and not st.button("Explain this image", key="images_explain"):
             return

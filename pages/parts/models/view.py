@@ -12,6 +12,8 @@ from gsc_core.errors.questions import Question
 from gsc_core.evaluation.counts import percent
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredModel
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.models.form import revise_form
@@ -20,6 +22,7 @@ from pages.parts.shared.audit_parts import labels
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.question import NEEDS_ANSWER, asked
+from pages.parts.shared.rights import owned_by, to_the_trash
 from pages.parts.shared.text import plain
 
 BADGES = {
@@ -44,12 +47,16 @@ def model_view(stored: StoredModel) -> None:
         progress(stored)
     elif stored.readiness is Readiness.REFUSED:
         _refused(stored)
-        _revise(stored, expanded=True)
+        if acting.permits(Action.CHANGE, stored.owner):
+            _revise(stored, expanded=True)
     else:
         _found(stored, models.facts_of(stored))
 
 
 def _refused(stored: StoredModel) -> None:
+    if not acting.permits(Action.CHANGE, stored.owner):
+        st.error(plain(stored.sentence or "It cannot be used."))
+        return
     if (question := Question.read(stored.question)) is not None:
         asked(question, "model", lambda one: models.answer_model(stored.id, one))
         return
@@ -77,7 +84,10 @@ def progress(stored: StoredModel) -> None:
 
 
 def manage(stored: StoredModel) -> None:
-    """Rename and delete, behind a button."""
+    """Rename and delete, behind a button, for who may; and whose it is."""
+    owned_by(stored.owner)
+    if not acting.permits(Action.CHANGE, stored.owner):
+        return
     with st.popover("Edit", key=f"model_edit_{stored.id}", icon=":material/edit:"):
         name = st.text_input(
             "Name",
@@ -89,8 +99,8 @@ def manage(stored: StoredModel) -> None:
             _done(lambda: models.rename_model(stored.id, name or ""))
         st.divider()
         st.markdown(
-            "Deleting removes its file from this workspace. Finished audits keep their figures, "
-            "but their images can no longer be explained."
+            f"{to_the_trash()} Finished audits keep their figures, but once it is gone their "
+            "images can no longer be explained."
         )
         if st.button("Delete the model", key=f"model_delete_{stored.id}"):
             _done(lambda: _delete(stored))
@@ -123,7 +133,8 @@ def _found(stored: StoredModel, facts: ModelFacts) -> None:
     _next(stored)
     _reading(facts)
     _preprocessing(facts)
-    _revise(stored, expanded=False)
+    if acting.permits(Action.CHANGE, stored.owner):
+        _revise(stored, expanded=False)
     _predictions(facts)
     _splits(facts)
     with st.expander("About the file", key="model_file_facts"):
@@ -133,6 +144,8 @@ def _found(stored: StoredModel, facts: ModelFacts) -> None:
 
 
 def _next(stored: StoredModel) -> None:
+    if not acting.permits(Action.START):
+        return
     if imagesets.list_sets():
         ready = [each for each in models.list_models() if each.readiness is Readiness.READY]
         st.page_link(

@@ -6,7 +6,9 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.run.stored import Run
-from gsc_core.workspace import shares
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
+from gsc_core.workspace import runs, shares
 from gsc_core.workspace.shares import Share
 from pages.parts.entry import access
 from pages.parts.shared.once import again, once
@@ -19,13 +21,16 @@ _SHOWN = 5  # shares in view; the others are scrolled to
 def share(run: Run, page: str) -> None:
     """Let the reader publish this page of the run, and revoke what is published of it.
 
-    Nothing is drawn where the operator forbids sharing.
+    Nothing is drawn where the operator forbids sharing, and for who may do neither.
     """
-    if not access.sharing():
+    may_publish = acting.permits(Action.SHARE, runs.owner(run.id))
+    may_revoke = any(map(shares.may_revoke, shares.shared(run.id)))
+    if not access.sharing() or not (may_publish or may_revoke):
         return
     with st.expander("Share this report", key="share_report", icon=":material/share:"):
         try:
-            _publish(run, page)
+            if may_publish:
+                _publish(run, page)
             _published(run)
         except GscError as error:
             st.error(plain(str(error)))
@@ -86,7 +91,8 @@ def _published(run: Run) -> None:
             _entry(each, is_new=each.id == new)
     # The list cannot say which address went to whom.
     if len(live) > 1 and st.button("Revoke all", key="share_revoke_all"):
-        shares.revoke_all(run.id)
+        for each in filter(shares.may_revoke, live):
+            shares.revoke(each.id)
         st.rerun()
 
 
@@ -102,6 +108,8 @@ def _entry(each: Share, *, is_new: bool) -> None:
     told = f"{each.made:{shares.WHEN}}, {pictures}; works until {each.expires:{shares.WHEN}}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(("**New:** " if is_new else "") + plain(told), width="stretch")
-        if st.button("Revoke", key=f"share_revoke_{each.id[:12]}", icon=":material/link_off:"):
+        if shares.may_revoke(each) and st.button(
+            "Revoke", key=f"share_revoke_{each.id[:12]}", icon=":material/link_off:"
+        ):
             shares.revoke(each.id)
             st.rerun()

@@ -9,6 +9,8 @@ from gsc_core.release.policy import MAX_BYTES, example
 from gsc_core.release.verdict import Outcome, Verdict
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import release_policy
 from pages.parts.shared.received import received
 from pages.parts.shared.run import load
@@ -117,7 +119,12 @@ def _table(verdict: Verdict) -> None:
 
 
 def _change() -> None:
-    """Give limits, take them away, or get a file to start from."""
+    """Give limits, take them away, or get a file to start from; for operators."""
+    if not acting.permits(Action.OPERATE):
+        st.caption(
+            "Operators give the limits, since every run of this workspace is judged by them."
+        )
+        return
     st.file_uploader(
         "Limits to judge every run by (policy.toml)",
         type="toml",
@@ -141,7 +148,7 @@ def _change() -> None:
             st.button(
                 "Remove the limits",
                 key="results_gate_remove",
-                on_click=release_policy.forget,
+                on_click=_forget,
                 icon=":material/delete:",
                 help="Runs are then no longer judged. Download them first to keep the file.",
             )
@@ -153,6 +160,13 @@ def _kept() -> bytes | None:
         return release_policy.stored_text()
     except GscError:
         return b""
+
+
+def _forget() -> None:
+    try:
+        release_policy.forget()
+    except GscError as error:
+        st.session_state[REFUSED] = str(error)
 
 
 def _keep() -> None:

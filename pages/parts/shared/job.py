@@ -9,6 +9,8 @@ from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, State
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from pages.parts.shared.question import doubt
 from pages.parts.shared.text import duration, plain
 
@@ -68,7 +70,7 @@ def _watched(job_id: str, key: str, shown: State) -> None:
         st.progress(_share(job), text=plain(_phase(job.phase)) + of)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(_running(job) if job.state is State.RUNNING else _queued(job), width="content")
-        if not job.cancel:
+        if not job.cancel and acting.permits(Action.CANCEL, job.owner):
             st.button(
                 "Cancel", key=f"{key}_cancel", on_click=_cancel, args=(job_id,), type="tertiary"
             )
@@ -151,12 +153,13 @@ def _ended(job: Job, key: str) -> None:
     if job.state is State.DONE:
         return
     if job.state is State.CANCELLED:
-        st.info(f"Cancelled. {_kept(job)}")
+        st.info(plain(job.error) if job.error else f"Cancelled. {_kept(job)}")
     elif (question := Question.read(job.question)) is not None:
         st.warning(plain(doubt(question)), icon=":material/help:")
     else:
         st.error(plain(job.error or "It failed."))
-    st.button("Try again", key=f"{key}_retry", on_click=_retry, args=(job.id,))
+    if acting.permits(Action.CHANGE, job.owner):
+        st.button("Try again", key=f"{key}_retry", on_click=_retry, args=(job.id,))
 
 
 def _cancel(job_id: str) -> None:

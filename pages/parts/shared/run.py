@@ -6,6 +6,8 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.run.stored import Run, version_of
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
 from pages.parts.shared import links
 from pages.parts.shared.text import plain
@@ -83,6 +85,9 @@ def _follow(key: str) -> None:
 
 def _nothing_yet() -> None:
     st.header("No audit has run yet", anchor=False)
+    if not acting.permits(Action.START):
+        st.markdown("An auditor can start one.")
+        return
     st.markdown("Start one, or look at the demo first: both take one click.")
     with st.container(horizontal=True):
         st.page_link(links.to("new-audit"), label="New audit", icon=":material/play_arrow:")

@@ -1,21 +1,22 @@
 """One run as a card: its title and state, what it says or how far it is, what can be done."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet
+from gsc_core.team import acting
+from gsc_core.team.roles import Action
 from gsc_core.workspace.audits import answer_audit, asked_for
 from gsc_core.workspace.history import Outcome, RunEntry, delete_run, log_tail, summary
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import detector_title, labels, parts
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.question import asked, doubt
-from pages.parts.shared.text import duration, plain
+from pages.parts.shared.rights import to_the_trash
+from pages.parts.shared.text import duration, plain, when
 
 VIEWS = {
     "results": "Results",
@@ -58,12 +59,14 @@ def _headline(entry: RunEntry) -> None:
         st.badge(entry.outcome.capitalize(), color=COLOURS[entry.outcome])  # type: ignore[arg-type]
         said = summary(entry)
         took = f", took {duration(said.seconds)}" if said is not None and said.seconds else ""
-        st.caption(f"{_when(entry.created)}{took}", width="content")
+        by = f", by {plain(entry.owner)}" if entry.owner else ""
+        st.caption(f"{when(entry.created)}{took}{by}", width="content")
 
 
 def _outcome(entry: RunEntry, key: str | None) -> None:
     """What it says; a question with its answers where there is a key for their buttons."""
     job, question = entry.job, entry.question
+    key = key if acting.permits(Action.CHANGE, entry.owner) else None
     if entry.outcome is Outcome.ASKING and job is not None and question is not None:
         if key is None:
             st.warning(plain(doubt(question)), icon=":material/help:")
@@ -81,6 +84,8 @@ def _outcome(entry: RunEntry, key: str | None) -> None:
 
 
 def _manage(entry: RunEntry, key: str) -> None:
+    if not acting.permits(Action.DELETE, entry.owner):
+        return
     st.space("stretch")
     try:
         _retry(entry, key)
@@ -132,8 +137,8 @@ def _labels(
 def _delete(entry: RunEntry, key: str) -> None:
     with st.popover("Delete", key=f"{key}_delete_{entry.id}"):
         st.markdown(
-            "Its scores, figures, threshold and exported detectors are deleted for good. The model "
-            "and the images stay."
+            f"{to_the_trash()} What was shared of it is revoked for good. The model and the images "
+            "stay."
         )
         if not st.button("Delete the run", key=f"{key}_delete_yes_{entry.id}", type="primary"):
             return
@@ -143,12 +148,3 @@ def _delete(entry: RunEntry, key: str) -> None:
     if st.query_params.get("run") == entry.id:
         del st.query_params["run"]
     st.rerun()
-
-
-def _when(seconds: float) -> str:
-    """Date and time where the reader is."""
-    try:
-        zone = ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        zone = ZoneInfo("UTC")
-    return f"{datetime.fromtimestamp(seconds, zone):%d %b %Y, %H:%M}"

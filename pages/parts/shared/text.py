@@ -1,6 +1,10 @@
 """Words on a page: terms explained, a user's text made harmless, times and sizes."""
 
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
 
 UNFAMILIAR = (
     "Unfamiliar images are out-of-distribution (OOD): the classifier was never meant to see them. "
@@ -49,3 +53,12 @@ def size(count: int) -> str:
         if count >= factor
     )
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+
+
+def when(seconds: float) -> str:
+    """Date and time where the reader is."""
+    try:
+        zone = ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = ZoneInfo("UTC")
+    return f"{datetime.fromtimestamp(seconds, zone):%d %b %Y, %H:%M}"
