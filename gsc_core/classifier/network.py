@@ -26,6 +26,7 @@ from gsc_core.classifier.float64 import double
 from gsc_core.classifier.folding import fold_batch_norms, round_weights
 from gsc_core.classifier.fusing import with_fused_convolutions
 from gsc_core.classifier.guard import running
+from gsc_core.classifier.principal import principal
 from gsc_core.classifier.programs.graph import (
     constant_of,
     cut_in_two,
@@ -43,6 +44,9 @@ from gsc_core.errors import CheckpointError
 _PASS_THROUGH = frozenset(
     f"aten.{name}" for name in ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone")
 )
+
+_NEAR = 1e-6  # of the squared lengths of two classes' weights is their squared distance
+_PAIRS = 2048  # of classes at once
 
 R = TypeVar("R")
 Forward = Callable[[Tensor], Tensor]
@@ -63,25 +67,35 @@ class Linear:
     @cached_property
     def origin(self) -> Tensor:
         """The feature `[D]` nearest to zero at which all logits are 0, in float64."""
-        weight, bias = double(self.weight), double(self.bias)
+        lengths, directions = self._principal
         # what float32 weights cannot tell from 0 must not be inverted
-        noise = torch.finfo(torch.float32).eps * max(weight.shape)
-        nearest: Tensor = -torch.linalg.pinv(weight, rtol=noise) @ bias
-        return nearest
+        noise = torch.finfo(torch.float32).eps * max(self.weight.shape)
+        filled = lengths > noise * lengths[-1]
+        lengths, directions = lengths[filled], directions[:, filled]
+        along = directions.T @ (double(self.weight).T @ double(self.bias))
+        return -directions @ (along / lengths.square())
 
     @cached_property
     def directions(self) -> Tensor:
         """The right singular vectors `[D,R]` of the weights, the longest first, in float64."""
-        vectors: Tensor = torch.linalg.svd(double(self.weight), full_matrices=False).Vh
-        return vectors.T
+        return self._principal[1].flip(1)
+
+    @cached_property
+    def _principal(self) -> tuple[Tensor, Tensor]:
+        return principal(double(self.weight))
 
     @cached_property
     def closeness(self) -> Tensor:
         """`1 / ‖w_p − w_c‖` `[K,K]` of the weights of all pairs of classes, 0 where they agree."""
-        # through a matrix product, near-equal weights would come out at distance 0
-        mode = "donot_use_mm_for_euclid_dist"
-        distance = torch.cdist(self.weight, self.weight, compute_mode=mode)
-        return torch.where(distance > 0, 1 / distance, 0)
+        weight = double(self.weight)
+        lengths = weight.square().sum(dim=1)
+        reach = lengths[:, None] + lengths
+        squared = (reach - 2 * weight @ weight.T).fill_diagonal_(0)
+        # of weights that nearly agree the product holds rounding alone
+        for near in torch.split((squared < _NEAR * reach).nonzero(), _PAIRS):
+            one, other = near.unbind(dim=1)
+            squared[one, other] = (weight[one] - weight[other]).square().sum(dim=1)
+        return torch.where(squared > 0, squared.rsqrt(), 0).to(self.weight)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Logits `[…,K]` of features `[…,D]`."""

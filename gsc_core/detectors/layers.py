@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
+from gsc_core.classifier.principal import principal
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation
 from gsc_core.detectors.covariance import ledoit_wolf
 from gsc_core.detectors.facts import Family, Paper
@@ -23,7 +24,6 @@ from gsc_core.detectors.library import LEAST_IMAGES
 
 _LEAST_SPREAD = 1e-6  # of the largest: a channel that hardly varies is left as it is
 _LEAST = 1e-9
-_ROUNDING = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,8 @@ class Shape:
         centre, spread = values.mean(dim=0), values.std(dim=0, correction=0)
         spread = torch.where(spread > _LEAST_SPREAD * spread.amax(), spread, 1.0)
         residuals = (values - centre) / spread
-        axes, raw = _principal(residuals)
+        lengths, axes = principal(residuals)
+        raw = lengths.square() / n
         part, even = ledoit_wolf(residuals)
         part, even = part.clamp(min=_LEAST), even.clamp(min=_LEAST)  # to divide by
         shape = cls(centre, spread, axes, (1 - part) * raw + part * even, float(part * even))
@@ -68,22 +69,6 @@ class Shape:
         along = residuals @ self.axes
         outside = residuals.square().sum(dim=1) - along.square().sum(dim=1)
         return (along.square() / self.variances).sum(dim=1) + outside.clamp(min=0) / self.beyond
-
-
-def _principal(residuals: Tensor) -> tuple[Tensor, Tensor]:
-    """The directions `[C,R]` in which residuals `[N,C]` vary, and the variances `[R]` there.
-
-    From the smaller of the two Gram matrices, which is several times faster than by the residuals
-    themselves. What varies less than float64 can tell in it counts as lying beyond.
-    """
-    images, channels = residuals.shape
-    wide = channels > images
-    gram = residuals @ residuals.T if wide else residuals.T @ residuals
-    squares, vectors = torch.linalg.eigh(gram)
-    varies = squares > _ROUNDING * len(gram) * squares[-1]
-    squares, vectors = squares[varies], vectors[:, varies]
-    axes = residuals.T @ vectors / squares.sqrt() if wide else vectors
-    return axes, squares / images
 
 
 @dataclass(eq=False)

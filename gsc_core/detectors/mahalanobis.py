@@ -15,6 +15,7 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
+from gsc_core.classifier.principal import principal
 from gsc_core.detectors.base import (
     Calibration,
     Detector,
@@ -29,6 +30,8 @@ from gsc_core.detectors.covariance import ledoit_wolf
 from gsc_core.detectors.distances import Points
 from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
+
+_FLAT = "the features of the calibration images vary in too few directions"
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def _count(groups: Tensor) -> int:
 def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:
     """`W [D,D]` with `W Wᵀ = Σ⁻¹` of residuals `[N,D]` around their means."""
     images, dimensions = residuals.shape
+    if shrinkage != "none" and images < dimensions:
+        return _whitening_of_few(residuals)
     covariance = residuals.T @ residuals / images
     identity = torch.eye(dimensions).to(residuals)
     if shrinkage != "none":
@@ -151,6 +156,19 @@ def _whitening(residuals: Tensor, shrinkage: str) -> Tensor:
         covariance = (1 - part) * covariance + part * even * identity
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
-        raise Excused("the features of the calibration images vary in too few directions")
+        raise Excused(_FLAT)
     inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
     return inverse.T
+
+
+def _whitening_of_few(residuals: Tensor) -> Tensor:
+    """The same of fewer images than dimensions: beyond their span all directions are alike."""
+    part, even = ledoit_wolf(residuals)
+    lengths, directions = principal(residuals)
+    variances = (1 - part) * lengths.square() / len(residuals) + part * even
+    beyond = part * even
+    if not beyond > torch.finfo(beyond.dtype).eps * variances.amax():
+        raise Excused(_FLAT)
+    within = directions * (variances.rsqrt() - beyond.rsqrt()) @ directions.T
+    within.diagonal().add_(beyond.rsqrt())
+    return within

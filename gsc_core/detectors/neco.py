@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
+from gsc_core.classifier.principal import principal
 from gsc_core.detectors.base import Calibration, Detector, Fit, Need, Representation, knob
 from gsc_core.detectors.facts import Family, Paper
 from gsc_core.detectors.library import LEAST_IMAGES, constant
-from gsc_core.detectors.principal import principal
 
 
 @dataclass(eq=False)

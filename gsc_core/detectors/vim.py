@@ -10,10 +10,10 @@ from pytorch_ood import detector as ood
 from torch import Tensor
 
 from gsc_core.classifier.float64 import double
+from gsc_core.classifier.principal import principal
 from gsc_core.detectors.base import Calibration, Detector, Excused, Fit, Need, Representation, knob
 from gsc_core.detectors.facts import Family
 from gsc_core.detectors.library import LEAST_IMAGES, published
-from gsc_core.detectors.principal import principal
 
 _NOISE = torch.finfo(torch.float32).eps  # of features and weights
 
