@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 
 from benchmarks.quality.document import Measured
+from benchmarks.quality.fusion_parts import Floats
 from benchmarks.quality.onepass import Division
 from benchmarks.quality.ours import (
     Bench,
-    Floats,
     Make,
     learning_nothing,
     of_pixels,

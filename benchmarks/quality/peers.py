@@ -17,8 +17,9 @@ from pytorch_ood import detector as ood
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.quality.fusion_parts import Floats
 from benchmarks.quality.onepass import Division
-from benchmarks.quality.ours import Bench, Floats
+from benchmarks.quality.ours import Bench
 from benchmarks.quality.subjects import Subject
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Representation
