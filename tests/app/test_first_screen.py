@@ -1,8 +1,10 @@
 """What Results shows before anybody scrolls, in a real browser at 1280 × 900."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from browser import Served, at_rest, served
@@ -20,6 +22,33 @@ RUNS = {
     "excused": {"excused": {"auto-ensemble": "It needs gsc-auto, which cannot run here."}},
     "warned": {"checks": [{"name": "a", "outcome": "warning", "sentence": "All are one class."}]},
 }
+
+
+@dataclass(frozen=True)
+class Expected:
+    """By pandas alone: `gsc` decides by preference, and accepts 95 % of the 50 calibration images.
+
+    Counts are of 1,000; misses are the alternative texts' beginnings, the lowest score first.
+    """
+
+    threshold: float
+    unfamiliar: int
+    familiar: int
+    misses: list[str]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Expected":
+        table = pd.read_parquet(folder / "scores.parquet").astype({"gsc": float})
+        threshold = np.sort(table.gsc[table.role == "calibration"])[48]  # 95 % of 51, from 1
+        ood = table[table.role == "ood"].assign(accepted=lambda each: each.gsc <= threshold)
+        familiar = (table.gsc[table.role == "id"] <= threshold).mean()
+        missed = ood[ood.accepted].sort_values("gsc").head(5)
+        return cls(
+            float(threshold),
+            round(1000 * ood.groupby("set").accepted.mean().mean()),
+            round(1000 * familiar),
+            [f"{row.file} of {row.set}," for row in missed.itertuples()],
+        )
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +100,33 @@ def test_the_decision_its_threshold_and_its_misses_are_seen_in_this_order(
     assert histogram["y"] + histogram["height"] <= first["y"]
     assert last["y"] + last["height"] <= 900
     assert chart.locator(".shapelayer path").count() >= 2  # the line, and what is flagged
-    for number, colour in ((numbers.nth(0), BAD), (numbers.nth(1), GOOD)):
+    expected = Expected.of(app.home / "runs" / run)
+    line, bars = chart.evaluate(
+        """each => [
+            each.layout.shapes.filter(shape => shape.type === 'line').map(shape => shape.x0),
+            each._fullData.filter(trace => trace.name === 'Familiar images')
+                .map(trace => [...trace.y].map((y, i) => [trace.x0 + i * trace.dx, y]))[0],
+        ]"""
+    )
+    assert line == [pytest.approx(expected.threshold)]
+    left = sum(share for centre, share in bars if centre <= expected.threshold)
+    assert left == pytest.approx(expected.familiar / 1000, abs=max(share for _, share in bars))
+    assert len(expected.misses) == misses.count() == 5
+    for i, beginning in enumerate(expected.misses):
+        assert (misses.nth(i).get_attribute("alt") or "").startswith(beginning)
+    for number, title, colour, counted in (
+        (numbers.nth(0), "Unfamiliar images accepted", BAD, expected.unfamiliar),
+        (numbers.nth(1), "Familiar images accepted", GOOD, expected.familiar),
+    ):
+        box = number.locator("xpath=ancestor::*[@data-testid='stVerticalBlock'][1]")
+        assert box.inner_text().startswith(f"{title} (95 % interval ")
         text, bar = number.get_by_text("of 1,000"), number.locator('[role="img"] > div').first
         size = text.evaluate("each => parseFloat(getComputedStyle(each).fontSize)")
         assert size >= 28
         assert text.evaluate("each => getComputedStyle(each).color") == colour
         assert bar.evaluate("each => getComputedStyle(each).backgroundColor") == colour
         count = int(text.inner_text().split()[0])
+        assert count == counted
         whole = number.locator('[role="img"]').bounding_box()["width"]
         assert bar.bounding_box()["width"] / whole == pytest.approx(count / 1000, abs=0.01)
     page.context.close()
