@@ -1,5 +1,6 @@
 """The benchmark's arithmetic and words on frames made by hand, and its figures against an audit."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from benchmarks.quality.__main__ import further_sets
+from benchmarks.quality.__main__ import as_json, further_sets, of_json
 from benchmarks.quality.document import Measured, document, escaped, percent, where_gsc_loses
+from benchmarks.quality.fusion_parts import ALIKE, left_out
 from benchmarks.quality.measure import measure
 from benchmarks.quality.onepass import Division
 from benchmarks.quality.ours import Bench
+from benchmarks.quality.overall import overall
 from benchmarks.quality.subjects import Subject
 from benchmarks.quality.table import (
+    LEFT_OUT,
     OURS,
     THEIRS,
     Estimate,
@@ -36,7 +40,9 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.load import load_classifier
 from gsc_core.demo import CLASS_NAMES, DEMO_WEIGHTS, Sizes, render_demo
 from gsc_core.demo.train import ARCHITECTURE, OPTIONS
-from gsc_core.detectors.catalogue import parse_detectors
+from gsc_core.detectors.auto_ensemble import AutoEnsemble
+from gsc_core.detectors.catalogue import find, parse_detectors
+from gsc_core.detectors.ensemble import SurrogateScores
 from gsc_core.errors import SpecError
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.images import read_folder
@@ -182,7 +188,7 @@ def test_a_cell_holds_no_markdown() -> None:
     text = document([measured(odd, pictures={"id": 9, "a|b": 3})], {})
     tables = [line for line in text.splitlines() if line.startswith("|")]
     widths = {line.replace(r"\|", "").count("|") for line in tables}
-    assert len(widths) == 2  # one for each of the two tables
+    assert len(widths) == 3  # one for each of the three tables
 
 
 def test_document_is_sorted_and_says_why_rows_are_missing(frame: pd.DataFrame) -> None:
@@ -197,6 +203,79 @@ def test_document_is_sorted_and_says_why_rows_are_missing(frame: pd.DataFrame) -
     assert "- RMD (pytorch-ood): raised AssertionError" in text
     auto = next(line for line in text.splitlines() if line.startswith("| fog |"))
     assert auto.split(" | ")[4:6] == ["0.51", "1.45"]  # 31 / 61 and 31 / 21.33
+
+
+def test_the_mean_over_subjects_takes_the_best_baseline_of_each(frame: pd.DataFrame) -> None:
+    other = frame_of(
+        {
+            ("auto-ensemble", OURS): {"fog": [0.2]},
+            ("react", OURS): {"fog": [0.6]},
+            ("ViM", THEIRS): {"fog": [0.3]},
+            ("layers", OURS): {"fog": [0.1]},
+            ("EnergyBased", THEIRS): {"fog": [0.5]},
+        }
+    )
+    lines = {line.name: line for line in overall([frame, other], ("gsc-auto", "auto-ensemble"))}
+    assert "gsc-auto" not in lines, "one subject lacks it"
+    first = {"energy": 0.415, "best single baseline of each": 0.31667, "auto-ensemble": 0.075}
+    second = {"energy": 0.5, "best single baseline of each": 0.3, "auto-ensemble": 0.2}
+    assert lines.keys() == first.keys()
+    for name, line in lines.items():
+        assert line.fpr95 == pytest.approx((first[name], second[name]), abs=1e-4)
+        assert line.means[0] == pytest.approx((first[name] + second[name]) / 2, abs=1e-4)
+        assert line.means[1] == pytest.approx(1 - line.means[0], abs=1e-4)
+    text = document([measured(frame), measured(other, pictures={"id": 9, "fog": 9})], {})
+    row = next(line for line in text.splitlines() if line.startswith("| auto-ensemble | 7.5 /"))
+    assert row.split(" | ")[3:] == ["13.8 / 86.2", "0.30", "0.45 |"]
+
+
+def test_the_raw_figures_make_the_same_document(frame: pd.DataFrame) -> None:
+    without = frame_of({(ALIKE, LEFT_OUT): {"fog": [0.1, 0.2, 0.3]}})
+    one = measured(
+        frame,
+        name="lite0",
+        passes={("odin", OURS): 3.4},
+        after={("gsc-auto", OURS): Estimate(0.7, None)},
+        absent={("RMD", THEIRS): "raised"},
+        correlations=[("detectors", 20, Estimate(0.8, 0.1))],
+        seconds={"decoding": 3.0},
+        left_out=without,
+    )
+    two = measured(frame, name="other", title="Another", left_out=without)
+    stored = [json.loads(as_json([each], {"Commit": "abc"})) for each in (one, two)]
+    text = document(*of_json(stored))
+    assert text == document([one, two], {"Commit": "abc"})
+    assert f"| {ALIKE} | 20.0 / 80.0 |" in text
+    assert "Settled while looking at it: nothing" in text
+
+
+def test_a_part_left_out_is_the_ensemble_of_the_others() -> None:
+    generator = torch.Generator().manual_seed(0)
+    names = ("energy", "knn", "react", "gen")
+
+    def columns(count: int, shift: float) -> dict[str, torch.Tensor]:
+        scores = torch.randn(count, len(names), generator=generator)
+        shifts = shift * torch.tensor([1.0, 2.0, 0.5, -1.0])
+        return dict(zip(names, (scores + shifts).unbind(dim=1), strict=True))
+
+    id_scores, surrogates, test = columns(90, 0.0), columns(80, 1.0), columns(30, 1.0)
+    found = left_out(id_scores, surrogates, {"id": test})
+    assert found.keys() == {ALIKE, *(f"without {name}" for name in names)}
+    for name in names:
+        others = AutoEnsemble()
+        others.join(find(each)() for each in names if each != name)
+        others.learn(id_scores, SurrogateScores(surrogates, torch.zeros(80, dtype=torch.long)))
+        truth = others.combine(test).numpy()
+        np.testing.assert_allclose(found[f"without {name}"]["id"], truth, rtol=1e-12)
+    spreads = [np.quantile(id_scores[name].double().numpy(), [0.16, 0.5, 0.84]) for name in names]
+    alike = np.mean(
+        [
+            (test[n].numpy() - m) / ((h - lo) / 2)
+            for n, (lo, m, h) in zip(names, spreads, strict=True)
+        ],
+        axis=0,
+    )
+    np.testing.assert_allclose(found[ALIKE]["id"], alike, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("item", ["night", "=x", "night=", "textures=x", "mean=x"])

@@ -28,11 +28,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import torch
 
 from benchmarks.quality.document import Measured, document
 from benchmarks.quality.measure import Asked, measured
 from benchmarks.quality.subjects import MODELS, TEXTURES, Sources, subject
+from benchmarks.quality.table import Estimate
 from gsc_core.audit.measure import versions
 from gsc_core.audit.spec import RESERVED
 from gsc_core.detectors.catalogue import parse_detectors
@@ -44,6 +46,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def main(arguments: Sequence[str]) -> int:
     chosen = options(arguments)
     started = time.perf_counter()
+    if chosen.again:
+        contents = [json.loads(path.read_text(encoding="utf-8")) for path in chosen.again]
+        return written(document(*of_json(contents)), chosen.out)
     try:
         names = [name.strip() for name in chosen.models.split(",") if name.strip()]
         found = run(names, chosen)
@@ -51,11 +56,15 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     about = surroundings(arguments, time.perf_counter() - started)
-    text = document(found, about)
     if chosen.json:
         chosen.json.write_text(as_json(found, about), encoding="utf-8")
-    if chosen.out:
-        chosen.out.write_text(text, encoding="utf-8")
+    return written(document(found, about), chosen.out)
+
+
+def written(text: str, out: Path | None) -> int:
+    """Write the document, or print it."""
+    if out:
+        out.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)
     return 0
@@ -78,6 +87,9 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         "--ood", action="append", default=[], metavar="NAME=DIR", help="a further OOD set, repeated"
     )
     parser.add_argument("--json", type=Path, help="write the raw figures here")
+    parser.add_argument(
+        "--again", type=Path, nargs="+", metavar="JSON", help="the document of raw figures"
+    )
     parser.add_argument("--out", type=Path, help="write the document here; else it is printed")
     return parser.parse_args(arguments)
 
@@ -161,6 +173,32 @@ def as_json(found: Sequence[Measured], about: Mapping[str, str]) -> str:
         for each in found
     }
     return json.dumps({"about": about, "models": models}, indent=1)
+
+
+def of_json(contents: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[str, str]]:
+    """What `as_json` wrote, of one run or of several, whose surroundings are joined."""
+    found = [
+        Measured(
+            name=name,
+            title=each["title"],
+            split=each["split"],
+            pictures=each["pictures"],
+            frame=pd.DataFrame(each["rows"]),
+            passes={(detector, whose): n for detector, whose, n in each["passes"]},
+            accuracy=Estimate(**each["id_accuracy"]),
+            after={(detector, whose): Estimate(**a) for detector, whose, a in each["after"]},
+            correlations=[(over, n, Estimate(**rho)) for over, n, rho in each["correlations"]],
+            absent={(detector, whose): why for detector, whose, why in each["absent"]},
+            seconds=each["seconds"],
+            left_out=pd.DataFrame(each["left_out"]),
+        )
+        for content in contents
+        for name, each in content["models"].items()
+    ]
+    about: dict[str, str] = {}
+    for name in contents[0]["about"]:
+        about[name] = "; ".join(dict.fromkeys(content["about"][name] for content in contents))
+    return found, about
 
 
 if __name__ == "__main__":

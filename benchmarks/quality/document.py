@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from benchmarks.quality.overall import ENERGY, Line, overall, parts
 from benchmarks.quality.table import (
     OURS,
-    THEIRS,
     Estimate,
     Key,
     Loss,
@@ -21,10 +21,16 @@ from benchmarks.quality.table import (
 )
 from gsc_core.evaluation.intervals import MEAN
 
-ENERGY: Key = ("EnergyBased", THEIRS)
 JUDGED = ("gsc-auto", "auto-ensemble")
-LOOKED_AT = frozenset({"lite0", "lite1", "demo"})
-"""Subjects whose OOD images were looked at while methods were settled; the others are held out."""
+_WEIGHTS = "the parts of auto-ensemble, half the correlation and the kinds of surrogates"
+_READINGS = "ReAct's percentile and gsc-auto's readings"
+LOOKED_AT = {
+    "lite0": f"{_READINGS}; {_WEIGHTS}",
+    "lite1": f"{_READINGS}; half the correlation",
+    "cifar": _WEIGHTS,
+    "demo": f"{_READINGS}; {_WEIGHTS}",
+}
+"""What was settled while looking at a subject's OOD images; a subject not here is held out."""
 
 _NAMED = 6  # detectors that beat ours, on one set
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
@@ -38,8 +44,7 @@ NOTES = """\
   divides the ID images at random into halves, one to fit on and one to test on; the OOD images
   are the same in all. So the interval tells how much the division matters, not how much other
   images would, and the splits share images: it is a narrow one.
-- Every image is decoded and passes the network once; all detectors read that pass. Extra
-passes
+- Every image is decoded and passes the network once; all detectors read that pass. Extra passes
   are forward-pass equivalents beyond it.
 - Rows of pytorch-ood use that library's defaults, through its own methods: on the shared logits
   (MaxSoftmax … TemperatureScaling), on the pooled features before the last layer (ReAct, VRA, ASH,
@@ -49,11 +54,9 @@ passes
 - The best single baseline is neither GSC nor an ensemble, ours or pytorch-ood's; it is named by its
   figure on the OOD images themselves, so nobody could have known it beforehand.
 - Within a run nothing else is chosen on OOD images: surrogate outliers are made anew in each split,
-  from its calibration half alone. The methods themselves were not found blindly, though. ReAct's
-  percentile and gsc-auto's readings were settled while looking at figures of EfficientNet-Lite0,
-  EfficientNet-Lite1 and the demo, on their OOD images. Their figures there, and those of
-  auto-ensemble, which contains them, are not of images that had no say. Each subject says below
-  whether it was held out.
+  from its calibration half alone. The methods themselves were not found blindly, though: each
+  subject says below what was settled while looking at its OOD images. Figures of that are not of
+  images that had no say.
 - The ImageNet photos may be among those that the networks were trained on: no detector was fitted
   on the photos it is tested on, but the networks may know them better than a new photo."""
 
@@ -104,14 +107,40 @@ def percent(estimate: Estimate | None) -> str:
 def document(found: Sequence[Measured], about: Mapping[str, str]) -> str:
     """The whole document; `about` is what was run, where and when."""
     head = ["# Detection quality: GSC and its peers", _bullets(about)]
-    parts = [*head, "## How to read it", NOTES, "## Where GSC loses"]
-    parts += [f"### {escaped(each.title)}\n\n{where_gsc_loses(each)}" for each in found]
+    sections = [*head, "## How to read it", NOTES, *_of_all(found), "## Where GSC loses"]
+    sections += [f"### {escaped(each.title)}\n\n{where_gsc_loses(each)}" for each in found]
     for each in found:
-        parts += [f"## {escaped(each.title)}", _facts(each), _against(each), _table(each)]
+        sections += [f"## {escaped(each.title)}", _facts(each), _against(each), _table(each)]
         if each.absent:
             lines = {f"{name} ({whose})": why for (name, whose), why in each.absent.items()}
-            parts += ["Left out:", _bullets(lines)]
-    return "\n\n".join(parts) + "\n"
+            sections += ["Left out:", _bullets(lines)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _of_all(found: Sequence[Measured]) -> list[str]:
+    """The mean over subjects, and what each part of the fusion brings to it."""
+    lines = overall([each.frame for each in found], ("layers", *JUDGED))
+    sections = ["## All subjects", "FPR95 / AUROC.", _lines(found, lines)]
+    by_part = parts([each.left_out for each in found])
+    if by_part:
+        whole = [line for line in lines if line.name == "auto-ensemble"]
+        sections += [
+            "auto-ensemble with one part left out, or with the same weight for all:",
+            _lines(found, [*whole, *by_part]),
+        ]
+    return sections
+
+
+def _lines(found: Sequence[Measured], lines: Sequence[Line]) -> str:
+    """A row for each line; the ratios are those of the mean FPR95 to the first two lines."""
+    head = ["", *(escaped(each.title) for each in found), "mean", "× first", "× second"]
+    rows = []
+    for line in lines:
+        cells = [*zip(line.fpr95, line.auroc, strict=True), line.means]
+        times = (ratio(line.means[0], other.means[0]) for other in lines[:2])
+        row = [line.name, *(f"{100 * fpr95:.1f} / {100 * auroc:.1f}" for fpr95, auroc in cells)]
+        rows.append([*row, *("—" if each is None else f"{each:.2f}" for each in times)])
+    return _markdown(head, rows)
 
 
 def where_gsc_loses(found: Measured) -> str:
@@ -157,9 +186,7 @@ def _place(ood_set: str) -> str:
 def _facts(found: Measured) -> str:
     ood = (f"{n} {escaped(name)}" for name, n in found.pictures.items() if name != "id")
     lines = {
-        "Held out": "no, methods were settled while looking at it"
-        if found.name in LOOKED_AT
-        else "yes",
+        "Settled while looking at it": LOOKED_AT.get(found.name, "nothing"),
         "Images": f"{found.pictures['id']} ID, halved; OOD {', '.join(ood)}",
         "Cut at": found.split or "nowhere",
         "ID accuracy": f"{percent(found.accuracy)} %",

@@ -19,7 +19,7 @@ from gsc_core.detectors.auto_ensemble import MEMBERS, AutoEnsemble
 from gsc_core.detectors.base import Detector, Fit, Need
 from gsc_core.detectors.catalogue import find, parse_detectors
 from gsc_core.detectors.energy import Energy
-from gsc_core.detectors.ensemble import Ensemble, ensemble_of, with_parts
+from gsc_core.detectors.ensemble import Ensemble, SurrogateScores, ensemble_of, with_parts
 from gsc_core.detectors.msp import MSP
 from gsc_core.errors import Excused, SpecError
 from gsc_core.images import read_folder
@@ -220,6 +220,21 @@ def test_from_few_images_all_weigh_the_same(tmp_path: Path) -> None:
     assert ensemble.fusion_ is not None and not ensemble.fusion_.learned
     assert ensemble.fusion_.weights.tolist() == pytest.approx([1 / 11] * 11)
     assert ensemble.useless_ == ()
+
+
+def test_a_useless_and_an_inverted_part_weigh_nothing_and_are_named() -> None:
+    generator = torch.Generator().manual_seed(3)
+    shifts = {"energy": 2.0, "knn": -2.0, "react": -0.5, "gen": 1.0}  # of surrogates, in spreads
+    ours = {name: torch.randn(200, generator=generator) for name in shifts}
+    far = {name: torch.randn(160, generator=generator) + by for name, by in shifts.items()}
+    ensemble = AutoEnsemble()
+    ensemble.join(find(name)() for name in shifts)
+    ensemble.learn(ours, SurrogateScores(far, torch.zeros(160, dtype=torch.long)))
+    assert set(ensemble.useless_) == {"knn", "react"}
+    assert {part.name for part in ensemble.parts_} == {"energy", "gen"}
+    assert ensemble.fusion_ is not None and ensemble.fusion_.learned
+    changed = {**far, "knn": far["knn"] + 9, "react": far["react"] - 9}
+    assert torch.equal(ensemble.combine(far), ensemble.combine(changed))
 
 
 def test_weights_can_be_set(weighed: tuple[Scorer, Calibrated]) -> None:
