@@ -14,19 +14,18 @@ from gsc_core.extras import require
 
 try:
     require("plotly", "sqlmodel")
+    from gsc_core.jobs.configuration import configuration
     from gsc_core.jobs.supervisor import keep_workers
     from gsc_core.team import acting
     from gsc_core.team.roles import Action
-    from gsc_core.team.settings import TeamSettings
-    from gsc_core.workspace.upload_spool import UploadLimits
     from pages.parts.entry import access, shared_report
+    from pages.parts.entry.operator_door import OperatorDoor
     from pages.parts.entry.starting import get_ready
     from pages.parts.entry.upload_guard import UploadGuard, let_in, uploads_kept
     from pages.parts.entry.web_guard import WebGuard
     from pages.parts.shared.text import plain
 
-    UploadLimits.configured()
-    TeamSettings.configured()
+    configuration()
     acting.ask_for_person(access.visitor)
 except GscError as error:
     raise SystemExit(str(error)) from None
@@ -115,5 +114,5 @@ async def _before_anyone_comes(_: st.App) -> AsyncIterator[None]:
 if __name__ == "__main__":
     main()
 else:
-    guards = [Middleware(WebGuard), Middleware(UploadGuard)]
+    guards = [Middleware(WebGuard), Middleware(OperatorDoor), Middleware(UploadGuard)]
     app = st.App(__file__, lifespan=_before_anyone_comes, middleware=guards)

@@ -27,7 +27,6 @@ from small_audit import PREPROCESS, faint, known, save_program, strange
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.csv_safety import harmless
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.model import Gate, GateRule
 from gsc_core.report.pdf import to_pdf
@@ -35,6 +34,7 @@ from gsc_core.report.printable import printable
 from gsc_core.report.schema import report_json, report_schema
 from gsc_core.run import decisions
 from gsc_core.run.stored import Run
+from gsc_core.sentences.csv_safety import harmless
 from gsc_core.workspace import report_images
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,9 @@ from gsc_core import __version__
 from gsc_core.cli.ablate import ablate
 from gsc_core.cli.answers import ON_THE_COMMAND_LINE
 from gsc_core.cli.audit import IMPORTING, audit
+from gsc_core.cli.backup import backup, restore
 from gsc_core.cli.demo import demo
+from gsc_core.cli.doctor import doctor
 from gsc_core.cli.export import ExportCommand, export
 from gsc_core.cli.gate import gate
 from gsc_core.cli.listing import catalogue, list_detectors, list_splits
@@ -35,7 +37,8 @@ app = typer.Typer(
 )
 _INTERRUPTED = 130
 _NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
-_WITHOUT_ENGINE = frozenset({"gate", "log"})  # read files alone: torch would take seconds
+_WITHOUT_ENGINE = frozenset({"gate", "log", "doctor", "backup", "restore"})
+"""Commands that need no torch, which would take seconds, or look at it themselves."""
 
 
 # In the order of the help. A new command is one file and one line here.
@@ -47,6 +50,9 @@ app.command(hidden=True)(catalogue)
 app.command("splits")(list_splits)
 app.command()(worker)
 app.command()(log)
+app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 
 
 @app.callback(invoke_without_command=True)

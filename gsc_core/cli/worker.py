@@ -22,6 +22,9 @@ def worker(
 ) -> None:
     """Run the jobs that the web app queues. The app starts workers itself when there are none."""
     require("sqlmodel")
+    from gsc_core.jobs.configuration import configuration
+
+    configuration()  # what is wrong with it is said here, and not by each job
     if lane is None:
         from gsc_core.jobs.supervisor import serve
 

@@ -78,6 +78,18 @@ def inspect(zip_path: Path, limits: Limits = Limits()) -> Contents:
         return _checked(archive, zip_path.name, limits)
 
 
+@contextmanager
+def guarded(
+    zip_path: Path, limits: Limits
+) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """A ZIP and all files in it, of whatever kind, none of which leads out of a folder.
+
+    Raises ImageError as `unpack` does, for the ratio excepted; what is read is to be counted.
+    """
+    with _opened(zip_path, limits) as archive:
+        yield archive, _files(archive, zip_path.name, limits)
+
+
 class _ShortReads(io.BufferedReader):
     """A file that refuses one huge read: zipfile reads an archive's whole directory in one."""
 
@@ -107,7 +119,8 @@ def _opened(zip_path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
         raise ImageError(f"{name} is a damaged ZIP archive: make or copy it again.") from error
 
 
-def _checked(archive: zipfile.ZipFile, name: str, limits: Limits) -> Contents:
+def _files(archive: zipfile.ZipFile, name: str, limits: Limits) -> list[zipfile.ZipInfo]:
+    """What is in an archive and no folder, checked by its directory."""
     listed = archive.infolist()
     if len(listed) > limits.members:
         raise ImageError(f"{name} holds more than {limits.members:,} files: split it into several.")
@@ -117,6 +130,11 @@ def _checked(archive: zipfile.ZipFile, name: str, limits: Limits) -> Contents:
     for member in files:
         _check_kind(member, name)
     _check_names_once(files, name)
+    return files
+
+
+def _checked(archive: zipfile.ZipFile, name: str, limits: Limits) -> Contents:
+    files = _files(archive, name, limits)
     visible = [member for member in files if not is_hidden(PurePosixPath(member.filename))]
     wanted = [member for member in visible if _is_wanted(member)]
     for member in wanted:

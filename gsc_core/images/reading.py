@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from gsc_core.errors import ImageError
-from gsc_core.images.archive import inspect, is_hidden, unpack
+from gsc_core.images.archive import Limits, inspect, is_hidden, unpack
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
 from gsc_core.images.labels import LabelsFrom, labels_of
 from gsc_core.images.opening import IMAGE_SUFFIXES, READABLE, header, read_bytes
@@ -67,15 +67,17 @@ def read_archive(
     into: Path,
     labels: LabelsFrom | None = None,
     on_count: OnCount = nobody,
+    limits: Limits | None = None,
 ) -> ImageSet:
     """Unpack an untrusted ZIP into the new folder `into` and read that; see `unpack`.
 
     Images with names too long for a disk are listed as broken.
     """
-    contents = inspect(zip_path)
+    limits = limits or Limits()
+    contents = inspect(zip_path, limits)
     if not any(_is_image(Path(member.filename)) for member in contents.members):
         raise ImageError(_nothing(zip_path.name, [Path(other) for other in contents.others], ()))
-    unpack(zip_path, into)
+    unpack(zip_path, into, limits)
     try:
         images = read_folder(into, name, labels, on_count)
     except ImageError:

@@ -9,7 +9,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import lru_cache
@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlmodel import Field, Session, SQLModel, create_engine
 
 from gsc_core.errors import GscError
-from gsc_core.files import disk_full
+from gsc_core.files import disk_full, written_aside
 from gsc_core.jobs.home import home
 
 DATABASE_FILE = "workspace.db"
@@ -228,6 +228,15 @@ def _engine(file: Path) -> Engine:
     return engine
 
 
+def code_of_new_index() -> frozenset[str]:
+    """The SQL of triggers and views that this program itself puts into an index."""
+    engine = create_engine("sqlite://")
+    event.listen(engine, "begin", _begin)
+    own = "SELECT sql FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    with engine.begin() as connection:
+        return frozenset(connection.exec_driver_sql(own).scalars())
+
+
 def _begin(connection: Connection) -> None:
     """Take the write lock, and make the tables of a new file: whoever comes first does."""
     # A read that turns into a write would fail at once, not wait, when two of them meet.
@@ -239,9 +248,24 @@ def _begin(connection: Connection) -> None:
             "install that version, or set GSC_HOME to another folder."
         )
     if version < VERSION:
+        _save_earlier(connection, version)
         SQLModel.metadata.create_all(connection)
         _add_columns(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _save_earlier(connection: Connection, version: int) -> None:
+    """A copy of the file as an earlier version of this program left it, beside it."""
+    file = connection.engine.url.database
+    if not version or not file:  # it is new
+        return
+    copy = Path(file).with_name(f"workspace-v{version}.db")
+    with (
+        written_aside(copy) as part,
+        closing(sqlite3.connect(file)) as source,
+        closing(sqlite3.connect(part)) as target,
+    ):
+        source.backup(target)
 
 
 def _add_columns(connection: Connection) -> None:

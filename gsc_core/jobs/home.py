@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+HOME = "GSC_HOME"
+
 
 def home() -> Path:
     """The workspace: the folder in GSC_HOME, or `.gsc` where the program runs."""
-    return Path(os.environ.get("GSC_HOME") or ".gsc").absolute()
+    return Path(os.environ.get(HOME) or ".gsc").absolute()

@@ -68,5 +68,17 @@ def holder(lane: Lane) -> int | None:
     return int(text) if text.isdigit() else 0
 
 
+def is_held(lane: Lane) -> bool:
+    """Whether a process works in a lane, or is just being started for it."""
+    try:
+        with _path(lane).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # released with the file
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock yet
+        return False
+    return False
+
+
 def _path(lane: Lane) -> Path:
     return home() / f"worker-{lane}.lock"

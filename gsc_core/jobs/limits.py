@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from gsc_core.jobs.configuration import MB, configuration
+
 _READY_TO_DIE = 800  # of 1000; the app has 0
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -30,7 +32,7 @@ def limit_worker() -> None:
             readiness.write_text(str(_READY_TO_DIE), encoding="ascii")
     # CUDA reserves addresses by the terabyte, which count as data
     if not Path("/dev/nvidiactl").exists():
-        _lower(resource.RLIMIT_DATA, memory())
+        _lower(resource.RLIMIT_DATA, worker_memory())
 
 
 def put_behind(pid: int, niceness: int, *, idle_disk: bool) -> None:
@@ -62,6 +64,12 @@ def memory() -> int:
     """Bytes of memory that this process may use: the machine's, or its control group's if less."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_group_limits()])
+
+
+def worker_memory() -> int:
+    """Bytes of memory that a worker may use: as the operator set it, and no more than there is."""
+    limit = configuration().worker_memory_mb
+    return memory() if limit is None else min(limit * MB, memory())
 
 
 def _lower(kind: int, limit: int) -> None:

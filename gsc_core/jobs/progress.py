@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from gsc_core.errors import Cancelled, GscError
 from gsc_core.jobs import queue
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Job, Lane
 from gsc_core.jobs.queue import Status
 from gsc_core.log import LOGGER, log_phase
 from gsc_core.progress import Progress
-from gsc_core.team.settings import TeamSettings
 
 _EVERY = 0.5  # seconds between two writes of one phase; one costs some 10 ms
 _WINDOW = 10.0  # seconds over which the rate is taken
@@ -20,7 +20,7 @@ _SETTLED = 1.0  # seconds of a phase before its rate is believed
 
 def time_limit(job: Job) -> float | None:
     """How many seconds a job may take by the operator's settings; only audits have a limit."""
-    return TeamSettings.configured().audit_seconds if job.lane is Lane.AUDIT else None
+    return configuration().audit_seconds if job.lane is Lane.AUDIT else None
 
 
 def out_of_time(limit: float) -> str:

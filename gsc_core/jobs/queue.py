@@ -9,12 +9,13 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from gsc_core.errors.questions import Question
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import ENDED, Job, Kind, Lane, State, Turn, session
 from gsc_core.jobs.turns import in_turn
 from gsc_core.team import acting
 from gsc_core.team.journal import Event
 from gsc_core.team.roles import Action
-from gsc_core.team.settings import QuotaError, TeamSettings
+from gsc_core.team.settings import QuotaError
 
 WAITING = (State.QUEUED, State.RUNNING)
 MAX_ATTEMPTS = 3
@@ -233,7 +234,7 @@ def _queue_again(job: Job) -> None:
 
 def _ensure_place(db: Session, owner: str | None) -> None:
     """Raises QuotaError unless an owner, and all, may have one more job that waits or runs."""
-    settings = TeamSettings.configured()
+    settings = configuration()
     waiting = select(func.count()).where(col(Job.state).in_(WAITING))
     if owner is not None and settings.user_jobs is not None:
         own = db.exec(waiting.where(Job.owner == owner)).one()

@@ -18,8 +18,9 @@ from pathlib import Path
 import gsc_core
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
+from gsc_core.jobs.configuration import FILE, configuration, configuration_file
 from gsc_core.jobs.database import DATABASE_FILE, Job, Kind, Lane, State
-from gsc_core.jobs.home import home
+from gsc_core.jobs.home import HOME, home
 from gsc_core.jobs.lane_lock import LaneLock, holder, taken
 from gsc_core.jobs.limits import cores, put_behind
 from gsc_core.jobs.log import keep_short
@@ -30,14 +31,6 @@ RESTART_PAUSE_S = 3.0  # seconds between two starts of a worker that ends at onc
 _GRACE_S = 60.0  # seconds that a worker has to stop by itself when its time is over
 CANCEL_TIMEOUT_S = 20.0  # seconds that a job has for being cancelled
 _BEHIND = {Lane.AUDIT: 10, Lane.PREPARE: 10, Lane.EXPLAIN: 5}  # a person waits for the last
-_HOUR = 3600.0
-_LIMITS = {
-    Kind.MODEL: _HOUR / 6,
-    Kind.EXPLAIN: _HOUR / 12,
-    Kind.TRY: _HOUR / 12,
-    Kind.SET: 6 * _HOUR,
-    Kind.SURROGATES: 6 * _HOUR,
-}
 _PASSED_ON = re.compile(
     r"PATH|HOME|LANG|LC_\w+|TMPDIR|TZ|PYTHONPATH|VIRTUAL_ENV|LD_LIBRARY_PATH"
     r"|(GSC|OMP|MKL|CUDA|NVIDIA|PYTORCH)_\w+|TORCH_HOME|HF_HOME|HF_HUB_OFFLINE|XDG_CACHE_HOME"
@@ -100,13 +93,16 @@ def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
     }
     code = str(Path(gsc_core.__file__).parents[1])
     paths = [code, *filter(None, [environment.get("PYTHONPATH")])]
-    return threads | environment | {"PYTHONPATH": os.pathsep.join(paths), "GSC_HOME": str(home())}
+    places = {"PYTHONPATH": os.pathsep.join(paths), HOME: str(home())}
+    if (file := configuration_file()).exists():  # a worker's folder is another
+        places[FILE] = str(file)
+    return threads | environment | places
 
 
 def _keep() -> None:
     while True:
         try:
-            if os.environ.get("GSC_WORKERS") != "elsewhere":
+            if configuration().workers == "here":
                 ensure_workers()
         except (GscError, OSError) as error:
             _LOG.warning("no worker could be started: %s", error)
@@ -188,13 +184,25 @@ def _verdict(job: Job, now: float) -> tuple[State | None, str | None]:
     limit = time_limit(job)
     if limit is not None and job.started is not None and now - job.started > limit + _GRACE_S:
         return State.CANCELLED, out_of_time(limit)
-    limit = _LIMITS.get(job.kind)
-    if limit is not None and job.started is not None and now - job.started > limit:
+    minutes = _minutes(job.kind)
+    if minutes is not None and job.started is not None and now - job.started > 60 * minutes:
         return State.FAILED, (
-            f"It took longer than {round(limit / 60)} minutes, so it was stopped: "
+            f"It took longer than {minutes} minutes, so it was stopped: "
             "try again, or try something smaller."
         )
     return None, None
+
+
+def _minutes(kind: Kind) -> int | None:
+    """What a job may take; None where that is not limited."""
+    match kind:
+        case Kind.MODEL:
+            return configuration().model_minutes
+        case Kind.SET | Kind.SURROGATES:
+            return configuration().set_minutes
+        case Kind.EXPLAIN | Kind.TRY:
+            return configuration().image_minutes
+    return None
 
 
 def _is_worker(pid: int, lane: Lane) -> bool:

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from gsc_core.csv_safety import harmless
 from gsc_core.run import gallery
 from gsc_core.run.stored import Run
+from gsc_core.sentences.csv_safety import harmless
 
 _BOM = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 

@@ -1,10 +1,5 @@
-"""What an operator sets for a team, read from the environment and, for people, from the login.
+"""What an operator sets for a team: who has which role, and how much each and all may have."""
 
-Every field is a variable: `operators` is GSC_OPERATORS, and so on. Those about people (`PEOPLE`)
-may instead stand in `[gsc]` of `.streamlit/secrets.toml`, beside the login.
-"""
-
-import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
@@ -15,15 +10,17 @@ from gsc_core.team.roles import Role
 
 CLAIM = "claim:"
 PEOPLE = ("allowed", "operators", "auditors", "readers", "role_claim", "login_hours")
-"""The fields that may stand beside the login."""
+"""The settings that may stand beside the login, in `[gsc]` of `.streamlit/secrets.toml`."""
 _MB = 10**6
+_A_NUMBER, _A_COUNT = "a number above 0", "a whole number, 1 or more"
+_ADDRESSES = "addresses, domains such as @example.org, or claim:value"
 
 
 def _words(value: object) -> object:
     return [word for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-def _as_compared(words: list[str]) -> tuple[str, ...]:
+def _as_compared(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(word.strip().casefold() for word in words)
 
 
@@ -36,50 +33,56 @@ class QuotaError(GscError):
     """A person, or all of them, have as much as the operator lets them."""
 
 
+def setting(default: Any, meaning: str, expects: str, **bounds: Any) -> Any:
+    """One setting: its usual value, what it means, and what may stand there, in words."""
+    return Field(default, description=meaning, title=expects, **bounds)
+
+
 class TeamSettings(BaseModel):
-    """Who has which role, how long a login lasts, and how much each and all may have.
+    """The part of the configuration that is about people.
 
     People are addresses, domains as `@example.org`, or values of the login's claim `role_claim` as
     `claim:value`. What is None has no limit.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
 
-    allowed: People | None = None
-    operators: People = ()
-    auditors: People = ()
-    readers: People = ()
-    role_claim: str = "groups"
-    login_hours: Annotated[float, Field(gt=0)] = 12.0
-    trash_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 7.0
-    user_disk_mb: Amount = None
-    total_disk_mb: Amount = None
-    user_jobs: Count = None
-    total_jobs: Count = None
-    audit_hours: Amount = None
+    allowed: People | None = setting(None, "who may log in; by default everyone", _ADDRESSES)
+    operators: People = setting((), "who may do everything", _ADDRESSES)
+    auditors: People = setting((), "who may add, audit, and work on what is theirs", _ADDRESSES)
+    readers: People = setting((), "who may see results and reports", _ADDRESSES)
+    role_claim: str = setting("groups", "the login's claim that `claim:value` is about", "a name")
+    login_hours: float = setting(12.0, "how long a login lasts", _A_NUMBER, gt=0, le=100_000)
+    trash_days: float = setting(
+        7.0, "how long what was deleted can be restored", "a number of days, 0 or more",
+        ge=0, le=100_000,
+    )  # fmt: skip
+    user_disk_mb: Amount = setting(
+        None, "models, sets and runs of one person, the trash included", _A_NUMBER
+    )
+    total_disk_mb: Amount = setting(None, "models, sets and runs of all", _A_NUMBER)
+    user_jobs: Count = setting(None, "jobs of one person that wait or run", _A_COUNT)
+    total_jobs: Count = setting(None, "jobs of all that wait or run", _A_COUNT)
+    audit_hours: Amount = setting(
+        None, "how long an audit may take; what it finished stays, to be resumed", _A_NUMBER
+    )
 
-    @classmethod
-    def configured(cls, people: Mapping[str, Any] | None = None) -> Self:
-        """As the operator set them; `people` is `[gsc]` of the login's settings, and comes first.
+    def beside_login(self, people: Mapping[str, Any]) -> Self:
+        """These settings, with those about people that stand in `[gsc]` beside the login.
 
-        Raises GscError, which names the variable or key that cannot be read.
+        Raises GscError, which names the key that cannot be used.
         """
-        set_here = {
-            name: value
-            for name in cls.model_fields
-            if (value := os.environ.get(f"GSC_{name.upper()}", "").strip())
-        }
+        given = {name: people[name] for name in PEOPLE if name in people}
         try:
-            beside = {name: (people or {})[name] for name in PEOPLE if name in (people or {})}
-            return cls.model_validate(set_here | beside)
+            read = TeamSettings.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
             key = str(first["loc"][0])
-            place = f"[gsc] {key}" if key in (people or {}) else f"GSC_{key.upper()}"
             raise GscError(
-                f"The setting {place} cannot be {str(first['input'])[:40]!r}: "
-                f"{first['msg'][0].lower()}{first['msg'][1:]}."
+                f"[gsc] {key} cannot be {str(given[key])[:40]!r}: set it to "
+                f"{TeamSettings.model_fields[key].title}."
             ) from error
+        return self.model_copy(update={name: getattr(read, name) for name in given})
 
     def role_of(self, address: str, claims: Sequence[str] = ()) -> Role:
         """The role of a person with this verified address ("" for none) and these claims.
@@ -95,11 +98,9 @@ class TeamSettings(BaseModel):
             Role.READER: self.readers,
         }
         for role, people in by_role.items():
-            if not named.isdisjoint(_as_compared(list(people))):
+            if not named.isdisjoint(_as_compared(people)):
                 return role
-        is_allowed = self.allowed is not None and not named.isdisjoint(
-            _as_compared(list(self.allowed))
-        )
+        is_allowed = self.allowed is not None and not named.isdisjoint(_as_compared(self.allowed))
         if any(by_role.values()):
             return Role.READER if is_allowed else Role.GUEST
         return Role.OPERATOR if self.allowed is None or is_allowed else Role.GUEST

@@ -17,10 +17,12 @@ from gsc_core.errors import GscError
 from gsc_core.errors.questions import Answer, Setting
 from gsc_core.files import is_full
 from gsc_core.images import ImageSet, read_archive, read_folder
+from gsc_core.images.archive import Limits
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.labels import labels_from
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import orders, queue
+from gsc_core.jobs.configuration import MB, configuration
 from gsc_core.jobs.database import Deleted, Job, Kind, Readiness, StoredSet, new_id, session
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
@@ -249,7 +251,9 @@ def _images_in(stored: StoredSet, on_count: Callable[[int, int], None]) -> Image
         return read_folder(folder, stored.name, labels, on_count)
     for left in (folder, *own.glob(".part-*")):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    return read_archive(archive, stored.name, folder, labels, on_count)
+    settings = configuration()
+    limits = Limits(members=settings.archive_files, total_bytes=MB * settings.archive_mb)
+    return read_archive(archive, stored.name, folder, labels, on_count, limits)
 
 
 def _surrogates(

@@ -6,15 +6,16 @@ from itertools import islice
 from pathlib import Path
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.configuration import configuration, variable
 
-VARIABLE = "GSC_IMAGE_ROOT"
+VARIABLE = variable("image_root")
 _MOST, _DEEPEST = 2000, 4
 
 
 def image_root() -> Path | None:
     """The directory an operator allowed, or None when none was."""
-    named = os.environ.get(VARIABLE)
-    return Path(named).resolve() if named else None
+    named = configuration().image_root
+    return None if named is None else named.resolve()
 
 
 def folders() -> list[str]:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gsc_core.csv_safety import harmless
 from gsc_core.errors import GscError
 from gsc_core.files import written_aside
 from gsc_core.images import ImageFile, ImageSet
 from gsc_core.jobs.database import StoredSet
 from gsc_core.jobs.home import home
+from gsc_core.sentences.csv_safety import harmless
 
 MEMBERS_FILE = "members.parquet"
 LEFT_OUT_FILE = "left_out.parquet"

@@ -17,13 +17,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gsc_core.errors import GscError
 from gsc_core.files import written_aside
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.home import home
 from gsc_core.team import acting
 from gsc_core.team.journal import Event
 from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
 
-LONGEST = 90  # days
 WHEN = "%d %b %Y, %H:%M UTC"  # how its times are written
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -66,13 +66,14 @@ class Shared:
 
 
 def publish(run_id: str, page: str, *, days: int, now: datetime | None = None) -> Published:
-    """Keep a report's HTML for those who get the address, for 1 to 90 days.
+    """Keep a report's HTML for those who get the address, for 1 to `share_days` days.
 
     Raises GscError for another time, a run that is not there, a disk that refuses, and for who may
     not share this run.
     """
-    if not 1 <= days <= LONGEST:
-        raise GscError(f"A report is shared for 1 to {LONGEST} days: choose a time in that range.")
+    longest = configuration().share_days
+    if not 1 <= days <= longest:
+        raise GscError(f"A report is shared for 1 to {longest} days: choose a time in that range.")
     if not _there(run_id):
         raise GscError("This run is gone, so its report cannot be shared: choose another run.")
     person = acting.ensure(Action.SHARE, runs.owner(run_id))

@@ -13,12 +13,12 @@ from pathlib import Path
 from sqlmodel import Session, SQLModel, col, select
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Deleted, Job, StoredModel, StoredSet, new_id, session
 from gsc_core.jobs.home import home
 from gsc_core.team import acting
 from gsc_core.team.journal import Event
 from gsc_core.team.roles import Action
-from gsc_core.team.settings import TeamSettings
 
 GONE = ".deleted-"
 """How the name of a folder begins that is being removed."""
@@ -33,7 +33,7 @@ _DAY = 86_400.0
 
 def keep_days() -> float:
     """For how many days what is deleted can be restored."""
-    return TeamSettings.configured().trash_days
+    return configuration().trash_days
 
 
 def put(db: Session, deleted: Deleted, records: Sequence[SQLModel], folder: Path | None) -> None:

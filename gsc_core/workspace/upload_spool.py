@@ -22,17 +22,15 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from gsc_core.errors import GscError
 from gsc_core.files import writing_to
+from gsc_core.jobs.configuration import MB, configuration
 from gsc_core.jobs.home import home
 from gsc_core.team.settings import QuotaError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PER_SESSION, IN_ALL = "GSC_UPLOAD_SESSION_MB", "GSC_UPLOAD_TOTAL_MB"
 FOLDER = "uploads"
-_MB = 10**6
 
 Key = tuple[str, str]
 """A session's id, and the id of a file in it."""
@@ -45,13 +43,14 @@ class UploadLimits:
     Without a login each session is taken for a person.
     """
 
-    session_bytes: int = 4_000 * _MB
-    total_bytes: int = 20_000 * _MB
+    session_bytes: int
+    total_bytes: int
 
     @classmethod
     def configured(cls) -> UploadLimits:
-        """As the operator set them, in MB; GscError for what is no number."""
-        return cls(_megabytes(PER_SESSION, cls.session_bytes), _megabytes(IN_ALL, cls.total_bytes))
+        """As the operator set them; raises GscError as `configuration` does."""
+        settings = configuration()
+        return cls(MB * settings.upload_session_mb, MB * settings.upload_total_mb)
 
 
 class _Visit(NamedTuple):
@@ -64,7 +63,7 @@ class _Visit(NamedTuple):
 class UploadSpool:
     """The uploads of one server; every method may be called from any thread."""
 
-    def __init__(self, folder: Path, limits: UploadLimits = UploadLimits()) -> None:
+    def __init__(self, folder: Path, limits: UploadLimits) -> None:
         self._within, self._limits = folder, limits
         self._own: Path | None = None
         self._lock_file: int | None = None
@@ -97,6 +96,11 @@ class UploadSpool:
     def sessions(self) -> frozenset[str]:
         """Those that were let in, and have not ended."""
         return frozenset(self._let_in)
+
+    def held(self) -> int:
+        """How many bytes lie here."""
+        with self._lock:
+            return self._bytes.total()
 
     def room(self, session: str) -> int:
         """How many bytes a session may still send."""
@@ -215,9 +219,9 @@ class UploadSpool:
 
     def _too_much(self, account: str) -> str:
         if self._limits.session_bytes - self._bytes[account] <= self._room(account):
-            most = f"{self._limits.session_bytes / _MB:,.0f} MB, the most a visitor may send"
+            most = f"{self._limits.session_bytes / MB:,.0f} MB, the most a visitor may send"
             return f"Your uploads are more than {most}: remove some, or add those first."
-        most = f"{self._limits.total_bytes / _MB:,.0f} MB"
+        most = f"{self._limits.total_bytes / MB:,.0f} MB"
         return f"All uploads together are more than {most}: try again later, or ask the operator."
 
 
@@ -292,12 +296,3 @@ class Departures:
 def upload_spool() -> UploadSpool:
     """The one of this server, in GSC_HOME."""
     return UploadSpool(home() / FOLDER, UploadLimits.configured())
-
-
-def _megabytes(variable: str, usual: int) -> int:
-    text = os.environ.get(variable, "").strip()
-    if not text:
-        return usual
-    if not (text.isascii() and text.isdigit()):
-        raise GscError(f"{variable} is {text[:20]!r}: set it to a whole number of MB.")
-    return int(text) * _MB

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sqlmodel import select
 
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Deleted, Job, Kind, StoredModel, StoredSet, session
 from gsc_core.jobs.home import home
 from gsc_core.team import acting
-from gsc_core.team.settings import QuotaError, TeamSettings
+from gsc_core.team.settings import QuotaError
 
 
 def by_owner() -> Counter[str | None]:
@@ -23,7 +24,7 @@ def by_owner() -> Counter[str | None]:
 
 def ensure_room(owner: str | None, more: int = 0) -> None:
     """Raises QuotaError unless an owner, and all, may take so many bytes more."""
-    settings = TeamSettings.configured()
+    settings = configuration()
     own = settings.user_disk if owner is not None else None
     if own is None and settings.total_disk is None:
         return
@@ -43,7 +44,7 @@ def ensure_room(owner: str | None, more: int = 0) -> None:
 
 def sentence() -> str:
     """What who acts has, and may have."""
-    owner, settings = acting.current().name, TeamSettings.configured()
+    owner, settings = acting.current().name, configuration()
     taken = by_owner()
     if owner is None:
         return f"Everything here takes {_mb(taken.total())}{_of(settings.total_disk)}."

@@ -16,7 +16,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
 
-from gsc_core.csv_safety import harmless
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Youden
 from gsc_core.release import policy
@@ -26,6 +25,7 @@ from gsc_core.run import decisions
 from gsc_core.run.confidence import trust_of
 from gsc_core.run.reliability import errors_of
 from gsc_core.run.stored import Run
+from gsc_core.sentences.csv_safety import harmless
 from gsc_core.sentences.detector_names import SPELT_OUT, called, title_of
 from gsc_core.workspace import release_policy
 

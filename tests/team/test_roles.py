@@ -3,6 +3,7 @@
 import pytest
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.configuration import configuration
 from gsc_core.team.roles import ALONE, OUTSIDE, Action, Person, Role, may, refusal
 from gsc_core.team.settings import TeamSettings
 
@@ -82,7 +83,7 @@ def test_the_role_of_a_person(settings, address, claims, role):
 def test_settings_come_from_variables_and_from_the_login(monkeypatch):
     monkeypatch.setenv("GSC_OPERATORS", "ann@example.org, @ops.example.org")
     monkeypatch.setenv("GSC_USER_JOBS", "3")
-    settings = TeamSettings.configured({"auditors": ["bob@example.org"], "share": False})
+    settings = configuration().beside_login({"auditors": ["bob@example.org"], "share": False})
     assert settings.operators == ("ann@example.org", " @ops.example.org")
     assert settings.role_of("x@ops.example.org") is Role.OPERATOR
     assert (settings.user_jobs, settings.auditors) == (3, ("bob@example.org",))
@@ -102,10 +103,10 @@ def test_settings_come_from_variables_and_from_the_login(monkeypatch):
 )
 def test_a_setting_that_cannot_be_read_is_named(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
-    with pytest.raises(GscError, match=f"The setting {variable} cannot be"):
-        TeamSettings.configured()
+    with pytest.raises(GscError, match=f"^{variable} is .*: set it to "):
+        configuration()
 
 
 def test_a_list_in_the_login_that_is_none_lets_nobody_in():
     with pytest.raises(GscError, match=r"\[gsc\] operators"):
-        TeamSettings.configured({"operators": 7})
+        configuration().beside_login({"operators": 7})

@@ -15,8 +15,8 @@ from gsc_core.workspace.upload_spool import Departures, UploadLimits, UploadSpoo
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gsc_core.workspace.upload_spool import UploadSpool
-spool = UploadSpool(Path(sys.argv[1]))
+from gsc_core.workspace.upload_spool import UploadLimits, UploadSpool
+spool = UploadSpool(Path(sys.argv[1]), UploadLimits.configured())
 spool.let_in("s", True)
 with spool.receiving("s", "f") as write:
     write(b"12345")
@@ -61,7 +61,7 @@ def test_what_came_is_read_from_its_start_again_and_again(spool):
 
 
 def test_a_thousand_uploads_hold_no_files_open(spool, tmp_path):
-    spool = UploadSpool(tmp_path / "many")
+    spool = UploadSpool(tmp_path / "many", UploadLimits.configured())
     spool.let_in("ann", True)
     for number in range(1000):
         sent(spool, "ann", str(number), b"x")
@@ -133,13 +133,13 @@ def test_what_a_killed_server_left_goes_and_a_living_ones_stays(spool, tmp_path)
     within = tmp_path / "uploads"
     subprocess.run([sys.executable, "-c", KILLED, str(within)], check=False)
     assert sorted(path.stat().st_size for path in files(tmp_path)) == [5, 10]
-    UploadSpool(within).remove_abandoned()
+    UploadSpool(within, UploadLimits.configured()).remove_abandoned()
     assert [path.stat().st_size for path in files(tmp_path)] == [10]
 
 
 def test_a_disk_that_refuses_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
-    spool = UploadSpool(tmp_path / "file")
+    spool = UploadSpool(tmp_path / "file", UploadLimits.configured())
     spool.let_in("ann", True)
     with pytest.raises(SpecError, match="cannot be written"):
         sent(spool, "ann", "1", b"x")
@@ -160,7 +160,7 @@ def test_who_stays_away_for_long_has_left():
 
 
 def test_the_operator_sets_the_limits(monkeypatch):
-    assert UploadLimits.configured() == UploadLimits()
+    assert UploadLimits.configured() == UploadLimits(4_000_000_000, 20_000_000_000)
     monkeypatch.setenv("GSC_UPLOAD_SESSION_MB", "7")
     monkeypatch.setenv("GSC_UPLOAD_TOTAL_MB", " 9 ")
     assert UploadLimits.configured() == UploadLimits(7_000_000, 9_000_000)

@@ -17,6 +17,7 @@ from streamlit.errors import StreamlitSecretNotFoundError
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.configuration import configuration
 from gsc_core.team import acting
 from gsc_core.team.journal import Event
 from gsc_core.team.roles import ALONE, OUTSIDE, Person, Role
@@ -38,7 +39,7 @@ def visitor() -> Person:
     if not asks_login():
         return ALONE
     try:
-        return person_of(st.user, TeamSettings.configured(_people()))
+        return person_of(st.user, configuration().beside_login(_people()))
     except GscError:
         return OUTSIDE
 
@@ -63,7 +64,7 @@ def entered() -> bool:
     try:
         if _unreadable():  # it may have asked for a login
             raise GscError
-        TeamSettings.configured(_people())
+        configuration().beside_login(_people())
     except GscError as error:
         st.error(
             "The operator's settings (secrets.toml) cannot be read, so nobody is let in: the log "
@@ -158,8 +159,11 @@ def _log_out() -> None:
     st.logout()
 
 
-def _people() -> Mapping[str, Any] | None:
-    return st.secrets["gsc"] if _has_secret("gsc") else None
+def _people() -> Mapping[str, Any]:
+    section = st.secrets["gsc"] if _has_secret("gsc") else {}
+    if not isinstance(section, Mapping):
+        raise GscError("[gsc] of the login's settings is no table: correct it.")
+    return section
 
 
 def _has_secret(name: str) -> bool:

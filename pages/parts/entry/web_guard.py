@@ -1,21 +1,18 @@
-"""What a browser may do with the app, and who may ask it: headers, foreign origins, metrics."""
+"""What a browser may do with the app, and who may ask it: headers, foreign origins."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import hashlib
-import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-METRICS = "GSC_METRICS"
 _FEATURES = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
 
 
@@ -26,7 +23,7 @@ class WebGuard:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a page of another site, hide the metrics, and add the headers."""
+        """Refuse a page of another site, and add the headers."""
         if scope["type"] == "websocket" and not is_own_page(Headers(scope=scope)):
             await send({"type": "websocket.close", "code": 1008})  # which answers 403
             return
@@ -39,10 +36,6 @@ class WebGuard:
                 MutableHeaders(scope=message).update(headers())
             await send(message)
 
-        if scope["path"].endswith("/_stcore/metrics") and os.environ.get(METRICS) != "open":
-            closed = PlainTextResponse("The metrics are closed.", 404)
-            await closed(scope, receive, with_headers)
-            return
         await self._app(scope, receive, with_headers)
 
 

@@ -5,6 +5,7 @@ from urllib.parse import urlencode, urlsplit
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs.configuration import configuration
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
@@ -49,8 +50,8 @@ def _publish(run: Run, page: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         days = st.selectbox(
             "How long",
-            list(DAYS),
-            index=1,
+            [days for days in DAYS if days <= configuration().share_days],
+            index=min(1, configuration().share_days // 7),
             format_func=DAYS.__getitem__,
             key="share_days",
             width=160,
