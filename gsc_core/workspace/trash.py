@@ -23,11 +23,14 @@ from gsc_core.team.roles import Action
 GONE = ".deleted-"
 """How the name of a folder begins that is being removed."""
 
+IN_TRASH = ".trash-"
+"""How the name of a deleted run's folder begins."""
+
 MODEL, SET, RUN = "model", "set", "run"
 _TABLES: dict[str, type[SQLModel]] = {
     table.__name__: table for table in (StoredModel, StoredSet, Job)
 }
-_RUN_IN_TRASH = re.compile(r"\.trash-([0-9a-f]{12})-(.+)")
+_RUN_IN_TRASH = re.compile(rf"{re.escape(IN_TRASH)}([0-9a-f]{{12}})-(.+)")
 _DAY = 86_400.0
 
 
@@ -53,7 +56,7 @@ def put(db: Session, deleted: Deleted, records: Sequence[SQLModel], folder: Path
 
 def renamed_run(entry_id: str, run_id: str) -> Path:
     """Where the folder of a run is while its entry is in the trash."""
-    return home() / "runs" / f".trash-{entry_id}-{run_id}"
+    return home() / "runs" / f"{IN_TRASH}{entry_id}-{run_id}"
 
 
 def entries() -> list[Deleted]:
@@ -172,7 +175,7 @@ def _is_used(db: Session, folder: str) -> bool:
 
 def _mend(db: Session) -> None:
     """Give a run its name again whose deletion was cut off between the folder and the index."""
-    for folder in (home() / "runs").glob(".trash-*"):
+    for folder in (home() / "runs").glob(f"{IN_TRASH}*"):
         match = _RUN_IN_TRASH.fullmatch(folder.name)
         if match and db.get(Deleted, match[1]) is None and not folder.with_name(match[2]).exists():
             folder.rename(folder.with_name(match[2]))

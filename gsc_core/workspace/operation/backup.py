@@ -26,6 +26,7 @@ from gsc_core.jobs.database import DATABASE_FILE, session
 from gsc_core.jobs.home import home
 from gsc_core.progress import Progress
 from gsc_core.run.layout import METRICS_FILE
+from gsc_core.workspace import trash
 from gsc_core.workspace.catalogue import CATALOGUE_FILE
 from gsc_core.workspace.operation.manifest import MANIFEST_FILE, Entry, Manifest
 from gsc_core.workspace.upload_spool import FOLDER as UPLOADS
@@ -111,13 +112,18 @@ def _files(folder: Path) -> Iterator[Path]:
     for base, folders, names in os.walk(folder):
         here = Path(base)
         left_out = _LEFT_OUT if here == folder else frozenset()
-        folders[:] = [n for n in folders if not n.startswith(".") and n not in left_out]
+        folders[:] = [n for n in folders if _is_own(n) and n not in left_out]
         for name in names:
             path = here / name
             own = not name.startswith(".") and name not in left_out
             whole = not name.endswith((".part", ".lock", "-journal")) and path.suffix != ".db"
             if own and whole and not path.is_symlink() and path.is_file():
                 yield path
+
+
+def _is_own(name: str) -> bool:
+    """Whether a folder is more than work in progress; a deleted run can still be restored."""
+    return not name.startswith(".") or name.startswith(trash.IN_TRASH)
 
 
 def _link(path: Path, name: Path) -> None:

@@ -24,6 +24,7 @@ from gsc_core.images.aside import folder_written_aside
 from gsc_core.jobs import database
 from gsc_core.jobs.database import DATABASE_FILE
 from gsc_core.progress import Progress
+from gsc_core.workspace import trash
 from gsc_core.workspace.operation.manifest import MANIFEST_FILE, VERSION, Manifest
 from gsc_core.workspace.runs import RUN_ID
 
@@ -33,6 +34,7 @@ _BLOCK = 2**20
 _MOST_MANIFEST_BYTES = 500_000_000
 _LIMITS = Limits(members=3_000_000, total_bytes=2**62)  # its own list, and the disk, say how much
 _ID = re.compile(r"[0-9a-f]{12}")
+_IN_TRASH = re.compile(r"runs/\.trash-[0-9a-f]{12}-[^/.][^/]*/[^.]")
 _MODEL = "models/[0-9a-f]{64}/[^/]+"
 
 
@@ -81,7 +83,7 @@ def _manifest(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Manif
         name: member.file_size for name, member in names.items()
     } or len(manifest.files) != len(names):
         raise _Unsound("holds other files than it lists")
-    if any(is_hidden(PurePosixPath(name)) for name in names):
+    if any(is_hidden(PurePosixPath(name)) and not _IN_TRASH.match(name) for name in names):
         raise _Unsound("holds hidden files")
     return manifest
 
@@ -135,24 +137,72 @@ def _check_index(file: Path) -> None:
 
 
 def _is_sound(index: sqlite3.Connection) -> Iterator[bool]:
-    """Ids become names of folders, and paths are followed.
+    """Ids become names of folders, and paths are followed; of what is in the trash as well.
 
     The workspace may have been moved by hand since it wrote a path: what comes before its own part
     of one is not looked at.
     """
     for set_id, folder, owned in index.execute("SELECT id, folder, kept FROM storedset"):
-        yield _is_id(set_id) and (not owned or _leads_to(folder, f"imagesets/{set_id}"))
+        yield _is_set(set_id, folder, owned)
     for model_id, spec in index.execute("SELECT id, spec FROM storedmodel"):
-        try:
-            named = json.loads(spec)
-            paths = [named.get("checkpoint"), named.get("class_names")]
-        except (ValueError, AttributeError, RecursionError):
-            yield False
-            return
-        yield _is_id(model_id)
-        yield all(_leads_to(path, _MODEL) for path in paths if _is_path(path))
+        yield _is_model(model_id, _of_json(spec))
     for job_id, subject in index.execute("SELECT id, subject FROM job"):
-        yield _is_id(job_id) and bool(RUN_ID.fullmatch(str(subject)))
+        yield _is_job(job_id, subject)
+    if index.execute("SELECT 1 FROM sqlite_master WHERE name = 'deleted'").fetchone():
+        for entry_id, what, subject, rows in index.execute(
+            "SELECT id, what, subject, rows FROM deleted"
+        ):
+            yield _is_deleted(entry_id, what, subject, _of_json(rows))
+
+
+def _is_set(set_id: object, folder: object, owned: object) -> bool:
+    return _is_id(set_id) and (not owned or _leads_to(folder, f"imagesets/{set_id}"))
+
+
+def _is_model(model_id: object, spec: object) -> bool:
+    if not isinstance(spec, dict):
+        return False
+    paths = [spec.get("checkpoint"), spec.get("class_names")]
+    return _is_id(model_id) and all(_leads_to(path, _MODEL) for path in paths if _is_path(path))
+
+
+def _is_job(job_id: object, subject: object) -> bool:
+    return _is_id(job_id) and bool(RUN_ID.fullmatch(str(subject)))
+
+
+def _is_deleted(entry_id: object, what: object, subject: object, rows: object) -> bool:
+    """Whether what can be restored or removed by this entry lies where such things lie."""
+    if not (isinstance(rows, dict) and _is_id(entry_id) and RUN_ID.fullmatch(str(subject))):
+        return False
+    places = {
+        trash.MODEL: "models/[0-9a-f]{64}",
+        trash.SET: f"imagesets/{subject}",
+        trash.RUN: re.escape(f"runs/{trash.IN_TRASH}{entry_id}-{subject}"),
+    }
+    folder = rows.get("folder")
+    return (
+        what in places
+        and (folder is None or bool(re.fullmatch(places[str(what)], str(folder))))
+        and all(map(_is_record, rows.get("records") or ()))
+    )
+
+
+def _is_record(record: object) -> bool:
+    match record:
+        case ["StoredSet", {"id": set_id, "folder": folder, **more}]:
+            return _is_set(set_id, folder, more.get("owned", True))
+        case ["StoredModel", {"id": model_id, "spec": spec}]:
+            return _is_model(model_id, spec)
+        case ["Job", {"id": job_id, "subject": subject}]:
+            return _is_job(job_id, subject)
+    return False
+
+
+def _of_json(text: object) -> object:
+    try:
+        return json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_id(text: object) -> bool:

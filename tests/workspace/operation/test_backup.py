@@ -19,7 +19,7 @@ from gsc_core.audit.spec import DetectorSpec
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, State
-from gsc_core.workspace import audits, imagesets, models, runs
+from gsc_core.workspace import audits, history, imagesets, models, runs, trash
 from gsc_core.workspace.operation import backup as operation
 from gsc_core.workspace.operation.backup import back_up
 from gsc_core.workspace.operation.restore import restore_into
@@ -276,6 +276,64 @@ def test_a_torn_backup_is_refused(share, home, tmp_path):
     (tmp_path / "torn.zip").write_bytes(data[: int(share * len(data))])
     with pytest.raises(GscError, match="so nothing was restored"):
         restore_into(tmp_path / "torn.zip", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def _emptied(home: Path) -> None:
+    """Everything into the trash."""
+    for path in (home / "runs").iterdir():
+        history.delete_run(path.name)
+    for model in models.list_models():
+        models.delete_model(model.id)
+    for stored in imagesets.list_sets():
+        imagesets.delete_set(stored.id)
+
+
+def test_what_is_in_the_trash_can_be_restored_from_a_backup(home, tmp_path, monkeypatch):
+    before, records = files(home), rows(home)
+    _emptied(home)
+    back_up(tmp_path / "b.zip")
+    restore_into(tmp_path / "b.zip", tmp_path / "new")
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "new"))
+    assert not models.list_models()
+    for entry in trash.entries():
+        trash.restore(entry.id)
+    moved = {
+        table: [str(row).replace(str(tmp_path / "new"), str(home)) for row in found]
+        for table, found in rows(tmp_path / "new").items()
+    }
+    assert moved == {table: list(map(str, found)) for table, found in records.items()}
+    after = files(tmp_path / "new")
+    assert {name for name in before if name.startswith(("runs/", "models/", "imagesets/"))} == {
+        name for name in after if name.startswith(("runs/", "models/", "imagesets/"))
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE deleted SET rows = json_set(rows, '$.folder', '../..')",
+        "UPDATE deleted SET rows = json_set(rows, '$.folder', '/etc')",
+        "UPDATE deleted SET rows = json_set(rows, '$.folder', 'runs')",
+        "UPDATE deleted SET rows = '[1]'",
+        "UPDATE deleted SET rows = '{'",
+        "UPDATE deleted SET subject = '../x' WHERE what = 'run'",
+        "UPDATE deleted SET id = '../x' WHERE what = 'run'",
+        "UPDATE deleted SET what = 'share' WHERE what = 'run'",
+        "UPDATE deleted SET rows = json_set(rows, '$.records[0][0]', 'Turn')",
+        "UPDATE deleted SET rows = json_set(rows, '$.records[0][1].folder', '/etc') "
+        "WHERE what = 'set'",
+        "UPDATE deleted SET rows = json_set(rows, '$.records[0][1].id', '../x')",
+        "UPDATE deleted SET rows = json_set(rows, '$.records[0][1].spec.checkpoint', '/etc/x') "
+        "WHERE what = 'model'",
+    ],
+)
+def test_a_trash_that_leads_elsewhere_is_refused(change, home, tmp_path):
+    _emptied(home)
+    back_up(tmp_path / "b.zip")
+    hostile = rewritten(tmp_path / "b.zip", sql(change))
+    with pytest.raises(GscError, match="leads out of its workspace"):
+        restore_into(hostile, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
