@@ -75,7 +75,8 @@ def main() -> None:
     st.logo(LOGO, size="large")
     inside = access.entered()
     let_in(inside and acting.permits(Action.ADD), acting.current())
-    chosen = st.navigation(pages, position="sidebar" if inside else "hidden")
+    position: Literal["sidebar", "hidden"] = "sidebar" if inside else "hidden"
+    chosen = st.navigation(pages, position=position, expanded=True)
     if inside:
         chosen.run()
 

@@ -54,8 +54,8 @@ class TeamSettings(BaseModel):
     role_claim: str = setting("groups", "the login's claim that `claim:value` is about", "a name")
     login_hours: float = setting(12.0, "how long a login lasts", _A_NUMBER, gt=0, le=100_000)
     trash_days: float = setting(
-        7.0, "how long what was deleted can be restored", "a number of days, 0 or more",
-        ge=0, le=100_000,
+        7.0, "how long what was deleted can be restored", "a number of days above 0",
+        gt=0, le=100_000,
     )  # fmt: skip
     user_disk_mb: Amount = setting(
         None, "models, sets and runs of one person, the trash included", _A_NUMBER

@@ -182,5 +182,7 @@ def _mend(db: Session) -> None:
 
 
 def _clear(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove what was renamed for it, and what an earlier crash left beside it."""
+    for place in {folder.parent for folder in folders}:
+        for gone in place.glob(f"{GONE}*"):
+            shutil.rmtree(gone, ignore_errors=True)

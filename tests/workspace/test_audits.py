@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from gsc_core.run.stored import Run, version_of
 from gsc_core.scoring import decoders
 from gsc_core.scoring.decoder_process import DecoderProcess
 from gsc_core.sentences.run import answer
-from gsc_core.workspace import demo, imagesets, models, runs
+from gsc_core.workspace import demo, imagesets, models, runs, trash
 from gsc_core.workspace.audits import (
     QUICK,
     Workload,
@@ -322,6 +323,7 @@ def test_a_deleted_run_leaves_nothing(home, stage):
         end_job = job.id
         queue.cancel(end_job)
     delete_run(run_id)
+    trash.empty(time.time() + 8 * 86_400)
     assert [entry.id for entry in history()] == ["other"]
     assert queue.jobs(subject=run_id) == []
     assert [path.name for path in (home / "runs").iterdir()] == ["other"]
@@ -344,6 +346,7 @@ def test_what_a_crash_left_half_deleted_is_neither_listed_nor_kept(home):
     write_run(home / "runs" / "mine")
     assert [entry.id for entry in history()] == ["mine"]
     delete_run("mine")
+    trash.empty(time.time() + 8 * 86_400)
     assert not left.exists()
     assert history() == []
 

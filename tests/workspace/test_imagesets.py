@@ -3,6 +3,7 @@
 import io
 import json
 import resource
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from uploads import MIXED, packed, png, work
 from gsc_core.errors import Cancelled, GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness
-from gsc_core.workspace import imagesets, set_tables
+from gsc_core.workspace import imagesets, set_tables, trash
 from gsc_core.workspace.imagesets import add_folder, add_upload, image_set
 from gsc_core.workspace.set_tables import extent, label_counts, left_out, members
 from gsc_core.workspace.tasks import TASKS
@@ -294,6 +295,7 @@ def test_deleting_takes_the_files_and_nothing_else(home):
     stored, other = upload(MIXED, "a"), upload(MIXED, "b")
     imagesets.delete_set(stored.id)
     assert [each.name for each in imagesets.list_sets()] == ["b"]
+    trash.empty(time.time() + 8 * 86_400)
     assert [folder.name for folder in (home / "imagesets").iterdir()] == [other.id]
     with pytest.raises(GscError, match="no longer exists"):
         image_set(stored.id)

@@ -4,6 +4,7 @@ deleting."""
 import hashlib
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from gsc_core.classifier.weights import architectures
 from gsc_core.errors import GscError
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
-from gsc_core.workspace import imagesets, models
+from gsc_core.workspace import imagesets, models, trash
 from gsc_core.workspace.model_facts import CHECKED_IMAGES
 
 OURS = Preprocessing.parse(PREPROCESS)
@@ -261,6 +262,8 @@ def test_the_same_file_twice_is_kept_once_until_the_last_record_goes(home, progr
     models.delete_model(first.id)
     assert path.exists()
     models.delete_model(second.id)
+    assert path.exists(), "it can be restored"
+    trash.empty(time.time() + 8 * 86_400)
     assert not path.exists()
     assert not list((home / "models").iterdir())
 
@@ -272,6 +275,7 @@ def test_deleting_takes_lists_of_classes_of_before_too(home, program):
     for job in queue.jobs():
         queue.cancel(job.id)
     models.delete_model(stored.id)
+    trash.empty(time.time() + 8 * 86_400)
     assert list((home / "models").iterdir()) == []
     assert queue.jobs() == []
 
@@ -285,6 +289,7 @@ def test_deleting_takes_no_folder_that_an_upload_did_not_make(home, folder):
         stored = StoredModel(name="odd", spec={"checkpoint": str(outside)})
         db.add(stored)
     models.delete_model(stored.id)
+    trash.empty(time.time() + 8 * 86_400)
     assert outside.exists()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from filled_workspace import fill
 from places import ROOT
+from sqlmodel import select
 from stored_run import write_run
 
 from gsc_core.errors import GscError
@@ -89,17 +90,17 @@ def test_after_seven_days_the_cleanup_removes_it(home):
     trash.empty(time.time() + 6.99 * DAY)
     assert contents(home)
     with session() as db:
-        assert len(db.query(Deleted).all()) == 6
+        assert len(db.exec(select(Deleted)).all()) == 6
     trash.empty(time.time() + 7.01 * DAY)
     assert not contents(home)
     with session() as db:
-        assert not db.query(Deleted).all()
+        assert not db.exec(select(Deleted)).all()
 
 
 def test_a_worker_empties_it(home, monkeypatch):
     with acting.acting_as(ANN):
         delete_all()
-    monkeypatch.setenv("GSC_TRASH_DAYS", "0")
+    monkeypatch.setenv("GSC_TRASH_DAYS", "1e-9")
     tidy()
     assert not contents(home)
 

@@ -21,7 +21,4 @@ def owned_by(owner: str | None) -> None:
 
 def to_the_trash() -> str:
     """What deleting does."""
-    days = trash.keep_days()
-    if not days:
-        return "It is deleted for good."
-    return f"It goes to the Trash, from where it can be restored for {days:g} days."
+    return f"It goes to the Trash, from where it can be restored for {trash.keep_days():g} days."
