@@ -2,10 +2,14 @@
 
 import streamlit as st
 
+from gsc_core.errors import GscError
+from gsc_core.team import acting
+from gsc_core.team.journal import Event
 from pages.parts.entry import access
 from pages.parts.shared.text import plain
 
 GONE = "This report is no longer shared, or the address is incomplete: ask the person who sent it."
+_OPENED = "shared_opened"
 _ANY_HEIGHT = 100_000  # as high as the window
 # Streamlit's own bar and menu are no use to a reader; the report takes what the window leaves.
 _STYLE = """<style>
@@ -32,6 +36,13 @@ def show(token: str) -> None:
         st.warning(GONE)
         return
     share = found.share
+    if _OPENED not in st.session_state:  # once a visit
+        try:
+            acting.record(Event.OPENED, "share", share.id, share.title)
+        except GscError as error:
+            st.error(plain(str(error)))
+            return
+        st.session_state[_OPENED] = share.id
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             plain(
