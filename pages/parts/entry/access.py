@@ -88,7 +88,7 @@ def entered() -> bool:
         st.button("Log out", key="logout", on_click=st.logout)
         return False
     if time.time() >= person.until:
-        st.warning(plain(acting.EXPIRED))
+        st.warning(acting.EXPIRED)
         st.button("Log in", key="login", type="primary", on_click=st.login)
         return False
     try:
