@@ -12,7 +12,7 @@ from uploads import MIXED, packed, png, work
 
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Readiness, State, session
-from gsc_core.workspace import imagesets, set_tables
+from gsc_core.workspace import imagesets, set_tables, trash
 
 
 @pytest.fixture(autouse=True)
@@ -345,4 +345,5 @@ def test_a_part_of_a_data_set_is_taken_by_a_button():
     folder = Path(read.folder)
     assert folder.is_dir()
     imagesets.delete_set(read.id)
+    trash.remove(trash.entries()[0].id)
     assert not folder.exists()

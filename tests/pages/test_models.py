@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from gsc_core.classifier import Preprocessing
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, StoredModel, StoredSet, session
-from gsc_core.workspace import models
+from gsc_core.workspace import models, trash
 from gsc_core.workspace.models import ModelFacts, Prediction, SplitFacts
 from pages.parts.shared.text import plain
 
@@ -262,7 +262,7 @@ def test_rename_and_delete(home):
     app.button(key=f"model_delete_{record.id}").click().run()
     assert models.list_models() == []
     assert "No model yet" in words(app)
-    assert not list((home / "models").iterdir())
+    assert [entry.subject for entry in trash.entries()] == [record.id]
 
 
 def test_predictions_are_pictures_with_names(home, tmp_path):
