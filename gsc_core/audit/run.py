@@ -20,7 +20,7 @@ import torch
 from pydantic_core import PydanticSerializationError
 
 from gsc_core.audit.checks import Examination
-from gsc_core.audit.class_names import with_imagenet_names
+from gsc_core.audit.class_names import with_shown_names
 from gsc_core.audit.inputs import (
     batch_size,
     begun,
@@ -135,7 +135,7 @@ def _audited(
         sets = read_sets(spec, unpacked)
         of_images = labels_of(spec, sets, classifier)
         labels = of_images.indices
-        classifier = with_imagenet_names(classifier, sets.calibration.images)
+        classifier = with_shown_names(classifier, sets, labels)
     with written_aside(out / SPEC_FILE) as part:
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)

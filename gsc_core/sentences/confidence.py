@@ -9,6 +9,7 @@ from gsc_core.evaluation.class_accuracy import ClassAccuracy
 from gsc_core.evaluation.counts import between, in_1000, percent
 from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.reliability import Curve, Frontier
+from gsc_core.evaluation.temperature import MOST
 from gsc_core.run.confidence import Trust
 from gsc_core.run.document import Temperature
 from gsc_core.run.gallery import class_name
@@ -78,15 +79,16 @@ def temperature_sentence(temperature: Temperature | None) -> str:
     """What temperature scaling would bring, on images that it was not fitted on."""
     if temperature is None:
         return (
-            "No temperature was fitted: that takes labelled calibration images, some of them "
-            "classified wrongly, and an audit by this version."
+            "No temperature was fitted. That takes an audit by this version and labelled "
+            "calibration images: some of them classified wrongly, but not so wrongly that no "
+            f"temperature up to {MOST:.0f} is high enough."
         )
     scaled = (
         f"Dividing the logits by {temperature.value:.3g} before the softmax (temperature scaling, "
-        f"fitted on {_images(temperature.fitted_on)} for calibration)"
+        f"fitted on {_images(temperature.fitted_on, 'calibration ')})"
     )
     figures = (
-        f"the calibration error on {_images(temperature.tested)} for the test "
+        f"the calibration error on {_images(temperature.tested, 'test ')} "
         f"{_percent(temperature.error_after.value)} instead of "
         f"{_percent(temperature.error_before.value)}, and the log loss "
         f"{temperature.log_loss_after:.3f} instead of {temperature.log_loss_before:.3f}"
@@ -180,8 +182,8 @@ def _of(group: Group) -> str:
     return f"{group.right:,} of {_images(group.images)}"
 
 
-def _images(number: int) -> str:
-    return f"{number:,} image" if number == 1 else f"{number:,} images"
+def _images(number: int, which: str = "") -> str:
+    return f"{number:,} {which}image" if number == 1 else f"{number:,} {which}images"
 
 
 def _percent(share: float) -> str:
