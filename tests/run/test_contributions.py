@@ -1,6 +1,5 @@
 """What the parts of a fused score add, against the stored score itself."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,14 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.run.contributions import contributions
+from gsc_core.run.document import FusedPart, FusedScore
 from gsc_core.run.stored import Run
-from gsc_core.sentences.selection import choice_sentences
+from gsc_core.sentences.selection import choice_sentences, fused_sentence
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("weighed")
-    stage = write_stage(folder / "stage")
-    spec = AuditSpec(
+def weighed(stage: Path) -> AuditSpec:
+    """An audit by auto-ensemble of what stands there."""
+    return AuditSpec(
         model=ModelSpec(
             checkpoint=stage / "small.pt2", preprocessing=Preprocessing.parse(PREPROCESS)
         ),
@@ -28,8 +26,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         detectors=(DetectorSpec(name="auto-ensemble"),),
         repeats=10,
     )
-    run_audit(spec, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("weighed")
+    run_audit(weighed(write_stage(folder / "stage")), folder / "out")
     return Run.load(folder / "out")
+
+
+def test_each_is_its_weight_times_how_far_the_part_is_from_usual(run: Run) -> None:
+    fused = {part.detector: part for part in run.document.fusions["auto-ensemble"].parts}
+    rows = run.rows_of().tolist()
+    for row in (rows[0], rows[-1]):
+        found = contributions(run, "auto-ensemble", row)
+        assert {part.detector for part in found} == fused.keys()
+        for part in found:
+            of = fused[part.detector]
+            score = float(run.column(part.detector)[row])
+            expected = of.weight * (score - of.middle) / of.spread
+            assert part.added == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_they_sum_to_the_score_of_every_test_image(run: Run) -> None:
@@ -53,9 +69,22 @@ def test_the_weights_are_said_and_who_is_left_out(run: Run) -> None:
         assert name in sentence.partition(";")[2]
 
 
-def test_an_even_mean_is_called_that(run: Run, tmp_path: Path) -> None:
-    content = json.loads((run.path / "metrics.json").read_text())
-    content["fusions"]["auto-ensemble"]["learned"] = False
-    (tmp_path / "metrics.json").write_text(json.dumps(content))
-    sentences = choice_sentences(Run.load(tmp_path))
-    assert any("the same weight" in sentence for sentence in sentences)
+def test_who_weighs_nothing_is_named() -> None:
+    part = FusedPart(detector="energy", weight=1.0, middle=0.0, spread=1.0)
+    one = FusedScore(parts=(part,), useless=("knn",), learned=True)
+    assert fused_sentence("x", one).endswith("; knn adds nothing to these and is left out.")
+    two = one.model_copy(update={"useless": ("knn", "gen")})
+    assert fused_sentence("x", two).endswith("; knn and gen add nothing to these and are left out.")
+
+
+def test_an_audit_of_39_calibration_images_weighs_all_alike_and_says_so(tmp_path: Path) -> None:
+    stage = write_stage(tmp_path / "stage")
+    for image in sorted((stage / "calibration").rglob("*.png"))[39:]:
+        image.unlink()
+    run_audit(weighed(stage), tmp_path / "out")
+    found = Run.load(tmp_path / "out")
+    fused = found.document.fusions["auto-ensemble"]
+    assert not fused.learned
+    assert {part.weight for part in fused.parts} == {1 / len(fused.parts)}
+    (sentence,) = [s for s in choice_sentences(found) if s.startswith("auto-ensemble")]
+    assert "the same weight: there are too few calibration images" in sentence
