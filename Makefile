@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 export GSC_HOME ?= .gsc
 DEMO := $(GSC_HOME)/runs/demo
 
-.PHONY: run check test test-fast bench docs screenshots format clean
+.PHONY: run check test test-fast bench docs screenshots sbom audit format clean
 
 run: .venv/installed
 	@test -e $(DEMO)/metrics.json -a -e $(DEMO)/calibration.safetensors || $(BIN)/gsc demo
@@ -37,6 +37,19 @@ docs: .venv/tested-with
 screenshots: .venv/tested-with
 	$(BIN)/python docs/screenshots.py
 
+# In an environment of their own: what looks at the product is no part of it.
+sbom: .venv/tested-with .venv-tools/installed
+	.venv-tools/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml \
+		--output-reproducible -o docs/sbom.cdx.json
+
+audit: .venv-tools/installed
+	.venv-tools/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
+.venv-tools/installed:
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/pip install --quiet 'cyclonedx-bom>=7.5,<8' 'pip-audit>=2.10,<3'
+	@touch $@
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
@@ -57,4 +70,4 @@ format: .venv/tested-with
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .gsc docs/api
+	rm -rf .venv .venv-tools .gsc docs/api
