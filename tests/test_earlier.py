@@ -192,6 +192,7 @@ def test_the_exported_detector_gives_the_stored_scores(detector: Path, run: Path
         assert by_onnx[0] == pytest.approx(score, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_watch_goes_on_counting(detector: Path, gsc: Command) -> None:
     state = detector.with_suffix(".watch.json")
     before = json.loads(state.read_text(encoding="utf-8"))
@@ -230,6 +231,7 @@ def test_an_audit_takes_the_choice_of_that_version(
 # --- the workspace in the app --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "shown"),
     [

@@ -76,6 +76,7 @@ def test_a_loop_of_pytorch_ood_as_readme_has_it() -> None:
     assert metrics.compute()["AUROC"] > 0.9
 
 
+@pytest.mark.slow
 def test_an_exported_detector_as_deploy_has_it(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

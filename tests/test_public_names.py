@@ -42,6 +42,7 @@ def run_examples(text: str, folder: Path) -> None:
     assert done.failed == 0, "".join(said)
 
 
+@pytest.mark.slow
 def test_the_example_of_each_name_runs(workplace: Path) -> None:
     for name in sorted(gsc_core.__all__, key=lambda name: name == "load_detector"):
         text = documented(name)

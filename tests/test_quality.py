@@ -328,6 +328,7 @@ def test_our_figures_are_those_of_an_audit(
             assert value == pytest.approx(row[metric], abs=1e-12), (row["detector"], metric)
 
 
+@pytest.mark.slow
 def test_library_and_ours_agree_where_they_are_the_same_method(found: Measured) -> None:
     auroc = found.frame.set_index(["detector", "split", "ood_set"])["auroc"]
     for ours, theirs in (("energy", "EnergyBased"), ("gradnorm", "GradNorm (last layer)")):

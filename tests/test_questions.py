@@ -69,6 +69,7 @@ def test_every_setting_is_an_option_of_the_command_line(setting: Setting) -> Non
     assert "--" not in ON_A_PAGE.choice(Choice(setting=setting, value="text"))
 
 
+@pytest.mark.slow
 def test_an_answer_that_cannot_be_taken_leaves_its_reason_on_the_page() -> None:
     def page() -> None:
         from gsc_core.errors import GscError  # noqa: PLC0415 - Streamlit runs this text alone

@@ -21,6 +21,8 @@ import importlib, logging, sys
 
 logging.disable()  # Streamlit warns that nobody is served
 import app
+
+pytestmark = pytest.mark.slow
 for titles in app.PAGES.values():
     for name in titles:
         importlib.import_module("pages." + name)

@@ -165,11 +165,11 @@ def _remove(db: Session, entry: Deleted) -> list[Path]:
 
 def _is_used(db: Session, folder: str) -> bool:
     """Whether another record, here or in the trash, is of the same model file."""
-    inside = str(home() / folder)
+    parent = str(home() / folder)
     live = db.exec(select(StoredModel)).all()
     others = db.exec(select(Deleted)).all()
     return any(
-        str(Path(model.spec.get("checkpoint") or "/").parent) == inside for model in live
+        str(Path(model.spec.get("checkpoint") or "/").parent) == parent for model in live
     ) or any(other.rows.get("folder") == folder for other in others)
 
 

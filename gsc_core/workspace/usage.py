@@ -77,8 +77,8 @@ def _bytes_in(folder: Path) -> int:
 
 def _sizes(folder: Path) -> Iterator[int]:
     try:
-        with os.scandir(folder) as inside:
-            for entry in inside:
+        with os.scandir(folder) as entries:
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     yield from _sizes(Path(entry.path))
                 else:

@@ -113,6 +113,7 @@ def test_a_row_is_what_an_audit_of_that_setting_gives(
         assert [row[m] for m in METRICS] == pytest.approx([audited[m] for m in METRICS], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_references_are_the_detectors_of_the_catalogue(
     found: Ablation, stage: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def settings_file(tmp_path, monkeypatch) -> Iterator[Path]:
     config.set_option("secrets.files", before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("account", "seen"),
     [

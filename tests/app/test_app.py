@@ -130,6 +130,7 @@ def test_the_address_and_the_list_choose_a_run(home):
     assert "decides: only at" not in words(app)
 
 
+@pytest.mark.slow
 def test_a_replaced_run_is_read_anew(home):
     folder = write_run(home / "demo", detectors={"first": 1.0})
     assert "decides: first at" in words(opened("results"))
@@ -146,6 +147,7 @@ def test_without_a_run_it_says_what_to_type(home):
     assert "No audit has run yet" in words(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -203,6 +205,7 @@ def test_hostile_names_stay_text(home):
     assert app.dataframe[0].value.columns[1] == evil
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked", ["../demo", "..", "/etc", "demo/../demo", "a\\b", "x" * 200, "d\n"]
 )

@@ -22,6 +22,8 @@ from gsc_core.demo.render import Sizes
 from gsc_core.errors import GscError
 from gsc_core.run.stored import Run
 
+pytestmark = pytest.mark.slow
+
 RIGHT = 0.9
 K = len(CLASS_NAMES)
 

@@ -183,6 +183,7 @@ def test_settings_are_those_of_the_audit(stage: Path, tmp_path: Path) -> None:
     assert_same_scores(opened, stage, rows[rows["role"] != "calibration"], every=7)
 
 
+@pytest.mark.slow
 def test_bytes_score_as_their_file(opened: Reopened, stage: Path) -> None:
     path = next((stage / "faint").iterdir())
     assert opened.score(path.read_bytes()) == opened.score(path) == opened.score(opened.look(path))

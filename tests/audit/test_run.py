@@ -153,6 +153,7 @@ def path_of(stage: Path, row: pd.Series) -> Path:
     return stage / folder / row["file"]
 
 
+@pytest.mark.slow
 def test_predictions_and_energy_are_those_of_the_module_one_by_one(
     stage: Path, document: dict, rows: pd.DataFrame
 ) -> None:

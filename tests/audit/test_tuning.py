@@ -176,6 +176,7 @@ def test_images_it_was_not_learned_from_are_scored_by_its_weights(
         assert ("20 of these 50" if same else "other images than the calibration") in sentence
 
 
+@pytest.mark.slow
 def test_an_audit_without_the_ensemble_is_not_given_one(
     stage: Path, weighed: Path, tmp_path: Path
 ) -> None:

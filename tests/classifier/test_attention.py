@@ -171,6 +171,7 @@ def _small(name: str, **settings: Any) -> nn.Module:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_real_transformers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, size = MODELS[name]

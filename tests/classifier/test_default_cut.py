@@ -1,5 +1,6 @@
 """The default cut: deep, with a non-linearity and some of the operations behind it."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,6 +36,7 @@ def split_of(behind: float, linear: bool = False, block: bool = True) -> Split:
     return Split(f"{behind}", (4, 4, 4), 1, block, linear, behind=behind)
 
 
+@pytest.mark.slow
 def test_a_hybrid_is_cut_in_its_last_blocks() -> None:
     torch.manual_seed(0)
     chosen = default_split(splits(export(Hybrid().eval(), (SIZE, SIZE), "hybrid")))

@@ -68,6 +68,7 @@ def fused(module: GraphModule) -> tuple[int, int]:
     return targets.count(conv_relu), targets.count(conv_add_relu)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "number"),
     [

@@ -166,6 +166,7 @@ def test_images_of_a_size_that_cannot_be() -> None:
     assert wide.crop == (64, 96)
 
 
+@pytest.mark.slow
 def test_wrong_specifications_for_programs(program: Path) -> None:
     with pytest.raises(SpecError, match="whole program"):
         load_classifier(ModelSpec(checkpoint=program, architecture="squeezenet1_1"))

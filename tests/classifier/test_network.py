@@ -225,6 +225,7 @@ def test_every_cut_gives_the_layers_output_and_the_modules_tail(name: str) -> No
             close(network.linear(features), truth)
 
 
+@pytest.mark.slow
 @every_module
 def test_aliases_end_in_the_same_tensor(name: str) -> None:
     one = case(name)
@@ -476,6 +477,7 @@ def test_first_order_is_autograds_derivative_of_the_modules_tail(name: str) -> N
         assert not derivative.requires_grad
 
 
+@pytest.mark.slow
 def test_first_order_costs_the_head_twice_and_no_products_by_zero() -> None:
     """Convolutions and linear maps once for the logits, once for the derivative."""
     module = nn.Sequential(

@@ -54,6 +54,7 @@ def test_four_formats_tell_the_same(folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_the_format_may_be_given(folder: Path, tmp_path: Path) -> None:
     ran = gsc("report", RUN, "--out", tmp_path / "report.txt", "--format", "json")
     assert ran.code == 0
@@ -79,6 +80,7 @@ def test_without_images_no_file_is_named(folder: Path, tmp_path: Path, kind: str
     assert "data:image" not in text
 
 
+@pytest.mark.slow
 def test_an_audit_in_a_folder_of_its_own(made: Path, folder: Path, tmp_path: Path) -> None:
     """It has no decision, even where a run of the workspace with the same name has one."""
     run = Run.load(folder)

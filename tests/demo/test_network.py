@@ -14,6 +14,8 @@ from gsc_core.demo.labelled import labelled_images
 from gsc_core.demo.render import VERSION, Purpose
 from gsc_core.demo.train import Recipe, run
 
+pytestmark = pytest.mark.slow
+
 
 def load(path):
     """The network from its file alone, as an unfamiliar image would: (network, metadata)."""
@@ -70,7 +72,6 @@ def test_the_weights_come_from_this_recipe_and_these_pictures():
     assert json.loads(metadata["versions"])["demo"] == VERSION
 
 
-@pytest.mark.slow
 def test_the_network_names_new_pictures():
     assert measured_accuracy(DEMO_WEIGHTS, 71, Purpose.ID_TEST, 15) >= 0.9
 
@@ -84,7 +85,6 @@ def trained(tmp_path_factory):
     return out, heard
 
 
-@pytest.mark.slow
 def test_the_recipe_runs_and_writes_a_file_like_the_committed_one(trained):
     out, heard = trained
     network, metadata = load(out)

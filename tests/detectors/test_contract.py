@@ -54,6 +54,7 @@ def test_strange_pictures_score_higher(detector: type[Detector], small: World) -
         assert value > 0.6
 
 
+@pytest.mark.slow
 @every_detector
 def test_one_finite_number_an_image_without_a_graph(detector: type[Detector], small: World) -> None:
     fitted = detector().fit(small.calibration)

@@ -77,6 +77,7 @@ def test_where_nothing_tells_or_little_is_there_all_weigh_the_same() -> None:
     assert Fusion.of(ours[:FEWEST], better[:FEWEST]).learned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same", [1.0, 0.5, 0.0], ids=["same", "half", "other"])
 def test_the_promise_holds_for_weights_that_are_given(same: float) -> None:
     """Learned before, from all, half or none of the images that a threshold is set on."""
@@ -113,6 +114,7 @@ def test_a_score_without_spread_breaks_nothing() -> None:
     assert float(fusion.weights[0]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [40, 100, 500])
 def test_the_conformal_promise_holds_though_weights_are_learned_on_the_same_images(n: int) -> None:
     """400 draws of 10 correlated scores: the mean share accepted keeps the promised 95 %.

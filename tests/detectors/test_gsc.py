@@ -265,6 +265,7 @@ def test_every_reading_is_brute_force(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_the_published_method_from_its_description_alone(name: str) -> None:
     """Top 20 % of |g| to zero, first order, drop of the largest softmax: nothing else is set."""

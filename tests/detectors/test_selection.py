@@ -132,6 +132,7 @@ def test_the_loss_runs_from_nothing_to_two() -> None:
     assert loss(by_kind(high, low, kinds)) == pytest.approx(2.05, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_choice_does_not_depend_on_the_order_of_surrogates() -> None:
     """Without the readings of an eighth of them, which are others in another order."""
     calibration = planted(40)
@@ -170,6 +171,7 @@ def flat_network() -> Network:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "ways"),
     [
@@ -518,6 +520,7 @@ def test_every_loss_is_brute_force() -> None:
         assert ours == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_choice_is_brute_force() -> None:
     chosen = []
     for found, losses in trials():

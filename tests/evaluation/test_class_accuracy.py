@@ -48,6 +48,7 @@ def test_worse_than_the_rest_is_holms_test_of_fishers():
     assert not found[-1].worse
 
 
+@pytest.mark.slow
 def test_equally_good_classes_are_rarely_called_worse():
     """One of 50 is the worst in every run, and the test is wrong about any in at most 5 %."""
     rng, repeats = np.random.default_rng(1), 600
@@ -78,6 +79,7 @@ def test_of_one_class_the_interval_is_the_exact_one():
     assert (found.low, found.value, found.high) == pytest.approx((exact.low, 0.75, exact.high))
 
 
+@pytest.mark.slow
 def test_an_uncorrected_upper_end_would_be_wrong():
     """The bound of the class that came out worst, taken by itself, is missed far too often."""
     rng, repeats = np.random.default_rng(3), 500

@@ -80,6 +80,7 @@ def test_the_command_line_offers_and_reads_it(run):
         parse_rule("above-mean:10")
 
 
+@pytest.mark.slow
 def test_the_thresholds_page_asks_for_it(run):
     page = opened("thresholds", run="demo")
     assert not page.exception
@@ -106,6 +107,7 @@ def test_the_report_says_it(run):
     assert any("set on calibration images: nothing is promised" in each for each in said.sentences)
 
 
+@pytest.mark.slow
 def test_an_export_carries_it_and_another_detector_gets_it(run):
     assert decisions.offered(run, "msp").rule == AboveMean(deviations=1.5)
     command = exports.command(run, decisions.current(run))

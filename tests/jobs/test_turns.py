@@ -90,6 +90,7 @@ def test_a_clock_that_is_set_back_changes_no_turn(monkeypatch):
     assert [served().title for _ in range(2)] == ["a1", "b1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_simulation_is_as_fair_as_a_round_robin(seed):
     """While both wait, no owner is served twice before another is once."""

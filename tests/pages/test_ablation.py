@@ -25,6 +25,8 @@ from gsc_core.jobs.database import Kind, State, session
 from gsc_core.run.stored import Run
 from gsc_core.workspace import ablations
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<b>x</b> [a](http://b) *c* :red[d] $e$"
 
 
@@ -77,7 +79,6 @@ def test_without_any_run_it_says_what_to_do(home: Path) -> None:
     assert "No audit has run yet" in words(app)
 
 
-@pytest.mark.slow
 def test_before_it_is_started_it_explains_itself_and_how_long_it_takes(before: Path) -> None:
     app = opened("ablation", run="done")
     assert not app.exception
@@ -166,7 +167,6 @@ def test_the_papers_rows_stand_beside_what_was_measured(after: Path) -> None:
     assert "GradNorm only" in compared.index
 
 
-@pytest.mark.slow
 def test_measure_base_and_set_change_the_charts(after: Path) -> None:
     app = opened("ablation", run="done")
     before = [chart.proto.spec for chart in app.get("plotly_chart")]
@@ -234,7 +234,6 @@ def test_settings_that_could_not_run_leave_the_page_standing(after: Path) -> Non
     assert "The settings that could run" in app.header[0].value
 
 
-@pytest.mark.slow
 def test_the_job_writes_what_the_page_shows(before: Path) -> None:
     job = ablations.submit_ablation("done")
     job.payload["images_per_set"] = 20
@@ -272,7 +271,6 @@ def ran(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return int(end.value.code or 0)
 
 
-@pytest.mark.slow
 def test_the_command_line_prints_one_document_and_writes_the_table(
     before: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,7 +282,6 @@ def test_the_command_line_prints_one_document_and_writes_the_table(
     pd.testing.assert_series_equal(written, table["auroc"].reset_index(drop=True))
 
 
-@pytest.mark.slow
 def test_the_command_line_takes_a_run_and_layers_and_prints_what_it_says(
     before: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,8 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
 from gsc_core.workspace import demo, runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
@@ -107,7 +109,6 @@ def test_own_steps_are_ticked_and_lead_to_the_start(home, tmp_path):
     assert not app.exception
 
 
-@pytest.mark.slow
 def test_what_the_demo_brought_is_not_ones_own(home):
     render_demo(demo.images_folder(), sizes=Sizes(calibration=16, id=16, ood=2))
     demo.register(lambda _: None)

@@ -14,6 +14,8 @@ from gsc_core.jobs import queue
 from gsc_core.jobs.database import Readiness, State, session
 from gsc_core.workspace import imagesets, set_tables, trash
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
@@ -279,7 +281,6 @@ def test_a_lost_picture_is_a_sentence_in_its_place():
     assert "2.png is not a file" in words(app)
 
 
-@pytest.mark.slow
 def test_many_sets_are_paged():
     for i in range(21):
         added({"1.png": png(i)}, name=f"set {i}", role="ood", read=i == 20)

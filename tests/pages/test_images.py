@@ -94,6 +94,7 @@ def in_order(scores: pd.DataFrame, detector: str, ascending=False) -> list[int]:
 # --- the gallery -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_a_run_it_says_what_to_do():
     assert "No audit has run yet" in words(opened("images"))
 
@@ -113,6 +114,7 @@ def test_the_strangest_tested_pictures_come_first_48_at_a_time(home):
     assert len(shown(app)) == 560 - 11 * 48
 
 
+@pytest.mark.slow
 def test_detector_direction_set_class_and_side_are_choices_in_the_address(home):
     run = Run.load(write_run(home / "runs/demo"))
     scores = table(run)
@@ -152,6 +154,7 @@ def test_an_address_brings_the_choices_back_and_each_picture_keeps_them(home):
             assert "images_set=noise" in link.proto.query_string
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [{}, {"image": "60"}])
 def test_empty_choices_in_the_address_are_the_usual_ones(home, query):
     write_run(home / "runs/demo")
@@ -171,6 +174,7 @@ def test_a_set_aside_calibration_can_be_looked_at(home):
     assert "50 images" in words(app)
 
 
+@pytest.mark.slow
 def test_choices_that_leave_nothing_say_so(home):
     write_run(home / "runs/demo")
     decide(home, "gsc", 1e6)
@@ -185,6 +189,7 @@ def decide(home, detector, value):
     decisions.store(run, decisions.decide(run, detector, Typed(value=value)))
 
 
+@pytest.mark.slow
 def test_the_stored_threshold_counts_for_its_detector_alone(home):
     run = Run.load(write_run(home / "runs/demo"))
     usual = {
@@ -338,6 +343,7 @@ def test_a_cancelled_explanation_waits_to_be_asked_for(run):
     assert len(app.get("plotly_chart")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["999999", "-1", "1.5", "x", "٣", "9" * 400, EVIL, ""])
 def test_a_row_that_is_not_there_is_one_sentence(run, asked):
     app = opened("images", run="x", image=asked)
@@ -348,6 +354,7 @@ def test_a_row_that_is_not_there_is_one_sentence(run, asked):
     assert len(shown(app)) == 48
 
 
+@pytest.mark.slow
 def test_a_picture_that_was_moved_is_a_sentence_and_its_scores_stay(home):
     write_run(home / "runs/demo", settings={"id": str(home / "gone"), "ood": {}})
     app = opened("images", run="demo", image="60")
@@ -360,6 +367,7 @@ def test_a_picture_that_was_moved_is_a_sentence_and_its_scores_stay(home):
     assert app.button(key="images_job_retry")
 
 
+@pytest.mark.slow
 def test_a_run_without_its_model_says_so(run):
     spec = json.loads((run.path / "spec.json").read_text())
     spec["model"]["checkpoint"] = "/nowhere/small.pt2"
@@ -496,6 +504,7 @@ def test_what_is_no_picture_is_a_sentence(run, content):
     assert not [button for button in app.button if button.key == "try_job_retry"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["0" * 12, "../..", EVIL])
 def test_an_unknown_try_is_one_sentence(run, asked):
     app = opened("images", run="x", images_view="Try one image", **{"try": asked})
@@ -551,6 +560,7 @@ def test_a_half_transparent_picture_is_laid_over_another():
     assert abs(pixels[:, -1] - 100).max() < 6
 
 
+@pytest.mark.slow
 def test_sets_of_the_stored_run_are_offered(home):
     write_run(home / "runs/demo")
     options = opened("images").selectbox(key="images_set").options

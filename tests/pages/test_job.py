@@ -12,6 +12,8 @@ from gsc_core.jobs.database import Job, Kind, Lane, State, session
 from gsc_core.jobs.home import home
 from gsc_core.jobs.queue import Status
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "[a](http://b) :red[c] $x$ <b>"
 
 
@@ -43,7 +45,6 @@ def bar(app: AppTest) -> tuple[float, str]:
     return progress.value, progress.text.replace("\\", "")
 
 
-@pytest.mark.slow
 def test_waiting_tells_how_many_come_first() -> None:
     jobs = [submit() for _ in range(3)]
     assert "Starts in a moment" in words(shown(jobs[0].id))
@@ -64,7 +65,6 @@ def test_a_job_that_nobody_takes_says_so() -> None:
     assert "Cancelled" in words(app)
 
 
-@pytest.mark.slow
 def test_at_work_tells_phase_pace_and_time_left() -> None:
     job = submit(total=1000)
     queue.claim(Lane.AUDIT, 1)
@@ -131,7 +131,6 @@ def test_a_lost_job_and_a_damaged_index_are_sentences() -> None:
     assert "damaged" in words(shown("gone"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(Kind))
 def test_what_a_cancelled_job_keeps_is_said_as_it_is(kind: Kind) -> None:
     job = queue.submit(kind, "A job", "run", {})

@@ -18,6 +18,8 @@ from gsc_core.workspace import models, trash
 from gsc_core.workspace.models import ModelFacts, Prediction, SplitFacts
 from pages.parts.shared.text import plain
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]"
 
 

@@ -182,6 +182,7 @@ def test_every_choice_reaches_the_job(home):
     assert submitted().title == "Try **this**"
 
 
+@pytest.mark.slow
 def test_gsc_shows_every_one_of_its_settings_with_words_and_default(home):
     app = opened("new_audit")
     for knob in GSC.knobs():
@@ -279,6 +280,7 @@ def test_a_reserved_name_is_one_sentence(home):
     assert "cannot be named" in error.value
 
 
+@pytest.mark.slow
 def test_a_lost_model_file_is_one_sentence(home):
     for file in (home / "models").rglob("*.pt2"):
         file.unlink()
@@ -293,6 +295,7 @@ def test_a_lost_model_file_is_one_sentence(home):
     assert queue.jobs(kinds=(Kind.AUDIT,)) == []
 
 
+@pytest.mark.slow
 def test_pictures_without_labels_are_said_to_have_none(home):
     assert "no labels" not in words(opened("new_audit"))
     add_set("unnamed", "id", Path("/elsewhere"))
@@ -333,6 +336,7 @@ def test_the_queue_before_it_is_told(home):
     assert "2 ahead of it in the queue" in words(opened("new_audit"))
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_what_they_are(home):
     name = "![x](http://evil) :material/home: **b** <i>"
     add_set(name, "ood", Path("/elsewhere"))
@@ -353,6 +357,7 @@ def test_the_stage_is_what_these_tests_think(home):
     assert {each.name: each.role for each in imagesets.list_sets()} == SETS
 
 
+@pytest.mark.slow
 def test_choosing_anew_fills_the_form_as_it_was(home):
     """A failed audit that asks for a choice leads back to all other choices."""
     app = opened("new_audit")

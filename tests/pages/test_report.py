@@ -22,6 +22,8 @@ from gsc_core.run import decisions, gallery
 from gsc_core.run.stored import Run
 from gsc_core.workspace import release_policy, report_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
@@ -65,7 +67,6 @@ def test_it_follows_the_decision_and_the_switch(home):
     assert ".png" not in preview(app)
 
 
-@pytest.mark.slow
 def test_it_follows_the_release_policy(home):
     write_run(home / "demo")
     assert "Within the release limits" not in preview(opened("report", run="demo"))
@@ -97,7 +98,6 @@ def test_what_is_made_when_asked_for_is_whole(home, images):
     assert ("file" in header) == images
 
 
-@pytest.mark.slow
 def test_the_channels_are_added_by_a_job(tmp_path, monkeypatch):
     """Asked for once, seen again after a refresh, and in the report when it is done."""
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))

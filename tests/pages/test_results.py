@@ -20,6 +20,8 @@ from gsc_core.sentences.confidence import errors_sentence, trust_sentences
 from pages.parts.results.decision import MISSES
 from pages.parts.shared.intervals import styled
 
+pytestmark = pytest.mark.slow
+
 OPEN = {"results_disagreement": "true", "results_basis": "true", "results_selection": "true"}
 """The address with the sections open that are drawn only then."""
 
@@ -48,7 +50,6 @@ def charts(app) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-@pytest.mark.slow
 def test_backwards_and_missing_detectors_are_named_above_everything(home):
     write_run(home / "demo")
     app = opened("results")
@@ -361,7 +362,6 @@ def test_the_confidence_is_held_against_what_is_right(home):
     assert list(table["Accuracy"]) == sorted(table["Accuracy"])
 
 
-@pytest.mark.slow
 def test_a_temperature_whose_gain_may_be_chance_is_no_gain(home):
     write_run(home / "demo", **with_temperature(gain=(0.01, -0.02, 0.04)))
     assert "may be chance" in words(opened("results"))

@@ -21,6 +21,8 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
 from gsc_core.workspace.audits import AuditOrder, submit_audit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:

@@ -133,6 +133,7 @@ def test_a_detector_is_tried_on_one_half_and_used_on_the_other(home):
     assert "While you try energy" in words(app)
 
 
+@pytest.mark.slow
 def test_who_is_logged_in_is_kept_with_what_they_chose(home, monkeypatch):
     run = Run.load(write_run(home / "demo"))
     monkeypatch.setattr(st, "user", {"is_logged_in": True, "email": "ann@example.org"})
@@ -145,6 +146,7 @@ def test_who_is_logged_in_is_kept_with_what_they_chose(home, monkeypatch):
     assert "by ann@example.org" in words(app)
 
 
+@pytest.mark.slow
 def test_a_decision_of_before_is_shown_as_everywhere_until_it_is_used_anew(home):
     run = Run.load(write_run(home / "demo"))
     made = decisions.decide(run, "energy", KeepId(share=0.8))
@@ -159,6 +161,7 @@ def test_a_decision_of_before_is_shown_as_everywhere_until_it_is_used_anew(home)
     assert answer(run) in words(opened("results", run="demo"))
 
 
+@pytest.mark.slow
 def test_what_strangers_cost_sets_the_threshold(home):
     write_run(home / "demo")
     app = opened("thresholds", run="demo", threshold_detector="energy")
@@ -186,6 +189,7 @@ def test_what_strangers_cost_sets_the_threshold(home):
     assert fresh.button(key="threshold_save").disabled
 
 
+@pytest.mark.slow
 def test_costs_that_no_threshold_serves_are_a_warning(home):
     write_run(home / "demo")
     asked = {"threshold_rule": "Least cost", "threshold_ratio": "0.000001"}
@@ -251,6 +255,7 @@ def test_without_labels_there_is_nothing_to_gain_from_refusing(home):
     assert len(drawn(app)) == 2
 
 
+@pytest.mark.slow
 def test_the_address_sets_the_controls(home):
     run = Run.load(write_run(home / "demo"))
     asked = {"threshold_rule": "By hand", "threshold_detector": "msp", "threshold_value": "0.6"}
@@ -263,6 +268,7 @@ def test_the_address_sets_the_controls(home):
     assert app.selectbox(key="threshold_detector").value == decisions.default_detector(run)
 
 
+@pytest.mark.slow
 def test_a_decision_is_kept_and_taken_back(home):
     run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
@@ -285,6 +291,7 @@ def test_a_decision_is_kept_and_taken_back(home):
     assert "No threshold has been chosen" in words(fresh)
 
 
+@pytest.mark.slow
 def test_another_run_starts_at_its_own_decision(home):
     write_run(home / "demo")
     other = Run.load(write_run(home / "other", detectors={"only": 1.0}))
@@ -297,6 +304,7 @@ def test_another_run_starts_at_its_own_decision(home):
     assert app.slider(key="threshold_share").value == 60.0
 
 
+@pytest.mark.slow
 def test_too_few_calibration_pictures_is_a_warning(home):
     write_run(home / "demo")
     app = opened("thresholds", run="demo")
@@ -307,6 +315,7 @@ def test_too_few_calibration_pictures_is_a_warning(home):
     assert counts(app) == (1000, 1000)
 
 
+@pytest.mark.slow
 def test_a_backwards_detector_says_so(home):
     write_run(home / "demo")
     app = opened("thresholds", run="demo", threshold_detector="gsc-drop")
@@ -330,6 +339,7 @@ def test_each_set_has_its_row_the_worst_first(home):
     assert '"set 7"' in drawn(app)[0]
 
 
+@pytest.mark.slow
 def test_pictures_nearest_the_threshold_lead_to_their_page(home):
     folder = write_run(home / "demo", sets={"textures": 2.0}, detectors={"energy": 1.0}, n=30, m=30)
     rows = Run.load(folder)
@@ -356,6 +366,7 @@ def test_pictures_nearest_the_threshold_lead_to_their_page(home):
     assert outside == nearest[:5]
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(home):
     evil = "<img src=x onerror=alert(1)> **b** [x](http://e.example) :red[r]"
     write_run(home / "demo", sets={evil: 0.5, "__b__": 3.0}, detectors={evil: 1.0})
@@ -369,6 +380,7 @@ def test_hostile_names_stay_text(home):
     assert "<img" not in drawn(app)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["scores", "decision", "none"])
 def test_what_is_damaged_is_one_sentence(home, damage):
     folder = write_run(home / "demo")

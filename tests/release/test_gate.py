@@ -657,6 +657,7 @@ def test_it_does_not_wait_for_the_engine(audits):
     assert not imported & {"torch", "torchvision", "timm", "sklearn", "streamlit", "pytorch_ood"}
 
 
+@pytest.mark.slow
 def test_too_few_pictures_are_neither(audits):
     """80 images cannot show that 99 % are classified correctly; a set that is not there,
     nothing."""

@@ -48,6 +48,7 @@ def test_each_is_its_weight_times_how_far_the_part_is_from_usual(run: Run) -> No
             assert part.added == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_they_sum_to_the_score_of_every_test_image(run: Run) -> None:
     for row in run.rows_of().tolist():
         parts = contributions(run, "auto-ensemble", row)

@@ -69,6 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [FORMER, NOW])
 @pytest.mark.parametrize("there", [FORMER, NOW])
 def test_either_run_is_read_by_either_name(there: str, asked: str, made: Path) -> None:
@@ -91,6 +92,7 @@ def test_either_run_is_read_by_either_name(there: str, asked: str, made: Path) -
     assert measured is not None and limit["value"] == measured.metrics["auroc"].value
 
 
+@pytest.mark.slow
 def test_the_command_line_says_the_name_of_today(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "detector.pt2"
     run = made / "home" / "runs" / "small"

@@ -103,6 +103,7 @@ def test_a_run_without_one_metric_opens_and_shows_a_dash(home: Path, gone: str) 
     assert not opened("home").exception
 
 
+@pytest.mark.slow
 def test_without_its_main_figure_it_has_its_answer_all_the_same(home: Path) -> None:
     run = Run.load(without(write_run(home / "demo"), "fpr95"))
     assert answer(run) in words(opened("results", run="demo"))
@@ -123,6 +124,7 @@ def test_the_command_line_shows_it_too(home: Path, metrics: tuple[str, ...]) -> 
     assert done.stdout.count("–") >= 4 * len(set(metrics) & {"fpr95", "auroc", "aupr_out"})
 
 
+@pytest.mark.slow
 def test_a_later_version_is_refused_in_one_sentence(home: Path) -> None:
     folder = write_run(home / "demo")
     changed(folder, format="gsc-audit-run", version=VERSION + 1, results="of another form")

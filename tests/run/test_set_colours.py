@@ -14,6 +14,8 @@ from gsc_core.run import decisions
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"set {letter}" for letter in "nmlkjihgfedcba"]  # not in the order of the alphabet
 SVG = "{http://www.w3.org/2000/svg}"
 

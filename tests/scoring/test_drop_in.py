@@ -340,6 +340,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 def test_a_long_loader_leaves_a_bounded_sample_that_passes_the_network_once(
     passed: list[int],
 ) -> None:

@@ -434,6 +434,7 @@ def test_the_command_line_tells_it(stage: Path, without: Path, tmp_path: Path) -
 # --- after an audit, and beside it --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_reopened_audit_goes_on_without_who_fails_now(
     stage: Path, without: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def _log(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_shows_it_without_control_characters():
     journal.append(Entry(event=Event.ADDED, person="ann@example.org", role="auditor", name=HOSTILE))
     journal.append(Entry(event=Event.DELETED, person="bob@example.org", name="other"))

@@ -25,6 +25,7 @@ def home(tmp_path, monkeypatch):
     offered._catalogue.cache_clear()
 
 
+@pytest.mark.slow
 def test_it_is_what_the_classes_say(home):
     found = catalogue()
     assert found.detectors == tuple(facts_of(each) for each in CATALOGUE)
@@ -37,6 +38,7 @@ def test_it_is_what_the_classes_say(home):
     assert found.architectures[name] == architectures.usual_preprocessing(name)
 
 
+@pytest.mark.slow
 def test_it_is_made_once_for_a_version_and_kept(home, monkeypatch):
     with ThreadPoolExecutor(2) as visitors:
         first, second = visitors.map(lambda _: catalogue(), range(2))
@@ -53,6 +55,7 @@ def test_it_is_made_once_for_a_version_and_kept(home, monkeypatch):
             catalogue()
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_where_there_is_no_workspace(home, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(home / "not" / "yet"))
     assert catalogue().detectors

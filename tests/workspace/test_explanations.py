@@ -167,6 +167,7 @@ def test_a_run_that_was_audited_again_is_explained_again(table: pd.DataFrame, fo
     assert again.version == version_of(folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_one_is_made_again(table: pd.DataFrame, folder: Path) -> None:
     row = a_row(table, "faint")
     found = explained(row)

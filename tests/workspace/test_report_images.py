@@ -62,6 +62,7 @@ def without(run: Run, tmp_path: Path, set_name: str) -> Path:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", NAMES)
 def test_which_they_are_by_sorting_the_table(run: Run, detector: str) -> None:
     table = pd.read_parquet(run.path / "scores.parquet").reset_index()

@@ -138,6 +138,7 @@ FORBIDDEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("who", "what"), FORBIDDEN)
 def test_nobody_does_what_they_may_not(home, who, what):
     before, act = state(home), (OF_OWNERS | OF_AUDITORS | OF_OPERATORS)[what]

@@ -191,6 +191,7 @@ history.delete_run("run1")
 """
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_folder_and_the_index_loses_no_run(home):
     before, files = records(), contents(home)
     script = KILLED.replace("ROOT", repr(str(ROOT)))

@@ -184,7 +184,7 @@ def test_all_sessions_of_a_person_share_their_limit(tmp_path):
 
 
 def test_a_session_whose_login_has_ended_sends_no_more(tmp_path):
-    spool = UploadSpool(tmp_path / "own")
+    spool = UploadSpool(tmp_path / "own", UploadLimits.configured())
     spool.let_in("one", True, "ann@example.org", time.time() + 1000)
     assert spool.may_send("one")
     spool.let_in("one", True, "ann@example.org", time.time() - 1)
@@ -192,7 +192,7 @@ def test_a_session_whose_login_has_ended_sends_no_more(tmp_path):
 
 
 def test_another_person_in_a_session_does_not_get_the_first_ones_files(tmp_path):
-    spool = UploadSpool(tmp_path / "own")
+    spool = UploadSpool(tmp_path / "own", UploadLimits.configured())
     spool.let_in("one", True, "ann@example.org")
     with spool.receiving("one", "f") as write:
         write(b"x")

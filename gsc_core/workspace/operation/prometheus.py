@@ -26,12 +26,12 @@ def gauges(health: Health) -> list[Gauge]:
     """What the workspace says of itself."""
     lanes = health.lanes
     jobs = [
-        ({"lane": each.lane.value, "state": state}, float(count))
-        for each in lanes
-        for state, count in (("queued", each.queued), ("running", each.running))
+        ({"lane": lane.lane.value, "state": state}, float(count))
+        for lane in lanes
+        for state, count in (("queued", lane.queued), ("running", lane.running))
     ]
-    waiting = [({"lane": each.lane.value}, each.waiting_s) for each in lanes]
-    workers = [({"lane": each.lane.value}, float(each.has_worker)) for each in lanes]
+    waiting = [({"lane": lane.lane.value}, lane.waiting_s) for lane in lanes]
+    workers = [({"lane": lane.lane.value}, float(lane.has_worker)) for lane in lanes]
     well = float(worst(health.checks()) is not Level.BAD)
     return [
         Gauge("gsc_build_info", "The version that runs.", (({"version": __version__}, 1.0),)),

@@ -361,6 +361,7 @@ def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(classifier.program.module()(images), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_configuration_reaches_for_no_code_elsewhere(tmp_path: Path) -> None:
     """An attention called `owner/name` would be a kernel, fetched from a hub and run."""
     folder = tmp_path / "mine"

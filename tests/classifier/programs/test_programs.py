@@ -81,6 +81,7 @@ def autocast_turned_off(module: Blocks, x: Tensor) -> Tensor:
         return module.fc(module.body(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "said"),
     [

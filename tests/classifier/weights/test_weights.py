@@ -184,6 +184,7 @@ def shadow(module: nn.Module) -> dict[str, Any]:
     return {"decay": 0.99, "num_updates": 7, "shadow_params": parameters, "collected_params": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["beside", "prefixed", "lightning"])
 def test_averages_without_names_are_taken_in_the_order_of_the_parameters(form: str) -> None:
     plain, averaged = resnet(seed=1), resnet(seed=2)
