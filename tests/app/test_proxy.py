@@ -11,7 +11,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from browser import Served, _free_port, served
+from browser import Served, free_port, served
 from places import ROOT
 from states import until
 
@@ -35,7 +35,7 @@ def proxied(folder: Path, app: str) -> Iterator[tuple[str, Path]]:
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     names = ["-subj", "/CN=localhost", "-keyout", key, "-out", certificate]
     subprocess.run([*made, *names], check=True, capture_output=True)
-    secure, plain = _free_port(), _free_port()
+    secure, plain = free_port(), free_port()
     text = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
     for ours, here in {
         "listen 443 ssl": f"listen 127.0.0.1:{secure} ssl",
@@ -106,7 +106,7 @@ def test_pages_pass_with_all_headers_and_limits_hold(server, tmp_path):
 
 def test_addresses_of_shared_reports_are_in_no_log(server, tmp_path):
     shared = f"/?share={SECRET}"
-    for place, app in (("up", server.address), ("down", f"http://127.0.0.1:{_free_port()}")):
+    for place, app in (("up", server.address), ("down", f"http://127.0.0.1:{free_port()}")):
         with proxied(tmp_path / place, app) as (address, folder):
             asked(address + shared)
             asked(f"{address}/?x=1&share={SECRET}")
