@@ -58,7 +58,7 @@ def _entries(wanted: Wanted) -> None:
 def _row(entry: Entry) -> dict[str, str]:
     return {
         "When": when(entry.time),
-        "Who": entry.person or "nobody logged in",
+        "Who": entry.person or "no login",
         "Role": entry.role,
         "What": " ".join(filter(None, (entry.event, entry.what))),
         "Name": entry.name,
