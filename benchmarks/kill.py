@@ -66,7 +66,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     outcomes = []
-    with TemporaryDirectory() as name:
+    # A worker of the app outlives its server, and may write there for a moment longer.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         spec = specification(folder)
         begun = time.monotonic()
