@@ -6,6 +6,8 @@ import sys
 import pytest
 from places import ROOT
 
+pytestmark = pytest.mark.slow
+
 ENGINE = ("torch", "torchvision", "timm", "sklearn", "pytorch_ood")
 LOADED = """
 import importlib, pkgutil, sys
@@ -22,7 +24,6 @@ import importlib, logging, sys
 logging.disable()  # Streamlit warns that nobody is served
 import app
 
-pytestmark = pytest.mark.slow
 for titles in app.PAGES.values():
     for name in titles:
         importlib.import_module("pages." + name)
