@@ -9,6 +9,7 @@ import pytest
 import streamlit as st
 from filled_workspace import SETS, fill, work_off
 from opened_page import opened, words
+from sqlmodel import select
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.spec import AuditSpec
@@ -16,8 +17,9 @@ from gsc_core.demo import DEMO_WEIGHTS
 from gsc_core.detectors.auto_ensemble import MEMBERS
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.detectors.gsc import GSC
+from gsc_core.errors.questions import Answer, Question, Setting
 from gsc_core.jobs import queue
-from gsc_core.jobs.database import Job, Kind, State, StoredSet, session
+from gsc_core.jobs.database import Job, Kind, Readiness, State, StoredModel, StoredSet, session
 from gsc_core.workspace import imagesets, models
 from pages.parts.new_audit.detectors import BEST, USUAL
 
@@ -90,6 +92,39 @@ def test_without_anything_it_says_what_is_missing(empty):
         "Familiar images",
         "Unfamiliar images",
     ]
+
+
+QUESTION = Question(doubt="Why", answers=(Answer.of(Setting.OPTIONS, "a=1"),))
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"readiness": Readiness.WAITING}, "is being checked"),
+        (
+            {"readiness": Readiness.REFUSED, "question": QUESTION.model_dump(mode="json")},
+            "needs an answer",
+        ),
+        ({"readiness": Readiness.REFUSED, "sentence": "No."}, "cannot be used as it is"),
+    ],
+)
+@pytest.mark.parametrize("page", ["new_audit", "home"])
+def test_what_is_there_but_not_ready_is_not_called_missing(home, page, state, said):
+    """Each of the three things, by its name, with a link to where its question is answered."""
+    with session() as at:
+        for record in [*at.exec(select(StoredModel)), *at.exec(select(StoredSet))]:
+            for name, value in state.items():
+                setattr(record, name, value)
+            at.add(record)
+        at.commit()
+    (model,) = models.list_models()
+    app = opened(page)
+    assert not app.exception
+    labels = {link.proto.label: link.proto for link in app.get("page_link")}
+    link = labels[f"**A model**: {model.name} {said}"]
+    assert f"model={model.id}" in link.query_string
+    assert sum(label.endswith(said) for label in labels) == 3
+    assert "your classifier, a file" not in words(app)
 
 
 def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):

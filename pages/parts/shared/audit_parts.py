@@ -1,29 +1,35 @@
 """What an audit needs: the models and sets that are ready, and what is missing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 
 import streamlit as st
 
+from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import Readiness, StoredModel, StoredSet
 from gsc_core.workspace import imagesets, models
 from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import is_of_demo
 from pages.parts.shared import links
+from pages.parts.shared.text import plain
 
 GSC_AUTO, AUTO_ENSEMBLE = "gsc-auto", "auto-ensemble"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Ready models and sets by their role, the newest first; `looked_at` counts those to come."""
+    """Ready models and sets by their role, the newest first; `looked_at` counts those to come.
+
+    `unready` has the newest of those that are there but not ready, by role; a model's is "model".
+    """
 
     models: tuple[StoredModel, ...]
     known: tuple[StoredSet, ...]
     strangers: tuple[StoredSet, ...]
     calibration: tuple[StoredSet, ...]
     looked_at: int
+    unready: Mapping[str, StoredModel | StoredSet] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -39,47 +45,74 @@ def parts(*, own: bool = False) -> Parts:
         sets = [each for each in sets if not is_of_demo(each)]
     ready = [each for each in sets if each.readiness is Readiness.READY]
     readiness = [*(each.readiness for each in added), *(each.readiness for each in sets)]
+    every: list[StoredModel | StoredSet] = [*added, *sets]
+    unready = [each for each in reversed(every) if each.readiness is not Readiness.READY]
     return Parts(
         models=tuple(each for each in added if each.readiness is Readiness.READY),
         known=tuple(each for each in ready if each.role == "id"),
         strangers=tuple(each for each in ready if each.role == "ood"),
         calibration=tuple(each for each in ready if each.role == "calibration"),
         looked_at=readiness.count(Readiness.WAITING),
+        unready={_role(each): each for each in unready},
     )
 
 
 @dataclass(frozen=True)
 class Step:
-    """One of the things an audit needs, and the page where it is added."""
+    """One of the things an audit needs, and the page where it is added; `role` as in `Parts`."""
 
     done: bool
     title: str
     about: str
     address: str
+    role: str
 
 
 def steps(found: Parts) -> tuple[Step, ...]:
     """Show the three things an audit needs; those that are missing lead to where they are added."""
     every = (
-        Step(bool(found.models), "A model", "your classifier, a file", "models"),
-        Step(bool(found.known), "Familiar images", "what it was made for", "image-sets"),
+        Step(bool(found.models), "A model", "your classifier, a file", "models", "model"),
+        Step(bool(found.known), "Familiar images", "what it was made for", "image-sets", "id"),
         Step(
             bool(found.strangers),
             "Unfamiliar images",
             "what it was never meant to see",
             "image-sets",
+            "ood",
         ),
     )
     for step in every:
-        text = f"**{step.title}**: {step.about}"
+        added = found.unready.get(step.role)
         if step.done:
-            st.markdown(f":green[:material/check_circle:] {text}")
-        else:
+            st.markdown(f":green[:material/check_circle:] **{step.title}**: {step.about}")
+        elif added is None:
             icon = ":material/radio_button_unchecked:"
+            text = f"**{step.title}**: {step.about}"
             st.page_link(links.to(step.address), label=text, icon=icon)
+        else:
+            state, icon = _state(added)
+            st.page_link(
+                links.to(step.address),
+                label=f"**{step.title}**: {plain(added.name)} {state}",
+                icon=icon,
+                query_params={"model" if step.role == "model" else "set": added.id},
+            )
     if found.looked_at and not found.complete:
         st.caption("What you added is being checked, which takes up to a minute.")
     return every
+
+
+def _role(record: StoredModel | StoredSet) -> str:
+    return record.role if isinstance(record, StoredSet) else "model"
+
+
+def _state(record: StoredModel | StoredSet) -> tuple[str, str]:
+    """What keeps it from being used, and an icon for that."""
+    if record.readiness is Readiness.WAITING:
+        return "is being checked", ":material/hourglass_top:"
+    if Question.read(record.question) is not None:
+        return "needs an answer", ":material/help:"
+    return "cannot be used as it is", ":material/close:"
 
 
 def labels(records: Sequence[StoredModel | StoredSet]) -> dict[str, str]:
