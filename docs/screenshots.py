@@ -37,10 +37,10 @@ class Shot:
 SHOTS = (
     Shot("home", "", "Open the demo", 900),
     Shot("results", "results", "How well a detector separates", 1060),
-    Shot("image", "images", "short-circuited", 1300),
-    Shot("thresholds", "thresholds", "Report", 1060),
+    Shot("image", "images", "The channels behind the answer", 1300),
+    Shot("thresholds", "thresholds", "On either side of the threshold", 1060),
     Shot("ablation", "ablation", "One thing changed at a time", 1500),
-    Shot("report", "report", "Download", 1300),
+    Shot("report", "report", "Report for a colleague", 1300),
     Shot("deploy", "deploy", "Take the detector with you", 1300),
 )
 
