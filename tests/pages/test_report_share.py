@@ -32,12 +32,13 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def auditor(**secrets: object) -> AppTest:
-    """What the report page shows below its downloads."""
+    """What the report page shows below its downloads, to who may share."""
     app = AppTest.from_string(
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from gsc_core.run.stored import Run\nfrom gsc_core.workspace.runs import run_folder\n"
+        "from gsc_core.team.acting import acting_as\nfrom gsc_core.team.roles import ALONE\n"
         "from pages.parts.report.share import share\n"
-        f"share(Run.load(run_folder('demo')), {PAGE!r})",
+        f"with acting_as(ALONE):\n    share(Run.load(run_folder('demo')), {PAGE!r})",
         default_timeout=PATIENCE,
     )
     for name, value in secrets.items():
