@@ -11,6 +11,8 @@ from gsc_core.team.roles import Role
 CLAIM = "claim:"
 PEOPLE = ("allowed", "operators", "auditors", "readers", "role_claim", "login_hours")
 """The settings that may stand beside the login, in `[gsc]` of `.streamlit/secrets.toml`."""
+_BESIDE = (*PEOPLE, "share")
+_LISTS = frozenset({"operators", "auditors", "readers"})
 _MB = 10**6
 _A_NUMBER, _A_COUNT = "a number above 0", "a whole number, 1 or more"
 _ADDRESSES = "addresses, domains such as @example.org, or claim:value"
@@ -67,12 +69,19 @@ class TeamSettings(BaseModel):
         None, "how long an audit may take; what it finished stays, to be resumed", _A_NUMBER
     )
 
-    def beside_login(self, people: Mapping[str, Any]) -> Self:
+    def beside_login(self, people: Mapping[str, Any] | None) -> Self:
         """These settings, with those about people that stand in `[gsc]` beside the login.
 
-        Raises GscError, which names the key that cannot be used.
+        `people` is None where there is no such table. Where there is one, only who is named comes
+        in: a list that was forgotten opens nothing. Raises GscError, which names the key that
+        cannot be used.
         """
-        given = {name: people[name] for name in PEOPLE if name in people}
+        if people is None:
+            return self
+        if unknown := sorted(set(people) - set(_BESIDE)):
+            raise GscError(f"[gsc] {unknown[0]} is no setting: it has {', '.join(_BESIDE)}.")
+        named = () if self.allowed is None else self.allowed
+        given = {"allowed": named} | {name: people[name] for name in PEOPLE if name in people}
         try:
             read = TeamSettings.model_validate(given)
         except ValidationError as error:
@@ -101,7 +110,7 @@ class TeamSettings(BaseModel):
             if not named.isdisjoint(_as_compared(people)):
                 return role
         is_allowed = self.allowed is not None and not named.isdisjoint(_as_compared(self.allowed))
-        if any(by_role.values()):
+        if self.model_fields_set & _LISTS:
             return Role.READER if is_allowed else Role.GUEST
         return Role.OPERATOR if self.allowed is None or is_allowed else Role.GUEST
 

@@ -63,6 +63,26 @@ def test_who_is_invited_comes_in(app, monkeypatch, account, seen):
     assert bool(app.header and app.header[0].value != "GSC Audit") is not outside
 
 
+@pytest.mark.parametrize(
+    "forgotten", [{"share": False}, {}, {"login_hours": 8}, {"operators": []}, {"allowed": []}]
+)
+def test_a_list_that_was_forgotten_lets_nobody_in(app, monkeypatch, forgotten):
+    monkeypatch.setattr(st, "user", {"is_logged_in": True, "email": "ann@example.org"})
+    app.secrets["auth"] = PROVIDER
+    app.secrets["gsc"] = forgotten
+    app.run()
+    assert "ann@example.org is not invited" in words(app)
+
+
+def test_a_misspelt_list_lets_nobody_in_and_is_named(app, monkeypatch):
+    monkeypatch.setattr(st, "user", {"is_logged_in": True, "email": "ann@example.org"})
+    app.secrets["auth"] = PROVIDER
+    app.secrets["gsc"] = {"allowed": ["ann@example.org"], "operatos": ["olga@example.org"]}
+    app.run()
+    assert "[gsc] operatos is no setting" in words(app)
+    assert not app.header
+
+
 def test_without_a_login_everyone_on_this_machine_is_in(app):
     app.run()
     assert not app.exception

@@ -72,6 +72,7 @@ def test_a_refusal_says_whom_to_ask():
         ({"operators": ["ann@a.org"]}, "", ("ann@a.org",), Role.GUEST),  # a claim is no address
         ({"operators": ["ann@a.org"]}, "", (), Role.GUEST),
         ({"operators": [""]}, "", (), Role.GUEST),
+        ({"operators": []}, "ann@example.org", (), Role.GUEST),
         ({"operators": ["@"]}, "eve@", (), Role.GUEST),
         ({"operators": ["@a.org"]}, "eve@a.org@evil.com", (), Role.GUEST),
     ],

@@ -159,8 +159,10 @@ def _log_out() -> None:
     st.logout()
 
 
-def _people() -> Mapping[str, Any]:
-    section = st.secrets["gsc"] if _has_secret("gsc") else {}
+def _people() -> Mapping[str, Any] | None:
+    if not _has_secret("gsc"):
+        return None
+    section = st.secrets["gsc"]
     if not isinstance(section, Mapping):
         raise GscError("[gsc] of the login's settings is no table: correct it.")
     return section
