@@ -37,10 +37,8 @@ def candidates(network: Network) -> Iterator[ShortCircuit]:
         for way in product(RANKINGS, SHARES, ("zero", "truncate")):
             yield _of("pooled", "element", way)
     if network.split is not None:
-        for granularity, way in product(
-            ("channel", "element"), product(RANKINGS, SHARES, ("zero",))
-        ):
-            yield _of("split", granularity, way)
+        for granularity, by, share in product(("channel", "element"), RANKINGS, SHARES):
+            yield _of("split", granularity, (by, share, "zero"))
 
 
 def _of(layer: str, granularity: str, how: tuple[str, float, str]) -> ShortCircuit:

@@ -69,7 +69,12 @@ class TeamSettings(BaseModel):
         None, "how long an audit may take; what it finished stays, to be resumed", _A_NUMBER
     )
 
-    def beside_login(self, people: Mapping[str, Any] | None) -> Self:
+    @property
+    def lets_everyone_in(self) -> bool:
+        """Whether whoever has an account at the provider of the login comes in."""
+        return self.allowed is None and not self.model_fields_set & _LISTS
+
+    def beside_login(self, people: object | None) -> Self:
         """These settings, with those about people that stand in `[gsc]` beside the login.
 
         `people` is None where there is no such table. Where there is one, only who is named comes
@@ -78,6 +83,8 @@ class TeamSettings(BaseModel):
         """
         if people is None:
             return self
+        if not isinstance(people, Mapping):
+            raise GscError("[gsc] is no table: correct it.")
         if unknown := sorted(set(people) - set(_BESIDE)):
             raise GscError(f"[gsc] {unknown[0]} is no setting: it has {', '.join(_BESIDE)}.")
         named = () if self.allowed is None else self.allowed
@@ -109,10 +116,11 @@ class TeamSettings(BaseModel):
         for role, people in by_role.items():
             if not named.isdisjoint(_as_compared(people)):
                 return role
-        is_allowed = self.allowed is not None and not named.isdisjoint(_as_compared(self.allowed))
-        if self.model_fields_set & _LISTS:
-            return Role.READER if is_allowed else Role.GUEST
-        return Role.OPERATOR if self.allowed is None or is_allowed else Role.GUEST
+        if self.lets_everyone_in:
+            return Role.OPERATOR
+        if named.isdisjoint(_as_compared(self.allowed or ())):
+            return Role.GUEST
+        return Role.READER if self.model_fields_set & _LISTS else Role.OPERATOR
 
     @property
     def user_disk(self) -> float | None:

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from gsc_core.team.roles import Role
 from gsc_core.team.settings import TeamSettings
-from pages.parts.entry.access import listens_here_only, sharing
+from gsc_core.workspace.operation.web_settings import listens_here_only
+from pages.parts.entry.access import sharing
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def examine(folder: Path) -> list[Check]:
         _workspace,
         lambda: health().checks()[-1],
         lambda: _uploads(settings, web),
-        lambda: _login(web),
+        lambda: _login(settings, web),
         lambda: _address(web),
     )
     return [look() for look in looks]
@@ -164,7 +164,7 @@ def _uploads(settings: Configuration, web: WebSettings) -> Check:
     return Check("uploads", Level.GOOD, f"{said}.")
 
 
-def _login(web: WebSettings) -> Check:
+def _login(settings: Configuration, web: WebSettings) -> Check:
     if web.unreadable is not None:
         return Check(
             "login", Level.BAD, f"{web.unreadable} cannot be read as TOML: nobody is let in."
@@ -172,13 +172,20 @@ def _login(web: WebSettings) -> Check:
     if not web.has_login:
         level = Level.WARN if web.listens_here_only else Level.BAD
         return Check("login", level, "No login is set up: see the README, For operators.")
-    if web.allowed is None:
+    try:
+        people = settings.beside_login(web.people)
+    except GscError as error:
+        return Check("login", Level.BAD, f"{error} Until then nobody is let in.")
+    if people.lets_everyone_in:
         return Check(
             "login",
             Level.WARN,
-            "Everybody with an account at the provider comes in: set [gsc] allowed.",
+            "Everybody with an account at the provider comes in, as operator: set [gsc] allowed.",
         )
-    return Check("login", Level.GOOD, f"A login is set up for {len(web.allowed)} names.")
+    names = {*(people.allowed or ()), *people.operators, *people.auditors, *people.readers}
+    if not names:
+        return Check("login", Level.BAD, "[gsc] names nobody, so nobody is let in: set allowed.")
+    return Check("login", Level.GOOD, f"A login is set up for {len(names)} names.")
 
 
 def _address(web: WebSettings) -> Check:

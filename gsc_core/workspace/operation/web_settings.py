@@ -17,26 +17,31 @@ _USUAL_UPLOAD_MB = 200
 class WebSettings:
     """Where the app listens (None: everywhere), what it takes, and its login.
 
-    `unreadable` is the file that could not be read; `allowed` whom it lets in, None everybody with
-    an account.
+    `unreadable` is the file that could not be read; `people` what stands in `[gsc]` beside the
+    login, None where there is no such table.
     """
 
     has_config: bool
     address: str | None
     max_upload_mb: int
     has_login: bool
-    allowed: tuple[str, ...] | None
+    people: object | None
     unreadable: Path | None = None
 
     @property
     def listens_here_only(self) -> bool:
         """Whether other machines cannot reach the app."""
-        if self.address == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.address or "0.0.0.0").is_loopback  # noqa: S104 - all
-        except ValueError:
-            return False
+        return listens_here_only(self.address)
+
+
+def listens_here_only(address: str | None) -> bool:
+    """Whether a server at this address can be reached from this machine alone."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address or "0.0.0.0").is_loopback  # noqa: S104 - none is all
+    except ValueError:
+        return False
 
 
 def web_settings(folder: Path) -> WebSettings:
@@ -44,7 +49,7 @@ def web_settings(folder: Path) -> WebSettings:
     bad: list[Path] = []
     server: dict[str, Any] = {}
     for place in (Path.home(), folder):
-        server |= _table(place / CONFIG, bad).get("server", {})
+        server |= dict(_table(place / CONFIG, bad).get("server", {}))
     address = os.environ.get("STREAMLIT_SERVER_ADDRESS") or server.get("address")
     upload = os.environ.get("STREAMLIT_SERVER_MAX_UPLOAD_SIZE") or server.get("maxUploadSize")
     named = os.environ.get("STREAMLIT_SECRETS_FILES")
@@ -52,13 +57,12 @@ def web_settings(folder: Path) -> WebSettings:
     secrets: dict[str, Any] = {}
     for place in places:
         secrets |= _table(place, bad)
-    allowed = secrets.get("gsc", {}).get("allowed")
     return WebSettings(
         has_config=(folder / CONFIG).exists(),
         address=address,
         max_upload_mb=int(upload or _USUAL_UPLOAD_MB),
         has_login="auth" in secrets,
-        allowed=None if allowed is None else tuple(map(str, allowed)),
+        people=secrets.get("gsc"),
         unreadable=next(iter(bad), None),
     )
 

@@ -6,7 +6,6 @@ account there is not yet invited: `[gsc]` beside it names who may come in and in
 """
 
 import functools
-import ipaddress
 import math
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from gsc_core.team import acting
 from gsc_core.team.journal import Event
 from gsc_core.team.roles import ALONE, OUTSIDE, Person, Role
 from gsc_core.team.settings import TeamSettings
+from gsc_core.workspace.operation.web_settings import listens_here_only
 from pages.parts.shared.text import plain
 
 _LOOK_S = 20.0  # seconds between two looks at whether a login still holds
@@ -114,16 +114,6 @@ def sharing() -> bool:
     return not _has_secret("gsc") or st.secrets["gsc"].get("share", True) is True
 
 
-def listens_here_only(address: str | None) -> bool:
-    """Whether a server at this address can be reached from this machine alone."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address or "0.0.0.0").is_loopback  # noqa: S104 - none is all
-    except ValueError:
-        return False
-
-
 def _still_in(person: Person) -> None:
     """Draw the whole page anew when the login has ended, or the person has another role."""
     now = visitor()
@@ -159,13 +149,8 @@ def _log_out() -> None:
     st.logout()
 
 
-def _people() -> Mapping[str, Any] | None:
-    if not _has_secret("gsc"):
-        return None
-    section = st.secrets["gsc"]
-    if not isinstance(section, Mapping):
-        raise GscError("[gsc] of the login's settings is no table: correct it.")
-    return section
+def _people() -> object | None:
+    return st.secrets["gsc"] if _has_secret("gsc") else None
 
 
 def _has_secret(name: str) -> bool:

@@ -10,6 +10,7 @@ from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import runs, shares
+from gsc_core.workspace.operation.web_settings import listens_here_only
 from gsc_core.workspace.shares import Share
 from pages.parts.entry import access
 from pages.parts.shared.once import again, once
@@ -100,7 +101,7 @@ def _published(run: Run) -> None:
 def _tell(link: str) -> None:
     st.success("Published. Copy the address now: the app keeps no copy and cannot show it again.")
     st.code(link, language=None, wrap_lines=True)
-    if access.listens_here_only(urlsplit(link).hostname or "localhost"):
+    if listens_here_only(urlsplit(link).hostname or "localhost"):
         st.caption("It leads to this machine, so it opens on this machine only.")
 
 

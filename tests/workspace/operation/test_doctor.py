@@ -99,6 +99,11 @@ def test_a_config_without_an_address_listens_everywhere(home, app):
         ("[auth]\n", Level.WARN, "Everybody with an account"),
         ("[auth", Level.BAD, "secrets.toml cannot be read as TOML: nobody is let in."),
         ("[gsc]\nallowed = []", Level.WARN, "No login is set up"),
+        ("[auth]\n[gsc]\nshare = false", Level.BAD, "names nobody"),
+        ("[auth]\n[gsc]\noperators = ['a@b.org']\nreaders = ['@b.org']", Level.GOOD, "2 names"),
+        ("[auth]\n[gsc]\noperatos = ['a@b.org']", Level.BAD, "operatos is no setting"),
+        ("[auth]\n[gsc]\nallowed = 7", Level.BAD, "[gsc] allowed cannot be"),
+        ("gsc = 'x'\n[auth]", Level.BAD, "[gsc] is no table"),
     ],
 )
 def test_the_login_is_read(text, level, said, home, app):
