@@ -15,10 +15,9 @@ def decide(run: Run, decision: Decision | None, note: str = "") -> None:
     Raises GscError as `decisions.store` does, and NotAllowedError for who may not.
     """
     person = acting.ensure(Action.DECIDE, runs.owner(run.id))
+    said = f"{decision.detector}, {decision.rule.words()}" if decision else "back to the default"
+    acting.record(Event.DECIDED, "run", run.id, runs.title(run.id), said)
     if decision is None:
         decisions.discard(run)
-        said = "back to the default"
     else:
         decisions.store(run, decision, who=person.name, note=note)
-        said = f"{decision.detector}, {decision.rule.words()}"
-    acting.record(Event.DECIDED, "run", run.id, runs.title(run.id), said)
