@@ -168,6 +168,7 @@ def test_the_table_of_scores_is_written_as_it_is(gsc: Command, run: Path, tmp_pa
         assert written[name].to_numpy(np.float32) == pytest.approx(stored[name].to_numpy())
 
 
+@pytest.mark.slow
 def test_the_detectors_are_fitted_again_as_they_were(at_home: Path) -> None:
     audit = reopen(at_home)
     assert audit.detectors.keys() == means(at_home).keys()
@@ -179,6 +180,7 @@ def test_the_detectors_are_fitted_again_as_they_were(at_home: Path) -> None:
 # --- an exported detector and its watch ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_exported_detector_gives_the_stored_scores(detector: Path, run: Path) -> None:
     detect, card = load_detector(detector)
     assert card.detector == "gsc"
@@ -209,6 +211,7 @@ def test_the_watch_goes_on_counting(detector: Path, gsc: Command) -> None:
     assert (again["pictures"], again["this_look"]["counted_before"]) == (36, 12)
 
 
+@pytest.mark.slow
 def test_an_audit_takes_the_choice_of_that_version(
     detector: Path, run: Path, gsc: Command, tmp_path: Path
 ) -> None:

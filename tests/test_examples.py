@@ -57,6 +57,7 @@ def test_every_document_with_python_is_run_here() -> None:
     assert found == {"README.md": 2, "CONTRIBUTING.md": 2, "docs/deploy.md": 1}
 
 
+@pytest.mark.slow
 def test_an_audit_as_readme_has_it(place: Path) -> None:
     audited = run(examples("README.md")[0])["run"]
     assert isinstance(audited, Run)
@@ -65,6 +66,7 @@ def test_an_audit_as_readme_has_it(place: Path) -> None:
     assert audited.path.samefile(place / "result")
 
 
+@pytest.mark.slow
 def test_a_loop_of_pytorch_ood_as_readme_has_it() -> None:
     train = DataLoader(TensorDataset(*pictures(64, 1)), batch_size=16)
     familiar, labels = pictures(40, 2)

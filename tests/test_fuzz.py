@@ -11,6 +11,7 @@ from gsc_core.errors import GscError
 CHANGES = 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_seeds_and_what_becomes_of_them_are_read_or_refused(name):
     target, chance = TARGETS[name], random.Random(0)

@@ -205,6 +205,7 @@ def test_document_is_sorted_and_says_why_rows_are_missing(frame: pd.DataFrame) -
     assert auto.split(" | ")[4:6] == ["0.51", "1.45"]  # 31 / 61 and 31 / 21.33
 
 
+@pytest.mark.slow
 def test_the_mean_over_subjects_takes_the_best_baseline_of_each(frame: pd.DataFrame) -> None:
     other = frame_of(
         {
@@ -229,6 +230,7 @@ def test_the_mean_over_subjects_takes_the_best_baseline_of_each(frame: pd.DataFr
     assert row.split(" | ")[3:] == ["13.8 / 86.2", "0.30", "0.45 |"]
 
 
+@pytest.mark.slow
 def test_the_raw_figures_make_the_same_document(frame: pd.DataFrame) -> None:
     without = frame_of({(ALIKE, LEFT_OUT): {"fog": [0.1, 0.2, 0.3]}})
     one = measured(
@@ -335,6 +337,7 @@ def test_library_and_ours_agree_where_they_are_the_same_method(found: Measured) 
         np.testing.assert_allclose(auroc[ours], auroc[theirs], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_library_rows_are_what_the_library_says(
     small: tuple[dict[str, Path], Subject], found: Measured
 ) -> None:

@@ -169,6 +169,7 @@ def flags(path: Path) -> Iterator[str]:
             yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", str(node.value))
 
 
+@pytest.mark.slow
 def test_no_sentence_of_engine_or_page_names_an_option_of_the_command_line() -> None:
     core, pages = ROOT / "gsc_core", ROOT / "pages"
     naming = {

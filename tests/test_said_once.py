@@ -28,6 +28,7 @@ def texts(path: Path) -> Iterator[str]:
             yield ast.unparse(node)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_in_one_place():
     saying = [
         path.name for path in SOURCES if any("disk is full" in t.lower() for t in texts(path))
@@ -35,6 +36,7 @@ def test_a_full_disk_is_said_in_one_place():
     assert saying == ["files.py"]
 
 
+@pytest.mark.slow
 def test_a_share_is_written_in_percent_in_one_place():
     by_itself = re.compile(r"100 \* [^{}]*\} %")
     assert by_itself.search("f'{100 * share:.1f} % sure'")

@@ -31,6 +31,7 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
     run = Run.load(write_run(home / "demo"))
     app = opened("results")
@@ -55,6 +56,7 @@ def on_all_images(app: AppTest) -> AppTest:
     return app.segmented_control(key="results_judged_on").set_value("all").run()
 
 
+@pytest.mark.slow
 def test_the_table_shows_first_the_half_to_choose_by(home):
     run = Run.load(write_run(home / "demo", detectors={"energy": 3.0, "msp": 0.2, "gsc": 0.4}))
     app = opened("results")
@@ -73,6 +75,7 @@ def test_the_table_shows_first_the_half_to_choose_by(home):
     assert "95 % interval in brackets" in words(whole)
 
 
+@pytest.mark.slow
 def test_sets_too_small_for_halves_are_shown_whole(home):
     write_run(home / "demo", m=3)
     app = opened("results")
@@ -103,6 +106,7 @@ def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     assert "Higher is better" in words(app)
 
 
+@pytest.mark.slow
 def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
     write_run(home / "demo")
     app = opened("results")
@@ -120,6 +124,7 @@ def test_a_detector_is_drawn_and_a_backwards_one_says_so(home):
     assert drawn["layout"]["xaxis"]["type"] == "log"
 
 
+@pytest.mark.slow
 def test_the_address_and_the_list_choose_a_run(home):
     write_run(home / "demo")
     write_run(home / "other", detectors={"only": 1.0})
@@ -177,6 +182,7 @@ def test_a_damaged_result_is_one_sentence(home, damage):
     assert "Traceback" not in words(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("junk", [None, b"", b"PAR1 junk"])
 def test_damaged_scores_leave_the_table(home, junk):
     folder = write_run(home / "demo")
@@ -190,6 +196,7 @@ def test_damaged_scores_leave_the_table(home, junk):
     assert not app.get("plotly_chart")
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(home):
     evil = "<img src=x onerror=alert(1)> **b** [x](http://e.example) `c` $x$ :red[r]\n# h"
     write_run(

@@ -134,6 +134,7 @@ def test_another_normalisation_is_noticed_without_a_batch_norm(tmp_path: Path) -
     assert (given.resize, given.crop) == (ASSUMED.resize, ASSUMED.crop)
 
 
+@pytest.mark.slow
 def test_stretched_images_are_noticed(tmp_path: Path) -> None:
     """What is to be seen is at the edge, which a crop cuts off."""
     paths = painted(tmp_path, 60, width=3 * SIDE, only_left=SIDE)
@@ -191,6 +192,7 @@ def test_the_more_ways_are_compared_the_more_images_it_takes(tmp_path: Path) -> 
         assert check.outcome == outcome, check.sentence
 
 
+@pytest.mark.slow
 def test_a_small_gain_is_not_worth_a_warning(tmp_path: Path) -> None:
     """Seven images of 247, which cannot be chance and are less than 3 %."""
     paths = painted(tmp_path, 247, colours=(COLOURS[0],) * 7 + (COLOURS[1],) * 240)
@@ -201,6 +203,7 @@ def test_a_small_gain_is_not_worth_a_warning(tmp_path: Path) -> None:
     assert check.outcome == "fine", check.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_the_shortened_test_is_mcnemars_over_all_images(tmp_path: Path, seed: int) -> None:
     """Labels of chance, or mostly those that one of the ways predicts."""

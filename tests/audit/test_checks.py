@@ -118,6 +118,7 @@ def test_another_normalisation_is_warned_of_by_name(
     assert f"with {words}" in sentence
 
 
+@pytest.mark.slow
 def test_a_network_that_normalises_by_itself_is_normalised_twice(photos: list[Path]) -> None:
     def own(images: Tensor) -> Tensor:
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET.mean, IMAGENET.std))
@@ -149,6 +150,7 @@ def test_a_mistake_of_the_training_is_recognised(
     assert words in sentence
 
 
+@pytest.mark.slow
 def test_grey_networks_are_checked_too(photos: list[Path]) -> None:
     right = HALF.for_channels(1)
     module = trained(Normed(channels=1), photos[:48], right)
@@ -156,6 +158,7 @@ def test_grey_networks_are_checked_too(photos: list[Path]) -> None:
     assert "−1 to 1" in said(module, photos[48:], BYTES)[1]
 
 
+@pytest.mark.slow
 def test_images_of_another_kind_are_no_wrong_normalisation(
     photos: list[Path], tmp_path: Path
 ) -> None:
@@ -189,11 +192,13 @@ class Late(nn.Module):
         return self.fc(self.bn(self.body(x)).mean(dim=(2, 3)))
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_nothing_is_remembered(photos: list[Path]) -> None:
     for module in (Normed(), Late()):  # never trained; far from the images
         assert normalisation(classifier_from_module(module, UNIT), photos) is None
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_are_passed_over(photos: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
@@ -291,6 +296,7 @@ def test_certainty_is_suspicious_only_where_it_is_often_wrong(classifier: Classi
     assert confidence(evidence(classifier, sure)).outcome == "fine"  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_the_models_page_has_the_check_that_needs_no_labels(
     photos: list[Path], tmp_path: Path
 ) -> None:

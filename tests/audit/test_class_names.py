@@ -31,6 +31,7 @@ def named(of: Classifier, *labels: tuple[str | None, int]) -> tuple[str, ...] | 
     ).class_names
 
 
+@pytest.mark.slow
 def test_labels_name_the_classes_that_they_were_matched_with() -> None:
     classes = classifier().num_classes
     labels = [(f"kind {9 - at}", at) for at in range(classes)]
@@ -38,6 +39,7 @@ def test_labels_name_the_classes_that_they_were_matched_with() -> None:
     assert named(classifier(), *labels, *labels[::-1], (None, -1), ("other", -1)) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["a class without images", "two names of one class", "numbers"])
 def test_labels_that_are_no_names_leave_the_numbers(case: str) -> None:
     classes = classifier().num_classes
@@ -50,12 +52,14 @@ def test_labels_that_are_no_names_leave_the_numbers(case: str) -> None:
     assert named(classifier(), *changed) is None
 
 
+@pytest.mark.slow
 def test_names_that_the_model_has_stay() -> None:
     own = [f"own {at}" for at in range(classifier().num_classes)]
     labels = [(f"kind {at}", at) for at in range(len(own))]
     assert named(classifier(own), *labels) == tuple(own)
 
 
+@pytest.mark.slow
 def test_an_audit_of_named_folders_shows_their_names(tmp_path: Path) -> None:
     stage = write_stage(tmp_path / "stage")
     for folder in (stage / "id", stage / "calibration"):

@@ -35,6 +35,7 @@ def evidence(ending: Callable[[Tensor], Tensor], split: str | None = None) -> Ev
     return Evidence(classifier, network, (), logits, torch.full((20,), -1), "none")
 
 
+@pytest.mark.slow
 def test_logits_are_fine() -> None:
     assert outputs(evidence(lambda z: z)).outcome == "fine"
     assert opening(evidence(lambda z: z)) is None

@@ -93,6 +93,7 @@ def assert_same_scores(opened: Reopened, stage: Path, rows: pd.DataFrame, every:
             assert scores[name] == pytest.approx(row[name], abs=2e-5 * float(scale[name])), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", [{"shrinkage": "ledoit-wolf"}, {}], ids=["said", "left out"])
 @pytest.mark.parametrize("name", ["mahalanobis", "rmd"])
 def test_a_run_of_before_there_was_a_knob_does_as_it_did(
@@ -114,6 +115,7 @@ def test_a_run_of_before_there_was_a_knob_does_as_it_did(
     assert_same_scores(reopened, stage, rows_of(folder), every=9)
 
 
+@pytest.mark.slow
 def test_a_part_of_an_ensemble_of_before_does_as_it_did(stage: Path, tmp_path: Path) -> None:
     """The specification of a run has no settings of parts at all."""
     pair = DetectorSpec(name="energy+mahalanobis")
@@ -128,6 +130,7 @@ def test_a_part_of_an_ensemble_of_before_does_as_it_did(stage: Path, tmp_path: P
     assert_same_scores(reopen(folder), stage, rows_of(folder), every=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"normalise": "none"}], ids=["usual", "set"])
 def test_a_run_of_today_tells_every_knob(
     settings: dict[str, str], stage: Path, tmp_path: Path
@@ -172,6 +175,7 @@ def test_the_demo_scores_as_in_its_audit(tmp_path: Path) -> None:
     assert first.name in CLASS_NAMES and first.name == CLASS_NAMES[first.index]
 
 
+@pytest.mark.slow
 def test_settings_are_those_of_the_audit(stage: Path, tmp_path: Path) -> None:
     """A cut that is learned from the maps, half of the images apart, another layer."""
     knn = DetectorSpec(name="knn", settings={"k": 3})
@@ -328,6 +332,7 @@ def test_the_explanation_is_of_the_chosen_cut_where_it_cuts_at_the_split(
     assert usual == opened.explain(picture, "gsc").settings
 
 
+@pytest.mark.slow
 def test_a_run_from_before_anything_was_chosen_opens(stage: Path, tmp_path: Path) -> None:
     names = ("gsc", "energy", "knn")
     spec = spec_of(stage, detectors=tuple(DetectorSpec(name=name) for name in names))
@@ -411,6 +416,7 @@ def test_the_usual_range_of_each_channel(run: Path, opened: Reopened) -> None:
             np.testing.assert_allclose(found, truth, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_gsc_there_are_no_channels_but_explanations(stage: Path, tmp_path: Path) -> None:
     energy = (DetectorSpec(name="energy"),)
     folder = run_audit(spec_of(stage, detectors=energy), tmp_path / "out").path
@@ -502,6 +508,7 @@ def copied(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_another_model_file_is_noticed(stage: Path, tmp_path: Path) -> None:
     own = tmp_path / "stage"
     shutil.copytree(stage, own)

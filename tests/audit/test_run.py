@@ -361,6 +361,7 @@ def test_batch_size_and_threads_do_not_change_the_scores(
         np.testing.assert_allclose(other[name], rows[name], atol=2e-5 * scale, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_document_in_hand_is_the_one_on_disk(stage: Path, tmp_path: Path) -> None:
     """What was chosen, and what from, is plain JSON too."""
     spec = spec_of(stage, detectors=("auto-ensemble",))
@@ -428,6 +429,7 @@ def test_who_cannot_is_excused_and_the_others_go_on(stage: Path, tmp_path: Path)
     assert not {"unwilling", "gmm", "snow-blind"} & set(rows_of(out).columns)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_more")
 def test_nobody_left_is_told(stage: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"None of the detectors can run here.*unwilling"):

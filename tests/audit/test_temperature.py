@@ -34,6 +34,7 @@ def logits_of(stage: Path, rows: pd.DataFrame, name: str) -> np.ndarray:
         return model()(torch.cat(pixels)).double().numpy()
 
 
+@pytest.mark.slow
 def test_it_is_fitted_on_calibration_images_and_judged_on_test_images(stage, tmp_path):
     run = run_audit(spec_of(stage, names=("energy",)), tmp_path / "run")
     table = pd.read_parquet(tmp_path / "run" / "scores.parquet")
@@ -66,6 +67,7 @@ def test_it_is_fitted_on_calibration_images_and_judged_on_test_images(stage, tmp
     assert stored["temperature"]["value"] == found.value
 
 
+@pytest.mark.slow
 def test_without_labels_there_is_none(stage, tmp_path):
     flat = tmp_path / "flat"
     for name in ("id", "calibration"):

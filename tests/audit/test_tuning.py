@@ -261,6 +261,7 @@ OPEN = {"layer": "auto", "granularity": "channel", "ranking": "gradient", "share
 OPEN |= {"intervention": "zero", "cap": "yes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -322,6 +323,7 @@ def test_options_that_contradict_the_file(
     refused(ran, tmp_path / "out", *said)
 
 
+@pytest.mark.slow
 def test_gsc_auto_by_name_and_the_same_layer_by_name_are_no_contradiction(
     stage: Path, tuned: Path, tmp_path: Path
 ) -> None:

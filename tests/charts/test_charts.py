@@ -39,6 +39,7 @@ def curves(scores: dict[str, np.ndarray]):
     return {name: curve(scores["id"], values) for name, values in scores.items() if name != "id"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4, 12])
 def test_no_figure_is_heavy(count):
     scores = sets(count, size=20_000)

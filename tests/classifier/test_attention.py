@@ -86,6 +86,7 @@ def transposes(module: GraphModule) -> int:
     return sum(operator_name(node) == "aten.transpose" for node in module.graph.nodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", ["first", "last", "mean", "masked", "across", "overwritten"])
 def test_logits_stay_whatever_is_read(reads: str) -> None:
     module, before = graph_of(Classifier(reads)), graph_of(Classifier(reads))
@@ -114,6 +115,7 @@ class Masked(nn.Module):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [True, False])
 def test_one_query_is_asked_only_where_no_mask_is_of_all(masked: bool) -> None:
     mask = torch.randn(16, 16) if masked else None
@@ -126,6 +128,7 @@ def test_one_query_is_asked_only_where_no_mask_is_of_all(masked: bool) -> None:
     assert ["slice" in operator_name(query) for query in queries] == [not masked]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reads", "tokens"), [("first", 1), ("last", 1), ("mean", 16)])
 def test_only_the_token_that_is_read_goes_through_the_last_layers(reads: str, tokens: int) -> None:
     module = graph_of(Classifier(reads))

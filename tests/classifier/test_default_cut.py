@@ -63,6 +63,7 @@ def test_the_deepest_with_a_share_behind_it_is_chosen() -> None:
     assert default_split([]) is None
 
 
+@pytest.mark.slow
 def test_the_share_behind_is_that_of_torchs_counter() -> None:
     """Which counts two for a multiplication with its sum, and nothing for what is pointwise."""
     torch.manual_seed(0)

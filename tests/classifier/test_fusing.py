@@ -101,6 +101,7 @@ def test_convolutions_of_other_kinds(options: dict[str, object]) -> None:
     torch.testing.assert_close(faster(images), module(images), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_resnet_is_fused_throughout() -> None:
     torch.manual_seed(0)
     images = torch.randn(2, 3, 64, 64)

@@ -321,6 +321,7 @@ def test_a_thin_image_is_refused_before_its_resize_takes_gigabytes(
     assert f"{size[1]} × {size[0]} pixels" in str(told.value)
 
 
+@pytest.mark.slow
 def test_what_the_resize_may_make_is_bounded_at_80_million_pixels() -> None:
     preprocessing = Preprocessing(resize=80, crop=8)
     thin = torch.zeros((1, 1, 12_500), dtype=torch.uint8)

@@ -91,6 +91,7 @@ def chain(*channels: int) -> Network:
     return network_of(Chain(*channels), torch.randn(2, 3, 4, 4))
 
 
+@pytest.mark.slow
 def test_a_stage_ends_with_the_last_block_of_its_width() -> None:
     stages = chain(4, 4, 6, 6, 6, 8).stages
     assert [(s.name, s.channels) for s in stages] == [
@@ -100,6 +101,7 @@ def test_a_stage_ends_with_the_last_block_of_its_width() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_of_many_stages_eight_are_read_the_last_among_them() -> None:
     stages = chain(*range(4, 24)).stages
     assert len(stages) == MOST_STAGES

@@ -68,6 +68,7 @@ def test_without_channels_nothing_is_looked_up(folder: Path, tmp_path: Path) -> 
     assert not (folder / "explanations").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["html", "pdf", "json", "csv"])
 def test_without_images_no_file_is_named(folder: Path, tmp_path: Path, kind: str) -> None:
     assert gsc("report", RUN, "--out", tmp_path / "with.html").code == 0

@@ -31,6 +31,7 @@ def demo(tmp_path_factory):
     return into, folders, heard
 
 
+@pytest.mark.slow
 def test_every_set_has_its_folder_and_its_number_of_pictures(demo):
     _, folders, _ = demo
     assert set(folders) == {"calibration", "id", *OOD_SETS}
@@ -59,6 +60,7 @@ def test_progress_counts_every_picture_once(demo):
     assert heard == [(i, total) for i in range(1, total + 1)]
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_bytes_in_another_process(demo, tmp_path):
     into, _, _ = demo
     code = (
@@ -69,6 +71,7 @@ def test_a_seed_gives_the_same_bytes_in_another_process(demo, tmp_path):
     assert files_of(tmp_path / "again") == files_of(into)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_pictures(demo, tmp_path):
     into, _, _ = demo
     render_demo(tmp_path / "other", 4, sizes=SMALL)

@@ -33,6 +33,7 @@ def test_there_are_enough_classes_and_none_is_both_known_and_unseen():
     assert not set(ID_SIGNS) & set(UNSEEN_SIGNS)
 
 
+@pytest.mark.slow
 def test_any_two_signs_differ_visibly():
     faces = {name: on_grey(name) for name in [*ID_SIGNS, *UNSEEN_SIGNS]}
     for first, second in combinations(faces, 2):

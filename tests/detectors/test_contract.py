@@ -70,6 +70,7 @@ def test_one_finite_number_an_image_without_a_graph(detector: type[Detector], sm
     assert len(scores.unique()) > 1
 
 
+@pytest.mark.slow
 @every_detector
 def test_other_images_of_the_batch_do_not_matter(detector: type[Detector], small: World) -> None:
     fitted = detector().fit(small.calibration)
@@ -136,6 +137,7 @@ def test_too_few_images_are_named(detector: type[Detector], small: World) -> Non
         detector().fit(few(small, 1))
 
 
+@pytest.mark.slow
 @every_detector
 def test_labels_are_asked_for_only_where_needed(detector: type[Detector], small: World) -> None:
     unlabelled = replace(small.calibration, labels=torch.full_like(small.labels, -1))

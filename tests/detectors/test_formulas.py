@@ -292,6 +292,7 @@ def shifts(small: World, images: Tensor) -> Array:
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_adascale_scales_by_the_share_that_the_shift_sets(small: World) -> None:
     detector = find("adascale")().fit(small.calibration)
     fitted = shifts(small, small.images)

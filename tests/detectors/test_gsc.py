@@ -408,6 +408,7 @@ def test_count_is_the_next_whole_number(share: float, n: int, expected: int) -> 
     assert count(share, n) == expected
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(1, 2_000_000))
 def test_count_has_no_rounding_noise(share: int, n: int) -> None:
     assert count(share / 10_000, n) == math.ceil(Fraction(share, 10_000) * n)
@@ -562,6 +563,7 @@ def constructed(best: np.ndarray, one: World) -> Representation:
 few_values = st.lists(st.integers(-4, 4), min_size=10, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(few_values, few_values)
 @example([1] * 10, [1] * 10)

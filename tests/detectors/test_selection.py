@@ -310,6 +310,7 @@ def test_so_many_of_the_features_lie_below_a_level(n: int, d: int, seed: int) ->
         assert (features <= level).mean() >= kept
 
 
+@pytest.mark.slow
 def test_levels_of_many_features_are_those_of_all() -> None:
     """Too many to sort: some are left out, but no feature is."""
     features = torch.rand(4200, 1024, generator=torch.Generator().manual_seed(0))
@@ -661,6 +662,7 @@ def test_few_images_make_one_round_of_all() -> None:
     assert (found.dropped, found.chosen.short_circuit) == (0, CUT)
 
 
+@pytest.mark.slow
 def test_who_goes_on_is_judged_on_all_images() -> None:
     """Three rounds, of which each reads the further images alone: the same as all at once."""
     calibration = planted(256)

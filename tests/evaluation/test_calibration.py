@@ -41,6 +41,7 @@ def true_error(truth: str, centre: float = 2.0) -> float:
 REPEATS = 1000  # each draws, groups and bounds: 2,000 take over a minute
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centre", [2.0, 5.0])
 @pytest.mark.parametrize("images", [20, 50, 100, 500])
 @pytest.mark.parametrize("truth", TRUTHS)
@@ -65,6 +66,7 @@ def test_the_interval_is_no_wider_than_it_has_to_be():
     assert best < np.mean(widths) < 1.35 * best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [100, 500, 2000])
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_the_estimate_is_less_biased_than_the_distance_seen(truth, images):

@@ -59,6 +59,7 @@ def test_equally_good_classes_are_rarely_called_worse():
     assert wrong / repeats <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / repeats)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shares", [np.full(50, 0.9), np.linspace(0.5, 0.99, 20), np.array([0.8]), np.full(3, 0.5)]
 )

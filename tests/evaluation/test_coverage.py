@@ -144,6 +144,7 @@ def test_bootstrapped_metrics_of_tied_scores_hold_in_2000_repeats(levels):
             assert max(found[metric].above, found[metric].below) <= MISSES, (shape, found[metric])
 
 
+@pytest.mark.slow
 def test_few_draws_leave_as_many_beyond_the_bounds_as_many_do():
     """Of 39 draws the outermost: 1 of 40 others lies beyond it, which is the 2.5 % promised."""
     rng = np.random.default_rng(0)

@@ -93,6 +93,7 @@ def test_an_fpr_whose_threshold_is_certain_has_the_exact_bounds_of_a_share():
     assert inner.high <= interval.high <= outer.high
 
 
+@pytest.mark.slow
 def test_the_mean_of_an_fpr_counts_what_the_sets_share_and_what_they_do_not():
     known = np.concatenate([np.zeros(500_000), np.ones(10_000) * 9])
     ood = {name: np.r_[np.full(30, -1.0), np.full(70, 5.0)] for name in "abcd"}
@@ -118,6 +119,7 @@ def test_seeded_and_blind_to_block_size_and_other_sets(monkeypatch):
             assert vars(interval) == pytest.approx(vars(whole[name][metric]), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_grouped_ranks_give_nearly_the_same_interval(monkeypatch):
     known, ood = scores(seed=4, n=1500, m=1000, ties=False)
     fine = evaluate(known, ood, repeats=600)
@@ -148,6 +150,7 @@ def test_unusable_questions_are_one_sentence(known, ood, options, words):
         evaluate(known, ood, **options)
 
 
+@pytest.mark.slow
 def test_large_sets_stay_quick():
     """The target is 10 s of one core; the limit here only catches a return to raw ranks."""
     rng = np.random.default_rng(0)

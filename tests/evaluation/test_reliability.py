@@ -64,6 +64,7 @@ def brute_force(answers: Answers, doubts, scores, share: float) -> float:
     return min(wrong for accepted, wrong in found if accepted >= share - 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_limits_are_the_best_of_all_that_there_are(seed):
     """Few images, so that the grid of limits has every one of them; chosen and tested alike."""
@@ -98,6 +99,7 @@ def test_two_limits_are_no_worse_than_one_on_new_images_where_both_causes_matter
         assert both < alone - 0.05
 
 
+@pytest.mark.slow
 def test_what_chooses_does_not_judge():
     """Images on which nothing helps: the best of many limits looks good where it was chosen."""
 
@@ -137,6 +139,7 @@ def test_of_one_share_alone_it_is_the_exact_interval(k):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("accepted", "mistaken", "ood", "prevalence"),
     [

@@ -15,6 +15,7 @@ from gsc_core.evaluation.selective import selective
 FEW_SCORES = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(FEW_SCORES, st.integers(0, 6))
 def test_it_is_what_a_loop_over_the_thresholds_finds(pictures, threshold):

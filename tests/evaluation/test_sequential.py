@@ -74,6 +74,7 @@ def test_false_alarms_of_a_conformal_threshold_calibrated_anew_each_time(images,
     assert 0 < found / repeats <= at_most(ALPHA, repeats)
 
 
+@pytest.mark.slow
 def test_false_alarms_of_a_conformal_threshold_on_tied_scores():
     rng, repeats, images = np.random.default_rng(5), 2000, 60
     found = 0

@@ -61,6 +61,7 @@ def by_hand(small: World, image: Representation) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["known", "strange"])
 def test_each_depth_places_an_image_among_the_familiar(
     which: str, small: World, fitted: Layers

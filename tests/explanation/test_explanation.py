@@ -359,6 +359,7 @@ def test_tokens_lie_on_their_grid(options: dict) -> None:
     np.testing.assert_allclose(found.heat, patches / patches.max(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_where_only_the_class_token_is_read_there_is_no_place() -> None:
     found, _ = of_vit(vit(), "blocks.1")
     assert found.heat is None and found.no_heat is not None and "class token" in found.no_heat

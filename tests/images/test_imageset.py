@@ -173,6 +173,7 @@ def labelled(labels):
     )
 
 
+@pytest.mark.slow
 @given(LABELS, st.floats(0.01, 0.99), st.integers(0, 2**32 - 1))
 def test_a_split_is_a_seeded_stratified_partition(labels, share, seed):
     whole = labelled(labels)
@@ -198,6 +199,7 @@ def test_a_split_is_a_seeded_stratified_partition(labels, share, seed):
     assert again == first
 
 
+@pytest.mark.slow
 @given(st.integers(2, 200), st.floats(0.05, 0.95))
 def test_singleton_classes_are_shared_out_in_proportion(count, share):
     first, _ = labelled([f"class {at}" for at in range(count)]).split(share, 7)

@@ -93,6 +93,7 @@ def test_damaged_exif_is_passed_over(tmp_path):
     assert read(thumbnail(path, 64)).shape == (48, 64, 3)
 
 
+@pytest.mark.slow
 def test_it_is_small(tmp_path):
     path = tmp_path / "x.jpg"
     path.write_bytes(encoded(Image.fromarray(scene(1500, 2000)), "JPEG"))

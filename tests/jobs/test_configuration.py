@@ -58,6 +58,7 @@ def test_the_table_has_every_setting_as_it_is():
     ] == expected
 
 
+@pytest.mark.slow
 def test_every_variable_in_the_code_is_in_the_table_and_the_reverse():
     of_strings, attributes = set(), set()
     for path in SOURCES:

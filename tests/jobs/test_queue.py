@@ -195,6 +195,7 @@ def test_a_session_within_a_session_is_the_same_one() -> None:
     assert queue.get(job.id) is None, "all or nothing"
 
 
+@pytest.mark.slow
 def test_threads_wait_for_each_other() -> None:
     failures: list[BaseException] = []
 

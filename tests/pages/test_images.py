@@ -99,6 +99,7 @@ def test_without_a_run_it_says_what_to_do():
     assert "No audit has run yet" in words(opened("images"))
 
 
+@pytest.mark.slow
 def test_the_strangest_tested_pictures_come_first_48_at_a_time(home):
     write_run(home / "runs/demo")
     app = opened("images")
@@ -164,6 +165,7 @@ def test_empty_choices_in_the_address_are_the_usual_ones(home, query):
     assert "The images of this audit" in words(app) or query
 
 
+@pytest.mark.slow
 def test_a_set_aside_calibration_can_be_looked_at(home):
     run = Run.load(write_run(home / "runs/demo"))
     app = opened("images")

@@ -97,6 +97,7 @@ def test_without_anything_it_says_what_is_missing(empty):
 QUESTION = Question(doubt="Why", answers=(Answer.of(Setting.OPTIONS, "a=1"),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "said"),
     [
@@ -159,6 +160,7 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
     assert again.text_input(key="audit_title").placeholder == "small on photos (2)"
 
 
+@pytest.mark.slow
 def test_two_presses_start_one_audit_and_a_later_press_another(home, monkeypatch):
     app = opened("new_audit")
     with monkeypatch.context() as patch:
@@ -183,6 +185,7 @@ def test_junk_in_the_address_is_no_error(home, junk):
     assert app.number_input(key="audit_seed").value == (7.5 if junk == "7.5" else 0)
 
 
+@pytest.mark.slow
 def test_every_choice_reaches_the_job(home):
     app = opened("new_audit")
     app.multiselect(key="audit_ood_sets").set_value([s.id for s in imagesets.list_sets("ood")])
@@ -234,6 +237,7 @@ def test_gsc_shows_every_one_of_its_settings_with_words_and_default(home):
         assert widget.value == knob.default
 
 
+@pytest.mark.slow
 def test_all_and_quick_and_the_price_of_further_passes(home):
     app = opened("new_audit")
     quick = seconds(app)
@@ -245,6 +249,7 @@ def test_all_and_quick_and_the_price_of_further_passes(home):
     assert tuple(app.multiselect(key="audit_detectors").value) == USUAL
 
 
+@pytest.mark.slow
 def test_gsc_that_sets_itself_is_recommended_and_what_is_set_of_it_reaches_the_job(home):
     app = opened("new_audit")
     picked = app.multiselect(key="audit_detectors")
@@ -260,6 +265,7 @@ def test_gsc_that_sets_itself_is_recommended_and_what_is_set_of_it_reaches_the_j
     assert settings["gsc-auto"] == {"layer": "split", "share": 0.05}
 
 
+@pytest.mark.slow
 def test_an_ensemble_brings_those_it_weighs(home):
     app = opened("new_audit")
     app.button(key="audit_quick").click().run()

@@ -57,6 +57,7 @@ def drawn(app: AppTest) -> list[str]:
     return [chart.proto.spec for chart in app.get("plotly_chart")]
 
 
+@pytest.mark.slow
 def test_it_opens_at_the_default_with_true_counts(home):
     run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
@@ -75,6 +76,7 @@ def test_it_opens_at_the_default_with_true_counts(home):
     assert KeepId.meaning in words(app)
 
 
+@pytest.mark.slow
 def test_share_rule_and_slider_move_everything(home):
     write_run(home / "demo")
     app = opened("thresholds", run="demo", threshold_detector="energy")
@@ -105,6 +107,7 @@ def test_share_rule_and_slider_move_everything(home):
     assert app.button_group(key="threshold_rule").value == "keep_id"  # a value fits one scale
 
 
+@pytest.mark.slow
 def test_a_detector_is_tried_on_one_half_and_used_on_the_other(home):
     run = Run.load(write_run(home / "demo", m=31))
     app = opened("thresholds", run="demo", threshold_detector="energy")
@@ -212,6 +215,7 @@ def test_a_threshold_that_few_pictures_cannot_set_is_a_warning(home):
     assert app.button(key="threshold_save").disabled
 
 
+@pytest.mark.slow
 def test_too_few_strangers_leave_the_other_rules(home):
     write_run(home / "demo", m=3)
     app = opened("thresholds", run="demo", threshold_rule="Widest gap")
@@ -222,6 +226,7 @@ def test_too_few_strangers_leave_the_other_rules(home):
     assert counts(app)[0] > 0
 
 
+@pytest.mark.slow
 def test_each_class_has_its_row_once_that_is_opened(home):
     run = Run.load(write_run(home / "demo"))
     app = opened("thresholds", run="demo")
@@ -236,6 +241,7 @@ def test_each_class_has_its_row_once_that_is_opened(home):
     assert list(table["familiar: tested"]) == [one.id.total for one in found]
 
 
+@pytest.mark.slow
 def test_refusing_says_what_it_gains(home):
     write_run(home / "demo")
     app = opened("thresholds", run="demo")
@@ -244,6 +250,7 @@ def test_refusing_says_what_it_gains(home):
     assert [line["name"] for line in curve][-1] == "This threshold"
 
 
+@pytest.mark.slow
 def test_without_labels_there_is_nothing_to_gain_from_refusing(home):
     folder = write_run(home / "demo")
     table = pd.read_parquet(folder / "scores.parquet")

@@ -176,6 +176,7 @@ def test_the_paired_interval_holds_what_it_promises(shares, most):
     assert 0.94 <= sum(weight[each] for each in held) <= most
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_mean_of_sets_holds_what_it_promises():
     rng = np.random.default_rng(0)
     truth, totals = np.array([0.02, 0.3, 0.9]), (40, 100, 60)

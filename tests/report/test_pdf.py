@@ -174,6 +174,7 @@ def test_the_same_report_makes_the_same_bytes():
     assert to_pdf(written_report()) != to_pdf(written_report(verdict="Another."))
 
 
+@pytest.mark.slow
 def test_a_long_table_has_its_head_on_every_page():
     report = written_report(classes=tuple(f"class-{i}-of-many" for i in range(300)))
     pages = [page.extract_text() for page in opened(report).pages]
@@ -202,6 +203,7 @@ def test_a_long_name_stays_on_the_paper(length):
     assert name in close(text_of(pdf))
 
 
+@pytest.mark.slow
 def test_letters_that_no_font_has_do_not_stop_it():
     """Few machines have a font with hieroglyphs: PDF/A would refuse what shows as a box."""
     pdf = opened(written_report(sets=("\U00013000\U0001342e hieroglyphs", "noise")))

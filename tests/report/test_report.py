@@ -183,6 +183,7 @@ def test_the_answer_comes_first_and_its_limits_second(home):
     assert "\N{REPLACEMENT CHARACTER}" not in text, "nothing of ours is unprintable"
 
 
+@pytest.mark.slow
 def test_no_detector_is_called_by_an_acronym_alone(home):
     names = [detector.name for detector in CATALOGUE]
     detectors = dict.fromkeys([*names, "gsc-auto+react", "of another version"], 1.0)
@@ -553,6 +554,7 @@ def test_what_was_checked_about_the_model_is_listed_and_warnings_come_first(home
     assert " correctly. The image is stretched to 96×64 pixels (bilinear); mean 0.5, dev" in page
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_has_no_list_of_checks(home: Path) -> None:
     write_run(home / "demo")
     run = Run.load(home / "demo")

@@ -45,6 +45,7 @@ def test_the_published_schema_is_the_one_of_the_code():
     assert str(VERSION) in SCHEMA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [True, False])
 def test_reports_of_a_run_keep_it(validator, tmp_path, monkeypatch, images):
     monkeypatch.setenv("GSC_HOME", str(tmp_path))

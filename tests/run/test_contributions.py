@@ -35,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run.load(folder / "out")
 
 
+@pytest.mark.slow
 def test_each_is_its_weight_times_how_far_the_part_is_from_usual(run: Run) -> None:
     fused = {part.detector: part for part in run.document.fusions["auto-ensemble"].parts}
     rows = run.rows_of().tolist()
@@ -78,6 +79,7 @@ def test_who_weighs_nothing_is_named() -> None:
     assert fused_sentence("x", two).endswith("; knn and gen add nothing to these and are left out.")
 
 
+@pytest.mark.slow
 def test_an_audit_of_39_calibration_images_weighs_all_alike_and_says_so(tmp_path: Path) -> None:
     stage = write_stage(tmp_path / "stage")
     for image in sorted((stage / "calibration").rglob("*.png"))[39:]:

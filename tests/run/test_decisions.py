@@ -78,6 +78,7 @@ def of_detectors(home, name, *detectors, **extra) -> str:
     return decisions.default_detector(run)
 
 
+@pytest.mark.slow
 def test_who_decides_is_the_first_by_preference_that_ran(home):
     others = ("vim", "gsc", "energy")
     assert of_detectors(home, "a", *others, "gsc-auto", "auto-ensemble") == "auto-ensemble"

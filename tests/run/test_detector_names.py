@@ -103,6 +103,7 @@ def test_the_command_line_says_the_name_of_today(made: Path, tmp_path: Path) -> 
     assert json.loads(done.stdout)["detector"] == NOW
 
 
+@pytest.mark.slow
 def test_an_order_of_before_is_carried_out(made: Path, tmp_path: Path) -> None:
     spec = spec_of(made / "stage", names=("energy", FORMER))
     stored = AuditSpec.model_validate_json(spec.model_dump_json())

@@ -224,6 +224,7 @@ def test_the_librarys_grid_search_leaves_the_best_setting_fitted(sets: Sets) -> 
     assert torch.equal(detector(x), fresh(x))
 
 
+@pytest.mark.slow
 def test_a_setting_is_learned_anew_without_the_loader(sets: Sets) -> None:
     x = sets.test.tensors[0]
     detector = ours("gsc").fit(sets.loader())
@@ -257,6 +258,7 @@ def test_what_the_library_reads_of_a_detector() -> None:
 # --- the loader ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gsc", "react", "knn"])
 def test_batch_size_and_strangers_in_the_loader_change_nothing(name: str, sets: Sets) -> None:
     x, y = sets.fit.tensors
@@ -280,6 +282,7 @@ def test_a_sample_is_the_same_in_any_batch_size(size: int) -> None:
     assert torch.equal(a[:, 0], a_labels) and len(a.unique()) == SAMPLE_IMAGES
 
 
+@pytest.mark.slow
 def test_every_image_of_a_stream_has_the_same_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chosen among 20, and at each place: χ² against even counts over 2,000 draws."""
     monkeypatch.setattr("gsc_core.scoring.tensors.SAMPLE_IMAGES", 5)
@@ -437,6 +440,7 @@ def test_the_direction_is_learned_on_surrogates(
     assert detector(both)[:40].max() < detector(both)[40:].min()
 
 
+@pytest.mark.slow
 def test_without_preprocessing_the_direction_and_scores_are_the_same(sets: Sets) -> None:
     x = sets.test.tensors[0]
     unknown = PytorchOodDetector(world().model, GSC(), split="block").fit(sets.loader())
@@ -517,6 +521,7 @@ def test_the_module_is_copied_in_eval_mode_and_left_as_it_is(sets: Sets) -> None
     assert not torch.allclose(scores, -module(x).detach().logsumexp(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["gsc", "react", "knn", "vim", "mahalanobis", "energy", "gradnorm"]
 )
@@ -601,6 +606,7 @@ def test_a_fit_that_fails_leaves_the_one_before_behind(sets: Sets) -> None:
         detector(few)
 
 
+@pytest.mark.slow
 def test_mistakes_after_fitting(sets: Sets) -> None:
     detector = ours().fit(sets.loader())
     with pytest.raises(SpecError, match="12×12"):

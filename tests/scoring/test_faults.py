@@ -217,6 +217,7 @@ def test_an_audit_ends_without_those_that_fail(
     assert f"{said}, {OURS}" in shown
 
 
+@pytest.mark.slow
 def test_the_second_chunk_is_where_it_fails(stage: Path, tmp_path: Path) -> None:
     """Else the tests here would say less than they promise."""
     done: list[int] = []
@@ -229,6 +230,7 @@ def test_the_second_chunk_is_where_it_fails(stage: Path, tmp_path: Path) -> None
     assert CHUNK_IMAGES < done[-1] < 541
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bad-fit", "bad-chunk", "bad-frozen"])
 def test_where_all_fail_the_sentence_says_so(name: str, stage: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as found:
@@ -354,6 +356,7 @@ def test_a_reason_is_one_short_line() -> None:
 # --- the log ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_who_logs_already_gets_each_line_once(stage: Path, tmp_path: Path) -> None:
     """As a worker does, which also logs the phases."""
     out = tmp_path / "out"

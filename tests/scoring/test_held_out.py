@@ -88,6 +88,7 @@ def kept_by_ensemble(name: str, seed: int) -> float:
     return float((fresh.numpy() <= keep_id(scores.numpy(), SHARE)).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["knn+mahalanobis", "vim+knn+rmd"])
 def test_the_threshold_of_an_ensemble_keeps_it_too(name):
     coverage = np.mean([kept_by_ensemble(name, seed) for seed in range(20)])
@@ -150,6 +151,7 @@ def test_the_detector_itself_is_left_as_it_is():
     assert torch.equal(before, detector.score(batch))
 
 
+@pytest.mark.slow
 def test_an_audit_says_which_thresholds_rest_on_what_was_learned(tmp_path):
     """Ten calibration images are enough to fit on, eight of them are not: that is named."""
     stage = tmp_path / "stage"

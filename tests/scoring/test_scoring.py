@@ -135,6 +135,7 @@ def same(a: Scores, b: Scores, within: float = 1e-5) -> None:
 # --- reading ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "threads"), [(1, 1), (3, 2), (8, 4), (64, 2)])
 def test_batches_keep_the_order_and_the_pixels(
     some: Sequence[ImageFile], size: int, threads: int
@@ -589,6 +590,7 @@ def parts_below(folder: Path) -> list[Path]:
     return list(folder.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_finished_table_has_one_right_row_an_image(
     small: World, many: ImageSet, uninterrupted: pa.Table
 ) -> None:
@@ -604,6 +606,7 @@ def test_a_finished_table_has_one_right_row_an_image(
     assert columns == [PREDICTED_AFTER + "gsc", PREDICTED_AFTER + "gsc-drop"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5, 100, 512, 4096])
 def test_any_batch_size_fills_chunks_whole(
     small: World, many: ImageSet, tmp_path: Path, size: int
@@ -796,6 +799,7 @@ def test_a_detector_excused_midway_does_not_stop_the_set(
     assert table.num_rows == MANY and table.equals(truth)
 
 
+@pytest.mark.slow
 def test_a_detector_excused_before_a_stop_stays_excused_after_it(
     small: World, many: ImageSet, tmp_path: Path
 ) -> None:

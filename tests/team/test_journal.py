@@ -73,6 +73,7 @@ def test_long_files_are_read_from_their_end():
     assert len(journal.read(most=7).entries) == 7
 
 
+@pytest.mark.slow
 def test_many_processes_write_whole_lines():
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"

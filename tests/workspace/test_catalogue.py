@@ -62,6 +62,7 @@ def test_nothing_is_kept_where_there_is_no_workspace(home, monkeypatch):
     assert not (home / "not").exists()
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_start_is_a_sentence(home, monkeypatch):
     broken = home / "broken" / "torch"
     broken.mkdir(parents=True)
@@ -74,6 +75,7 @@ def test_an_engine_that_does_not_start_is_a_sentence(home, monkeypatch):
         catalogue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partner", AutoEnsemble.knobs()[0].choices)
 def test_the_ensembles_parts_are_those_that_an_audit_scores(partner):
     specs = [

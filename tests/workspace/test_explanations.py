@@ -157,6 +157,7 @@ def test_the_verdict_follows_the_decision(table: pd.DataFrame, folder: Path) -> 
         )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_audited_again_is_explained_again(table: pd.DataFrame, folder: Path) -> None:
     row = a_row(table, "faint")
     explained(row)
@@ -272,6 +273,7 @@ class Flat(nn.Module):
         return self.fc(x.flatten(1))
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_cut_is_judged_and_not_explained(folder: Path, made: Path) -> None:
     torch.manual_seed(0)
     shapes = ({0: torch.export.Dim("batch")},)

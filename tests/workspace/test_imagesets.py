@@ -155,6 +155,7 @@ def test_a_name_is_unique_in_its_role():
         imagesets.change_role(other.id, "admin")
 
 
+@pytest.mark.slow
 def test_progress_is_told_and_can_stop_it(home):
     stored = add_upload(
         [("a.zip", packed({f"{i}.png": png(i) for i in range(30)}))], name="x", role="id"

@@ -162,6 +162,7 @@ def test_a_refusal_is_an_answer_and_no_failed_job():
     assert "damaged" in stored.sentence
 
 
+@pytest.mark.slow
 def test_class_names_that_do_not_fit_are_a_sentence_and_can_be_replaced(program):
     stored = looked(added(program, class_names=named('["a", "b"]', "x.JSON")))
     assert "4 classes" in stored.sentence

@@ -88,6 +88,7 @@ def test_who_explains(run: Run, detector: str, explains: str) -> None:
     assert report_images.explainer(run, asked) == explains
 
 
+@pytest.mark.slow
 def test_one_job_explains_all(run: Run, decision: Decision) -> None:
     rows = rows_of(run, decision)
     assert len(report_images.missing(run, decision)) == len(set(rows)) == 12
@@ -113,6 +114,7 @@ def test_of_many_who_ask_at_once_one_is_heard(run: Run, decision: Decision) -> N
     assert len(queue.jobs(kinds=(Kind.REPORT_IMAGES,))) == 1
 
 
+@pytest.mark.slow
 def test_what_was_made_before_a_cancel_is_kept(run: Run, decision: Decision) -> None:
     heard: list[Progress] = []
 
@@ -131,6 +133,7 @@ def test_what_was_made_before_a_cancel_is_kept(run: Run, decision: Decision) -> 
     assert report_images.missing(run, decision) == ()
 
 
+@pytest.mark.slow
 def test_another_audit_in_the_folder_is_explained_anew(run: Run, decision: Decision) -> None:
     report_images.explain(run, decision, lambda _: None)
     os.utime(run.path / "metrics.json", ns=(0, 0))
@@ -139,6 +142,7 @@ def test_another_audit_in_the_folder_is_explained_anew(run: Run, decision: Decis
     assert report_images.ask(again, decision) is not None
 
 
+@pytest.mark.slow
 def test_pictures_that_are_gone_are_not_waited_for(
     run: Run, decision: Decision, tmp_path: Path
 ) -> None:
@@ -155,6 +159,7 @@ def test_pictures_that_are_gone_are_not_waited_for(
     assert note == f"The short-circuited channels of {len(gone)} of these images were not computed."
 
 
+@pytest.mark.slow
 def test_one_bad_picture_does_not_cost_the_others(
     run: Run, decision: Decision, tmp_path: Path
 ) -> None:
@@ -183,6 +188,7 @@ def test_a_run_of_long_ago_says_why_not(tmp_path: Path, monkeypatch: pytest.Monk
 # --- in the report -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
     before = report_of(run, decision)
     assert not [one for group in before.pictures for one in group.pictures if one.explained]
@@ -216,6 +222,7 @@ def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
     assert page.count("the answer falls from") == 12
 
 
+@pytest.mark.slow
 def test_confidential_pictures_leave_no_trace(run: Run, decision: Decision) -> None:
     report_images.explain(run, decision, lambda _: None)
     report = report_of(run, decision, images=False)
@@ -225,6 +232,7 @@ def test_confidential_pictures_leave_no_trace(run: Run, decision: Decision) -> N
     assert not [name for name in run.files().to_pylist() if name in written]
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_cut_says_so(run: Run, decision: Decision) -> None:
     report_images.explain(run, decision, lambda _: None)
     for path in (run.path / "explanations").glob("*/found.json"):

@@ -112,6 +112,7 @@ def test_every_single_letter_of_the_token_counts(home):
         assert shares.opened(near, NOW) is None
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.from_regex(r"(\.\./)*[\w./%-]*(\x00|\n)?", fullmatch=True)))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_else_opens_anything(home, token):
@@ -211,6 +212,7 @@ def publish_many(number: int) -> list[str]:
     return [shares.publish("demo", page, days=7).token for _ in range(20)]
 
 
+@pytest.mark.slow
 def test_several_processes_publish_at_once(home):
     with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as processes:
         outputs = list(processes.map(publish_many, range(3)))

@@ -66,6 +66,7 @@ def delete_all() -> None:
         imagesets.delete_set(stored.id)
 
 
+@pytest.mark.slow
 def test_what_is_restored_is_what_was_deleted(home):
     before, files = records(), contents(home)
     with acting.acting_as(ANN):
@@ -84,6 +85,7 @@ def test_what_is_restored_is_what_was_deleted(home):
     assert said.count(Event.DELETED) == said.count(Event.RESTORED) == 6
 
 
+@pytest.mark.slow
 def test_after_seven_days_the_cleanup_removes_it(home):
     with acting.acting_as(ANN):
         delete_all()
@@ -97,6 +99,7 @@ def test_after_seven_days_the_cleanup_removes_it(home):
         assert not db.exec(select(Deleted)).all()
 
 
+@pytest.mark.slow
 def test_a_worker_empties_it(home, monkeypatch):
     with acting.acting_as(ANN):
         delete_all()
@@ -105,6 +108,7 @@ def test_a_worker_empties_it(home, monkeypatch):
     assert not contents(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("person", [BOB, RITA])
 def test_who_may_not_delete_neither_deletes_nor_restores(home, person):
     before = records(), contents(home)
@@ -130,6 +134,7 @@ def test_who_may_not_delete_neither_deletes_nor_restores(home, person):
         trash.restore(entry.id)
 
 
+@pytest.mark.slow
 def test_removing_for_good_takes_the_files_and_no_others(home):
     with acting.acting_as(ANN):
         history.delete_run("run1")
@@ -141,6 +146,7 @@ def test_removing_for_good_takes_the_files_and_no_others(home):
     assert any((home / "models").iterdir())
 
 
+@pytest.mark.slow
 def test_a_model_file_that_another_record_is_of_stays(home):
     with acting.acting_as(ANN):
         (first,) = models.list_models()
@@ -156,6 +162,7 @@ def test_a_model_file_that_another_record_is_of_stays(home):
     assert not list((home / "models").iterdir())
 
 
+@pytest.mark.slow
 def test_what_stands_in_its_place_is_left_alone(home):
     with acting.acting_as(ANN):
         (photos,) = (each for each in imagesets.list_sets("id") if each.name == "photos")
@@ -169,6 +176,7 @@ def test_what_stands_in_its_place_is_left_alone(home):
         assert len(trash.entries()) == 2
 
 
+@pytest.mark.slow
 def test_shares_of_a_deleted_run_stay_revoked(home):
     with acting.acting_as(ANN):
         token = shares.publish("run1", "<p>report", days=7).token

@@ -72,6 +72,7 @@ def images(n: int) -> Tensor:
     return torch.randn(n, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_weight_standardisation_is_no_training_mode() -> None:
     module = nn.Sequential(Trunk(Standardised), nn.Flatten(), nn.Linear(8, 5))
     network = Network(opened(module).program)
@@ -119,6 +120,7 @@ def test_what_depends_on_chance_or_on_the_batch_is_refused(layer: nn.Module, sai
         opened(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Squeezing, SqueezingTheBatch, NeedsTwo])
 def test_a_batch_of_one_has_the_scores_it_has_in_a_batch(kind: type[Squeezing]) -> None:
     torch.manual_seed(0)
@@ -139,6 +141,7 @@ def test_a_batch_of_one_has_the_scores_it_has_in_a_batch(kind: type[Squeezing]) 
     torch.testing.assert_close(along, expected[:1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_a_network_that_needs_it_runs_one_image_twice() -> None:
     plain = Network(opened(nn.Sequential(Trunk(), nn.Flatten(), nn.Linear(8, 4))).program)
     sizes: list[int] = []

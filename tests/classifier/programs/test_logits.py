@@ -208,6 +208,7 @@ def test_what_outputs_are_is_seen_by_their_values(
     assert scale_of(outputs(3 * torch.randn(40, 4)), bounded=True) is scale
 
 
+@pytest.mark.slow
 def test_no_untrained_network_is_taken_for_one_that_gives_probabilities() -> None:
     """Of 200 with little spread, whose outputs often all lie between 0 and 1 by chance."""
     noise, by_chance = images(40), 0

@@ -111,6 +111,7 @@ def test_regions_are_undone_and_gradients_flow(
     assert all(word in change for word, change in zip(said, classifier.notes, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [SIZE, 40])
 def test_free_sizes_are_fixed_to_the_preprocessings(size: int, tmp_path: Path) -> None:
     module = Blocks()
@@ -125,6 +126,7 @@ def test_free_sizes_are_fixed_to_the_preprocessings(size: int, tmp_path: Path) -
     torch.testing.assert_close(Network(classifier.program)(images), module(images))
 
 
+@pytest.mark.slow
 def test_decomposed_programs_have_their_last_linear_map(tmp_path: Path) -> None:
     module = Blocks().eval()
     images = torch.randn(3, 3, SIZE, SIZE)
@@ -142,6 +144,7 @@ class ByName(Blocks):
         return super().forward(pixel_values)
 
 
+@pytest.mark.slow
 def test_images_given_by_name_are_given_by_position(tmp_path: Path) -> None:
     module, images = ByName().eval(), torch.randn(2, 3, SIZE, SIZE)
     shapes = {"pixel_values": {0: Dim("batch")}}
@@ -183,6 +186,7 @@ def test_an_archive_of_older_torch_is_called_that(tmp_path: Path) -> None:
         open_program(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_half_precision_is_asked_for_in_float32(precision: torch.dtype, tmp_path: Path) -> None:
     module, images = Blocks().to(precision).eval(), torch.randn(2, 3, SIZE, SIZE).to(precision)

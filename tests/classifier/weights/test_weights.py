@@ -213,6 +213,7 @@ def test_an_average_without_names_alone_is_enough_where_there_are_only_parameter
     assert_same_network(fitted, averaged, size=160)
 
 
+@pytest.mark.slow
 def test_plain_weights_set_aside_while_the_average_is_tried_are_no_average() -> None:
     """`torch_ema` in the midst of a validation: `collected_params` are the plain weights."""
     plain, averaged = vit(seed=1), vit(seed=2)
@@ -261,6 +262,7 @@ def test_prefixes_are_seen_beside_what_training_leaves(prefix: str) -> None:
     assert "loss_fn" in note or "total_ops" in note
 
 
+@pytest.mark.slow
 def test_wrappers_in_the_middle_of_names_are_seen() -> None:
     weights = resnet().state_dict()
     wrappers = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
@@ -317,6 +319,7 @@ def test_weight_normalisation_is_named() -> None:
 # Heads
 
 
+@pytest.mark.slow
 def test_the_number_of_classes_comes_from_the_weights_where_the_default_has_none() -> None:
     torch.manual_seed(0)
     options = {"img_size": 56, "depth": 2}
@@ -340,6 +343,7 @@ HEADS: list[tuple[str, Callable[[nn.Module], None]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "replace"), HEADS)
 def test_one_linear_layer_in_the_place_of_the_head(
     name: str, replace: Callable[[nn.Module], None]

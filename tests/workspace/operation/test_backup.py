@@ -77,6 +77,7 @@ def test_the_files_list_their_digests(home, tmp_path):
                 if name != "backup.json"} == {e.name: e.sha256 for e in manifest.files}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_folder_elsewhere_opens_too(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "one"))
     fill(tmp_path / "stage")
