@@ -142,8 +142,9 @@ def test_the_conformal_promise_holds_though_weights_are_learned_on_the_same_imag
     assert np.mean(in_sample) < np.mean(shares)
     assert np.mean(in_sample) < 0.95 - tolerance or n > 40
     # Of single draws 95 % would lie within the band that the number of images allows; where 40
-    # teach the weights as well, 82 % do.
+    # teach the weights as well, 88 % do, and nearly all others accept more than was promised.
     rank = math.ceil(0.95 * (n + 1))
     low, high = beta.ppf([0.025, 0.975], rank, n + 1 - rank)
     inside = np.mean([low <= share <= high for share in shares])
-    assert inside > (0.78 if n == 40 else 0.9)
+    assert inside > (0.85 if n == 40 else 0.92)
+    assert np.mean([share < low for share in shares]) < 0.04
