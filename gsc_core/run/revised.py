@@ -32,6 +32,10 @@ from gsc_core.run.temperature import READ_COLUMNS, temperature_record
 REPEATS = 1000  # of a run that does not say how often it drew
 
 
+class NothingLeftError(GscError):
+    """All images of a kind are left out."""
+
+
 def without_marked(run: Run) -> Run | None:
     """The run as its marks revise it; None where they change no figure.
 
@@ -44,8 +48,8 @@ def without_marked(run: Run) -> Run | None:
 def revised(run: Run, revision: Revision) -> Run:
     """The run without the rows of a revision, and with its labels.
 
-    Raises GscError when no familiar, calibration or unfamiliar image is left, and for damaged
-    scores.
+    Raises NothingLeftError when no familiar, calibration or unfamiliar image is left, and GscError
+    for damaged scores.
     """
     return _revised(replace(run, revision=None).key, revision)
 
@@ -66,7 +70,7 @@ def _ensure_images_are_left(audited: Run, run: Run) -> None:
     if not any(name in left for name in audited.ood_sets):
         gone.append("unfamiliar image")
     if gone:
-        raise GscError(
+        raise NothingLeftError(
             f"Every {gone[0]} is marked, so nothing is left to be counted: take some marks back."
         )
 
