@@ -15,6 +15,7 @@ from pages.parts.results.scores import scores
 from pages.parts.results.selection import own_choices
 from pages.parts.results.table import table
 from pages.parts.shared import links
+from pages.parts.shared.figures import figures_of
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
@@ -25,15 +26,16 @@ def render() -> None:
     if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
-    deciding = decision(run)
+    shown = figures_of(run)
+    deciding = decision(shown)
     release_gate(run)
-    _doubts(run)
-    table(run)
-    scores(run, deciding)
+    _doubts(shown)
+    table(shown)
+    scores(shown, deciding)
     own_choices(run)
-    confidence(run)
-    gallery(run)
-    _basis(run)
+    confidence(shown)
+    gallery(shown)
+    _basis(shown)
     _next(run)
 
 
