@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gsc_core.errors import GscError
 from gsc_core.run.image_files import ImageFiles
@@ -75,12 +76,14 @@ def ordered(
     threshold: float | None = None,
     side: Side | None = None,
     descending: bool = True,
+    named: str = "",
 ) -> Rows:
     """Row numbers sorted by a detector's outlier score, the least familiar first when `descending`.
 
     `sets` are names such as `"id"`, `"calibration"` or an OOD set's; None takes all but the
     calibration images. `predicted` keeps one class. With `threshold`, side `"inside"` keeps scores
-    at or below it (let through) and `"outside"` those above. Equal scores stay in row order.
+    at or below it (let through) and `"outside"` those above. `named` is a part of the file's name,
+    in letters of either case. Equal scores stay in row order.
     Raises GscError for an unknown detector or set.
     """
     rows = run.rows_of(sets)
@@ -90,6 +93,9 @@ def ordered(
     if threshold is not None and side is not None:
         # Scores are float32: a plain float would be rounded to that before it is compared.
         rows = rows[(values[rows] <= np.float64(threshold)) == (side == "inside")]
+    if named:
+        hits = pc.match_substring(run.files(), named, ignore_case=True)
+        rows = rows[np.asarray(hits.to_numpy(), dtype=np.bool_)[rows]]
     scores = values[rows]
     order: Rows = rows[np.argsort(-scores if descending else scores, kind="stable")]
     return order

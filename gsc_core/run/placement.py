@@ -6,10 +6,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from gsc_core.evaluation.counts import percentile
+from gsc_core.evaluation.metrics import Floats
 from gsc_core.evaluation.thresholds import KeepId, keep_id
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.gallery import run_images
+from gsc_core.run.layout import ID
+from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run, RunKey
 
 
@@ -85,6 +88,13 @@ def place(run: Run, detector: str, score: float) -> Placement:
         percentile=float(100 * np.mean(familiar <= score)),
         threshold=_finite(threshold),
     )
+
+
+def percentiles(run: Run, detector: str, rows: Rows) -> Floats:
+    """The `Placement.percentile` of each of these images `[N]`, 0 to 100."""
+    familiar = np.sort(run.scores(detector)[ID])
+    scores = run.column(detector)[rows].astype(np.float64)
+    return np.asarray(100 * np.searchsorted(familiar, scores, side="right") / len(familiar))
 
 
 def decided(placed: Placement, decision: Decision) -> Placement:

@@ -11,6 +11,7 @@ from pages.parts.shared import links
 from pages.parts.shared.text import plain
 
 AUDITED, MARKED = "audited", "marked"
+NAMES = {AUDITED: "As audited", MARKED: "Without marked images"}
 
 
 def figures_of(run: Run) -> Run:
@@ -34,13 +35,12 @@ def figures_of(run: Run) -> Run:
             help=" ".join(sentences.cautions(marks)),
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            names = {AUDITED: "As audited", MARKED: sentences.without(marks).capitalize()}
             shown = st.segmented_control(
                 "Figures on this page",
-                list(names),
+                list(NAMES),
                 default=AUDITED,
                 required=True,
-                format_func=names.__getitem__,
+                format_func=NAMES.__getitem__,
                 key="figures",
                 bind="query-params",
                 label_visibility="collapsed",
