@@ -135,10 +135,13 @@ def _caption(chosen: Order, count: int, first: int, shown: int) -> str:
 def _bar(run: Run, chosen: Order, selection: list[int]) -> None:
     """What can be done to the images selected; where none is, how to select some."""
     said(run)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if not selection:
+    count = len(chosen.rows)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if selection:
+            mark_bar(run, selection, chosen.marks)
+            export(run, selection)
+        else:
             st.caption("Tick images to mark or export them.", width="content")
-        count = len(chosen.rows)
         if len(selection) < count <= MOST_SELECTED and (selection or chosen.show != ALL):
             st.button(
                 f"Select all {count:,}",
@@ -155,10 +158,6 @@ def _bar(run: Run, chosen: Order, selection: list[int]) -> None:
                 on_click=_select,
                 args=(run, frozenset()),
             )
-    if selection:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            mark_bar(run, selection, chosen.marks)
-            export(run, selection)
 
 
 def _kept() -> dict[str, str]:

@@ -48,7 +48,8 @@ class Order:
 
 def order(run: Run) -> Order:
     """Ask what to show, by which detector, of which set and class; raises GscError as `ordered`."""
-    shows, controls = st.container(), st.columns([3, 3, 3, 3])
+    first = st.container(horizontal=True, horizontal_alignment="distribute", gap="medium")
+    controls = st.columns([3, 3, 3, 3])
     deciding = run.detectors.index(decisions.current(run).detector)
     detector = controls[0].selectbox(
         "Sorted by",
@@ -62,8 +63,10 @@ def order(run: Run) -> Order:
     )
     decision, marks = decision_for(run, detector), by_row(run)
     wrong = mistakes(run, decision)
-    with shows:
+    with first:
         show = _show(wrong, len(marks))
+        titles = {name: size.title for name, size in SIZES.items()}
+        size = _segments("Size of the images", titles, "images_size", usual="medium")
     of_set = controls[1].selectbox(
         "From",
         [EVERY_SET, "id", *run.ood_sets, "calibration"],
@@ -88,13 +91,11 @@ def order(run: Run) -> Order:
         placeholder="any part of it",
         icon=":material/search:",
     )
-    with st.container(horizontal=True, gap="medium"):
-        direction, side = "strangest", "all"
-        if show == ALL:
+    direction, side = "strangest", "all"
+    if show == ALL:
+        with st.container(horizontal=True, gap="medium"):
             direction = _segments("Order", ORDERS, "images_order")
             side = _segments("Side of the threshold", SIDE_NAMES, "images_side")
-        titles = {name: size.title for name, size in SIZES.items()}
-        size = _segments("Size of the images", titles, "images_size", usual="medium")
     rows = gallery.ordered(
         run,
         detector,
