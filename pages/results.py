@@ -11,10 +11,12 @@ from pages.parts.results.confidence import confidence
 from pages.parts.results.decision import decision
 from pages.parts.results.disagreement import gallery
 from pages.parts.results.gate import release_gate
+from pages.parts.results.mistakes import mistake_links
 from pages.parts.results.scores import scores
 from pages.parts.results.selection import own_choices
 from pages.parts.results.table import table
 from pages.parts.shared import links
+from pages.parts.shared.class_names import ask_for_names
 from pages.parts.shared.figures import figures_of
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
@@ -28,6 +30,8 @@ def render() -> None:
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
     shown = figures_of(run)
     deciding = decision(shown)
+    mistake_links(shown)
+    ask_for_names(run)
     release_gate(run)
     _doubts(shown)
     table(shown)

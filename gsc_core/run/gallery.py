@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gsc_core.errors import GscError
+from gsc_core.run.class_names import class_name
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
+
+__all__ = ["RunImage", "class_name", "image_bytes", "image_path", "ordered", "run_images"]
 
 Side = Literal["inside", "outside"]
 
@@ -110,16 +113,6 @@ def image_bytes(run: Run, row: int) -> bytes:
     """The image of a row as it was audited; raises GscError when it is gone or has changed."""
     (one,) = run_images(run, [row])
     return _files(run).read(one.role, one.set, one.file, run.sha256(row))
-
-
-def class_name(run: Run, index: int | None) -> str:
-    """A class in words: its name, else its number; `unknown` for None and −1."""
-    if index is None or index < 0:
-        return "unknown"
-    names = run.settings.class_names or ()
-    if index < len(names):
-        return names[index]
-    return f"class {index}"
 
 
 def _files(run: Run) -> ImageFiles:

@@ -12,6 +12,7 @@ CHANNELS_FILE = "channels.parquet"
 LOG_FILE = "log.txt"
 DECISION_FILE = "threshold.json"
 MARKS_FILE = "marks.json"
+CLASS_NAMES_FILE = "class-names.json"
 CHUNKS_FOLDER = "chunks"
 UNPACKED_FOLDER = "unpacked"
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gsc_core.errors import GscError
 from gsc_core.files import sole_writer_of, written_aside
 from gsc_core.run import score_table
+from gsc_core.run.class_names import classes_of
 from gsc_core.run.gallery import RunImage, run_images
 from gsc_core.run.layout import MARKS_FILE
 from gsc_core.run.score_table import name_of
@@ -201,15 +202,6 @@ def _ensure_suits(run: Run, image: RunImage, doubt: Doubt | None, label: int | N
         raise GscError(f"{image.file} is an unfamiliar image, which has no class to correct.")
     if not 0 <= label < classes_of(run):
         raise GscError(f"The model has no class {label}: choose one of its classes.")
-
-
-def classes_of(run: Run) -> int:
-    """How many classes the model has, as far as the run says or shows."""
-    if run.settings.classes is not None:
-        return run.settings.classes
-    named = len(run.settings.class_names or ())
-    seen = max(int(run.column(name).max(initial=-1)) for name in ("label", "predicted"))
-    return max(named, seen + 1)
 
 
 def _read(folder: Path) -> Marks:

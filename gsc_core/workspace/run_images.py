@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from gsc_core.errors import GscError
 from gsc_core.images.names import composed
+from gsc_core.run.class_names import names_of
 from gsc_core.run.gallery import RunImage, run_images
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.marks import by_row
@@ -94,7 +95,7 @@ def labels_csv(run: Run, images: Sequence[RunImage], *, several: bool) -> str:
     Class numbers where names are missing, or stand for two classes.
     """
     marks = by_row(run)
-    names = run.settings.class_names or ()
+    names = names_of(run)
     named = bool(names) and len({composed(name) for name in names}) == len(names)
 
     def lines() -> Iterator[tuple[str, str]]:

@@ -82,9 +82,15 @@ def table(run) -> pd.DataFrame:
 
 
 def shown(app: AppTest) -> list[int]:
-    """The rows that the gallery's tiles lead to, in their order."""
-    found = [link.proto.query_string for link in app.get("page_link")]
-    return [int(m[1]) for query in found if (m := re.search(r"\bimage=(\d+)", query))]
+    """The rows of the gallery's tiles, in their order."""
+    return [tile["row"] for tile in tiles(app)]
+
+
+def tiles(app: AppTest) -> list[dict]:
+    """What the grid is told of each image that it shows; none where there is no grid."""
+    return [
+        tile for grid in app.get("bidi_component") for tile in json.loads(grid.proto.json)["tiles"]
+    ]
 
 
 def in_order(scores: pd.DataFrame, detector: str, ascending=False) -> list[int]:
@@ -149,10 +155,9 @@ def test_an_address_brings_the_choices_back_and_each_picture_keeps_them(home):
     query = {"images_detector": "msp", "images_set": "noise", "images_page": "2"}
     app = opened("images", **query)
     assert shown(app) == in_order(noise, "msp")[48:96]
-    for link in app.get("page_link"):
-        if "image=" in link.proto.query_string:
-            assert "images_detector=msp" in link.proto.query_string
-            assert "images_set=noise" in link.proto.query_string
+    for tile in tiles(app):
+        assert "images_detector=msp" in tile["href"]
+        assert "images_set=noise" in tile["href"]
 
 
 @pytest.mark.slow

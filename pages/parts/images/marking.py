@@ -7,7 +7,8 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.run import gallery
-from gsc_core.run.marks import MAX_NOTE, Doubt, Mark, classes_of
+from gsc_core.run.class_names import classes_of
+from gsc_core.run.marks import MAX_NOTE, Doubt, Mark
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.roles import Action

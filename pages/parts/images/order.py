@@ -17,7 +17,7 @@ from pages.parts.shared.image_grid import SIZES, Size
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
 SETS = {
-    EVERY_SET: "All sets",
+    EVERY_SET: "All test images",
     "id": "Familiar images",
     "calibration": "Calibration images",
 }

@@ -32,6 +32,7 @@ from pages.parts.images.explanation import (
 )
 from pages.parts.images.marking import mark_bar, mark_words, said
 from pages.parts.images.order import order, set_name
+from pages.parts.shared.class_names import ask_for_names
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.text import plain
 
@@ -65,6 +66,7 @@ def image_view(run: Run, asked: str) -> None:
             _picture(run, picture)
         else:
             picture_seen(explanation)
+    ask_for_names(run)
     if explanation is not None:
         channels(explanation)
     places_table(found)
