@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from opened_page import opened, words
+from opened_page import opened, tiles, words
 from PIL import Image
 from small_audit import PREPROCESS, write_stage
 from stored_run import SETS, write_run
@@ -84,13 +84,6 @@ def table(run) -> pd.DataFrame:
 def shown(app: AppTest) -> list[int]:
     """The rows of the gallery's tiles, in their order."""
     return [tile["row"] for tile in tiles(app)]
-
-
-def tiles(app: AppTest) -> list[dict]:
-    """What the grid is told of each image that it shows; none where there is no grid."""
-    return [
-        tile for grid in app.get("bidi_component") for tile in json.loads(grid.proto.json)["tiles"]
-    ]
 
 
 def in_order(scores: pd.DataFrame, detector: str, ascending=False) -> list[int]:

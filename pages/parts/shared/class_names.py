@@ -21,7 +21,10 @@ def ask_for_names(run: Run) -> None:
         st.error(plain(refused))
     if names_of(run) or not acting.permits(Action.MARK, runs.owner(run.id)):
         return
-    classes = classes_of(run)
+    try:
+        classes = classes_of(run)
+    except GscError:  # without scores there is nothing to name, which the page says
+        return
     with st.expander(
         f"What are the {classes:,} classes called? Their names would say more than numbers.",
         icon=":material/label:",
