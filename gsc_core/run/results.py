@@ -10,11 +10,12 @@ from gsc_core.run.layout import ID
 
 
 def results_of(
-    detector: str, scores: Mapping[str, ArrayLike], repeats: int, seed: int
+    detector: str, scores: Mapping[str, ArrayLike], repeats: int | None, seed: int
 ) -> tuple[Result, ...]:
     """Every metric with its interval on each OOD set and on their `"mean"`.
 
-    `scores` are outlier scores of `"id"` and of each OOD set. Raises GscError as `evaluate` does.
+    `scores` are outlier scores of `"id"` and of each OOD set; `repeats` as `evaluate` has it, and
+    raises GscError as that does.
     """
     ood = {name: values for name, values in scores.items() if name != ID}
     by_set = evaluate(scores[ID], ood, repeats, seed)

@@ -2,7 +2,8 @@
 
 Nothing is scored again. Scores, what the detectors learned and which one decides are as audited;
 metrics, counts, accuracies and the threshold come from the stored scores of the images that are
-left, by the functions that measured the audit. So each page and report of a run shows either.
+left, by the functions that measured the audit. So each page and report of a run shows either. Of a
+large run average precision and the detection error are left out: their intervals take minutes.
 
 Images are left out by people who saw what the audit says of them, which makes the figures better
 than those of new images would be: they are shown beside those of the audit, never instead.
@@ -10,7 +11,7 @@ than those of new images would be: they are shown beside those of the audit, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.bootstrap import CELLS
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run import decisions, score_table
 from gsc_core.run.confidence import labelled_rows
@@ -30,6 +32,7 @@ from gsc_core.run.stored import Revision, Run, RunKey, version_of
 from gsc_core.run.temperature import READ_COLUMNS, temperature_record
 
 REPEATS = 1000  # of a run that does not say how often it drew
+MAX_DRAWS = 50_000_000  # ranks weighed for all detectors, sets and repeats: some three seconds
 
 
 class NothingLeftError(GscError):
@@ -79,7 +82,7 @@ def _counted(audited: Run, run: Run) -> Iterator[tuple[str, Any]]:
     """The parts of the document that depend on which images there are, and on their labels."""
     before, rows = audited.document, run.members().by_name
     ood = [name for name in audited.ood_sets if name in rows]
-    repeats = int(before.settings.recorded().get("repeats", REPEATS))
+    repeats = _repeats(before, [len(rows[name]) for name in (ID, *ood)])
     results = tuple(
         result
         for name in audited.detectors
@@ -104,6 +107,14 @@ def _counted(audited: Run, run: Run) -> Iterator[tuple[str, Any]]:
     yield "id_accuracy_after", {name: share for name, share in after.items() if share is not None}
     yield "images", {name: _counts(run, name, images) for name, images in run.images.items()}
     yield "temperature", _temperature(run, before)
+
+
+def _repeats(before: RunDocument, sizes: Sequence[int]) -> int | None:
+    """How often the audit drew; None where somebody would wait too long for so many draws."""
+    repeats = int(before.settings.recorded().get("repeats", REPEATS))
+    ranks = sum(min(CELLS, sizes[0] + size) for size in sizes[1:])
+    detectors = len({row.detector for row in before.results})
+    return repeats if ranks * detectors * repeats <= MAX_DRAWS else None
 
 
 def _accuracy(run: Run, column: str) -> float | None:

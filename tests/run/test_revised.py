@@ -9,6 +9,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import evaluate
 from gsc_core.evaluation.thresholds import KeepId, Typed, Youden
 from gsc_core.run import decisions, picking
+from gsc_core.run import revised as module
 from gsc_core.run.confidence import trust_of
 from gsc_core.run.ood_halves import halves
 from gsc_core.run.revised import revised
@@ -119,6 +120,14 @@ def test_with_nothing_left_out_nothing_changes(run):
     assert same.rows == run.rows
     assert same.inverted == run.inverted
     assert same.images == run.images
+
+
+def test_what_takes_long_draws_is_left_out_of_large_runs(run, view, monkeypatch):
+    monkeypatch.setattr(module, "MAX_DRAWS", 1000)
+    large = revised(run, Revision(WITHOUT | {FAMILIAR}))
+    assert set(large.rows[0].metrics) == {"fpr95", "fpr95_ood_positive", "auroc"}
+    assert set(view.rows[0].metrics) == set(run.rows[0].metrics)
+    assert large.ranked()
 
 
 @pytest.mark.parametrize(

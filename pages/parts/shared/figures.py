@@ -12,6 +12,10 @@ from pages.parts.shared.text import plain
 
 AUDITED, MARKED = "audited", "marked"
 NAMES = {AUDITED: "As audited", MARKED: "Without marked images"}
+NOT_AGAIN = (
+    "Of so many images, average precision and the detection error are not counted again: make an "
+    "image set of what is left, and audit that."
+)
 
 
 def figures_of(run: Run) -> Run:
@@ -51,4 +55,6 @@ def figures_of(run: Run) -> Run:
                 icon=":material/flag:",
                 query_params={"run": run.id, "images_show": MARKED},
             )
+        if shown == MARKED and len(view.best().metrics) < len(run.best().metrics):
+            st.caption(NOT_AGAIN)
     return view if shown == MARKED else run
