@@ -3,16 +3,15 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.run import gallery
-from gsc_core.run.gallery import RunImage
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
-from pages.parts.images.order import Order, order, set_name
+from pages.parts.images.board import board
+from pages.parts.images.export import rest
+from pages.parts.images.order import MARKED, order
 from pages.parts.images.try_one import try_one
 from pages.parts.images.view import image_view
-from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.run import chosen_run
-from pages.parts.shared.text import UNFAMILIAR, plain
+from pages.parts.shared.text import plain
 
 VIEWS = {"gallery": "Gallery", "try": "Try one image"}
 
@@ -47,53 +46,22 @@ def render() -> None:
         st.error(plain(str(error)))
 
 
+@st.fragment
 def _gallery(run: Run) -> None:
+    """All that moves with the choices; redraws alone, so an error stays inside."""
+    try:
+        _images(run)
+    except GscError as error:
+        st.error(plain(str(error)))
+
+
+def _images(run: Run) -> None:
     st.header("The images of this audit", anchor=False)
     st.markdown(plain(answer(run)))
     chosen = order(run)
-    count = len(chosen.rows)
-    if not count:
-        st.info("No image matches these filters: clear one.")
-        return
-    pages = -(-count // MOST)
-    place = st.container()
-    page = 1
-    if pages > 1:
-        page = st.pagination(pages, key="images_page", bind="query-params")
-    first = (page - 1) * MOST
-    rows = chosen.rows[first : first + MOST]
-    with place:
-        st.caption(
-            f"{count:,} images, {first + 1:,} to {first + len(rows):,} shown. An image is "
-            f"flagged when its score is above {chosen.threshold:.4g}. ● familiar, ○ unfamiliar. "
-            "Choose one to see why.",
-            help=UNFAMILIAR,
-        )
-        scores = run.column(chosen.detector)
-        picture_grid(
-            [
-                _tile(run, picture, float(scores[picture.row]), chosen)
-                for picture in gallery.run_images(run, rows)
-            ]
-        )
-
-
-def _tile(run: Run, picture: RunImage, score: float, chosen: Order) -> Tile:
-    seen = gallery.class_name(run, picture.predicted)
-    verdict = "flagged" if score > chosen.threshold else "accepted"
-    whose = set_name(picture.set if picture.role == "ood" else picture.role)
-    dot = "○" if picture.role == "ood" else "●"
-    return Tile(
-        picture.path,
-        f"{dot} {score:.3g} {seen}",
-        f"{picture.file}, from {whose}, called {seen}, outlier score {score:.3g}, {verdict}",
-        ("images", _kept() | {"run": run.id, "image": str(picture.row)}),
-    )
-
-
-def _kept() -> dict[str, str]:
-    """What the address says of the gallery's order, so that the way back keeps it."""
-    return {key: value for key, value in st.query_params.items() if key.startswith("images_")}
+    if chosen.show == MARKED:
+        rest(run)
+    board(run, chosen)
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

@@ -10,7 +10,7 @@ from gsc_core.extras import missing
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.pdf import to_pdf
 from gsc_core.report.schema import report_json
-from gsc_core.run import decisions
+from gsc_core.run import class_names, decisions, marks
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import standing_sentence
@@ -38,6 +38,8 @@ class Asked(NamedTuple):
     version: int
     decision: int
     policy: int
+    marks: int
+    class_names: int
     lacking: int
     images: bool
 
@@ -80,7 +82,10 @@ def _report_of(run: Run) -> None:
     lacking = len(report_images.missing(run, decision)) if images else 0
     if lacking:
         _channels(run, decision, lacking)
-    versions = (run.version, decisions.version(run), release_policy.version())
+    versions = (
+        *(run.version, decisions.version(run)),
+        *(release_policy.version(), marks.version(run), class_names.version(run)),
+    )
     asked = Asked(str(run.path), *versions, lacking, images)
     page = _html(asked)
     _downloads(asked, page, run.id)

@@ -11,10 +11,13 @@ from pages.parts.results.confidence import confidence
 from pages.parts.results.decision import decision
 from pages.parts.results.disagreement import gallery
 from pages.parts.results.gate import release_gate
+from pages.parts.results.mistakes import mistake_links
 from pages.parts.results.scores import scores
 from pages.parts.results.selection import own_choices
 from pages.parts.results.table import table
 from pages.parts.shared import links
+from pages.parts.shared.class_names import ask_for_names
+from pages.parts.shared.figures import figures_of
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
@@ -25,15 +28,18 @@ def render() -> None:
     if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
-    deciding = decision(run)
+    shown = figures_of(run)
+    deciding = decision(shown)
+    mistake_links(shown)
+    ask_for_names(run)
     release_gate(run)
-    _doubts(run)
-    table(run)
-    scores(run, deciding)
+    _doubts(shown)
+    table(shown)
+    scores(shown, deciding)
     own_choices(run)
-    confidence(run)
-    gallery(run)
-    _basis(run)
+    confidence(shown)
+    gallery(shown)
+    _basis(shown)
     _next(run)
 
 

@@ -25,6 +25,7 @@ from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import run_decisions, runs
 from pages.parts.shared import links, threshold_figures
+from pages.parts.shared.figures import figures_of
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, WRONG_WAY, plain
 from pages.parts.thresholds import controls
@@ -50,7 +51,7 @@ def render() -> None:
         "was never meant to see, and more familiar ones too.",
         help=UNFAMILIAR,
     )
-    _workbench(run)
+    _workbench(figures_of(run))
 
 
 @st.fragment
@@ -69,7 +70,7 @@ def _workbench(run: Run) -> None:
     controls.begin(start)
     detector = controls.detector(start)
     try:
-        drawn = threshold_figures.drawn(str(run.path), run.version, detector)
+        drawn = threshold_figures.drawn(run, detector)
         decision = _as_stored(controls.decision(start, detector, drawn), stored)
         trial = stored is None or _undated(stored) != decision
         found = decisions.effect_of(run, decision, trial=trial)
@@ -134,6 +135,11 @@ def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
         st.caption("You can try thresholds here; who started the run, or an operator, decides.")
         st.caption(plain(standing_sentence(run, stored or decisions.default(run))))
         return
+    if run.revision is not None:
+        st.caption(
+            "A threshold is saved on the figures as audited: switch to them above to save one."
+        )
+        return
     same = stored is not None and _undated(stored) == decision
     note = st.text_input(
         "Note",
@@ -195,7 +201,7 @@ def _figures(run: Run, decision: Decision, found: Effect, part: Part) -> None:
             width=360,
         )
     # Drawn of the images that the counts are of, so that the point lies on the curve.
-    drawn = threshold_figures.drawn(str(run.path), run.version, decision.detector, part, shown)
+    drawn = threshold_figures.drawn(run, decision.detector, part, shown)
     histogram, roc = marked(drawn, found.only(shown))
     left, right = st.columns([3, 2])
     options = {"displayModeBar": False}

@@ -57,14 +57,24 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > MAX_LIST_BYTES:
             raise SpecError(f"{path.name} is too large for a list of class names.")
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as error:
         raise SpecError(f"The class names in {path} cannot be read: {error.strerror}.") from error
+    return class_names_in(content, path)
+
+
+def class_names_in(content: bytes, path: Path) -> tuple[str, ...]:
+    """The same of what stands in a file; `path` says what it is called. Raises SpecError."""
+    if len(content) > MAX_LIST_BYTES:
+        raise SpecError(f"{path.name} is too large for a list of class names.")
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(
             f"The class names in {path.name} are not UTF-8 text: save it as that."
         ) from error
-    names = _from_json(text, path) if path.suffix == ".json" else text.strip().splitlines()
+    is_json = path.suffix.lower() == ".json"
+    names = _from_json(text, path) if is_json else text.strip().splitlines()
     names = [name.strip() if isinstance(name, str) else name for name in names]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise SpecError(f"{path.name} must hold one name a class, without gaps.")

@@ -59,6 +59,7 @@ class Kind(StrEnum):
     MODEL = "model"
     SET = "set"
     SURROGATES = "surrogates"
+    REMAINDER = "remainder"
     EXPLAIN = "explain"
     TRY = "try"
     REPORT_IMAGES = "telling"

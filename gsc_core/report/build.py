@@ -12,16 +12,17 @@ from pydantic import ValidationError
 from gsc_core.classifier.preparation import preparation
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.evaluation.histogram import ScoreAxis
-from gsc_core.evaluation.intervals import Interval
 from gsc_core.evaluation.metrics import Floats, curve, metrics
-from gsc_core.evaluation.thresholds import Acceptance, Effect
+from gsc_core.evaluation.thresholds import Effect
 from gsc_core.release.judge import judge
 from gsc_core.report import model
 from gsc_core.report.confidence import confidence_part, errors_part
+from gsc_core.report.counted import by_set, counted, detector_rows
 from gsc_core.report.glossary import GLOSSARY
 from gsc_core.report.limits import limits_of
+from gsc_core.report.marked import revised_part
 from gsc_core.report.pictures import channels_note, groups_of
-from gsc_core.run import decisions, picking
+from gsc_core.run import decisions
 from gsc_core.run.decisions import ClassEffect, Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import checks_of
@@ -68,7 +69,8 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         checks=tuple(model.Checked(**check.model_dump()) for check in checks_of(run)),
         prepared=_prepared(run),
         decision=_decided(run, decision, found),
-        by_set=tuple(_by_set(run, decision)),
+        without_marked=revised_part(run, images=images),
+        by_set=tuple(by_set(run, decision)),
         classes=tuple(_class_row(one) for one in classes[:MAX_CLASSES]),
         classes_more=max(0, len(classes) - MAX_CLASSES),
         refusing=_refusing(run, decision),
@@ -76,7 +78,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
         errors=errors_part(run, decision),
         accuracy=run.id_accuracy,
         accuracy_after=run.id_accuracy_after,
-        detectors=tuple(_detectors(run)),
+        detectors=tuple(detector_rows(run)),
         names=_names(run, decision),
         own_choices=tuple(_own_choices(run)),
         excused=run.excused,
@@ -153,25 +155,17 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
         picked=decision.picked,
         note=decision.note,
         calibration=calibration,
-        familiar=_counted("Familiar images", found.id),
-        strangers=tuple(_counted(name, one) for name, one in found.ood.items()),
+        familiar=counted("Familiar images", found.id),
+        strangers=tuple(counted(name, one) for name, one in found.ood.items()),
         strangers_share=found.ood_share,
         sentences=tuple(sentences),
         warning=none or rough(run, decision),
     )
 
 
-def _by_set(run: Run, decision: Decision) -> Iterable[model.SetFigures]:
-    metrics = picking.metrics_of(run, decision)
-    for name in run.ood_sets:
-        if name in metrics:
-            fpr95, auroc = (_figure(metrics[name].get(metric)) for metric in ("fpr95", "auroc"))
-            yield model.SetFigures(name=name, fpr95=fpr95, auroc=auroc)
-
-
 def _class_row(one: ClassEffect) -> model.ClassRow:
     familiar, strangers = (
-        None if found is None else _counted(name, found)
+        None if found is None else counted(name, found)
         for name, found in (("Familiar images", one.id), ("Unfamiliar images", one.ood))
     )
     return model.ClassRow(name=one.name, familiar=familiar, strangers=strangers)
@@ -196,33 +190,6 @@ def _refusing(run: Run, decision: Decision) -> model.Refusing | None:
     )
 
 
-def _counted(name: str, found: Acceptance) -> model.Counted:
-    return model.Counted(
-        name=name,
-        tested=found.total,
-        passed=found.accepted,
-        share=found.share,
-        low=found.low,
-        high=found.high,
-    )
-
-
-def _detectors(run: Run) -> Iterable[model.DetectorRow]:
-    """The mean rows, the best first, those that point the wrong way last."""
-    means = (run.row(name) for name in run.ranked())
-    for row in (row for row in means if row is not None):
-        notes = ["points the wrong way"] if row.detector in run.inverted else []
-        if run.directions.get(row.detector) == "turned":
-            notes.append("direction flipped")
-        yield model.DetectorRow(
-            name=row.detector,
-            title=title_of(run, row.detector),
-            fpr95=_figure(row.metric("fpr95")),
-            auroc=_figure(row.metric("auroc")),
-            notes=tuple(notes),
-        )
-
-
 def _names(run: Run, decision: Decision) -> dict[str, str]:
     """What every detector that the report may name is called."""
     recorded = [record.name for record in run.document.detectors]
@@ -239,12 +206,6 @@ def _own_choices(run: Run) -> Iterable[str]:
             "images made from them; no unfamiliar image was seen for this."
         )
         yield from chosen
-
-
-def _figure(interval: Interval | None) -> model.Figure | None:
-    if interval is None:
-        return None
-    return model.Figure(value=interval.value, low=interval.low, high=interval.high)
 
 
 def _histogram(known: Floats, strangers: dict[str, Floats]) -> model.Histogram:

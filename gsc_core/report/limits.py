@@ -2,9 +2,12 @@
 
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.decisions import Decision
+from gsc_core.run.marks import by_row
+from gsc_core.run.revised import NothingLeftError, without_marked
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import excused_sentence, picked_sentence
 from gsc_core.sentences.detector_names import called
+from gsc_core.sentences.marks import count_of
 from gsc_core.sentences.run import assumption, rounded
 from gsc_core.sentences.threshold import between, learned
 
@@ -30,6 +33,7 @@ def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tu
         picked_sentence(run, decision),
         excused_sentence(run, decision),
         _left_out(run),
+        _marked(run),
         _unlabelled(run),
         "" if gated else NO_POLICY,
     )
@@ -79,6 +83,20 @@ def _left_out(run: Run) -> str:
     if not broken + doubled:
         return ""
     return f"Images left out: {broken:,} that could not be read and {doubled:,} duplicates."
+
+
+def _marked(run: Run) -> str:
+    marks = by_row(run).values()
+    if not (said := count_of(marks)):
+        return ""
+    try:
+        without_marked(run)
+    except NothingLeftError as reason:
+        return str(reason)
+    return (
+        f"After the audit {said} in figures of their own; all others are as audited, with every "
+        "image."
+    )
 
 
 def _unlabelled(run: Run) -> str:

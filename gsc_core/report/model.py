@@ -305,6 +305,43 @@ class Gate(_Part):
     rules: tuple[GateRule, ...]
 
 
+class MarkedImage(_Part):
+    """An image that somebody marked; `set` is what readers call its set, `label` the right class.
+
+    doubt: why it is left out; None where it is not. file: None when images are left out.
+    """
+
+    set: str
+    file: str | None
+    doubt: Literal["not unfamiliar", "not familiar", "unusable"] | None
+    label: str | None
+    note: str | None
+    when: datetime
+
+
+class Revised(_Part):
+    """The figures by the marks that people made after the audit, beside those of the audit.
+
+    left_out: images; corrected: labels. value: the threshold, set by its rule on what is left.
+    images: the marked ones, and `images_more` is how many are not listed.
+    """
+
+    title: str
+    verdict: str
+    sentences: tuple[str, ...]
+    left_out: int
+    corrected: int
+    value: float
+    familiar: Counted
+    strangers: tuple[Counted, ...]
+    strangers_share: float
+    by_set: tuple[SetFigures, ...]
+    detectors: tuple[DetectorRow, ...]
+    accuracy: float | None
+    images: tuple[MarkedImage, ...]
+    images_more: int = 0
+
+
 class Term(_Part):
     """A word and what it means."""
 
@@ -320,6 +357,7 @@ class Report(_Part):
     it, in words.
     names: what detectors are called in words. own_choices: how they tune themselves.
     channels_note: why images have no channels.
+    without_marked: the figures without images that people marked; None where that changes none.
     """
 
     format: Literal["gsc-audit-report"] = "gsc-audit-report"
@@ -334,6 +372,7 @@ class Report(_Part):
     checks: tuple[Checked, ...] = ()
     prepared: str | None = None
     decision: Decided
+    without_marked: Revised | None = None
     by_set: tuple[SetFigures, ...] = ()
     classes: tuple[ClassRow, ...] = ()
     classes_more: int = 0

@@ -10,11 +10,15 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gsc_core.errors import GscError
+from gsc_core.run.class_names import class_name
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
+
+__all__ = ["RunImage", "class_name", "image_bytes", "image_path", "ordered", "run_images"]
 
 Side = Literal["inside", "outside"]
 
@@ -75,12 +79,14 @@ def ordered(
     threshold: float | None = None,
     side: Side | None = None,
     descending: bool = True,
+    named: str = "",
 ) -> Rows:
     """Row numbers sorted by a detector's outlier score, the least familiar first when `descending`.
 
     `sets` are names such as `"id"`, `"calibration"` or an OOD set's; None takes all but the
     calibration images. `predicted` keeps one class. With `threshold`, side `"inside"` keeps scores
-    at or below it (let through) and `"outside"` those above. Equal scores stay in row order.
+    at or below it (let through) and `"outside"` those above. `named` is a part of the file's name,
+    in letters of either case. Equal scores stay in row order.
     Raises GscError for an unknown detector or set.
     """
     rows = run.rows_of(sets)
@@ -90,6 +96,9 @@ def ordered(
     if threshold is not None and side is not None:
         # Scores are float32: a plain float would be rounded to that before it is compared.
         rows = rows[(values[rows] <= np.float64(threshold)) == (side == "inside")]
+    if named:
+        hits = pc.match_substring(run.files(), named, ignore_case=True)
+        rows = rows[np.asarray(hits.to_numpy(), dtype=np.bool_)[rows]]
     scores = values[rows]
     order: Rows = rows[np.argsort(-scores if descending else scores, kind="stable")]
     return order
@@ -104,16 +113,6 @@ def image_bytes(run: Run, row: int) -> bytes:
     """The image of a row as it was audited; raises GscError when it is gone or has changed."""
     (one,) = run_images(run, [row])
     return _files(run).read(one.role, one.set, one.file, run.sha256(row))
-
-
-def class_name(run: Run, index: int | None) -> str:
-    """A class in words: its name, else its number; `unknown` for None and −1."""
-    if index is None or index < 0:
-        return "unknown"
-    names = run.settings.class_names or ()
-    if index < len(names):
-        return names[index]
-    return f"class {index}"
 
 
 def _files(run: Run) -> ImageFiles:

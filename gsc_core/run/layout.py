@@ -11,11 +11,15 @@ CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
 LOG_FILE = "log.txt"
 DECISION_FILE = "threshold.json"
+MARKS_FILE = "marks.json"
+CLASS_NAMES_FILE = "class-names.json"
 CHUNKS_FOLDER = "chunks"
 UNPACKED_FOLDER = "unpacked"
 
 ID = "id"
 CALIBRATION = "calibration"
+LABEL = "label"
+"""The column of class indices, −1 where unknown."""
 PREDICTED_AFTER = "predicted_after_"
 """Before a detector's name: the column of classes predicted after its short-circuit."""
 TEMPERED_CONFIDENCE = "tempered_confidence"
@@ -23,6 +27,7 @@ LOG_LOSS = "log_loss"
 TEMPERED_LOG_LOSS = "tempered_log_loss"
 """Columns of ID images: the confidence at the temperature that was fitted, the log loss of the
 label before and at it. Null where the label is unknown, and for other images."""
+TEMPERED_COLUMNS = (TEMPERED_CONFIDENCE, LOG_LOSS, TEMPERED_LOG_LOSS)
 
 
 def unpacked_folder(run: Path, set_name: str) -> Path:

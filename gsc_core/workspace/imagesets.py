@@ -37,7 +37,7 @@ from gsc_core.workspace.uploads import is_archive, size_of, spool
 
 ROLES = ("id", "ood", "calibration")
 MAX_SURROGATES = 1000  # images that surrogate images are made from
-_READING = (Kind.SET, Kind.SURROGATES)
+_READING = (Kind.SET, Kind.SURROGATES, Kind.REMAINDER)
 _UPLOAD, _IMAGES = "upload", "pictures"
 
 
@@ -65,11 +65,9 @@ def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -
     """
     person = acting.ensure(Action.ADD)
     packed = is_archive([file for file, _ in files])
-    name = _checked(name, role)
+    name = checked_name(name, role)
     usage.ensure_room(person.name, sum(size_of(stream) for _, stream in files))
-    stored = StoredSet(id=new_id(), name=name, role=role, folder="")
-    stored.folder = str(tables_folder(stored.id) / _IMAGES)
-    stored.origin = "a ZIP" if packed else f"{len(files):,} uploaded files"
+    stored = new_set(name, role, "a ZIP" if packed else f"{len(files):,} uploaded files")
     with folder_written_aside(tables_folder(stored.id)) as part:
         spool(files, part / (_UPLOAD if packed else _IMAGES))
     return _add(stored)
@@ -87,7 +85,7 @@ def add_folder(relative: str, *, name: str, role: str) -> StoredSet:
 
 def register(folder: Path, *, name: str, role: str, origin: str) -> StoredSet:
     """Have any folder read where it lies; for callers that may read the whole disk."""
-    name = _checked(name, role)
+    name = checked_name(name, role)
     return _add(StoredSet(name=name, role=role, folder=str(folder), origin=origin, owned=False))
 
 
@@ -126,7 +124,7 @@ def image_set(set_id: str) -> StoredSet:
 def rename_set(set_id: str, name: str) -> None:
     """Rename a set; raises GscError as when it is added."""
     stored = _changeable(set_id)
-    name = _checked(name, stored.role, set_id)
+    name = checked_name(name, stored.role, set_id)
     acting.record(Event.CHANGED, trash.SET, set_id, stored.name, f"now called {name}")
     _change(set_id, name=name)
 
@@ -134,7 +132,7 @@ def rename_set(set_id: str, name: str) -> None:
 def change_role(set_id: str, role: str) -> None:
     """Use a set for another purpose; raises GscError when another of that role has its name."""
     stored = _changeable(set_id)
-    _checked(stored.name, role, set_id)
+    checked_name(stored.name, role, set_id)
     acting.record(Event.CHANGED, trash.SET, set_id, stored.name, f"now for {role}")
     _change(set_id, role=role)
 
@@ -193,19 +191,23 @@ def look(job: Job, on_progress: Callable[[Progress], None]) -> None:
     question. After a kill, or when the disk was full (GscError), it starts again from what was
     uploaded.
     """
-    _do(job, lambda stored: _images_in(stored, _report(on_progress, "reading the images")))
+    finish(job, lambda stored: _images_in(stored, counting(on_progress, "reading the images")))
 
 
 def make_surrogates(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `SURROGATES` job: surrogates of one kind as a set of their own; see `tasks`."""
     order = SurrogatesOrder.of(job)
-    _do(
+    finish(
         job,
-        lambda stored: _surrogates(stored, order, _report(on_progress, "making surrogate images")),
+        lambda stored: _surrogates(stored, order, counting(on_progress, "making surrogate images")),
     )
 
 
-def _do(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
+def finish(job: Job, read: Callable[[StoredSet], ImageSet]) -> None:
+    """End a job that makes or reads a set: list what `read` gives, or say why it is refused.
+
+    Raises GscError when the disk was full, which says nothing about the set.
+    """
     with session() as db:
         stored = db.get(StoredSet, job.subject)
     if stored is None:
@@ -273,7 +275,8 @@ def _surrogates(
     return write_surrogates(source, folder, kinds, seed=0, on_count=on_count)
 
 
-def _report(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int, int], None]:
+def counting(on_progress: Callable[[Progress], None], phase: str) -> Callable[[int, int], None]:
+    """A function that reports how many of how many are done in a phase."""
     return lambda done, total: on_progress(Progress(phase, done, total))
 
 
@@ -284,26 +287,34 @@ def _changeable(set_id: str) -> StoredSet:
 
 
 def _add(stored: StoredSet) -> StoredSet:
+    return begin(stored, SetOrder(), f"Reading {stored.name}")
+
+
+def new_set(name: str, role: str, origin: str) -> StoredSet:
+    """A set whose images the workspace is to make itself, not yet added; `origin` says from what.
+
+    Raises GscError when the name cannot be taken.
+    """
+    stored = StoredSet(id=new_id(), name=checked_name(name, role), role=role, folder="")
+    stored.folder = str(tables_folder(stored.id) / _IMAGES)
+    stored.origin = origin
+    return stored
+
+
+def begin(stored: StoredSet, order: JobOrder, title: str) -> StoredSet:
+    """Add a set in the name of who acts, with the job that makes or reads it."""
     stored.owner = acting.ensure(Action.ADD).name
     with session() as db:  # both or neither: a set without its job would wait for ever
         db.add(stored)
         acting.record(Event.ADDED, trash.SET, stored.id, stored.name, stored.origin)
-        orders.submit(SetOrder(), f"Reading {stored.name}", stored.id)
+        orders.submit(order, title, stored.id)
     return stored
 
 
 def _submit_kind(source: StoredSet, kind: str, name: str) -> StoredSet:
-    called = _free(name, f": {kind}")
-    stored = StoredSet(id=new_id(), name=_checked(called, "ood"), role="ood", folder="")
-    stored.folder = str(tables_folder(stored.id) / _IMAGES)
-    stored.origin = f"{kind} of {source.name}"
-    stored.owner = acting.ensure(Action.ADD).name
+    stored = new_set(_free(name, f": {kind}"), "ood", f"{kind} of {source.name}")
     order = SurrogatesOrder(source=source.id, surrogate=kind)
-    with session() as db:
-        db.add(stored)
-        acting.record(Event.ADDED, trash.SET, stored.id, stored.name, stored.origin)
-        orders.submit(order, f"Making {stored.name}", stored.id)
-    return stored
+    return begin(stored, order, f"Making {stored.name}")
 
 
 def _free(name: str, ending: str) -> str:
@@ -328,7 +339,7 @@ def _change(set_id: str, **values: Any) -> None:
             db.add(stored)
 
 
-def _checked(name: str, role: str, own_id: str | None = None) -> str:
+def checked_name(name: str, role: str, own_id: str | None = None) -> str:
     """The name without spaces around it; it becomes that of an OOD set in audits and files."""
     name = name.strip()
     if role not in ROLES:
@@ -350,8 +361,12 @@ __all__ = [
     "add_folder",
     "add_upload",
     "answer_set",
+    "begin",
     "change_role",
+    "checked_name",
+    "counting",
     "delete_set",
+    "finish",
     "folders",
     "image_set",
     "list_sets",
@@ -359,6 +374,7 @@ __all__ = [
     "look_again",
     "make_surrogates",
     "members",
+    "new_set",
     "register",
     "rename_set",
     "runs_with",

@@ -153,6 +153,16 @@ def revise_model(
     return _look_anew(stored, spec.model_copy(update=changes))
 
 
+def name_classes(model_id: str, class_names: BinaryIO) -> Job:
+    """Give a model class names, all else as it is, and queue another look."""
+    stored = _changeable(model_id)
+    spec = spec_of(stored)
+    if spec.checkpoint is None:
+        raise GscError("This model has no file of its own: its names come with it.")
+    path = _keep_class_names(class_names, spec.checkpoint.parent)
+    return _look_anew(stored, spec.model_copy(update={"class_names": path}))
+
+
 def answer_model(model_id: str, answer: Answer) -> Job:
     """Load a model as a question about it was answered, and queue another look."""
     stored = _changeable(model_id)

@@ -12,6 +12,7 @@ from gsc_core.workspace import (
     exports,
     imagesets,
     models,
+    remainders,
     report_images,
 )
 
@@ -22,6 +23,7 @@ TASKS: Mapping[Kind, Task] = {
     Kind.MODEL: models.look,
     Kind.SET: imagesets.look,
     Kind.SURROGATES: imagesets.make_surrogates,
+    Kind.REMAINDER: remainders.make_remainder,
     Kind.EXPLAIN: explanations.perform,
     Kind.TRY: explanations.try_one,
     Kind.REPORT_IMAGES: report_images.perform,

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from opened_page import opened, words
+from opened_page import opened, tiles, words
 from PIL import Image
 from small_audit import PREPROCESS, write_stage
 from stored_run import SETS, write_run
@@ -82,9 +82,8 @@ def table(run) -> pd.DataFrame:
 
 
 def shown(app: AppTest) -> list[int]:
-    """The rows that the gallery's tiles lead to, in their order."""
-    found = [link.proto.query_string for link in app.get("page_link")]
-    return [int(m[1]) for query in found if (m := re.search(r"\bimage=(\d+)", query))]
+    """The rows of the gallery's tiles, in their order."""
+    return [tile["row"] for tile in tiles(app)]
 
 
 def in_order(scores: pd.DataFrame, detector: str, ascending=False) -> list[int]:
@@ -149,10 +148,9 @@ def test_an_address_brings_the_choices_back_and_each_picture_keeps_them(home):
     query = {"images_detector": "msp", "images_set": "noise", "images_page": "2"}
     app = opened("images", **query)
     assert shown(app) == in_order(noise, "msp")[48:96]
-    for link in app.get("page_link"):
-        if "image=" in link.proto.query_string:
-            assert "images_detector=msp" in link.proto.query_string
-            assert "images_set=noise" in link.proto.query_string
+    for tile in tiles(app):
+        assert "images_detector=msp" in tile["href"]
+        assert "images_set=noise" in tile["href"]
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_what_is_made_when_asked_for_is_whole(home, images):
     folder = write_run(home / "demo", n=40, m=20)
     app = opened("report", run="demo")
     assert not app.exception
-    asked = page.Asked(str(folder), 0, 0, 0, 0, images)
+    asked = page.Asked(str(folder), 0, 0, 0, 0, 0, 0, images)
     document = json.loads(page.as_json(asked))
     assert document["format"] == "gsc-audit-report"
     assert document["decision"]["familiar"]["tested"] == 40

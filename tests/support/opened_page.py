@@ -1,5 +1,6 @@
 """A page of the app through Streamlit's own test runner, and the words on it."""
 
+import json
 import re
 
 from browser import PATIENCE
@@ -23,3 +24,9 @@ def words(app: AppTest) -> str:
     kinds = ("header", "subheader", "markdown", "caption", "error", "warning", "info", "success")
     parts = [part.value for kind in kinds for part in getattr(app, kind)]
     return re.sub(r"[\\\u2060]", "", "\n".join(parts))
+
+
+def tiles(app: AppTest) -> list[dict]:
+    """What the grid is told of each image that it shows; none where there is no grid."""
+    grids = (json.loads(grid.proto.json) for grid in app.get("bidi_component"))
+    return [tile for grid in grids for tile in grid["tiles"]]

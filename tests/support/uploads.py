@@ -29,7 +29,8 @@ def packed(files: dict[str, bytes]) -> io.BytesIO:
 
 def work(on_progress=lambda _: None) -> list:
     """Do the queued jobs of sets as the worker does, oldest first."""
-    waiting = queue.jobs(kinds=(Kind.SET, Kind.SURROGATES), states=(State.QUEUED,))[::-1]
+    kinds = (Kind.SET, Kind.SURROGATES, Kind.REMAINDER)
+    waiting = queue.jobs(kinds=kinds, states=(State.QUEUED,))[::-1]
     for job in waiting:
         TASKS[job.kind](job, on_progress)
         with session() as db:

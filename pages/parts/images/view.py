@@ -12,6 +12,7 @@ from gsc_core.jobs import queue
 from gsc_core.run import gallery
 from gsc_core.run.contributions import contributions
 from gsc_core.run.gallery import RunImage
+from gsc_core.run.marks import by_row
 from gsc_core.run.placement import Placement, places_of
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
@@ -29,9 +30,10 @@ from pages.parts.images.explanation import (
     told_apart,
     why,
 )
+from pages.parts.images.marking import mark_bar, mark_words, said
 from pages.parts.images.order import order, set_name
+from pages.parts.shared.class_names import ask_for_names
 from pages.parts.shared.job import job_progress
-from pages.parts.shared.pictures import MOST
 from pages.parts.shared.text import plain
 
 SIDE = 512  # pixels of the image before a worker has looked at it
@@ -44,12 +46,13 @@ def image_view(run: Run, asked: str) -> None:
         (picture,) = gallery.run_images(run, [row])
     except GscError as error:
         st.error(plain(str(error)))
-        _to_all(None)
+        _to_all(None, 1)
         return
     _ways(run, row)
     found = places_of(run, row)
     st.header(plain(_headline(picture, found[0])), anchor=False)
     st.markdown(plain(_reason(found[0])))
+    _marking(run, row)
     left, right = st.columns([2, 3], gap="large")
     with right:
         st.caption(plain(f"{picture.file} · {set_name(_set(picture))}"))
@@ -63,6 +66,7 @@ def image_view(run: Run, asked: str) -> None:
             _picture(run, picture)
         else:
             picture_seen(explanation)
+    ask_for_names(run)
     if explanation is not None:
         channels(explanation)
     places_table(found)
@@ -70,6 +74,16 @@ def image_view(run: Run, asked: str) -> None:
     if explanation is not None:
         depths(explanation)
         neighbours(run, explanation)
+
+
+def _marking(run: Run, row: int) -> None:
+    """What people said of the image, and a way to say something."""
+    marks = by_row(run)
+    if row in marks:
+        st.info(plain(mark_words(run, marks[row])), icon=":material/flag:")
+    said(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        mark_bar(run, [row], marks)
 
 
 def _row(asked: str) -> int:
@@ -82,11 +96,12 @@ def _ways(run: Run, row: int) -> None:
     """Back to the gallery, and on to its neighbours there."""
     buttons = st.container(horizontal=True, vertical_alignment="center")
     with st.expander("The gallery's order and filters", key="images_filters"):
-        rows = order(run).rows
+        chosen = order(run)
+    rows = chosen.rows
     at = np.flatnonzero(rows == row)
     place = int(at[0]) if len(at) else None
     with buttons:
-        _to_all(place)
+        _to_all(place, chosen.size.on_a_page)
         for label, key, step, icon, shortcut in (
             ("Previous", "images_previous", -1, ":material/arrow_back:", "Left"),
             ("Next", "images_next", 1, ":material/arrow_forward:", "Right"),
@@ -108,13 +123,13 @@ def _ways(run: Run, row: int) -> None:
             st.caption(f"{place + 1:,} of {len(rows):,}")
 
 
-def _to_all(place: int | None) -> None:
+def _to_all(place: int | None, on_a_page: int) -> None:
     st.button(
         "All images",
         key="images_all",
         icon=":material/grid_view:",
         on_click=_back,
-        args=(place,),
+        args=(place, on_a_page),
     )
 
 
@@ -122,9 +137,9 @@ def _go(row: int) -> None:
     st.query_params["image"] = str(row)
 
 
-def _back(place: int | None) -> None:
+def _back(place: int | None, on_a_page: int) -> None:
     st.query_params.pop("image", None)
-    st.query_params["images_page"] = str(1 if place is None else place // MOST + 1)
+    st.query_params["images_page"] = str(1 if place is None else place // on_a_page + 1)
 
 
 def _headline(picture: RunImage, place: Placement) -> str:

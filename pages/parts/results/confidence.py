@@ -12,7 +12,7 @@ from gsc_core.run.gallery import class_name
 from gsc_core.run.reliability import PREVALENCE, errors_of, frontier_of
 from gsc_core.run.stored import Run
 from gsc_core.sentences import confidence as sentences
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import plain
 
 MAX_CLASSES = 10
@@ -30,7 +30,7 @@ def confidence(run: Run) -> None:
         "familiar test images.",
     )
     try:
-        trust = _trust(str(run.path), run.version)
+        trust = _trust(run)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -53,10 +53,9 @@ def confidence(run: Run) -> None:
     _errors(run)
 
 
-# The path and versions are the key, as everywhere: no large value is hashed.
-@st.cache_data(max_entries=32, show_spinner=False)
-def _trust(path: str, version: int) -> Trust | None:
-    return trust_of(load(path, version))
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs=BY_VERSION)
+def _trust(run: Run) -> Trust | None:
+    return trust_of(run)
 
 
 def _classes(run: Run, trust: Trust) -> None:
@@ -99,8 +98,7 @@ def _errors(run: Run) -> None:
         "answered wrongly when it is unfamiliar, or familiar and classified wrongly.",
     )
     try:
-        versions = (run.version, decisions.version(run))
-        figure, said = _accepted(str(run.path), *versions, prevalence)
+        figure, said = _accepted(run, decisions.version(run), prevalence)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -117,12 +115,11 @@ def _errors(run: Run) -> None:
         )
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_VERSION)
 def _accepted(
-    path: str, version: int, decision: int, prevalence: float
+    run: Run, decision: int, prevalence: float
 ) -> tuple[go.Figure | None, tuple[str, ...]]:
     """The chart, where there are enough images for one, and what is to be said."""
-    run = load(path, version)
     current = decisions.current(run)
     errors = errors_of(run, current, prevalence=prevalence)
     if errors is None:

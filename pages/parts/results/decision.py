@@ -21,7 +21,7 @@ from gsc_core.sentences.run import doubt, two_counts
 from gsc_core.sentences.threshold import familiar_sentence
 from pages.parts.shared import links, threshold_figures
 from pages.parts.shared.pictures import Tile, picture_grid
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 MISSES = 5  # a row at 1280 pixels
@@ -94,9 +94,7 @@ def _count(accepted: Interval, colour: str) -> str:
 
 
 def _histogram(run: Run, standing: Decision, found: Effect) -> None:
-    figures = threshold_figures.drawn(
-        str(run.path), run.version, standing.detector, decisions.part_of(standing)
-    )
+    figures = threshold_figures.drawn(run, standing.detector, decisions.part_of(standing))
     histogram, _ = marked(figures, found)
     histogram.update_layout(
         height=HISTOGRAM,
@@ -111,7 +109,7 @@ def _histogram(run: Run, standing: Decision, found: Effect) -> None:
 
 def _misses(run: Run, standing: Decision) -> None:
     """Unfamiliar images that are accepted, those that look most familiar first."""
-    rows = _missed(str(run.path), run.version, standing)
+    rows = _missed(run, standing)
     if not len(rows):
         st.caption("No unfamiliar image was accepted.")
         return
@@ -122,9 +120,8 @@ def _misses(run: Run, standing: Decision) -> None:
     )
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _missed(path: str, version: int, standing: Decision) -> Rows:
-    run = load(path, version)
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_VERSION)
+def _missed(run: Run, standing: Decision) -> Rows:
     rows = gallery.ordered(
         run,
         standing.detector,

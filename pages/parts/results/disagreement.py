@@ -8,7 +8,7 @@ from gsc_core.run.disagreement import MOST, Disagreement, disagreements
 from gsc_core.run.gallery import RunImage, class_name, run_images
 from gsc_core.run.stored import Run
 from pages.parts.shared.pictures import Tile, picture_grid
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import plain
 
 OURS = ("gsc", "auto-ensemble")
@@ -34,7 +34,7 @@ def _compare(run: Run) -> None:
     others = [name for name in (*theirs, *run.detectors) if name != one]
     other = right.selectbox("Compared with", list(dict.fromkeys(others)), key="results_baseline")
     try:
-        found = _disagreements(str(run.path), run.version, one, other)
+        found = _disagreements(run, one, other)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -54,9 +54,9 @@ def _compare(run: Run) -> None:
     _show(run, found[choice])
 
 
-@st.cache_data(max_entries=64, show_spinner="Comparing the two…")
-def _disagreements(path: str, version: int, one: str, other: str) -> tuple[Disagreement, ...]:
-    return disagreements(load(path, version), one, other)
+@st.cache_data(max_entries=64, show_spinner="Comparing the two…", hash_funcs=BY_VERSION)
+def _disagreements(run: Run, one: str, other: str) -> tuple[Disagreement, ...]:
+    return disagreements(run, one, other)
 
 
 def _pair(run: Run) -> tuple[list[str], list[str]]:

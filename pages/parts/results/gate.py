@@ -13,7 +13,7 @@ from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import release_policy
 from pages.parts.shared.received import received
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import plain
 
 SECTION = "results_gate"
@@ -42,8 +42,7 @@ def release_gate(run: Run) -> None:
         if release_policy.current() is None:
             _none_yet()
             return
-        versions = (run.version, decisions.version(run), policy)
-        verdict = _verdict(str(run.path), *versions)
+        verdict = _verdict(run, decisions.version(run), policy)
     except GscError as error:
         st.error(plain(str(error)))
         with st.expander("Replace or remove the release limits"):
@@ -52,10 +51,10 @@ def release_gate(run: Run) -> None:
     _say(verdict)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _verdict(path: str, version: int, decision: int, policy: int) -> Verdict | None:
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_VERSION)
+def _verdict(run: Run, decision: int, policy: int) -> Verdict | None:
     """The verdict for these versions of the run, its threshold and the policy."""
-    run, limits = load(path, version), release_policy.current()
+    limits = release_policy.current()
     return None if limits is None else judge(run, decisions.current(run), limits)
 
 

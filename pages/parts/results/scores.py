@@ -10,7 +10,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import curve
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import WRONG_WAY, plain
 
 MAX_SETS = 12
@@ -60,7 +60,7 @@ def scores(run: Run, deciding: str) -> None:
     if detector in run.inverted:
         st.warning(WRONG_WAY)
     try:
-        histogram, line = _figures(str(run.path), run.version, detector, kind, log_x)
+        histogram, line = _figures(run, detector, kind, log_x)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -77,11 +77,8 @@ def scores(run: Run, deciding: str) -> None:
         st.caption(f"The first {MAX_SETS} of {len(run.ood_sets)} sets are drawn.")
 
 
-@st.cache_data(max_entries=128, show_spinner="Reading the scores…")
-def _figures(
-    path: str, version: int, detector: str, kind: str, log_x: bool
-) -> tuple[go.Figure, go.Figure]:
-    run = load(path, version)
+@st.cache_data(max_entries=128, show_spinner="Reading the scores…", hash_funcs=BY_VERSION)
+def _figures(run: Run, detector: str, kind: str, log_x: bool) -> tuple[go.Figure, go.Figure]:
     found = run.scores(detector)
     shown = dict(list(found.items())[: MAX_SETS + 1])
     colours = SetColours.of(run.ood_sets)

@@ -13,7 +13,7 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import favourite_sentence
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import SURROGATE, plain
 
 MAX_NAMED = 6
@@ -73,14 +73,16 @@ def table(run: Run) -> None:
         st.dataframe(reasons, key="results_excused", alt="Detectors that were left out, and why.")
     _who_wins(run, metric)
     try:
-        st.markdown(plain(_favourite(str(run.path), run.version)))
+        st.markdown(plain(_favourite(run)))
     except GscError as error:
         st.warning(plain(str(error)))
 
 
-@st.cache_data(max_entries=64, show_spinner="Comparing the best with the default…")
-def _favourite(path: str, version: int) -> str:
-    return favourite_sentence(load(path, version))
+@st.cache_data(
+    max_entries=64, show_spinner="Comparing the best with the default…", hash_funcs=BY_VERSION
+)
+def _favourite(run: Run) -> str:
+    return favourite_sentence(run)
 
 
 def _who_wins(run: Run, metric: str) -> None:

@@ -48,7 +48,11 @@ def chosen_run(view: str) -> Run | None:
     return run
 
 
-# The path and version are the key: a replaced run is read anew, and no large value is hashed.
+BY_VERSION = {Run: lambda run: (str(run.path), run.version)}
+"""For caches of what is made of a run: a replaced run is read anew, no large value is hashed."""
+
+
+# The path and version are the key, as above.
 @st.cache_resource(max_entries=16, show_spinner=False)
 def load(path: str, version: int) -> Run:
     """The run of a folder, read once for each version of its files."""

@@ -6,15 +6,15 @@ from gsc_core.charts.threshold import ThresholdFigures, figures
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Part
 from gsc_core.run.set_colours import SetColours
-from pages.parts.shared.run import load
+from gsc_core.run.stored import Run
+from pages.parts.shared.run import BY_VERSION
 
 
-@st.cache_resource(max_entries=64, show_spinner="Reading the scores…")
+@st.cache_resource(max_entries=64, show_spinner="Reading the scores…", hash_funcs=BY_VERSION)
 def drawn(
-    path: str, version: int, detector: str, part: Part = "all", ood_set: str | None = None
+    run: Run, detector: str, part: Part = "all", ood_set: str | None = None
 ) -> ThresholdFigures:
-    """The figures without a mark, of a part of one OOD set or of all."""
-    run = load(path, version)
+    """The figures without a line at a threshold, of a part of one OOD set or of all."""
     scores = decisions.tested_scores(run, detector, part)
     familiar = scores.pop("id")
     shown = scores if ood_set is None else {ood_set: scores[ood_set]}

@@ -13,7 +13,7 @@ from gsc_core.evaluation.thresholds import KeepId, ThresholdRule, Typed
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
-from pages.parts.shared.run import load
+from pages.parts.shared.run import BY_VERSION
 from pages.parts.thresholds import rule as rule_controls
 from pages.parts.thresholds.rule import RULE
 
@@ -70,13 +70,13 @@ def decision(start: Start, detector: str, drawn: ThresholdFigures) -> Decision:
 
 
 def _decided(run: Run, detector: str, rule: ThresholdRule) -> Decision:
-    return _computed(str(run.path), run.version, detector, rule)
+    return _computed(run, detector, rule)
 
 
 # Some rules sort all scores.
-@st.cache_data(max_entries=1024, show_spinner=False)
-def _computed(path: str, version: int, detector: str, rule: ThresholdRule) -> Decision:
-    return decisions.decide(load(path, version), detector, rule)
+@st.cache_data(max_entries=1024, show_spinner=False, hash_funcs=BY_VERSION)
+def _computed(run: Run, detector: str, rule: ThresholdRule) -> Decision:
+    return decisions.decide(run, detector, rule)
 
 
 def _slider(drawn: ThresholdFigures, value: float) -> float:
