@@ -193,6 +193,83 @@ class ModelCheck(_Part):
     sentence: str
 
 
+class CopyPair(_Part):
+    """Two images that are nearly the same, by their rows in `scores.parquet`.
+
+    cosine: of their features, 0 to 1. bits: in how many of 63 their perceptual hashes differ.
+    mirrored: whether one is the other's mirror image.
+    """
+
+    row: int = Field(ge=0)
+    of: int = Field(ge=0)
+    cosine: Share
+    bits: int = Field(ge=0)
+    mirrored: bool = False
+
+
+class NearCopies(_Part):
+    """The images of one set that are nearly images of another; of many, the pairs of the nearest.
+
+    tested: images of the set. near: those whose features are nearer to one of the other set than
+    is usual; looked_at: of these, the nearest, whose pixels were compared; images: the copies.
+    """
+
+    set: str
+    of: str
+    images: int = Field(ge=0)
+    tested: int = Field(ge=0)
+    near: int = Field(ge=0)
+    looked_at: int = Field(ge=0)
+    pairs: tuple[CopyPair, ...] = ()
+
+
+class FamiliarLooking(_Part):
+    """OOD images that look familiar in every respect, the most familiar first; of many the first.
+
+    The classifier is as sure of them, and they are as near to calibration images, as the middle ID
+    image, and most detectors place them in the more familiar half of ID images.
+    """
+
+    set: str
+    images: int = Field(ge=0)
+    tested: int = Field(ge=0)
+    rows: tuple[int, ...] = ()
+
+
+class LabelDoubt(_Part):
+    """An ID or calibration image whose label is likely wrong: the classifier says another class.
+
+    confidence: in the class it says; self_confidence: in the label.
+    """
+
+    row: int = Field(ge=0)
+    label: int = Field(ge=0)
+    predicted: int = Field(ge=0)
+    confidence: Share
+    self_confidence: Share
+
+
+class LabelDoubts(_Part):
+    """Labels that are likely wrong, of so many `labelled` images; of many the worst, first."""
+
+    images: int = Field(ge=0)
+    labelled: int = Field(ge=0)
+    doubts: tuple[LabelDoubt, ...] = ()
+
+
+class SetChecks(_Part):
+    """What was noticed about the image sets beside each other.
+
+    limit: the cosine above which two images are nearer than calibration images usually are.
+    labels: None without labels.
+    """
+
+    limit: float
+    copies: tuple[NearCopies, ...] = ()
+    familiar_looking: tuple[FamiliarLooking, ...] = ()
+    labels: LabelDoubts | None = None
+
+
 class Temperature(_Part):
     """Temperature scaling of the confidence: logits are divided by `value`, and classes stay.
 
@@ -304,6 +381,8 @@ class RunDocument(_Part):
         None without such a file.
     directions: whether a GSC detector scores `as published` or `turned`.
     checks: what was checked about the model before the scoring.
+    set_checks: what was noticed about the image sets; None where an earlier version wrote the
+        document.
     decision: the one that was named beforehand; None where an earlier version wrote the document.
     temperature: None without labels, and where no temperature fits the calibration images best.
     """
@@ -327,6 +406,7 @@ class RunDocument(_Part):
     left_out: Mapping[str, LeftOutImages] = {}
     excused: Mapping[str, str] = {}
     checks: tuple[ModelCheck, ...] = ()
+    set_checks: SetChecks | None = None
     decision: NamedDecision | None = None
     temperature: Temperature | None = None
     settings: Settings = Settings()
