@@ -20,7 +20,7 @@ from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.auto_ensemble import AutoEnsemble
 from gsc_core.detectors.base import Detector, Fit
 from gsc_core.detectors.gsc import GSC
-from gsc_core.evaluation.intervals import MEAN, evaluate
+from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.metrics import metrics
 from gsc_core.images import Broken, LeftOut
 from gsc_core.run.document import (
@@ -35,6 +35,7 @@ from gsc_core.run.document import (
     RunDocument,
 )
 from gsc_core.run.layout import PREDICTED_AFTER
+from gsc_core.run.results import results_of
 from gsc_core.scoring.calibration import Calibrated
 
 MAX_NAMED = 1000  # files named one by one; the counts are always whole
@@ -83,14 +84,10 @@ def measure(
         name = detector.name
         values = table[name].to_numpy()
         scores = {set_name: values[of_set] for set_name, of_set in rows.items()}
-        by_set = evaluate(scores.pop("id"), scores, repeats, seed)
         after = PREDICTED_AFTER + name
         return Measured(
             detector,
-            tuple(
-                Result(detector=name, ood_set=ood_set, metrics=row)
-                for ood_set, row in by_set.items()
-            ),
+            results_of(name, scores, repeats, seed),
             None if calibrated.surrogates is None else _on_surrogates(calibrated, name),
             _accuracy(labelled, after) if after in labelled.column_names else None,
             detector.frozen(),

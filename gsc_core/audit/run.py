@@ -34,7 +34,7 @@ from gsc_core.audit.inputs import (
 from gsc_core.audit.measure import counts_of, machine, measure, record, versions
 from gsc_core.audit.sets.compare import PHASE, compare
 from gsc_core.audit.spec import AuditSpec
-from gsc_core.audit.temperature import temperature_of, temperature_record
+from gsc_core.audit.temperature import temperature_of
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Detector, Need
@@ -61,6 +61,7 @@ from gsc_core.run.layout import (
     UNPACKED_FOLDER,
 )
 from gsc_core.run.stored import Run
+from gsc_core.run.temperature import temperature_record
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.calibration_file import keep
 from gsc_core.scoring.chunks import ChunkStore, Rows, join

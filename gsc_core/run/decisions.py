@@ -113,8 +113,13 @@ def store(
     """Store a decision with the time, in place of an earlier one, and give it back.
 
     `who` is cut to 200 characters. Raises GscError for a threshold that flags all or nothing, for a
-    note of more than 500 characters, and when the run is gone.
+    note of more than 500 characters, for a run with a revision, and when the run is gone.
     """
+    if run.revision is not None:
+        raise GscError(
+            "A threshold is saved on the figures as audited, without leaving images out: show "
+            "those, and save it there."
+        )
     ensure_finite(decision)
     written = (note or "").strip()
     if len(written) > MAX_NOTE:
@@ -157,7 +162,20 @@ def standing(run: Run) -> Decision | None:
     decision = stored(run)
     if decision is None or decision.detector not in run.detectors:
         return None
-    return decision if decision.audited == run.provenance.finished else None
+    if decision.audited != run.provenance.finished:
+        return None
+    return decision if run.revision is None else _set_again(run, decision)
+
+
+def _set_again(run: Run, decision: Decision) -> Decision:
+    """The decision with the threshold that its rule sets on the images that a revision leaves.
+
+    A value by hand stays, and one that was set on all OOD images, by an earlier version.
+    """
+    if decision.rule.by_hand or (decision.rule.needs_ood and not decision.halved):
+        return decision
+    value = _by_rule(run, decision.detector, decision.rule).value
+    return decision.model_copy(update={"value": value})
 
 
 def current(run: Run) -> Decision:

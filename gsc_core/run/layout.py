@@ -13,11 +13,14 @@ CHANNELS_FILE = "channels.parquet"
 MAP_FILE = "map.parquet"
 LOG_FILE = "log.txt"
 DECISION_FILE = "threshold.json"
+MARKS_FILE = "marks.json"
 CHUNKS_FOLDER = "chunks"
 UNPACKED_FOLDER = "unpacked"
 
 ID = "id"
 CALIBRATION = "calibration"
+LABEL = "label"
+"""The column of class indices, −1 where unknown."""
 PREDICTED_AFTER = "predicted_after_"
 """Before a detector's name: the column of classes predicted after its short-circuit."""
 TEMPERED_CONFIDENCE = "tempered_confidence"
@@ -25,6 +28,7 @@ LOG_LOSS = "log_loss"
 TEMPERED_LOG_LOSS = "tempered_log_loss"
 """Columns of ID images: the confidence at the temperature that was fitted, the log loss of the
 label before and at it. Null where the label is unknown, and for other images."""
+TEMPERED_COLUMNS = (TEMPERED_CONFIDENCE, LOG_LOSS, TEMPERED_LOG_LOSS)
 FEATURE = "feature"
 SELF_CONFIDENCE = "self_confidence"
 """Columns of `features.parquet`, whose rows are those of `scores.parquet`: the feature made small,

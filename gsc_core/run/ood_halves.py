@@ -15,8 +15,9 @@ import numpy as np
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.run import score_table
+from gsc_core.run.layout import CALIBRATION, ID
 from gsc_core.run.score_table import Rows
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, version_of
 
 FEWEST = 2  # images of a half
 
@@ -34,8 +35,22 @@ class Halves:
 
 def halves(run: Run) -> Halves:
     """How the run's unfamiliar images are parted. Raises GscError for a set that is too small for
-    that."""
-    return _parted(run.path, run.version, run.ood_sets)
+    that.
+
+    Leaving images out of a run changes no other image's half: what picked does not judge then.
+    """
+    parted = _parted(run.path, version_of(run.path))
+    if not set(run.ood_sets) <= parted.testing.keys():
+        raise score_table.damaged(run.path)
+    counting = run.members().counting
+    setting, testing = (
+        {name: counting(rows[name]) for name in run.ood_sets}
+        for rows in (parted.setting, parted.testing)
+    )
+    for name in run.ood_sets:
+        if min(len(setting[name]), len(testing[name])) < FEWEST:
+            raise _too_small(name, len(run.rows_of([name])))
+    return Halves(setting, testing)
 
 
 def scores_of(run: Run, detector: str, rows: Mapping[str, Rows]) -> dict[str, Floats]:
@@ -45,25 +60,24 @@ def scores_of(run: Run, detector: str, rows: Mapping[str, Rows]) -> dict[str, Fl
 
 
 @lru_cache(maxsize=8)
-def _parted(folder: Path, version: int, sets: tuple[str, ...]) -> Halves:
+def _parted(folder: Path, version: int) -> Halves:
     order = score_table.digests(folder, version)
     by_name = score_table.members(folder, version).by_name
     setting, testing = {}, {}
-    for name in sets:
-        rows = by_name.get(name)
-        if rows is None:
-            raise score_table.damaged(folder)
+    for name in by_name.keys() - {ID, CALIBRATION}:
+        rows = by_name[name]
         mixed = rows[np.argsort(order[rows], kind="stable")]
         middle = len(rows) // 2
         setting[name], testing[name] = np.sort(mixed[:middle]), np.sort(mixed[middle:])
     tested = np.concatenate([order[rows] for rows in testing.values()]) if testing else order[:0]
     setting = {name: rows[~np.isin(order[rows], tested)] for name, rows in setting.items()}
-    for name, rows in setting.items():
-        if len(rows) < FEWEST:
-            raise GscError(
-                f'The set "{name}" has too few images of its own ({len(by_name[name])}) for a rule '
-                f"that looks at unfamiliar images, or to pick a detector by them, which takes "
-                f"{2 * FEWEST} of each set, one half to choose by and one to test: accept a share "
-                "of familiar images with the default detector, or type a value for it."
-            )
     return Halves(setting, testing)
+
+
+def _too_small(name: str, images: int) -> GscError:
+    return GscError(
+        f'The set "{name}" has too few images of its own ({images}) for a rule that looks at '
+        f"unfamiliar images, or to pick a detector by them, which takes {2 * FEWEST} of each set, "
+        "one half to choose by and one to test: accept a share of familiar images with the default "
+        "detector, or type a value for it."
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from gsc_core.evaluation.intervals import MEAN, Interval, Intervals, evaluate
 from gsc_core.evaluation.metrics import METRICS, Floats, metrics
@@ -19,7 +18,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import ID
 from gsc_core.run.ood_halves import halves, scores_of
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, RunKey
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
 
     Raises GscError when the scores are damaged and when a set is too small for halves.
     """
-    return _candidates(run.path, run.version)
+    return _candidates(run.key)
 
 
 def judged(run: Run, detector: str) -> Intervals:
@@ -67,7 +66,7 @@ def judged(run: Run, detector: str) -> Intervals:
 
     Raises GscError as `candidates` does.
     """
-    return _judged(run.path, run.version, detector)
+    return _judged(run.key, detector)
 
 
 def favourite(run: Run) -> Favourite | None:
@@ -78,7 +77,7 @@ def favourite(run: Run) -> Favourite | None:
     best, usual = run.best().detector, decisions.default_detector(run)
     if best == usual:
         return None
-    return _favourite(run.path, run.version, best, usual)
+    return _favourite(run.key, best, usual)
 
 
 def metrics_of(run: Run, decision: Decision) -> Mapping[str, Mapping[str, Interval]]:
@@ -98,8 +97,8 @@ def is_inverted(run: Run, detector: str, auroc: float) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _candidates(folder: Path, version: int) -> tuple[Candidate, ...]:
-    run = Run.load(folder)
+def _candidates(key: RunKey) -> tuple[Candidate, ...]:
+    run = key.run
     setting = halves(run).setting
     compared = []
     for detector in run.detectors:
@@ -121,14 +120,14 @@ def _measured(id_scores: Floats, ood: Mapping[str, Floats]) -> dict[str, dict[st
 
 
 @lru_cache(maxsize=64)
-def _favourite(folder: Path, version: int, best: str, usual: str) -> Favourite:
-    run = Run.load(folder)
+def _favourite(key: RunKey, best: str, usual: str) -> Favourite:
+    run = key.run
     scores = {name: run.scores(name) for name in run.detectors}
     test = against(scores, usual, "fpr95")[best]
     return Favourite(best, usual, test, len(scores) - 1)
 
 
 @lru_cache(maxsize=64)
-def _judged(folder: Path, version: int, detector: str) -> Intervals:
-    scores = decisions.tested_scores(Run.load(folder), detector, "judging")
+def _judged(key: RunKey, detector: str) -> Intervals:
+    scores = decisions.tested_scores(key.run, detector, "judging")
     return evaluate(scores.pop(ID), scores)

@@ -1,7 +1,6 @@
 """Where scores of images lie among the run's, by the thresholds that hold now."""
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +10,7 @@ from gsc_core.evaluation.thresholds import KeepId, keep_id
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.gallery import run_images
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, RunKey
 
 
 class Placement(BaseModel):
@@ -67,12 +66,12 @@ def in_order(run: Run) -> list[str]:
 
 def predicted_classes(run: Run) -> tuple[int, ...]:
     """The classes that some image of the run was taken for, rising."""
-    return _predicted(run.path, run.version)
+    return _predicted(run.key)
 
 
 @lru_cache(maxsize=16)
-def _predicted(folder: Path, version: int) -> tuple[int, ...]:
-    values = np.unique(Run.load(folder).column("predicted"))
+def _predicted(key: RunKey) -> tuple[int, ...]:
+    values = np.unique(key.run.column("predicted"))
     return tuple(int(value) for value in values if value >= 0)
 
 

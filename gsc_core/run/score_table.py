@@ -1,10 +1,11 @@
 """The columns of a run's `scores.parquet`, each read once for a version of the file.
 
 A run may have a million rows: what is kept in memory is numbers and codes, never a list of names.
-Callers give the file's version (`runs.version`), so a replaced file is read anew.
+Callers give the file's version (`stored.version_of`), so a replaced file is read anew.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,14 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Members:
-    """Which set each row belongs to: `codes` `[N]` are places in `groups`, (role, set) pairs."""
+    """Which set each row belongs to: `codes` `[N]` are places in `groups`, (role, set) pairs.
+
+    `without` are rows that count for none.
+    """
 
     groups: tuple[tuple[str, str], ...]
     codes: NDArray[np.int64]
+    without: frozenset[int] = frozenset()
 
     @cached_property
     def by_name(self) -> dict[str, Rows]:
@@ -34,7 +39,14 @@ class Members:
         order = np.argsort(self.codes, kind="stable")
         ends = np.cumsum(np.bincount(self.codes, minlength=len(self.groups)))[:-1]
         parts = zip(self.groups, np.split(order, ends), strict=True)
-        return {name_of(*group): rows for group, rows in parts if len(rows)}
+        counting = ((group, self.counting(rows)) for group, rows in parts)
+        return {name_of(*group): rows for group, rows in counting if len(rows)}
+
+    def counting(self, rows: Rows) -> Rows:
+        """Those of some rows that are not left out, in their order."""
+        if not self.without:
+            return rows
+        return rows[~np.isin(rows, np.fromiter(self.without, dtype=np.intp))]
 
 
 def name_of(role: str, set_name: str) -> str:
@@ -55,6 +67,12 @@ def members(folder: Path, version: int) -> Members:
         for set_name in name.dictionary
     ]
     return Members(tuple((role_name, set_name.as_py()) for role_name, set_name in groups), codes)
+
+
+@lru_cache(maxsize=8)
+def members_without(folder: Path, version: int, rows: frozenset[int]) -> Members:
+    """As `members`, with some rows left out."""
+    return replace(members(folder, version), without=rows)
 
 
 @lru_cache(maxsize=48)
@@ -83,6 +101,24 @@ def files(folder: Path, version: int) -> pa.ChunkedArray:
 def sha256(folder: Path, version: int) -> pa.ChunkedArray:
     """The SHA-256 of the images, row by row, as Arrow keeps them."""
     return _read(folder, ["sha256"])["sha256"]
+
+
+@lru_cache(maxsize=8)
+def column_names(folder: Path, version: int) -> frozenset[str]:
+    """What the columns are called: earlier versions wrote fewer. Raises GscError as `members`."""
+    try:
+        with (folder / SCORES_FILE).open("rb") as file:
+            return frozenset(pq.ParquetFile(file).schema_arrow.names)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(folder) from error
+
+
+def rows_of(folder: Path, rows: Rows, columns: Sequence[str]) -> pa.Table:
+    """Some columns of some rows, nulls as they are.
+
+    Raises GscError when the file is missing or damaged, or has no such column.
+    """
+    return _read(folder, list(columns)).take(pa.array(rows))
 
 
 @lru_cache(maxsize=4)

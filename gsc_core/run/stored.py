@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,29 @@ from gsc_core.run.document import (
     RunDocument,
     Settings,
 )
-from gsc_core.run.layout import CALIBRATION, ID, METRICS_FILE, SCORES_FILE
+from gsc_core.run.layout import CALIBRATION, ID, LABEL, METRICS_FILE, SCORES_FILE
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What people made of single images afterwards: rows left out, and labels corrected.
+
+    labels: pairs of a row and the class that its image shows.
+    """
+
+    without: frozenset[int] = frozenset()
+    labels: frozenset[tuple[int, int]] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.without or self.labels)
 
 
 @dataclass(frozen=True)
 class Run:
     """One finished run as it lies on disk: its folder, and what its document holds.
+
+    `revision` is None for what was audited; see `revised.revised`, which makes a run with one.
 
     >>> from gsc_core import Run
     >>> run = Run.load(Path("result"))
@@ -47,6 +64,7 @@ class Run:
 
     path: Path
     document: RunDocument
+    revision: Revision | None = None
 
     @classmethod
     def load(cls, path: Path) -> Run:
@@ -60,8 +78,15 @@ class Run:
 
     @property
     def version(self) -> int:
-        """A number that changes when the run's files are replaced: the key of every cache of it."""
-        return version_of(self.path)
+        """A number that changes when the run's files are replaced, and is another for a revision:
+        the key of every cache of it."""
+        files = version_of(self.path)
+        return files if self.revision is None else hash((files, self.revision))
+
+    @property
+    def key(self) -> RunKey:
+        """What stands for this run among the arguments of a function with a cache."""
+        return RunKey(self.path, self.version, self)
 
     @property
     def rows(self) -> tuple[Result, ...]:
@@ -185,19 +210,28 @@ class Run:
 
     def members(self) -> score_table.Members:
         """The set of every row of `scores.parquet`."""
-        return score_table.members(self.path, self.version)
+        files = version_of(self.path)
+        if self.revision is None:
+            return score_table.members(self.path, files)
+        return score_table.members_without(self.path, files, self.revision.without)
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of numbers over all rows `[N]`: a detector's scores, `label`, `predicted`."""
-        return score_table.column(self.path, self.version, name)
+        values = score_table.column(self.path, version_of(self.path), name)
+        if name != LABEL or self.revision is None or not self.revision.labels:
+            return values
+        corrected = values.copy()
+        rows, classes = zip(*self.revision.labels, strict=True)
+        corrected[list(rows)] = classes
+        return corrected
 
     def files(self) -> pa.ChunkedArray:
         """The names of the images over all rows."""
-        return score_table.files(self.path, self.version)
+        return score_table.files(self.path, version_of(self.path))
 
     def sha256(self, row: int) -> str:
         """The SHA-256 of a row's image, as it was audited."""
-        return str(score_table.sha256(self.path, self.version)[row].as_py())
+        return str(score_table.sha256(self.path, version_of(self.path))[row].as_py())
 
     def rows_of(self, sets: Sequence[str] | None = None) -> score_table.Rows:
         """Row numbers, rising, of some sets (`"id"`, `"calibration"`, an OOD set's name).
@@ -211,6 +245,16 @@ class Run:
         if not wanted:
             return np.empty(0, dtype=np.intp)
         return np.sort(np.concatenate([by_name[name] for name in dict.fromkeys(wanted)]))
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """A run as the key of a cache: the same files and revision are the same run, and its document
+    is not compared."""
+
+    path: Path
+    version: int
+    run: Run = field(compare=False, repr=False)
 
 
 def version_of(path: Path) -> int:

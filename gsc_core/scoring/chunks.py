@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Broken, ImageFile
-from gsc_core.run.layout import PREDICTED_AFTER
+from gsc_core.run.layout import PREDICTED_AFTER, TEMPERED_COLUMNS
 from gsc_core.scoring.scorer import Scores
-from gsc_core.scoring.tempering import COLUMNS, Tempered
+from gsc_core.scoring.tempering import Tempered
 from gsc_core.scoring.traces import TRACE_COLUMNS, Traces
 
 CHUNK_IMAGES = 512
@@ -122,7 +122,7 @@ def join(tables: Sequence[pa.Table], path: Path, traces_path: Path | None = None
     filled = [table for table in tables if table.num_rows]
     everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
     # ID images alone have these
-    of_id = {*(PREDICTED_AFTER + name for name in everywhere), *COLUMNS}
+    of_id = {*(PREDICTED_AFTER + name for name in everywhere), *TEMPERED_COLUMNS}
     some = [n for t in filled for n in t.column_names if n in of_id]
     columns = list(dict.fromkeys([*everywhere, *some]))
     parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]

@@ -13,9 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from gsc_core.run.layout import LOG_LOSS, TEMPERED_CONFIDENCE, TEMPERED_LOG_LOSS
-
-COLUMNS = (TEMPERED_CONFIDENCE, LOG_LOSS, TEMPERED_LOG_LOSS)
+from gsc_core.run.layout import TEMPERED_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Tempered:
         """The columns of `scores.parquet`, where what is not a number is null."""
         return {
             name: pa.array(column.numpy(), pa.float32(), from_pandas=True)
-            for name, column in zip(COLUMNS, self._columns(), strict=True)
+            for name, column in zip(TEMPERED_COLUMNS, self._columns(), strict=True)
         }
 
     def _columns(self) -> tuple[Tensor, Tensor, Tensor]:

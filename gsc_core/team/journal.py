@@ -38,6 +38,7 @@ class Event(StrEnum):
     CANCELLED = "cancelled"
     CHANGED = "changed"
     DECIDED = "decided"
+    MARKED = "marked"
     DOWNLOADED = "downloaded"
     SHARED = "shared"
     OPENED = "opened"

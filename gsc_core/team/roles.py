@@ -20,6 +20,7 @@ class Action(StrEnum):
     SEE = "see results and reports"
     ADD = "add files"
     START = "start work"
+    MARK = "mark images"
     CHANGE = "change this"
     CANCEL = "cancel this"
     DECIDE = "decide on this run"
@@ -29,7 +30,7 @@ class Action(StrEnum):
 
 
 _OF_EVERYONE_IN = frozenset({Action.SEE})
-_OF_AUDITORS = _OF_EVERYONE_IN | {Action.ADD, Action.START}
+_OF_AUDITORS = _OF_EVERYONE_IN | {Action.ADD, Action.START, Action.MARK}
 _OF_OWNERS = frozenset({Action.CHANGE, Action.CANCEL, Action.DECIDE, Action.SHARE, Action.DELETE})
 
 

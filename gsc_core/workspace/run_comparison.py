@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 
@@ -15,7 +14,7 @@ from gsc_core.evaluation.metrics import Curve, curve
 from gsc_core.evaluation.paired import COMPARED, tied
 from gsc_core.run import decisions, picking
 from gsc_core.run.document import Result
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, RunKey
 from gsc_core.workspace import runs
 
 HIGHER_IS_BETTER = frozenset({"auroc", "aupr_in", "aupr_out"})
@@ -92,7 +91,7 @@ def winners(run: Run, metric: str) -> tuple[Winner, ...]:
                 for row in ranked
                 if (row.detector in run.inverted) == (best.detector in run.inverted)
             ]
-            level = _tied(run.path, run.version, metric, ood_set, tuple(compared))
+            level = _tied(run.key, metric, ood_set, tuple(compared))
             winning.append(Winner(ood_set, best, level, len(ranked)))
     return tuple(winning)
 
@@ -108,14 +107,13 @@ def compare(runs_compared: Sequence[Run]) -> Comparison:
 
 @lru_cache(maxsize=128)
 def _tied(
-    folder: Path, version: int, metric: str, ood_set: str, compared: tuple[str, ...]
+    key: RunKey, metric: str, ood_set: str, compared: tuple[str, ...]
 ) -> tuple[str, ...] | None:
     """Which of some detectors are not shown to differ from the first, the best of them."""
     if metric not in COMPARED:
         return None
-    run = Run.load(folder)
     try:
-        scores = {detector: run.scores(detector) for detector in compared}
+        scores = {detector: key.run.scores(detector) for detector in compared}
     except GscError:  # damaged or gone: the table has no need of them
         return None
     tests = tied(scores, compared[0], metric, ood_set)

@@ -35,6 +35,8 @@ from gsc_core.errors import Cancelled, Excused, SpecError
 from gsc_core.images import ImageFile, ImageSet
 from gsc_core.images.surrogates import surrogates_of
 from gsc_core.progress import Progress
+from gsc_core.run.revised import revised
+from gsc_core.run.stored import Revision, Run
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores
 
@@ -101,6 +103,13 @@ def document(run: Path) -> dict:
 @pytest.fixture(scope="module")
 def rows(run: Path) -> pd.DataFrame:
     return rows_of(run)
+
+
+def test_a_revision_that_changes_nothing_gives_the_document_of_the_audit(run: Path) -> None:
+    audited = Run.load(run)
+    again = revised(audited, Revision()).document
+    assert again.results == audited.document.results
+    assert again == audited.document
 
 
 # --- the figures -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ TABLE = {
     Action.SEE: "yes yes yes yes no",
     Action.ADD: "yes yes yes no no",
     Action.START: "yes yes yes no no",
+    Action.MARK: "yes yes yes no no",
     Action.CHANGE: "yes yes no no no",
     Action.CANCEL: "yes yes no no no",
     Action.DECIDE: "yes yes no no no",

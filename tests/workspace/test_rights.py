@@ -13,6 +13,7 @@ from gsc_core.errors.questions import Answer
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.run import decisions
+from gsc_core.run.marks import Doubt
 from gsc_core.run.stored import Run
 from gsc_core.team import acting, journal
 from gsc_core.team.journal import JOURNAL_FILE, Event, Wanted
@@ -28,6 +29,7 @@ from gsc_core.workspace import (
     release_policy,
     report_images,
     run_decisions,
+    run_marks,
     runs,
     shares,
 )
@@ -108,6 +110,9 @@ OF_AUDITORS: dict[str, Callable[[], object]] = {
     "start the demo": demo.submit_demo,
     "start an ablation": lambda: ablations.submit_ablation("run1"),
     "explain an image": lambda: explanations.ask("run1", 0, "gsc"),
+    "mark images": lambda: run_marks.mark(run(), [260], doubt=Doubt.UNUSABLE),
+    "take marks back": lambda: run_marks.unmark(run(), [260]),
+    "undo a mark": lambda: run_marks.put_back(run(), [260], ()),
     "try an image": lambda: explanations.ask_try("run1", io.BytesIO(b"x"), "x.png"),
     "export": lambda: exports.submit_export("run1", decision()),
     "explain for the report": lambda: report_images.ask(run(), decision()),
