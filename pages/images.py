@@ -7,6 +7,7 @@ from gsc_core.run import gallery
 from gsc_core.run.gallery import RunImage
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
+from pages.parts.images.map import map_view
 from pages.parts.images.order import Order, order, set_name
 from pages.parts.images.try_one import try_one
 from pages.parts.images.view import image_view
@@ -14,7 +15,7 @@ from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, plain
 
-VIEWS = {"gallery": "Gallery", "try": "Try one image"}
+VIEWS = {"gallery": "Gallery", "map": "Map", "try": "Try one image"}
 
 
 def render() -> None:
@@ -41,6 +42,8 @@ def render() -> None:
         )
         if view == "try":
             try_one(run)
+        elif view == "map":
+            map_view(run)
         else:  # also when the address names no view
             _gallery(run)
     except GscError as error:

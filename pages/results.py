@@ -13,6 +13,7 @@ from pages.parts.results.disagreement import gallery
 from pages.parts.results.gate import release_gate
 from pages.parts.results.scores import scores
 from pages.parts.results.selection import own_choices
+from pages.parts.results.sets import noticed
 from pages.parts.results.table import table
 from pages.parts.shared import links
 from pages.parts.shared.run import chosen_run
@@ -27,6 +28,7 @@ def render() -> None:
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
     deciding = decision(run)
     release_gate(run)
+    noticed(run)
     _doubts(run)
     table(run)
     scores(run, deciding)

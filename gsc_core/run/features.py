@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gsc_core.errors import GscError
 from gsc_core.run.layout import FEATURE, FEATURES_FILE
 from gsc_core.run.score_table import Rows
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, version_of
 
 
 def has_features(run: Run) -> bool:
@@ -26,7 +26,7 @@ def features(run: Run, rows: Rows) -> NDArray[np.float32]:
 
     Raises GscError where the run has none, or its file is damaged.
     """
-    values = _read(run.path, run.version)
+    values = _read(run.path, version_of(run.path))
     if len(values) != len(run.members().codes):
         raise _damaged(run.path)
     some = values[rows].astype(np.float32)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from gsc_core.run import score_table
 from gsc_core.run.features import features
 from gsc_core.run.layout import MAP_FILE
 from gsc_core.run.score_table import Rows
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, RunKey, version_of
 
 MOST = 5000
 _VERSION = b"run version"
@@ -44,7 +43,7 @@ def sampled(run: Run, most: int = MOST) -> Rows:
     drawn = []
     for name, rows in sets.items():
         if quota[name] < len(rows):
-            digests = score_table.digests(run.path, run.version)[rows]
+            digests = score_table.digests(run.path, version_of(run.path))[rows]
             rows = rows[np.argsort(digests, kind="stable")[: quota[name]]]  # noqa: PLW2901
         drawn.append(rows)
     return np.sort(np.concatenate(drawn))
@@ -65,12 +64,12 @@ def principal_map(run: Run) -> ImageMap:
 
     Raises GscError as `features` does.
     """
-    return _principal(run.path, run.version)
+    return _principal(run.key)
 
 
 @lru_cache(maxsize=8)
-def _principal(folder: Path, version: int) -> ImageMap:
-    run = Run.load(folder)
+def _principal(key: RunKey) -> ImageMap:
+    run = key.run
     rows = sampled(run)
     values = features(run, rows).astype(np.float64)
     centred = values - values.mean(axis=0)
@@ -88,7 +87,7 @@ def write_map(run: Run, made: ImageMap) -> None:
     """Keep a finer map with the run."""
     columns = {"row": made.rows, "x": made.places[:, 0], "y": made.places[:, 1]}
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    about = {_VERSION: str(run.version).encode()}
+    about = {_VERSION: str(version_of(run.path)).encode()}
     with written_aside(run.path / MAP_FILE) as part:
         pq.write_table(table.replace_schema_metadata(about), part)
 
@@ -103,7 +102,8 @@ def stored_map(run: Run) -> ImageMap | None:
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
     within = len(rows) and 0 <= rows.min() <= rows.max() < len(run.members().codes)
-    of_this = (table.schema.metadata or {}).get(_VERSION) == str(run.version).encode()
+    of_this = (table.schema.metadata or {}).get(_VERSION) == str(version_of(run.path)).encode()
     if not of_this or not within or not np.isfinite(places).all():
         return None
-    return ImageMap(rows, places.astype(np.float32))
+    counting = np.isin(rows, run.members().counting(rows))
+    return ImageMap(rows[counting], places[counting].astype(np.float32))

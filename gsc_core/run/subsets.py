@@ -10,13 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar, get_args
 from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_core.errors import GscError
+from gsc_core.run.decisions import Part, rows_of_part
 from gsc_core.run.document import NearCopies
 from gsc_core.run.gallery import class_name
 from gsc_core.run.image_map import ImageMap, principal_map, stored_map
@@ -25,6 +26,7 @@ from gsc_core.run.stored import Run
 
 T = TypeVar("T")
 
+MAX_PICKED = 100  # single images in an address
 MAX_CORNERS = 40  # of an area on the map: more would make too long an address
 _UNCLEAR = "This address names images that are not understood: choose some on Results or Images."
 
@@ -37,6 +39,10 @@ class Subset(ABC):
     @abstractmethod
     def rows(self, run: Run) -> Rows:
         """Their rows in `scores.parquet`. Raises GscError for what the run does not have."""
+
+    def doubted(self, run: Run) -> list[int]:
+        """Of these, the rows whose place in the test is in doubt: all, unless it says otherwise."""
+        return [int(row) for row in self.rows(run)]
 
     @abstractmethod
     def sentence(self, run: Run) -> str:
@@ -70,6 +76,10 @@ class Copies(Subset):
         """Pair by pair, the nearest first."""
         pairs = [(pair.row, pair.of) for pair in self._noticed(run).pairs]
         return np.asarray([*dict.fromkeys(np.ravel(pairs).tolist())], dtype=np.intp)
+
+    def doubted(self, run: Run) -> list[int]:
+        """The copies, not what they are copies of."""
+        return [pair.row for pair in self._noticed(run).pairs]
 
     def sentence(self, run: Run) -> str:
         """Which sets."""
@@ -149,7 +159,10 @@ class DoubtedLabels(Subset):
 
 @dataclass(frozen=True)
 class Scored(Subset):
-    """Images of a set with scores above `low` and up to `high`, the lowest first."""
+    """Images of a set with scores above `low` and up to `high`.
+
+    The lowest first; the highest where there is no upper end, so that mistakes are the worst first.
+    """
 
     detector: str
     set: str
@@ -159,13 +172,14 @@ class Scored(Subset):
     kind: ClassVar[str] = "scores"
 
     def rows(self, run: Run) -> Rows:
-        """The lowest score first."""
+        """As said above."""
         rows = run.rows_of([self.set])
         if self.detector not in run.detectors:
             raise GscError(f"This run has no detector {self.detector}: choose another.")
         scores = run.column(self.detector)[rows].astype(np.float64)
         of_these = (scores > self.low) & (scores <= self.high)
-        order = np.argsort(scores[of_these], kind="stable")
+        falling = math.isinf(self.high) and math.isfinite(self.low)
+        order = np.argsort((-1) ** falling * scores[of_these], kind="stable")
         return np.asarray(rows[of_these][order], dtype=np.intp)
 
     def sentence(self, run: Run) -> str:
@@ -198,7 +212,7 @@ class OnMap(Subset):
     def rows(self, run: Run) -> Rows:
         """In the order of the run."""
         of: ImageMap = _there(stored_map(run)) if self.fine else principal_map(run)
-        return of.rows[_within(of.places.astype(np.float64), self.corners)]
+        return of.rows[within(of.places.astype(np.float64), self.corners)]
 
     def sentence(self, run: Run) -> str:
         """Where they come from."""
@@ -229,17 +243,21 @@ class OnMap(Subset):
 
 @dataclass(frozen=True)
 class Classified(Subset):
-    """Images of some sets that the classifier takes for one class, by a detector's score."""
+    """Accepted unfamiliar images that the classifier takes for one class.
+
+    part: which of the unfamiliar images, as `decisions.part_of` has it.
+    """
 
     index: int
     accepted_by: str
     threshold: float
+    part: Part = "all"
 
     kind: ClassVar[str] = "classified"
 
     def rows(self, run: Run) -> Rows:
-        """Accepted unfamiliar images, the lowest score first."""
-        rows = run.rows_of(run.ood_sets)
+        """The lowest score first."""
+        rows = np.sort(np.concatenate([*rows_of_part(run, self.part).values()]))
         if self.accepted_by not in run.detectors:
             raise GscError(f"This run has no detector {self.accepted_by}: choose another.")
         scores = run.column(self.accepted_by)[rows].astype(np.float64)
@@ -251,14 +269,47 @@ class Classified(Subset):
         return f"Accepted unfamiliar images that are classified as {class_name(run, self.index)}"
 
     def parts(self) -> Iterator[str]:
-        """Class, detector and threshold."""
-        yield from (str(self.index), self.accepted_by, repr(self.threshold))
+        """Class, detector, threshold and part."""
+        yield from (str(self.index), self.accepted_by, repr(self.threshold), self.part)
 
     @classmethod
     def read(cls, *parts: str) -> Self:
         """From what `parts` gives."""
-        index, detector, threshold = parts
-        return cls(int(index), detector, float(threshold))
+        index, detector, threshold, name = parts
+        part = next(part for part in get_args(Part) if part == name)
+        return cls(int(index), detector, float(threshold), part)
+
+
+@dataclass(frozen=True)
+class Picked(Subset):
+    """Some single images."""
+
+    images: tuple[int, ...]
+
+    kind: ClassVar[str] = "picked"
+
+    def rows(self, run: Run) -> Rows:
+        """As they were picked."""
+        if not all(0 <= row < len(run.members().codes) for row in self.images):
+            raise GscError(_UNCLEAR)
+        return np.asarray(self.images, dtype=np.intp)
+
+    def sentence(self, run: Run) -> str:
+        """That they are these."""
+        return "The images that were selected"
+
+    def parts(self) -> Iterator[str]:
+        """Their rows."""
+        yield ",".join(map(str, self.images))
+
+    @classmethod
+    def read(cls, *parts: str) -> Self:
+        """From what `parts` gives."""
+        (rows,) = parts
+        images = tuple(int(row) for row in rows.split(","))
+        if len(images) > MAX_PICKED:
+            raise ValueError("too many")
+        return cls(images)
 
 
 KINDS: tuple[type[Subset], ...] = (
@@ -268,6 +319,7 @@ KINDS: tuple[type[Subset], ...] = (
     Scored,
     OnMap,
     Classified,
+    Picked,
 )
 
 
@@ -279,7 +331,7 @@ def subset_of(text: str) -> Subset:
         raise GscError(_UNCLEAR)
     try:
         return kind.read(*parts)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StopIteration) as error:
         raise GscError(_UNCLEAR) from error
 
 
@@ -296,7 +348,7 @@ def _set(name: str, *, capital: bool = False) -> str:
     return words[0].upper() + words[1:] if capital else words
 
 
-def _within(
+def within(
     places: NDArray[np.float64], corners: tuple[tuple[float, float], ...]
 ) -> NDArray[np.bool_]:
     """Which places `[N,2]` lie in a polygon: a ray from there crosses an odd number of sides."""

@@ -15,7 +15,7 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run.features import features
 from gsc_core.run.image_map import ImageMap, sampled, stored_map, write_map
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, version_of
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
@@ -47,12 +47,12 @@ def ask(run: Run) -> Job | None:
         if asked(run) is not None:
             return None
         title = f"Map of the images of {runs.title(run.id)}"
-        return orders.submit(MapOrder(version=run.version), title, run.id)
+        return orders.submit(MapOrder(version=version_of(run.path)), title, run.id)
 
 
 def asked(run: Run) -> Job | None:
     """The job by which the map is waited for, or that failed to make it; else None."""
-    order = MapOrder(version=run.version)
+    order = MapOrder(version=version_of(run.path))
     states = (*queue.WAITING, State.FAILED)
     jobs = queue.jobs(kinds=(Kind.MAP,), states=states, subject=run.id)
     return next((job for job in jobs if order.is_of(job)), None)

@@ -10,6 +10,7 @@ from gsc_core.run import decisions, gallery
 from gsc_core.run.gallery import Side
 from gsc_core.run.placement import decision_for, predicted_classes
 from gsc_core.run.stored import Run
+from pages.parts.shared.only import named_rows
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
 SETS = {
@@ -33,6 +34,9 @@ class Order:
 
 def order(run: Run) -> Order:
     """Ask for detector, direction, set, class and side; raises GscError as `ordered` does."""
+    if (only := named_rows(run)) is not None:
+        standing = decisions.current(run)
+        return Order(only, standing.detector, standing.value)
     columns = st.columns([3, 3, 3])
     deciding = run.detectors.index(decisions.current(run).detector)
     detector = columns[0].selectbox(

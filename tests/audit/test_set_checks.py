@@ -1,0 +1,174 @@
+"""What is noticed about image sets: planted copies and images, and neighbours by brute force."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+from gsc_core.audit.sets import copies
+from gsc_core.audit.sets.compare import compare
+from gsc_core.audit.sets.neighbours import nearest
+from gsc_core.classifier import Preprocessing
+from gsc_core.images import read_folder
+from gsc_core.images.perceptual import BITS, differing_bits, perceptual_hash
+from gsc_core.scoring.traces import Traces
+
+PREPARED = Preprocessing(resize=64, crop=64)
+
+
+def photo(seed: int) -> Image.Image:
+    """Something with shapes: blurred noise in colour."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC)
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)
+
+
+def encoded_again(image: Image.Image, quality: int = 40) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+# --- neighbours ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_neighbours_are_those_of_the_whole_product(count, monkeypatch):
+    monkeypatch.setattr("gsc_core.audit.sets.neighbours._BLOCK", 50)  # several blocks
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(37, 6, generator=generator), dim=1)
+    bank = torch.nn.functional.normalize(torch.randn(11, 6, generator=generator), dim=1)
+    order = (rows @ bank.T).sort(dim=1, descending=True)
+    found = nearest(rows, bank, count)
+    assert torch.equal(found.index, order.indices[:, :count])
+    torch.testing.assert_close(found.cosine, order.values[:, :count])
+    among = nearest(rows, rows, count, among_themselves=True)
+    product = (rows @ rows.T).fill_diagonal_(-2)
+    torch.testing.assert_close(among.cosine, product.topk(count).values)
+    assert len(nearest(rows[:0], bank).index) == 0
+
+
+# --- the hash --------------------------------------------------------------------------------
+
+
+def test_copies_have_nearly_the_same_hash_and_others_half_of_it():
+    for seed in range(12):
+        one = photo(seed)
+        hashed = perceptual_hash(pixels(one))
+        for copy in (
+            encoded_again(one),
+            one.resize((48, 48)),
+            one.filter(ImageFilter.GaussianBlur(1)),
+        ):
+            assert differing_bits(hashed, perceptual_hash(pixels(copy))) <= copies.MAX_BITS
+        other = differing_bits(hashed, perceptual_hash(pixels(photo(seed + 100))))
+        assert BITS / 4 < other < 3 * BITS / 4
+
+
+# --- sets against each other -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def noticed(tmp_path_factory):
+    """Three sets of images whose "features" are where they were taken, with planted copies.
+
+    Of `id`, image 0 is calibration image 0 encoded again; of `other`, image 0 is a mirrored one of
+    `id`, image 1 a familiar photo under another name, image 2 near by its feature alone.
+    """
+    folder, rng = tmp_path_factory.mktemp("sets"), np.random.default_rng(0)
+    names = {"calibration": 60, "id": 50, "other": 40}
+    images, features = {}, {}
+    for at, (name, n) in enumerate(names.items()):
+        images[name] = [photo(1000 * at + i) for i in range(n)]
+        features[name] = rng.normal(0, 1, (n, 8))
+        features[name][:, 0] += -1 if name == "other" else 1
+    images["id"][0] = encoded_again(images["calibration"][0], 60)
+    images["other"][0] = images["id"][7].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    near = (("id", 0, "calibration", 0), ("other", 0, "id", 7), ("other", 2, "id", 9))
+    for name, i, of, j in near:
+        features[name][i] = features[of][j] + rng.normal(0, 0.01, 8)
+    features["other"][1] = features["calibration"].mean(axis=0)
+    scores = {name: rng.normal(0, 1, n) for name, n in names.items()}
+    scores["other"] += 4
+    scores["other"][1] = -1.0
+    confidence = {name: rng.uniform(0.5, 1, n) for name, n in names.items()}
+    confidence["other"] = np.full(40, 0.2)
+    confidence["other"][1] = 0.97
+    tables = []
+    for name, n in names.items():
+        (folder / name).mkdir()
+        for i, image in enumerate(images[name]):
+            image.convert("RGB").save(folder / name / f"{i:02}.png")
+        label = np.arange(n) % 2 if name != "other" else np.full(n, -1)
+        own = torch.full((n,), torch.nan) if name == "other" else torch.from_numpy(confidence[name])
+        traces = Traces(torch.from_numpy(features[name]).half(), own.float())
+        predicted = label.clip(0)
+        if name == "id":
+            predicted[5] = 1 - predicted[5]
+            confidence[name][5], traces.self_confidence[5] = 0.99, 0.005
+        tables.append(
+            pa.table(
+                {
+                    "set": [name] * n,
+                    "file": [f"{i:02}.png" for i in range(n)],
+                    "label": pa.array(label, pa.int32()),
+                    "predicted": pa.array(predicted, pa.int32()),
+                    "confidence": pa.array(confidence[name], pa.float32()),
+                    "one": pa.array(scores[name], pa.float32()),
+                    **traces.table_columns(),
+                }
+            )
+        )
+    sets = {name: read_folder(folder / name, name) for name in names}
+    steps: list[str] = []
+    checks = compare(
+        pa.concat_tables(tables), sets, ["one"], PREPARED, torch.device("cpu"),
+        lambda phase, done, total: steps.append(phase),
+    )  # fmt: skip
+    assert set(steps) == {"comparing the image sets"}
+    return checks
+
+
+def test_planted_copies_are_all_that_is_called_a_copy(noticed):
+    pairs = {
+        (one.set, one.of): [(pair.row, pair.of, pair.mirrored) for pair in one.pairs]
+        for one in noticed.copies
+    }
+    assert pairs == {("id", "calibration"): [(60, 0, False)], ("other", "id"): [(110, 67, True)]}
+    (leak, _) = noticed.copies
+    assert (leak.images, leak.tested) == (1, 50) and leak.looked_at == leak.near >= 1
+
+
+def test_a_familiar_image_in_an_unfamiliar_set_is_noticed_alone(noticed):
+    (looking,) = noticed.familiar_looking
+    assert (looking.set, looking.images, looking.tested, looking.rows) == ("other", 1, 40, (111,))
+
+
+def test_a_doubtful_label_is_noticed_alone(noticed):
+    (doubt,) = noticed.labels.doubts
+    assert (doubt.row, doubt.label, doubt.predicted) == (65, 1, 0)
+    assert (noticed.labels.images, noticed.labels.labelled) == (1, 110)
+
+
+def test_what_is_too_much_to_look_at_is_said(noticed, monkeypatch):
+    monkeypatch.setattr(copies, "MAX_LOOKED_AT", 1)
+    rows = np.arange(4)
+    generator = torch.Generator().manual_seed(0)
+    units = torch.nn.functional.normalize(torch.randn(4, 6, generator=generator), dim=1)
+    some, of = copies.Some("a", rows, units), copies.Some("b", rows + 4, units)
+    looked: list[int] = []
+
+    def look(row: int) -> torch.Tensor:
+        looked.append(row)
+        return pixels(photo(row % 4))
+
+    found = copies.near_copies(some, of, nearest(units, units), 0.9, look)
+    assert (found.near, found.looked_at, found.images) == (4, 1, 1)
+    assert len(looked) == 2
