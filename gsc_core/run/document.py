@@ -7,7 +7,7 @@ a document of the same version holds beyond this is kept. A later version is ref
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sized
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -222,6 +222,11 @@ class NearCopies(_Part):
     looked_at: int = Field(ge=0)
     pairs: tuple[CopyPair, ...] = ()
 
+    def without(self, rows: Collection[int]) -> Self:
+        """Without these images on either side."""
+        left = tuple(pair for pair in self.pairs if pair.row not in rows and pair.of not in rows)
+        return self.model_copy(update=_fewer(self.images, self.pairs, left) | {"pairs": left})
+
 
 class FamiliarLooking(_Part):
     """OOD images that look familiar in every respect, the most familiar first; of many the first.
@@ -234,6 +239,11 @@ class FamiliarLooking(_Part):
     images: int = Field(ge=0)
     tested: int = Field(ge=0)
     rows: tuple[int, ...] = ()
+
+    def without(self, rows: Collection[int]) -> Self:
+        """Without these images."""
+        left = tuple(row for row in self.rows if row not in rows)
+        return self.model_copy(update=_fewer(self.images, self.rows, left) | {"rows": left})
 
 
 class LabelDoubt(_Part):
@@ -256,6 +266,16 @@ class LabelDoubts(_Part):
     labelled: int = Field(ge=0)
     doubts: tuple[LabelDoubt, ...] = ()
 
+    def without(self, rows: Collection[int]) -> Self:
+        """Without these images."""
+        left = tuple(doubt for doubt in self.doubts if doubt.row not in rows)
+        return self.model_copy(update=_fewer(self.images, self.doubts, left) | {"doubts": left})
+
+
+def _fewer(images: int, named: Sized, left: Sized) -> dict[str, Any]:
+    """The count after some of those that are named are left out: others are not named."""
+    return {"images": images - len(named) + len(left)}
+
 
 class SetChecks(_Part):
     """What was noticed about the image sets beside each other.
@@ -268,6 +288,18 @@ class SetChecks(_Part):
     copies: tuple[NearCopies, ...] = ()
     familiar_looking: tuple[FamiliarLooking, ...] = ()
     labels: LabelDoubts | None = None
+
+    def without(self, rows: Collection[int]) -> Self:
+        """What is left to be noticed when these images are left out."""
+        copies = (one.without(rows) for one in self.copies)
+        looking = (one.without(rows) for one in self.familiar_looking)
+        return self.model_copy(
+            update={
+                "copies": tuple(one for one in copies if one.images),
+                "familiar_looking": tuple(one for one in looking if one.images),
+                "labels": None if self.labels is None else self.labels.without(rows),
+            }
+        )
 
 
 class Temperature(_Part):

@@ -36,6 +36,8 @@ def notices(run: Run) -> tuple[Notice, ...]:
     checks = run.document.set_checks
     if checks is None:
         return ()
+    if run.revision is not None:
+        checks = checks.without(run.revision.without)
     return (
         *map(_copies, checks.copies),
         *map(_familiar_looking, checks.familiar_looking),

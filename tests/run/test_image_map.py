@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
-from stored_run import write_run
+from stored_run import write_features, write_run
 
 from gsc_core.errors import GscError
 from gsc_core.run.features import features, has_features
@@ -19,18 +19,6 @@ from gsc_core.run.image_map import (
 )
 from gsc_core.run.revised import revised
 from gsc_core.run.stored import Revision, Run
-
-
-def write_features(folder, dimensions=16, seed=0) -> np.ndarray:
-    """As an audit leaves them, for a run that `write_run` wrote."""
-    rows = pq.read_metadata(folder / "scores.parquet").num_rows
-    rng = np.random.default_rng(seed)
-    values = (rng.normal(0, 1, (rows, dimensions)) * np.linspace(1, 0.2, dimensions)) / 4
-    values = values.astype(np.float16)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), dimensions)
-    table = pa.table({"feature": column, "self_confidence": pa.nulls(rows, pa.float32())})
-    pq.write_table(table, folder / "features.parquet")
-    return values
 
 
 @pytest.fixture

@@ -59,14 +59,14 @@ def map_view(run: Run) -> None:
     image_under_pointer(run, key)
     if fine is None:
         _finer(run)
-    if (subset := _selected(event.selection, fine is not None)) is not None:
+    if (subset := selected(event.selection, fine is not None)) is not None:
         _show(run, subset)
     else:
         st.caption("Choose a point, or draw around some: their images appear here.")
 
 
 def _about(run: Run, of: ImageMap, fine: bool) -> str:
-    total = len(run.members().counting(run.rows_of([*run.members().by_name])))
+    total = sum(map(len, run.members().by_name.values()))
     some = (
         f"All {total:,} images"
         if len(of.rows) == total
@@ -109,7 +109,7 @@ def _finer(run: Run) -> None:
         job_progress(job.id, "images_map_job")
 
 
-def _selected(selection: Mapping[str, Any], fine: bool) -> Subset | None:
+def selected(selection: Mapping[str, Any], fine: bool) -> Subset | None:
     """What is selected: the area where one was drawn, else the points."""
     for area in (*selection.get("lasso", ()), *selection.get("box", ())):
         x, y = list(area["x"]), list(area["y"])
