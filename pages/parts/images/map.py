@@ -42,7 +42,7 @@ def map_view(run: Run) -> None:
         default="set",
         required=True,
         format_func=COLOURINGS.__getitem__,
-        key="map_colouring",
+        key="images_colouring",
         bind="query-params",
     )
     st.caption(_about(run, of, fine is not None), help=UNFAMILIAR)
