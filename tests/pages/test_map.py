@@ -52,13 +52,13 @@ def run(home) -> Run:
 
 
 def test_a_sketch_is_there_at_once_and_the_finer_map_is_asked_for_once(run):
-    app = opened("images", run="a", images_view="map")
+    app = opened("images", run="a", images_view="Map")
     assert not app.exception
     assert "All 610 images. A first sketch" in words(app)
-    opened("images", run="a", images_view="map")
+    opened("images", run="a", images_view="Map")
     assert len(queue.jobs(kinds=(Kind.MAP,))) == 1
     write_map(run, principal_map(run))
-    app = opened("images", run="a", images_view="map")
+    app = opened("images", run="a", images_view="Map")
     assert "Images that the network finds alike lie together" in words(app)
     (chart,) = app.get("plotly_chart")
     drawn = json.loads(chart.proto.spec)
@@ -70,7 +70,7 @@ def test_a_sketch_is_there_at_once_and_the_finer_map_is_asked_for_once(run):
 
 def test_a_run_of_before_says_so(home):
     write_run(home / "a")
-    app = opened("images", run="a", images_view="map")
+    app = opened("images", run="a", images_view="Map")
     assert "made before the app kept what a map is drawn from" in words(app)
     assert not app.get("plotly_chart") and not queue.jobs(kinds=(Kind.MAP,))
 
