@@ -37,7 +37,7 @@ from gsc_core.audit.spec import AuditSpec
 from gsc_core.audit.temperature import temperature_of
 from gsc_core.classifier.load import Classifier, load_classifier
 from gsc_core.classifier.network import Network
-from gsc_core.detectors.base import Detector, Need
+from gsc_core.detectors.base import Detector
 from gsc_core.detectors.catalogue import in_preference
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import ImageError, SpecError
@@ -69,7 +69,7 @@ from gsc_core.scoring.faults import FAILED
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
-from gsc_core.scoring.traces import DIMENSIONS, Tracer, Traces
+from gsc_core.scoring.traces import DIMENSIONS, TRACED, Tracer, Traces
 from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
 from gsc_core.stopwatch import Stopwatch
 
@@ -146,7 +146,7 @@ def _audited(
     log.begin()
     store = ChunkStore(out / CHUNKS_FOLDER, _key(spec, classifier, network, sets, labels))
 
-    scorer = Scorer(network, classifier.preprocessing, detectors, watch, also=Need.FEATURES)
+    scorer = Scorer(network, classifier.preprocessing, detectors, watch, also=TRACED)
     to_calibrate = sets.calibration.images
     class_indices = [labels[image.sha256] for image in to_calibrate]
     every = sum(map(len, sets.every().values()))

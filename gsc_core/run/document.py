@@ -194,24 +194,22 @@ class ModelCheck(_Part):
 
 
 class CopyPair(_Part):
-    """Two images that are nearly the same, by their rows in `scores.parquet`.
+    """Two images that show the same, by their rows in `scores.parquet`.
 
-    cosine: of their features, 0 to 1. bits: in how many of 63 their perceptual hashes differ.
-    mirrored: whether one is the other's mirror image.
+    likeness: of their shapes, 0 to 1. mirrored: whether one is the other's mirror image.
     """
 
     row: int = Field(ge=0)
     of: int = Field(ge=0)
-    cosine: Share
-    bits: int = Field(ge=0)
+    likeness: Share
     mirrored: bool = False
 
 
 class NearCopies(_Part):
-    """The images of one set that are nearly images of another; of many, the pairs of the nearest.
+    """The images of one set that show the same as one of another; of many, the pairs most alike.
 
-    tested: images of the set. near: those whose features are nearer to one of the other set than
-    is usual; looked_at: of these, the nearest, whose pixels were compared; images: the copies.
+    tested: images of the set. near: those whose coarse shapes are like one's of the other set;
+    looked_at: of these, those that were compared more finely; images: the copies.
     """
 
     set: str
@@ -280,7 +278,8 @@ def _fewer(images: int, named: Sized, left: Sized) -> dict[str, Any]:
 class SetChecks(_Part):
     """What was noticed about the image sets beside each other.
 
-    limit: the cosine above which two images are nearer than calibration images usually are.
+    limit: the likeness from which on two images are called copies: more than calibration images
+        and those most like them usually have.
     labels: None without labels.
     """
 

@@ -33,6 +33,8 @@ FEATURE = "feature"
 SELF_CONFIDENCE = "self_confidence"
 """Columns of `features.parquet`, whose rows are those of `scores.parquet`: the feature made small,
 of calibration images too; the confidence in the class of the label, null where that is unknown."""
+COARSE_SHAPES = "coarse_shapes"
+"""A column of the chunks alone, by which copies of images are looked for once all are scored."""
 
 
 def unpacked_folder(run: Path, set_name: str) -> Path:

@@ -21,7 +21,7 @@ from gsc_core.images import Broken, ImageFile
 from gsc_core.run.layout import PREDICTED_AFTER, TEMPERED_COLUMNS
 from gsc_core.scoring.scorer import Scores
 from gsc_core.scoring.tempering import Tempered
-from gsc_core.scoring.traces import TRACE_COLUMNS, Traces
+from gsc_core.scoring.traces import PASSING_COLUMNS, TRACE_COLUMNS, Traces
 
 CHUNK_IMAGES = 512
 _BROKEN, _EXCUSED = b"broken", b"excused"
@@ -129,7 +129,8 @@ def join(tables: Sequence[pa.Table], path: Path, traces_path: Path | None = None
     joined = pa.concat_tables(parts, promote_options="default")
     traces = [name for name in TRACE_COLUMNS if name in joined.column_names]
     with written_aside(path) as part:
-        pq.write_table(joined.drop_columns(traces), part)
+        aside = [name for name in joined.column_names if name in (*traces, *PASSING_COLUMNS)]
+        pq.write_table(joined.drop_columns(aside), part)
     if traces and traces_path is not None:
         with written_aside(traces_path) as part:
             pq.write_table(joined.select(traces), part)

@@ -15,21 +15,27 @@ import torch
 from torch import Tensor
 
 from gsc_core.classifier.principal import principal
-from gsc_core.detectors.base import Representation
-from gsc_core.run.layout import FEATURE, SELF_CONFIDENCE
+from gsc_core.detectors.base import Need, Representation
+from gsc_core.run.layout import COARSE_SHAPES, FEATURE, SELF_CONFIDENCE
 
 DIMENSIONS = 64
 SAMPLE_IMAGES = 1024  # of the calibration, in its random order: enough for so few directions
 
+TRACED = Need.FEATURES | Need.SHAPES
 TRACE_COLUMNS = (FEATURE, SELF_CONFIDENCE)
+PASSING_COLUMNS = (COARSE_SHAPES,)
+"""What is not stored for longer than the audit takes."""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Of some images, on the CPU: features `[N,R]` float16, self-confidence `[N]`, NaN unknown."""
+    """Of some images, on the CPU: features `[N,R]` and coarse shapes `[N,63]` as float16,
+    self-confidence `[N]`, NaN where the label is unknown.
+    """
 
     features: Tensor
     self_confidence: Tensor
+    shapes: Tensor
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
@@ -37,16 +43,14 @@ class Traces:
         return cls(
             torch.cat([part.features for part in parts]),
             torch.cat([part.self_confidence for part in parts]),
+            torch.cat([part.shapes for part in parts]),
         )
 
     def table_columns(self) -> dict[str, Any]:
-        """The columns of `features.parquet`; what is not known is null."""
-        flat = pa.array(self.features.reshape(-1).numpy())
-        columns = (
-            pa.FixedSizeListArray.from_arrays(flat, self.features.shape[1]),
-            pa.array(self.self_confidence.numpy(), pa.float32(), from_pandas=True),
-        )
-        return dict(zip(TRACE_COLUMNS, columns, strict=True))
+        """The columns of a chunk; what is not known is null."""
+        own = pa.array(self.self_confidence.numpy(), pa.float32(), from_pandas=True)
+        vectors = {FEATURE: self.features, COARSE_SHAPES: self.shapes}
+        return {name: _column(rows) for name, rows in vectors.items()} | {SELF_CONFIDENCE: own}
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,14 @@ class Tracer:
             index = torch.tensor(labels, device=batch.logits.device)
             shares = batch.logits.float().softmax(dim=1).gather(1, index.clamp(min=0)[:, None])
             confidence = shares[:, 0].masked_fill(index < 0, torch.nan).cpu()
-        return Traces(small.to(torch.float16).cpu(), confidence)
+        assert batch.shapes is not None, "TRACED is asked for"
+        features, shapes = (rows.to(torch.float16).cpu() for rows in (small, batch.shapes))
+        return Traces(features, confidence, shapes)
+
+
+def _column(rows: Tensor) -> pa.FixedSizeListArray:
+    """Vectors `[N,R]`, one a row."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1).numpy()), rows.shape[1])
 
 
 def _units(batch: Representation) -> Tensor:

@@ -6,14 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
+from scipy.fft import dctn
 
 from gsc_core.audit.sets import copies
 from gsc_core.audit.sets.compare import compare
 from gsc_core.audit.sets.neighbours import nearest
 from gsc_core.classifier import Preprocessing
+from gsc_core.errors import ImageError
 from gsc_core.images import read_folder
-from gsc_core.images.perceptual import BITS, differing_bits, perceptual_hash
+from gsc_core.images.shapes import mirrored, shapes
 from gsc_core.scoring.traces import Traces
 
 PREPARED = Preprocessing(resize=64, crop=64)
@@ -55,21 +57,42 @@ def test_neighbours_are_those_of_the_whole_product(count, monkeypatch):
     assert len(nearest(rows[:0], bank).index) == 0
 
 
-# --- the hash --------------------------------------------------------------------------------
+# --- the shapes ------------------------------------------------------------------------------
 
 
-def test_copies_have_nearly_the_same_hash_and_others_half_of_it():
+def by_scipy(image: torch.Tensor, frequencies: int) -> np.ndarray:
+    """The weighted cosine transform by SciPy, of the whole image."""
+    whole = dctn(image.double().mean(dim=0).numpy(), norm="ortho")[:frequencies, :frequencies]
+    number = np.arange(frequencies)
+    # SciPy's first waves have another length
+    scale = np.where(number == 0, np.sqrt(2), 1)
+    weighed = whole * scale[:, None] * scale * np.hypot(number[:, None], number)
+    weighed = weighed.ravel()[1:]
+    return weighed / np.linalg.norm(weighed)
+
+
+@pytest.mark.parametrize("frequencies", [8, 16])
+def test_shapes_are_the_lowest_frequencies(frequencies):
+    image = pixels(photo(3).resize((80, 56)))
+    found = shapes(image[None], frequencies)[0].numpy()
+    np.testing.assert_allclose(found, by_scipy(image, frequencies), atol=1e-5)
+    of_mirror = mirrored(shapes(image[None], frequencies))[0].numpy()
+    np.testing.assert_allclose(of_mirror, by_scipy(image.flip(-1), frequencies), atol=1e-5)
+    assert not shapes(torch.full((1, 3, 20, 30), 7.0)).any()
+
+
+def test_copies_have_the_same_shapes_and_others_do_not():
     for seed in range(12):
         one = photo(seed)
-        hashed = perceptual_hash(pixels(one))
+        of_one = shapes(pixels(one)[None])[0]
         for copy in (
             encoded_again(one),
             one.resize((48, 48)),
             one.filter(ImageFilter.GaussianBlur(1)),
+            ImageEnhance.Brightness(one).enhance(0.7),
         ):
-            assert differing_bits(hashed, perceptual_hash(pixels(copy))) <= copies.MAX_BITS
-        other = differing_bits(hashed, perceptual_hash(pixels(photo(seed + 100))))
-        assert BITS / 4 < other < 3 * BITS / 4
+            assert float(of_one @ shapes(pixels(copy)[None])[0]) > copies.COARSELY
+        assert abs(float(of_one @ shapes(pixels(photo(seed + 100))[None])[0])) < 0.7
 
 
 # --- sets against each other -----------------------------------------------------------------
@@ -80,7 +103,7 @@ def noticed(tmp_path_factory):
     """Three sets of images whose "features" are where they were taken, with planted copies.
 
     Of `id`, image 0 is calibration image 0 encoded again; of `other`, image 0 is a mirrored one of
-    `id`, image 1 a familiar photo under another name, image 2 near by its feature alone.
+    `id`, image 1 familiar by its feature, scores and confidence, image 2 by its feature alone.
     """
     folder, rng = tmp_path_factory.mktemp("sets"), np.random.default_rng(0)
     names = {"calibration": 60, "id": 50, "other": 40}
@@ -108,7 +131,8 @@ def noticed(tmp_path_factory):
             image.convert("RGB").save(folder / name / f"{i:02}.png")
         label = np.arange(n) % 2 if name != "other" else np.full(n, -1)
         own = torch.full((n,), torch.nan) if name == "other" else torch.from_numpy(confidence[name])
-        traces = Traces(torch.from_numpy(features[name]).half(), own.float())
+        of_images = shapes(torch.stack([pixels(image.resize((64, 64))) for image in images[name]]))
+        traces = Traces(torch.from_numpy(features[name]).half(), own.float(), of_images.half())
         predicted = label.clip(0)
         if name == "id":
             predicted[5] = 1 - predicted[5]
@@ -157,18 +181,48 @@ def test_a_doubtful_label_is_noticed_alone(noticed):
     assert (noticed.labels.images, noticed.labels.labelled) == (1, 110)
 
 
-def test_what_is_too_much_to_look_at_is_said(noticed, monkeypatch):
+def some(name: str, images: list[Image.Image], first: int) -> copies.Some:
+    rows = np.arange(first, first + len(images))
+    return copies.Some(name, rows, shapes(torch.stack(list(map(pixels, images)))))
+
+
+def test_what_is_too_much_to_look_at_is_said(monkeypatch):
     monkeypatch.setattr(copies, "MAX_LOOKED_AT", 1)
-    rows = np.arange(4)
-    generator = torch.Generator().manual_seed(0)
-    units = torch.nn.functional.normalize(torch.randn(4, 6, generator=generator), dim=1)
-    some, of = copies.Some("a", rows, units), copies.Some("b", rows + 4, units)
+    images = [photo(seed) for seed in range(4)]
     looked: list[int] = []
 
     def look(row: int) -> torch.Tensor:
         looked.append(row)
-        return pixels(photo(row % 4))
+        return pixels(images[row % 4])
 
-    found = copies.near_copies(some, of, nearest(units, units), 0.9, look)
+    one, other = some("a", images, 0), some("b", images, 4)
+    found = copies.near_copies(one, other, copies.FINELY, copies.Likeness(look))
     assert (found.near, found.looked_at, found.images) == (4, 1, 1)
     assert len(looked) == 2
+
+
+def test_where_a_set_looks_alike_by_nature_copies_must_be_more_alike_than_that():
+    """The same sign in front of other walls, thirty times."""
+
+    def view(seed: int) -> Image.Image:
+        return Image.blend(photo(0), photo(seed), 0.25)
+
+    images = [view(seed) for seed in range(1, 31)]
+    calibration = some("calibration", images, 0)
+    likeness = copies.Likeness(lambda row: pixels(images[row % 30]))
+    alike = copies.limit_of(calibration, likeness, lambda: None)
+    assert copies.FINELY < alike <= copies.SURELY
+    others = [view(seed) for seed in range(31, 61)]
+    others[3] = encoded_again(images[5], 60)
+    look = copies.Likeness(lambda row: pixels((images + others)[row]))
+    found = copies.near_copies(some("id", others, 30), calibration, alike, look)
+    assert found.near > 3 and [(pair.row, pair.of) for pair in found.pairs] == [(33, 5)]
+    unlike = some("calibration", [photo(seed) for seed in range(9)], 0)
+    assert copies.limit_of(unlike, likeness, lambda: None) == copies.FINELY
+
+
+def test_an_image_that_is_gone_is_no_copy():
+    def gone(row: int) -> torch.Tensor:
+        raise ImageError("It is gone.")
+
+    assert copies.Likeness(gone)(0, 1) == (0.0, False)

@@ -24,7 +24,7 @@ from pages.parts.results.selected import of_bar, of_point
 
 pytestmark = pytest.mark.slow
 
-PAIRS = [{"row": 500 + at, "of": 60 + at, "cosine": 0.99, "bits": 1} for at in range(2)]
+PAIRS = [{"row": 500 + at, "of": 60 + at, "likeness": 0.99} for at in range(2)]
 NOTICED = {
     "limit": 0.9,
     "copies": [

@@ -32,8 +32,8 @@ NOTICED = {
         {
             "set": "textures", "of": "id", "images": 2, "tested": 120, "near": 5, "looked_at": 5,
             "pairs": [
-                {"row": 380, "of": 60, "cosine": 0.99, "bits": 2},
-                {"row": 381, "of": 60, "cosine": 0.98, "bits": 4, "mirrored": True},
+                {"row": 380, "of": 60, "likeness": 0.99},
+                {"row": 381, "of": 60, "likeness": 0.98, "mirrored": True},
             ],
         }
     ],

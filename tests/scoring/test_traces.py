@@ -13,7 +13,8 @@ def representation(images: int, dimensions: int, seed: int = 0) -> Representatio
     generator = torch.Generator().manual_seed(seed)
     scale = torch.linspace(3, 0.2, dimensions)
     features = torch.randn(images, dimensions, generator=generator).abs() * scale
-    return Representation(torch.randn(images, 5, generator=generator), features)
+    shapes = torch.zeros(images, 63)
+    return Representation(torch.randn(images, 5, generator=generator), features, shapes=shapes)
 
 
 def units(batch: Representation) -> np.ndarray:
@@ -55,7 +56,7 @@ def test_the_confidence_in_the_label_is_the_softmax_of_its_logit():
 
 def test_logits_stand_in_where_there_are_no_features_and_odd_numbers_do_no_harm():
     logits = torch.tensor([[1.0, 2.0, 3.0], [torch.nan, torch.inf, 1.0], [0.0, 0.0, 0.0]])
-    traces = Tracer.of(Representation(logits))(Representation(logits))
+    batch = Representation(logits, shapes=torch.zeros(3, 63))
+    traces = Tracer.of(batch)(batch)
     assert traces.features.isfinite().all()
-    one = Representation(logits[:1])
-    assert Tracer.of(one)(one).features.isfinite().all()
+    assert Tracer.of(batch[:1])(batch[:1]).features.isfinite().all()

@@ -8,7 +8,7 @@ from gsc_core.run.revised import revised
 from gsc_core.run.stored import Revision, Run
 from gsc_core.sentences.set_checks import NOTHING, in_short, limits, notices
 
-PAIRS = [{"row": 400 + at, "of": at, "cosine": 0.99, "bits": 1} for at in range(3)]
+PAIRS = [{"row": 400 + at, "of": at, "likeness": 0.99} for at in range(3)]
 LEAK = {"set": "id", "of": "calibration", "images": 900, "tested": 1000, "near": 5000}
 
 

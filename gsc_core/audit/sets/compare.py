@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gsc_core.audit.sets.copies import Some, limit_of, near_copies
+from gsc_core.audit.sets.copies import Likeness, Some, limit_of, near_copies
 from gsc_core.audit.sets.familiar import familiar_looking
 from gsc_core.audit.sets.neighbours import nearest
 from gsc_core.classifier import Preprocessing
 from gsc_core.evaluation.label_doubts import label_doubts
 from gsc_core.images import ImageSet
 from gsc_core.log import Step
-from gsc_core.run.document import LabelDoubt, LabelDoubts, NearCopies, SetChecks
-from gsc_core.run.layout import CALIBRATION, FEATURE, ID, SELF_CONFIDENCE
+from gsc_core.run.document import LabelDoubt, LabelDoubts, SetChecks
+from gsc_core.run.layout import CALIBRATION, COARSE_SHAPES, FEATURE, ID, SELF_CONFIDENCE
 from gsc_core.scoring.decoder import prepared
 
 NEIGHBOURS = 5  # calibration images, the mean of whose cosines is how near an image is
+MAX_BANK = 10_000  # calibration images, in their random order, among which they are looked for
 MAX_NAMED = 200
 PHASE = "comparing the image sets"
 
@@ -34,22 +35,15 @@ class _Rows:
 
     table: pa.Table
     by_set: Mapping[str, NDArray[np.intp]]
-    units: Tensor
     paths: Mapping[str, Mapping[str, Path]]
+    device: torch.device
 
     @classmethod
     def of(cls, table: pa.Table, sets: Mapping[str, ImageSet], device: torch.device) -> _Rows:
         names = table["set"].to_numpy(zero_copy_only=False)
         by_set = {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
-        features = table[FEATURE].combine_chunks()
-        flat = np.asarray(features.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-        rows = torch.from_numpy(flat.reshape(len(table), -1)).to(device)
         paths = {name: {one.name: one.path for one in of.images} for name, of in sets.items()}
-        return cls(table, by_set, torch.nn.functional.normalize(rows, dim=1), paths)
-
-    def some(self, name: str) -> Some:
-        rows = self.by_set[name]
-        return Some(name, rows, self.units[torch.from_numpy(rows).to(self.units.device)])
+        return cls(table, by_set, paths, device)
 
     def path(self, row: int) -> Path:
         set_name, file = (self.table[name][row].as_py() for name in ("set", "file"))
@@ -57,6 +51,14 @@ class _Rows:
 
     def column(self, name: str) -> NDArray[np.float64]:
         return np.asarray(self.table[name].to_numpy(), dtype=np.float64)
+
+    def vectors(self, name: str) -> Mapping[str, Tensor]:
+        """The rows `[N,R]` of a column of vectors, each of length 1, by set."""
+        column = self.table[name].combine_chunks()
+        flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+        values = torch.from_numpy(flat.reshape(len(self.table), -1)).to(self.device)
+        units = torch.nn.functional.normalize(values, dim=1)
+        return {name: units[torch.from_numpy(at)] for name, at in self.by_set.items()}
 
 
 def compare(
@@ -77,35 +79,36 @@ def compare(
     def telling(done: int = 0, total: int = 1) -> None:
         step(PHASE, done, total)
 
-    def look(row: int) -> Tensor:
-        return prepared(preprocessing, rows.path(row))
-
-    calibration = rows.some(CALIBRATION)
-    limit = limit_of(calibration, telling)
-    nearness = np.ones(len(table))
-    copies: list[NearCopies] = []
-    for name in rows.by_set:
-        if name == CALIBRATION:
-            continue
-        tested = rows.some(name)
-        best = nearest(tested.units, calibration.units, NEIGHBOURS, step=telling)
-        nearness[tested.rows] = best.cosine.mean(dim=1).cpu().numpy()
-        copies.append(near_copies(tested, calibration, best, limit, look, telling))
-        if name != ID:
-            familiar = rows.some(ID)
-            best = nearest(tested.units, familiar.units, step=telling)
-            copies.append(near_copies(tested, familiar, best, limit, look, telling))
+    likeness = Likeness(lambda row: prepared(preprocessing, rows.path(row)))
+    vectors = rows.vectors(COARSE_SHAPES)
+    some = {name: Some(name, of_set, vectors[name]) for name, of_set in rows.by_set.items()}
+    limit = limit_of(some[CALIBRATION], likeness, telling)
+    tested = [name for name in some if name != CALIBRATION]
+    pairs = [(name, CALIBRATION) for name in tested]
+    pairs += [(name, ID) for name in tested if name != ID]
+    copies = [near_copies(some[one], some[of], limit, likeness, telling) for one, of in pairs]
     return SetChecks(
         limit=limit,
         copies=tuple(one for one in copies if one.images),
         familiar_looking=familiar_looking(
-            {name: of_set for name, of_set in rows.by_set.items() if name != CALIBRATION},
+            {name: rows.by_set[name] for name in tested},
             rows.column("confidence"),
-            nearness,
+            _nearness(rows, telling),
             [rows.column(detector) for detector in detectors],
         ),
         labels=_labels(rows),
     )
+
+
+def _nearness(rows: _Rows, step: Callable[[], None]) -> NDArray[np.float64]:
+    """How near each tested row is to calibration images: the mean cosine of the nearest few."""
+    units = rows.vectors(FEATURE)
+    nearness = np.ones(len(rows.table))
+    for name, of_set in rows.by_set.items():
+        if name != CALIBRATION:
+            best = nearest(units[name], units[CALIBRATION][:MAX_BANK], NEIGHBOURS, step=step)
+            nearness[of_set] = best.cosine.mean(dim=1).cpu().numpy()
+    return nearness
 
 
 def _labels(rows: _Rows) -> LabelDoubts | None:

@@ -29,9 +29,9 @@ def nearest(
 ) -> Nearest:
     """The `count` nearest of `bank [M,R]` to each of `queries [N,R]`, whose rows have length 1.
 
-    `among_themselves` says that both are the same images: none is its own neighbour. `step` is
-    called for each block and may raise to stop. There are fewer neighbours where the bank is
-    smaller.
+    `among_themselves` says that the queries are the first of the bank: none is its own neighbour.
+    `step` is called for each block and may raise to stop. There are fewer neighbours where the
+    bank is smaller.
     """
     count = min(count, len(bank) - among_themselves)
     size = max(1, _BLOCK // max(1, len(bank)))
