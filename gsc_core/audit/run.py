@@ -164,8 +164,7 @@ def _audited(
             tuned_on=frozenset(spec.tuned_on or ()),
         )
         _require_detectors(scorer)
-        tracer, traces = _traced(calibrated)
-        calibrated = _written_down(calibrated, out, watch)
+        calibrated, tracer, traces = _written_down(calibrated, out, watch)
         for images in sets.test.values():
             score_set(scorer, images, labels, store, pace, calibrated.temperature, tracer)
 
@@ -306,30 +305,28 @@ def _require_detectors(scorer: Scorer) -> None:
     raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
 
 
-def _written_down(calibrated: Calibrated, out: Path, watch: Stopwatch) -> Calibrated:
+def _written_down(
+    calibrated: Calibrated, out: Path, watch: Stopwatch
+) -> tuple[Calibrated, Tracer, Traces]:
     """Write what explains single images, and let go of it: the memory is needed for scoring.
 
-    The temperature, which takes all logits, is fitted before.
+    Before that, the temperature, which takes all logits, is fitted, and the traces of calibration
+    images are made, by what makes those of the images to come.
     """
     calibration = calibrated.calibration
     assert calibration is not None
     with watch.phase("fitting", "temperature"):
         temperature = temperature_of(calibration)
+    with watch.phase("fitting", "traces"):
+        tracer = Tracer.of(calibration.images, temperature)
+        traces = tracer(calibration.images, calibration.labels.tolist())
     with watch.phase("writing"):
         keep(calibration, calibrated.images, out / CALIBRATION_FILE)
         split, sample = calibration.network.split, calibration.sample
         if split is not None and (usual := ChannelNormals.of(sample, split.channel)) is not None:
             with written_aside(out / CHANNELS_FILE) as part:
                 pq.write_table(usual.table(), part)
-    return replace(calibrated, calibration=None, temperature=temperature)
-
-
-def _traced(calibrated: Calibrated) -> tuple[Tracer, Traces]:
-    """What makes the traces of the images to come, and those of the calibration images."""
-    calibration = calibrated.calibration
-    assert calibration is not None
-    tracer = Tracer.of(calibration.images)
-    return tracer, tracer(calibration.images, calibration.labels.tolist())
+    return replace(calibrated, calibration=None, temperature=temperature), tracer, traces
 
 
 def _set_checks(

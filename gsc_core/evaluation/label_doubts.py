@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gsc_core.evaluation.metrics import Floats
 
 FEWEST = 10  # labelled images of a class, under which its mean is taken over all classes
+UNLIKELY = 0.01  # self-confidence above which no label is doubted: most classifiers err more often
 
 Integers = NDArray[np.int64]
 
@@ -33,9 +34,11 @@ def label_doubts(
     """Doubt the label of an image whose predicted class is another and as sure as that usually is.
 
     `labels [N]` (−1 unknown) and `predicted [N]` are class indices, `confidence [N]` that of the
-    predicted class and `self_confidence [N]` that of the label. The usual one of a class is the
-    mean self-confidence of the images with its label; the label's own must lie below its class's.
-    The worst first: by how much more sure the classifier is of its answer than of the label.
+    predicted class and `self_confidence [N]` that of the label, both at a temperature that makes
+    them honest. The usual one of a class is the mean self-confidence of the images with its label;
+    the label's own must lie below its class's, and be at most 1 in 100: the mistakes of a
+    classifier that is usually 80 % sure would else be most of what is doubted. The worst first: by
+    how much more sure the classifier is of its answer than of the label.
     """
     labelled = np.flatnonzero((labels >= 0) & np.isfinite(self_confidence))
     classes = 1 + max(labels.max(initial=-1), predicted.max(initial=-1))
@@ -48,6 +51,7 @@ def label_doubts(
         (own != answer)
         & (confidence[labelled] >= usual[answer])
         & (self_confidence[labelled] < usual[own])
+        & (self_confidence[labelled] <= UNLIKELY)
     ]
     margin = confidence[doubted] - self_confidence[doubted]
     return LabelDoubts(doubted[np.argsort(-margin, kind="stable")], usual)

@@ -247,7 +247,8 @@ class FamiliarLooking(_Part):
 class LabelDoubt(_Part):
     """An ID or calibration image whose label is likely wrong: the classifier says another class.
 
-    confidence: in the class it says; self_confidence: in the label.
+    confidence: in the class it says; self_confidence: in the label; both at the temperature that
+        fits, where one does.
     """
 
     row: int = Field(ge=0)

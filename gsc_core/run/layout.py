@@ -34,7 +34,9 @@ SELF_CONFIDENCE = "self_confidence"
 """Columns of `features.parquet`, whose rows are those of `scores.parquet`: the feature made small,
 of calibration images too; the confidence in the class of the label, null where that is unknown."""
 COARSE_SHAPES = "coarse_shapes"
-"""A column of the chunks alone, by which copies of images are looked for once all are scored."""
+ANSWER_CONFIDENCE = "answer_confidence"
+"""Columns of the chunks alone, for what is looked at once all are scored: the coarse shapes of the
+image, the confidence in the predicted class at the temperature that fits."""
 
 
 def unpacked_folder(run: Path, set_name: str) -> Path:

@@ -132,11 +132,13 @@ def noticed(tmp_path_factory):
         label = np.arange(n) % 2 if name != "other" else np.full(n, -1)
         own = torch.full((n,), torch.nan) if name == "other" else torch.from_numpy(confidence[name])
         of_images = shapes(torch.stack([pixels(image.resize((64, 64))) for image in images[name]]))
-        traces = Traces(torch.from_numpy(features[name]).half(), own.float(), of_images.half())
+        sure = torch.from_numpy(confidence[name]).float()
+        small = torch.from_numpy(features[name]).half()
+        traces = Traces(small, of_images.half(), sure, own.float())
         predicted = label.clip(0)
         if name == "id":
             predicted[5] = 1 - predicted[5]
-            confidence[name][5], traces.self_confidence[5] = 0.99, 0.005
+            traces.confidence[5], traces.self_confidence[5] = 0.99, 0.005
         tables.append(
             pa.table(
                 {

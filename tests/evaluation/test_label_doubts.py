@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gsc_core.evaluation.label_doubts import FEWEST, label_doubts
+from gsc_core.evaluation.label_doubts import FEWEST, UNLIKELY, label_doubts
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -16,7 +16,7 @@ def sample(images: int = 600, classes: int = 4, wrong: int = 30, seed: int = 0):
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, images)
     logits = rng.normal(0, 1, (images, classes))
-    logits[np.arange(images), truth] += 4
+    logits[np.arange(images), truth] += 6
     labels = truth.copy()
     planted = rng.choice(images, wrong, replace=False)
     labels[planted] = (labels[planted] + rng.integers(1, classes, wrong)) % classes
@@ -37,7 +37,7 @@ def by_hand(shares: np.ndarray, labels: np.ndarray) -> set[int]:
         sure = [k for k in range(classes) if row[k] >= usual[k]]
         best = max(sure, key=lambda k: row[k], default=None)
         other = best is not None and best != label and best == int(row.argmax())
-        if other and row[label] < usual[label]:
+        if other and row[label] < usual[label] and row[label] <= UNLIKELY:
             doubted.add(at)
     return doubted
 

@@ -51,6 +51,12 @@ def test_the_confidence_in_the_label_is_the_softmax_of_its_logit():
     assert np.isnan(said[[1, 4]]).all()
     known = [0, 2, 3, 5]
     np.testing.assert_allclose(said[known], shares[known, [3, 0, 4, 1]], atol=1e-6)
+    traces = Tracer.of(batch, temperature=2.5)(batch, labels)
+    cooler = np.exp(batch.logits.double().numpy() / 2.5)
+    cooler /= cooler.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(traces.confidence.numpy(), cooler.max(axis=1), atol=1e-6)
+    own = traces.self_confidence.numpy()[known]
+    np.testing.assert_allclose(own, cooler[known, [3, 0, 4, 1]], atol=1e-6)
     assert np.isnan(Tracer.of(batch)(batch).self_confidence.numpy()).all()
 
 

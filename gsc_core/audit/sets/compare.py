@@ -20,7 +20,14 @@ from gsc_core.evaluation.label_doubts import label_doubts
 from gsc_core.images import ImageSet
 from gsc_core.log import Step
 from gsc_core.run.document import LabelDoubt, LabelDoubts, SetChecks
-from gsc_core.run.layout import CALIBRATION, COARSE_SHAPES, FEATURE, ID, SELF_CONFIDENCE
+from gsc_core.run.layout import (
+    ANSWER_CONFIDENCE,
+    CALIBRATION,
+    COARSE_SHAPES,
+    FEATURE,
+    ID,
+    SELF_CONFIDENCE,
+)
 from gsc_core.scoring.decoder import prepared
 
 NEIGHBOURS = 5  # calibration images, the mean of whose cosines is how near an image is
@@ -120,7 +127,7 @@ def _labels(rows: _Rows) -> LabelDoubts | None:
     labels = np.where(np.isfinite(own), labels, -1)
     if not (labels >= 0).any():
         return None
-    confidence = rows.column("confidence")
+    confidence = rows.column(ANSWER_CONFIDENCE)
     doubted = label_doubts(labels, predicted, confidence, own).images
     return LabelDoubts(
         images=len(doubted),
