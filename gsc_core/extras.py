@@ -12,6 +12,7 @@ EXTRAS = MappingProxyType(
         "python-multipart": "app",  # the name it is installed by
         "plotly": "app",
         "sqlmodel": "app",
+        "scikit-learn": "app",
         "jinja2": "report",
         "typst": "report",
         "onnx": "onnx",
@@ -22,6 +23,8 @@ EXTRAS = MappingProxyType(
     }
 )
 """The extra that brings each optional library, as `pyproject.toml` declares them."""
+
+_IMPORTED_AS = MappingProxyType({"scikit-learn": "sklearn"})
 
 
 class MissingExtra(GscError, ImportError):  # noqa: N818 - a GscError is one
@@ -34,7 +37,7 @@ def missing(*libraries: str, extra: str | None = None) -> str | None:
     `extra` is the one to name where several bring the library.
     """
     for library in libraries:
-        if find_spec(library.replace("-", "_")) is None:
+        if find_spec(_IMPORTED_AS.get(library, library.replace("-", "_"))) is None:
             return (
                 f"This needs {library}, which is not installed: "
                 f"pip install 'gsc-audit[{extra or EXTRAS[library]}]'."

@@ -7,13 +7,14 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
 from pages.parts.images.board import board
 from pages.parts.images.export import rest
+from pages.parts.images.map import map_view
 from pages.parts.images.order import MARKED, order
 from pages.parts.images.try_one import try_one
 from pages.parts.images.view import image_view
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
-VIEWS = {"gallery": "Gallery", "try": "Try one image"}
+VIEWS = {"gallery": "Gallery", "map": "Map", "try": "Try one image"}
 
 
 def render() -> None:
@@ -40,6 +41,8 @@ def render() -> None:
         )
         if view == "try":
             try_one(run)
+        elif view == "map":
+            map_view(run)
         else:  # also when the address names no view
             _gallery(run)
     except GscError as error:

@@ -14,6 +14,7 @@ from pages.parts.results.gate import release_gate
 from pages.parts.results.mistakes import mistake_links
 from pages.parts.results.scores import scores
 from pages.parts.results.selection import own_choices
+from pages.parts.results.sets import noticed
 from pages.parts.results.table import table
 from pages.parts.shared import links
 from pages.parts.shared.class_names import ask_for_names
@@ -33,6 +34,7 @@ def render() -> None:
     mistake_links(shown)
     ask_for_names(run)
     release_gate(run)
+    noticed(run)
     _doubts(shown)
     table(shown)
     scores(shown, deciding)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +32,7 @@ from gsc_core.audit.inputs import (
     unpacking,
 )
 from gsc_core.audit.measure import counts_of, machine, measure, record, versions
+from gsc_core.audit.sets.compare import PHASE, compare
 from gsc_core.audit.spec import AuditSpec
 from gsc_core.audit.temperature import temperature_of
 from gsc_core.classifier.load import Classifier, load_classifier
@@ -45,14 +45,15 @@ from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.files import sole_writer_in, writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
 from gsc_core.images.surrogates import SURROGATES
-from gsc_core.log import RunLog, is_logged_to, logged_to
+from gsc_core.log import RunLog, Step, is_logged_to, logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
-from gsc_core.run.document import Provenance, Settings
+from gsc_core.run.document import Provenance, SetChecks, Settings
 from gsc_core.run.layout import (
     CALIBRATION_FILE,
     CHANNELS_FILE,
     CHUNKS_FOLDER,
+    FEATURES_FILE,
     LOG_FILE,
     METRICS_FILE,
     SCORES_FILE,
@@ -68,10 +69,11 @@ from gsc_core.scoring.faults import FAILED
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
+from gsc_core.scoring.traces import DIMENSIONS, TRACED, Tracer, Traces
 from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
 from gsc_core.stopwatch import Stopwatch
 
-_OF_ONE_RESULT = (METRICS_FILE, SCORES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
+_OF_ONE_RESULT = (METRICS_FILE, SCORES_FILE, FEATURES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
 _WRITTEN = (*_OF_ONE_RESULT, LOG_FILE, CHUNKS_FOLDER, UNPACKED_FOLDER)
 
 
@@ -86,7 +88,7 @@ def run_audit(
     Beside them are `log.txt`, with the phases and what went wrong, and what explains single
     images later: `calibration.safetensors`, on which `gsc_core.audit.reopen` fits the detectors
     again, and `channels.parquet`, what each channel at the split usually does, where GSC looked at
-    channels.
+    channels. `features.parquet` has what a map of the images is drawn from.
 
     `on_progress` is called after every batch, and may raise Cancelled. A run that was cut short is
     continued: chunks that were finished with the same specification and the same bytes are kept.
@@ -144,7 +146,7 @@ def _audited(
     log.begin()
     store = ChunkStore(out / CHUNKS_FOLDER, _key(spec, classifier, network, sets, labels))
 
-    scorer = Scorer(network, classifier.preprocessing, detectors, watch)
+    scorer = Scorer(network, classifier.preprocessing, detectors, watch, also=TRACED)
     to_calibrate = sets.calibration.images
     class_indices = [labels[image.sha256] for image in to_calibrate]
     every = sum(map(len, sets.every().values()))
@@ -162,13 +164,13 @@ def _audited(
             tuned_on=frozenset(spec.tuned_on or ()),
         )
         _require_detectors(scorer)
-        calibrated = _written_down(calibrated, out, watch)
+        calibrated, tracer, traces = _written_down(calibrated, out, watch)
         for images in sets.test.values():
-            score_set(scorer, images, labels, store, pace, calibrated.temperature)
+            score_set(scorer, images, labels, store, pace, calibrated.temperature, tracer)
 
     step("measuring", 0, 1)
     with watch.phase("writing"):
-        broken, table = _join(calibrated, labels, sets, store, out / SCORES_FILE)
+        broken, table = _join(calibrated, traces, labels, sets, store, out)
     _require_detectors(scorer)
     with watch.phase("measuring"):
         measured = measure(
@@ -181,7 +183,7 @@ def _audited(
             required=partial(_require_detectors, scorer),
         )
     counts, left_out = counts_of(table, sets.left_out, broken)
-    selected = {"batch_size": -(-pace.batch_size // scorer.pieces), "compiled_speedup": speedup}
+    size = -(-pace.batch_size // scorer.pieces)
     document = measured.model_copy(
         update={
             "detectors": tuple(map(record, with_parts(detectors))),
@@ -189,9 +191,10 @@ def _audited(
             "left_out": left_out,
             "excused": scorer.excused,
             "checks": check.results,
+            "set_checks": _set_checks(table, scorer, measured.inverted, sets, step),
             "tuned_on": _tuned_on(spec, calibrated),
             "temperature": temperature_record(table, calibrated.temperature),
-            "settings": _settings(spec, classifier, network, of_images.rule, selected),
+            "settings": _settings(spec, classifier, network, of_images.rule, size, speedup),
             "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
         }
     )
@@ -279,6 +282,7 @@ def _key(
         "cut": network.split and network.split.name,
         "precision": network.precision,
         "compiled": spec.compiled,
+        "traces": DIMENSIONS,
         "model": classifier.sha256,
         "sets": {name: _digest(images, labels) for name, images in sets.every().items()},
         "versions": versions(),
@@ -301,35 +305,60 @@ def _require_detectors(scorer: Scorer) -> None:
     raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
 
 
-def _written_down(calibrated: Calibrated, out: Path, watch: Stopwatch) -> Calibrated:
+def _written_down(
+    calibrated: Calibrated, out: Path, watch: Stopwatch
+) -> tuple[Calibrated, Tracer, Traces]:
     """Write what explains single images, and let go of it: the memory is needed for scoring.
 
-    The temperature, which takes all logits, is fitted before.
+    Before that, the temperature, which takes all logits, is fitted, and the traces of calibration
+    images are made, by what makes those of the images to come.
     """
     calibration = calibrated.calibration
     assert calibration is not None
     with watch.phase("fitting", "temperature"):
         temperature = temperature_of(calibration)
+    with watch.phase("fitting", "traces"):
+        tracer = Tracer.of(calibration.images, temperature)
+        traces = tracer(calibration.images, calibration.labels.tolist())
     with watch.phase("writing"):
         keep(calibration, calibrated.images, out / CALIBRATION_FILE)
         split, sample = calibration.network.split, calibration.sample
         if split is not None and (usual := ChannelNormals.of(sample, split.channel)) is not None:
             with written_aside(out / CHANNELS_FILE) as part:
                 pq.write_table(usual.table(), part)
-    return replace(calibrated, calibration=None, temperature=temperature)
+    return replace(calibrated, calibration=None, temperature=temperature), tracer, traces
+
+
+def _set_checks(
+    table: pa.Table, scorer: Scorer, inverted: Sequence[str], sets: Partition, step: Step
+) -> SetChecks:
+    """What is noticed about the sets, by the detectors that point the right way."""
+    detectors = [one.name for one in scorer.detectors if one.name not in inverted]
+    with scorer.watch.phase(PHASE):
+        return compare(
+            table, sets.every(), detectors, scorer.preprocessing, scorer.network.device, step
+        )
 
 
 def _join(
     calibrated: Calibrated,
+    traces: Traces,
     labels: Mapping[str, int],
     sets: Partition,
     store: ChunkStore,
-    path: Path,
+    out: Path,
 ) -> tuple[dict[str, list[Broken]], pa.Table]:
-    """One table of all scores, and the images of each set that could not be decoded."""
+    """One table of all scores and traces, and the images of each set that could not be decoded."""
     images = calibrated.images
     class_indices = [labels[image.sha256] for image in images]
-    rows = Rows("calibration", "calibration", images, class_indices, calibrated.scores)
+    rows = Rows(
+        "calibration",
+        "calibration",
+        images,
+        class_indices,
+        calibrated.scores,
+        traces=traces,
+    )
     tables, broken = [rows.table(())], {"calibration": list(calibrated.broken)}
     for name in sets.test:
         chunks = list(store.tables(name))
@@ -337,7 +366,7 @@ def _join(
         broken[name] = [one for _, damaged in chunks for one in damaged]
         if not any(table.num_rows for table, _ in chunks):
             raise ImageError(f"None of the images of {name} can be read; check the files.")
-    return broken, join(tables, path)
+    return broken, join(tables, out / SCORES_FILE, out / FEATURES_FILE)
 
 
 def _settings(
@@ -345,7 +374,8 @@ def _settings(
     classifier: Classifier,
     network: Network,
     label_rule: str,
-    selected: Mapping[str, Any],
+    size: int,
+    speedup: float | None,
 ) -> Settings:
     """The specification as it was carried out, with what was selected on the way."""
     settings = {
@@ -359,7 +389,8 @@ def _settings(
         "class_names": classifier.class_names,
         "parameters": classifier.parameters,
         "labels": label_rule,
-        **selected,
+        "batch_size": size,
+        "compiled_speedup": speedup,
     }
     return Settings.model_validate(settings)
 

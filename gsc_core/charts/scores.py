@@ -5,6 +5,7 @@ Names come from users. Plotly reads a little HTML in every text, so names pass `
 
 import html
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -41,6 +42,41 @@ def label(name: str) -> str:
     return html.escape(short, quote=False)
 
 
+@dataclass(frozen=True)
+class Bars:
+    """Which images the bars of a histogram count: the set of each trace, and the bins' scores."""
+
+    sets: tuple[str, ...]
+    edges: Floats  # [bins + 1], without end on either side
+
+    def counted(self, trace: int, bar: int) -> tuple[str, float, float]:
+        """The set of a bar, and the scores above and up to which its images lie."""
+        # a bin holds its lower edge and not its upper one
+        low, high = np.nextafter(self.edges[bar : bar + 2], -np.inf)
+        return self.sets[trace], float(low), float(high)
+
+
+def bars_of(
+    scores_by_set: Mapping[str, ArrayLike], *, colours: SetColours, bins: int = BINS
+) -> Bars:
+    """What the bars count that `histogram` draws of the same."""
+    _, rows, axis = _binned(scores_by_set, colours.id_set, bins)
+    edges = axis.score(axis.edges)
+    edges[0], edges[-1] = -np.inf, np.inf
+    traces = (shown for name in rows for shown in dict.fromkeys([colours.id_set, name]))
+    return Bars(tuple(traces), edges)
+
+
+def _binned(
+    scores_by_set: Mapping[str, ArrayLike], id_set: str, bins: int
+) -> tuple[dict[str, Floats], list[str], ScoreAxis]:
+    """The sets' scores, those that have a row, and the bins that all share."""
+    sets = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_set.items()}
+    rows = [name for name in sorted(sets) if name != id_set] or [id_set]
+    bins = max(4, min(bins, MAX_BINS, VALUES // (2 * len(rows))))
+    return sets, rows, ScoreAxis.of(list(sets.values()), bins)
+
+
 def histogram(
     scores_by_set: Mapping[str, ArrayLike],
     *,
@@ -54,11 +90,8 @@ def histogram(
     bins between the 0.5th and 99.5th percentile of the sets, pooled with equal weight; what lies
     beyond is counted in the first and last bin, and their tick labels (≤, ≥) say so.
     """
-    sets = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_set.items()}
     id_set = colours.id_set
-    rows = [name for name in sorted(sets) if name != id_set] or [id_set]
-    bins = max(4, min(bins, MAX_BINS, VALUES // (2 * len(rows))))
-    axis = ScoreAxis.of(list(sets.values()), bins)
+    sets, rows, axis = _binned(scores_by_set, id_set, bins)
     tall = 96 + ROW_HEIGHT * len(rows)
     figure = make_subplots(
         rows=len(rows),
@@ -89,9 +122,12 @@ def roc(curves: Mapping[str, Curve], *, colours: SetColours, log_x: bool = False
 
     With `log_x` the points at zero OOD images are drawn at the left edge, at half an OOD image.
     """
-    drawn = {name: (curve.fpr, curve.tpr) for name, curve in _reduced(curves).items()}
+    reduced = _reduced(curves)
+    drawn = {name: (curve.fpr, curve.tpr) for name, curve in reduced.items()}
     hover = "%{x:.2%} of unfamiliar images and %{y:.1%} of familiar images are accepted"
     figure = _lines(drawn, hover, colours, _floor(curves.values()), log_x)
+    for trace, name in zip(figure.data, sorted(reduced), strict=True):
+        _make_points_selectable(trace, reduced[name].threshold)
     figure.add_hline(y=0.95, line={"color": QUIET, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text="Share of unfamiliar images accepted (FPR)")
     figure.update_yaxes(
@@ -99,6 +135,17 @@ def roc(curves: Mapping[str, Curve], *, colours: SetColours, log_x: bool = False
         tickvals=[0, 0.2, 0.4, 0.6, 0.8, 0.95, 1],
     )
     return figure
+
+
+def _make_points_selectable(trace: go.Scatter, thresholds: Floats) -> None:
+    """Let a line's points be pressed, which say their threshold; they show once they are."""
+    trace.update(
+        mode="lines+markers",
+        customdata=thresholds.astype(np.float32),
+        marker={"size": 9, "opacity": 0},
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 0}},
+    )
 
 
 def precision_recall(

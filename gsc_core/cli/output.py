@@ -86,6 +86,7 @@ def print_result(run: Run) -> None:
     from gsc_core.sentences.decision import excused_sentence, picked_sentence, standing_sentence
     from gsc_core.sentences.run import answer, rounded, usual_for
     from gsc_core.sentences.selection import choice_sentences
+    from gsc_core.sentences.set_checks import in_short as sets_in_short
 
     sets = run.ood_sets
     mean = "mean of the OOD sets" if len(sets) > 1 else sets[0]
@@ -118,6 +119,8 @@ def print_result(run: Run) -> None:
     if (trust := trust_of(run)) is not None:
         show(Text(in_short(run, trust)))
     _print_checks(run)
+    if (of_sets := sets_in_short(run)) is not None:
+        show(Text(of_sets))
     for name, counts in run.images.items():
         show(
             Text(

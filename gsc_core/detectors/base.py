@@ -28,6 +28,7 @@ class Need(Flag):
     GRADIENT = auto()  # of the predicted logit, at the cut
     IMAGES = auto()  # the preprocessed images themselves
     LAYERS = auto()  # channel means at the end of each stage of the network
+    SHAPES = auto()  # the coarse shapes of the image, which no detector reads
 
 
 class Fit(Flag):
@@ -45,7 +46,8 @@ class Representation:
 
     `logits [B,K]`, `features [B,D]`, `feature_map` and `gradient` `[B,C,H,W]`, `[B,H,W,C]` or
     `[B,N,C]`, `images [B,3,H,W]` after preprocessing, `layers [B,S]` the channel means of all
-    `Network.stages`, one after the other. All float32.
+    `Network.stages`, one after the other, `shapes [B,63]` what `images.shapes` makes of the images.
+    All float32.
     """
 
     logits: Tensor
@@ -54,6 +56,7 @@ class Representation:
     gradient: Tensor | None = None
     images: Tensor | None = None
     layers: Tensor | None = None
+    shapes: Tensor | None = None
 
     def __len__(self) -> int:
         return self.logits.shape[0]
@@ -122,8 +125,8 @@ class Surrogates(Representation):
 class Calibration:
     """What detectors are fitted on: ID images only, never scored as test.
 
-    Logits, features and `layers` of all N calibration images are kept; feature maps, gradients and
-    images only for a bounded `sample` of them and for `surrogates` made from that sample.
+    Logits, features, `layers` and `shapes` of all N calibration images are kept; feature maps,
+    gradients and images only for a bounded `sample` of them and for `surrogates` made from that.
 
     `labels [N]` is −1 where unknown. `step` is told how far a long fit is, as (phase, done, total),
     and may raise to stop it. `learned` is what detectors learned from the sample's pixels, by name:
@@ -141,11 +144,12 @@ class Calibration:
     learned: Mapping[str, Tensor] = field(default_factory=dict)
     layers: Tensor | None = None
     tuned_on: Tensor | None = None
+    shapes: Tensor | None = None
 
     @property
     def images(self) -> Representation:
         """What is kept of all calibration images."""
-        return Representation(self.logits, self.features, layers=self.layers)
+        return Representation(self.logits, self.features, layers=self.layers, shapes=self.shapes)
 
     def only(self, which: slice | Tensor) -> Self:
         """The same with some of the calibration images; sample and surrogates stay."""
@@ -155,6 +159,7 @@ class Calibration:
             logits=some.logits,
             features=some.features,
             layers=some.layers,
+            shapes=some.shapes,
             labels=self.labels[which],
             tuned_on=None if self.tuned_on is None else self.tuned_on[which],
         )

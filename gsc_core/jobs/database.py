@@ -64,13 +64,14 @@ class Kind(StrEnum):
     TRY = "try"
     REPORT_IMAGES = "telling"
     EXPORT = "export"
+    MAP = "map"
 
     @property
     def lane(self) -> Lane:
         """Audits take the device in turn; what a person waits for goes past them."""
         if self in (Kind.AUDIT, Kind.DEMO, Kind.ABLATION):
             return Lane.AUDIT
-        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.REPORT_IMAGES, Kind.EXPORT)
+        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.REPORT_IMAGES, Kind.EXPORT, Kind.MAP)
         return Lane.EXPLAIN if self in waited_for else Lane.PREPARE
 
 

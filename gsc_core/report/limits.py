@@ -5,6 +5,7 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.marks import by_row
 from gsc_core.run.revised import NothingLeftError, without_marked
 from gsc_core.run.stored import Run
+from gsc_core.sentences import set_checks
 from gsc_core.sentences.decision import excused_sentence, picked_sentence
 from gsc_core.sentences.detector_names import called
 from gsc_core.sentences.marks import count_of
@@ -29,6 +30,7 @@ def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tu
         learned(decision, run),
         _strangers(run),
         _few(found),
+        set_checks.limits(run),
         rounded(run.settings),
         picked_sentence(run, decision),
         excused_sentence(run, decision),

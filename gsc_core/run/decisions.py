@@ -76,11 +76,15 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True)
 class ClassEffect:
-    """How many of the images taken for one class pass; None where there are none of a kind."""
+    """How many of the images taken for one class pass; None where there are none of a kind.
+
+    index: of the class.
+    """
 
     name: str
     id: Acceptance | None
     ood: Acceptance | None
+    index: int = -1
 
     @property
     def unnoticed(self) -> int:
@@ -281,11 +285,11 @@ def part_of(decision: Decision, *, trial: bool = False) -> Part:
 
 def tested_scores(run: Run, detector: str, part: Part) -> dict[str, Floats]:
     """Outlier scores of ID test images, `"id"`, and then of a part of each OOD set."""
-    return run.scores(detector) | scores_of(run, detector, _rows_of(run, part))
+    return run.scores(detector) | scores_of(run, detector, rows_of_part(run, part))
 
 
-def _rows_of(run: Run, part: Part) -> Mapping[str, Rows]:
-    """The rows of each OOD set."""
+def rows_of_part(run: Run, part: Part) -> Mapping[str, Rows]:
+    """The rows of a part of each OOD set. Raises GscError for a set too small for halves."""
     if part == "all":
         return {name: run.rows_of([name]) for name in run.ood_sets}
     parted = halves(run)
@@ -302,10 +306,10 @@ def effect_by_class(
     most familiar images; classes that no test image was taken for are left out.
     """
     id_effects = _by_class(run, decision, [run.rows_of(["id"])])
-    tested = _rows_of(run, part_of(decision, trial=trial))
+    tested = rows_of_part(run, part_of(decision, trial=trial))
     ood_effects = _by_class(run, decision, list(tested.values()))
     effects = [
-        ClassEffect(class_name(run, index), id_effects.get(index), ood_effects.get(index))
+        ClassEffect(class_name(run, index), id_effects.get(index), ood_effects.get(index), index)
         for index in sorted(id_effects.keys() | ood_effects.keys())
     ]
     return tuple(sorted(effects, key=lambda one: (-one.unnoticed, -one.lost)))

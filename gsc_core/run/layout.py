@@ -7,8 +7,10 @@ from pathlib import Path
 SPEC_FILE = "spec.json"
 METRICS_FILE = "metrics.json"
 SCORES_FILE = "scores.parquet"
+FEATURES_FILE = "features.parquet"
 CALIBRATION_FILE = "calibration.safetensors"
 CHANNELS_FILE = "channels.parquet"
+MAP_FILE = "map.parquet"
 LOG_FILE = "log.txt"
 DECISION_FILE = "threshold.json"
 MARKS_FILE = "marks.json"
@@ -28,6 +30,14 @@ TEMPERED_LOG_LOSS = "tempered_log_loss"
 """Columns of ID images: the confidence at the temperature that was fitted, the log loss of the
 label before and at it. Null where the label is unknown, and for other images."""
 TEMPERED_COLUMNS = (TEMPERED_CONFIDENCE, LOG_LOSS, TEMPERED_LOG_LOSS)
+FEATURE = "feature"
+SELF_CONFIDENCE = "self_confidence"
+"""Columns of `features.parquet`, whose rows are those of `scores.parquet`: the feature made small,
+of calibration images too; the confidence in the class of the label, null where that is unknown."""
+COARSE_SHAPES = "coarse_shapes"
+ANSWER_CONFIDENCE = "answer_confidence"
+"""Columns of the chunks alone, for what is looked at once all are scored: the coarse shapes of the
+image, the confidence in the predicted class at the temperature that fits."""
 
 
 def unpacked_folder(run: Path, set_name: str) -> Path:

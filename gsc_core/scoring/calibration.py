@@ -124,6 +124,7 @@ def calibrate(
             stopping(pace.step),
             layers=representation.layers,
             tuned_on=_among(done, tuned_on, scorer.network.device),
+            shapes=representation.shapes,
         )
 
     def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
@@ -275,7 +276,7 @@ def _slim(representation: Representation) -> Representation:
 
 
 def _without_pixels(representation: R) -> R:
-    return replace(representation, images=None)
+    return replace(representation, images=None, shapes=None)
 
 
 def _slices(n: int, size: int) -> Iterable[slice]:

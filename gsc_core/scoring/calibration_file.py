@@ -27,7 +27,7 @@ from gsc_core.images import ImageFile
 _OS_ERROR = re.compile(r"os error (\d+)")
 _LEARNED = "learned."
 _KINDS_BEFORE = 4  # the first of `KINDS`
-_OF_SURROGATES = tuple(f.name for f in fields(Surrogates) if f.name != "images")
+_OF_SURROGATES = tuple(f.name for f in fields(Surrogates) if f.name not in ("images", "shapes"))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from gsc_core.images import Broken, ImageFile
 from gsc_core.run.layout import PREDICTED_AFTER, TEMPERED_COLUMNS
 from gsc_core.scoring.scorer import Scores
 from gsc_core.scoring.tempering import Tempered
+from gsc_core.scoring.traces import PASSING_COLUMNS, TRACE_COLUMNS, Traces
 
 CHUNK_IMAGES = 512
 _BROKEN, _EXCUSED = b"broken", b"excused"
@@ -36,6 +37,7 @@ class Rows:
     labels: Sequence[int]
     scores: Scores
     tempered: Tempered | None = None  # of ID images alone
+    traces: Traces | None = None
 
     def table(
         self, broken: Sequence[Broken], excused: Mapping[str, str] = MappingProxyType({})
@@ -56,6 +58,7 @@ class Rows:
         for name, scores in self.scores.outlier.items():
             columns[name] = pa.array(scores.numpy(), pa.float32())
         columns |= {} if self.tempered is None else self.tempered.table_columns()
+        columns |= {} if self.traces is None else self.traces.table_columns()
         notes = {_BROKEN: [asdict(one) for one in broken], _EXCUSED: dict(excused)}
         metadata = {name: json.dumps(value).encode() for name, value in notes.items()}
         return pa.table(columns).replace_schema_metadata(metadata)
@@ -110,10 +113,11 @@ class ChunkStore:
         return self.folder / f"{set_name.encode().hex()}-{index:06d}.parquet"
 
 
-def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
-    """Write all chunks to one Parquet file and give it back.
+def join(tables: Sequence[pa.Table], path: Path, traces_path: Path | None = None) -> pa.Table:
+    """Write the scores of all chunks to one Parquet file, and their traces to another.
 
-    A detector that was excused on the way has no column in later chunks: it is left out of all.
+    Gives both back as one table. A detector that was excused on the way has no column in later
+    chunks: it is left out of all.
     """
     filled = [table for table in tables if table.num_rows]
     everywhere = [n for n in filled[0].column_names if all(n in t.column_names for t in filled)]
@@ -123,6 +127,11 @@ def join(tables: Sequence[pa.Table], path: Path) -> pa.Table:
     columns = list(dict.fromkeys([*everywhere, *some]))
     parts = [table.select([c for c in columns if c in table.column_names]) for table in filled]
     joined = pa.concat_tables(parts, promote_options="default")
+    traces = [name for name in TRACE_COLUMNS if name in joined.column_names]
     with written_aside(path) as part:
-        pq.write_table(joined, part)
+        aside = [name for name in joined.column_names if name in (*traces, *PASSING_COLUMNS)]
+        pq.write_table(joined.drop_columns(aside), part)
+    if traces and traces_path is not None:
+        with written_aside(traces_path) as part:
+            pq.write_table(joined.select(traces), part)
     return joined

@@ -10,6 +10,7 @@ from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore, Rows
 from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import NOT_A_NUMBER, Scorer, Scores
 from gsc_core.scoring.tempering import Tempered
+from gsc_core.scoring.traces import Tracer, Traces
 
 
 def score_set(
@@ -19,11 +20,13 @@ def score_set(
     store: ChunkStore,
     pace: Pace,
     temperature: float | None = None,
+    tracer: Tracer | None = None,
 ) -> None:
     """Score what of a set is not on disk yet.
 
     `labels` gives the class index of an ID image by its digest; an OOD image has none.
     `temperature` is what the logits of ID images are divided by, beside the usual confidence.
+    `tracer` makes what else is kept of each image.
     """
     is_id = images.name == "id"
     size = _dividing(pace.batch_size)
@@ -39,6 +42,7 @@ def score_set(
         broken: list[Broken] = []
         scores: list[Scores] = []
         tempered: list[Tempered] = []
+        traces: list[Traces] = []
         class_indices: list[int] = []
         for batch in islice(batches, CHUNK_IMAGES // size):
             broken.extend(batch.broken)
@@ -50,6 +54,8 @@ def score_set(
                 scores.append(scorer.score(representation, after=is_id))
                 if is_id and temperature is not None:
                     tempered.append(Tempered.of(representation.logits, indices, temperature))
+                if tracer is not None:
+                    traces.append(tracer(representation, indices))
             done += len(batch.images) + len(batch.broken)
             pace.step(phase, done, total)
         rows = Rows(
@@ -59,6 +65,7 @@ def score_set(
             class_indices,
             Scores.cat(scores),
             Tempered.cat(tempered) if tempered else None,
+            Traces.cat(traces) if traces else None,
         )
         with pace.watch.phase("writing"):
             store.write(images.name, index, rows.table(broken, scorer.excused))

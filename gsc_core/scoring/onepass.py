@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Need, Representation
+from gsc_core.images.shapes import shapes
 from gsc_core.stopwatch import Stopwatch
 
 FORWARD = "the network's forward pass"
@@ -52,4 +53,5 @@ def represent(
         gradient=None if gradient is None else gradient.float(),
         images=images if Need.IMAGES in needs else None,
         layers=torch.cat([*means, *further], dim=1) if profile else None,
+        shapes=shapes(images) if Need.SHAPES in needs else None,
     )

@@ -65,6 +65,7 @@ class Scorer:
     Attributes:
         detectors: those still in, and the parts of ensembles before these; `excused` has the reason
             of each that was left out.
+        also: what of the one pass is wanted beside what the detectors read.
         pieces: into how many parts each batch is cut, since memory ran out.
     """
 
@@ -74,18 +75,20 @@ class Scorer:
         preprocessing: Preprocessing,
         detectors: Sequence[Detector],
         watch: Stopwatch | None = None,
+        also: Need = Need.LOGITS,
     ) -> None:
         self.network = network
         self.preprocessing = preprocessing
         self.detectors = with_parts(detectors)
         self.excused: dict[str, str] = {}
         self.watch = watch or Stopwatch()
+        self.also = also
         self.pieces = 1
 
     @property
     def needs(self) -> Need:
-        """The union of what the detectors read."""
-        needs = Need.LOGITS
+        """The union of what the detectors read, and what is wanted beside that."""
+        needs = self.also | Need.LOGITS
         for detector in self.detectors:
             needs |= detector.needs
         return needs

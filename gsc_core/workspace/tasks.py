@@ -11,6 +11,7 @@ from gsc_core.workspace import (
     explanations,
     exports,
     imagesets,
+    maps,
     models,
     remainders,
     report_images,
@@ -28,4 +29,5 @@ TASKS: Mapping[Kind, Task] = {
     Kind.TRY: explanations.try_one,
     Kind.REPORT_IMAGES: report_images.perform,
     Kind.EXPORT: exports.perform,
+    Kind.MAP: maps.perform,
 }

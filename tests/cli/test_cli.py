@@ -40,7 +40,10 @@ from gsc_core.run.stored import Run
 
 pytestmark = pytest.mark.slow
 
-RESULT = {"spec.json", "scores.parquet", "metrics.json", "calibration.safetensors", "log.txt"}
+RESULT = {
+    "spec.json", "scores.parquet", "features.parquet", "metrics.json", "calibration.safetensors",
+    "log.txt",
+}  # fmt: skip
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 
 

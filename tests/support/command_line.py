@@ -13,6 +13,7 @@ from gsc_core.cli.app import main
 
 PROGRESS = re.compile(
     r"(opening the model|reading the images|fitting the detectors|measuring|drawing road signs|"
+    r"comparing the image sets|"
     r"choosing the short-circuit|calibrating|scoring .+)( \d+/\d+)?"
 )
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gsc_core.evaluation.intervals import evaluate
 from gsc_core.images.surrogates import KINDS
@@ -60,6 +62,18 @@ def write_run(
     scores.to_parquet(folder / "scores.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(stored | extra), encoding="utf-8")
     return folder
+
+
+def write_features(folder, dimensions=16, seed=0) -> np.ndarray:
+    """As an audit leaves them, for a run that `write_run` wrote."""
+    rows = pq.read_metadata(folder / "scores.parquet").num_rows
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(0, 1, (rows, dimensions)) * np.linspace(1, 0.2, dimensions)) / 4
+    values = values.astype(np.float16)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), dimensions)
+    table = pa.table({"feature": column, "self_confidence": pa.nulls(rows, pa.float32())})
+    pq.write_table(table, folder / "features.parquet")
+    return values
 
 
 def tried(layer, fpr95, auroc, *, capped=True, share=0.05) -> dict:

@@ -14,6 +14,7 @@ from gsc_core.run.mistakes import Mistakes, mistakes
 from gsc_core.run.placement import decision_for, predicted_classes
 from gsc_core.run.stored import Run
 from pages.parts.shared.image_grid import SIZES, Size
+from pages.parts.shared.only import named_rows
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
 SETS = {
@@ -47,7 +48,13 @@ class Order:
 
 
 def order(run: Run) -> Order:
-    """Ask what to show, by which detector, of which set and class; raises GscError as `ordered`."""
+    """Ask what to show, by which detector, of which set and class; raises GscError as `ordered`.
+
+    Where the address names the images, nothing is asked.
+    """
+    if (only := named_rows(run)) is not None:
+        standing = decisions.current(run)
+        return Order(only, standing.detector, standing.value, ALL, SIZES["medium"], by_row(run))
     first = st.container(horizontal=True, horizontal_alignment="distribute", gap="medium")
     controls = st.columns([3, 3, 3, 3])
     deciding = run.detectors.index(decisions.current(run).detector)

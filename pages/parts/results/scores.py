@@ -6,10 +6,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from gsc_core.charts import scores as score_charts
+from gsc_core.charts.scores import Bars
 from gsc_core.errors import GscError
 from gsc_core.evaluation.metrics import curve
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
+from pages.parts.results.selected import of_bar, of_point
+from pages.parts.shared.behind import behind
 from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import WRONG_WAY, plain
 
@@ -60,7 +63,7 @@ def scores(run: Run, deciding: str) -> None:
     if detector in run.inverted:
         st.warning(WRONG_WAY)
     try:
-        histogram, line = _figures(run, detector, kind, log_x)
+        histogram, line, bars = _figures(run, detector, kind, log_x)
     except GscError as error:
         st.warning(plain(str(error)))
         return
@@ -68,17 +71,35 @@ def scores(run: Run, deciding: str) -> None:
     options = {"displayModeBar": False}
     with left:
         alt = f"Histograms of the outlier scores of {detector}: ID against each OOD set."
-        st.plotly_chart(histogram, key="results_histogram", config=options, alt=alt)
+        bar = st.plotly_chart(
+            histogram,
+            key="results_histogram",
+            on_select="rerun",
+            selection_mode="points",
+            config=options,
+            alt=alt,
+        )
+        st.caption("Choose a bar to see its images.")
     with right:
         alt = f"{CURVES[kind]} curve of {detector} for each OOD set."
-        st.plotly_chart(line, key="results_roc", config=options, alt=alt)
-        st.caption(READING[kind])
+        point = st.plotly_chart(
+            line,
+            key="results_roc",
+            on_select="rerun",
+            selection_mode="points",
+            config=options,
+            alt=alt,
+        )
+        choose = " Choose one to see what it accepts." if kind == "roc" else ""
+        st.caption(READING[kind] + choose)
+    for subset in (*of_bar(run, detector, bars, bar), *of_point(run, detector, point)):
+        behind(run, subset)
     if len(run.ood_sets) > MAX_SETS:
         st.caption(f"The first {MAX_SETS} of {len(run.ood_sets)} sets are drawn.")
 
 
 @st.cache_data(max_entries=128, show_spinner="Reading the scores…", hash_funcs=BY_VERSION)
-def _figures(run: Run, detector: str, kind: str, log_x: bool) -> tuple[go.Figure, go.Figure]:
+def _figures(run: Run, detector: str, kind: str, log_x: bool) -> tuple[go.Figure, go.Figure, Bars]:
     found = run.scores(detector)
     shown = dict(list(found.items())[: MAX_SETS + 1])
     colours = SetColours.of(run.ood_sets)
@@ -88,7 +109,8 @@ def _figures(run: Run, detector: str, kind: str, log_x: bool) -> tuple[go.Figure
     else:
         whose: Literal["id", "ood"] = "id" if kind == "id" else "ood"
         line = score_charts.precision_recall(curves, whose, log_x=log_x, colours=colours)
-    return score_charts.histogram(shown, colours=colours), line
+    histogram = score_charts.histogram(shown, colours=colours)
+    return histogram, line, score_charts.bars_of(shown, colours=colours)
 
 
 def _about(run: Run, name: str) -> str:

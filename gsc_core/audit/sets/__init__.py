@@ -1,0 +1,1 @@
+"""What is noticed about the image sets beside each other, before anyone reads a figure."""
