@@ -48,7 +48,7 @@ def render() -> None:
 
 
 def _gallery(run: Run) -> None:
-    st.header("The images of this audit", anchor=False)
+    st.title("The images of this audit", anchor=False)
     st.markdown(plain(answer(run)))
     chosen = order(run)
     count = len(chosen.rows)

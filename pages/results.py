@@ -20,8 +20,8 @@ from pages.parts.shared.text import plain
 
 
 def render() -> None:
-    """Show the run that the address asks for, else the demo, else the newest."""
-    run = chosen_run("results")
+    """Show the run that the address asks for, else the newest of one's own, else the demo."""
+    run = chosen_run("results", titled=True)
     if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
@@ -55,7 +55,7 @@ def _warned(run: Run) -> str:
     if not count:
         return ""
     some = "1 warning stands" if count == 1 else f"{count} warnings stand"
-    return f" · :orange[:material/warning: {some} below the images]"
+    return f" · :orange[**{some} below the images**]"
 
 
 def _doubts(run: Run) -> None:

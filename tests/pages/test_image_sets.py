@@ -235,7 +235,7 @@ def test_hostile_names_stay_text():
         assert not app.exception
         for part in [*app.markdown, *app.caption]:
             assert not part.proto.allow_html
-        texts = [part.value for part in [*app.header, *app.caption]]
+        texts = [part.value for part in [*app.title, *app.caption]]
         texts += [link.proto.label for link in app.get("page_link")]
         for text in texts:
             assert not re.search(r"[<>\[\]$]", re.sub(r"\\[^\w\s]", "", text)), text

@@ -307,8 +307,8 @@ def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
             rows = of_role[(of_role[decision.detector] > decision.value) == side].index
             if len(rows):
                 app = opened("images", run="x", image=str(rows[0]))
-                assert app.header[0].value.startswith(kind)
-                assert re.sub(r"[\\\u2060]", "", app.header[0].value).endswith(verdict)
+                assert app.title[0].value.startswith(kind)
+                assert re.sub(r"[\\\u2060]", "", app.title[0].value).endswith(verdict)
 
 
 @pytest.mark.slow
@@ -430,7 +430,7 @@ def test_hostile_names_stay_text(home):
     row = str(frame.query("role == 'ood'").index[0])
     for app in (opened("images"), work(opened("images", image=row)), opened("images", image="60")):
         assert not app.exception
-        kinds = (app.header, app.markdown, app.caption, app.error, app.warning, app.info)
+        kinds = (app.title, app.markdown, app.caption, app.error, app.warning, app.info)
         for part in (part for kind in kinds for part in kind):
             if "onerror" in part.value:
                 text = re.sub(r"\\[^\w\s]", "", part.value)

@@ -11,6 +11,7 @@ from gsc_core.jobs.database import StoredSet
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.server_folders import VARIABLE, image_root
 from pages.parts.image_sets.words import ROLE_MEANINGS, ROLE_NAMES
+from pages.parts.shared.add_button import add_button
 from pages.parts.shared.once import again, once, uploaded
 from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
@@ -59,9 +60,9 @@ def _upload(role: str) -> None:
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, received(file)) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
-    if st.button("Add set", key="set_add", type="primary"):
+    if add_button("Add set", "set_add"):
         if not files:
-            st.error("There are no images yet: choose some, or wait until they are uploaded.")
+            st.error("There are no images yet: choose some.")
         else:
             _add(lambda: imagesets.add_upload(streams, name=name, role=role), uploaded(*files))
     if image_root() is None:

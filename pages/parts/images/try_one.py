@@ -33,7 +33,7 @@ def try_one(run: Run) -> None:
     if not acting.permits(Action.ADD):
         st.caption(READS_ONLY)
         return
-    st.header("Try an image of your own", anchor=False)
+    st.title("Try an image of your own", anchor=False)
     st.file_uploader(
         "An image",
         type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
