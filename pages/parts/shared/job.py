@@ -89,7 +89,7 @@ def _queued(job: Job) -> str:
     if time.time() - job.created < _LONG:
         return "Starts in a moment."
     if is_held(job.lane):  # a worker is there: it begins, or ends what it did before
-        return "Its worker is getting ready, which takes longer than usual."
+        return "Its worker is getting ready; a busy machine takes a while."
     if configuration().workers == "here":
         return (
             "The app is starting a worker for it. If this stays, the "
