@@ -54,6 +54,7 @@ PAGES = {
         "ablation": "Ablation",
         "report": "Report",
         "deploy": "Deploy",
+        "glossary": "Glossary",
     },
     "Workspace": {"trash": "Trash", "log": "Log"},
 }

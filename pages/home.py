@@ -16,6 +16,7 @@ from gsc_core.workspace.history import RunEntry, history, summary
 from gsc_core.workspace.runs import DEMO_RUN
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import Parts, labels, parts, steps
+from pages.parts.shared.first_use import first_use
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.run_entry import card
@@ -52,6 +53,7 @@ def _lead() -> None:
         width=860,
         help=UNFAMILIAR,
     )
+    first_use()
 
 
 def _demo(entry: RunEntry | None, *, first: bool) -> None:

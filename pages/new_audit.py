@@ -25,6 +25,7 @@ from pages.parts.new_audit.choices import (
 from pages.parts.new_audit.detectors import chosen_detectors
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import Parts, followed, parts, steps
+from pages.parts.shared.first_use import first_use
 from pages.parts.shared.once import again, once
 from pages.parts.shared.text import duration, plain
 
@@ -64,6 +65,7 @@ def render() -> None:
         st.markdown(
             "Choose the model, the images and the detectors. The defaults are a good start."
         )
+        first_use()
         left, right = st.columns([5, 3], gap="large")
         with left:
             draft = _draft(found)

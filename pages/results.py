@@ -15,6 +15,7 @@ from pages.parts.results.scores import scores
 from pages.parts.results.selection import own_choices
 from pages.parts.results.table import table
 from pages.parts.shared import links
+from pages.parts.shared.first_use import first_use
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
@@ -26,6 +27,7 @@ def render() -> None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
     deciding = decision(run)
+    first_use()
     release_gate(run)
     _doubts(run)
     table(run)
