@@ -8,13 +8,13 @@ from gsc_core.run.gallery import RunImage
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
 from pages.parts.images.order import Order, order, set_name
-from pages.parts.images.try_one import try_one
+from pages.parts.images.try_images import try_images
 from pages.parts.images.view import image_view
 from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, plain
 
-VIEWS = {"gallery": "Gallery", "try": "Try one image"}
+VIEWS = {"gallery": "Gallery", "try": "Try images"}
 
 
 def render() -> None:
@@ -32,7 +32,7 @@ def render() -> None:
         view = st.segmented_control(
             "View",
             list(VIEWS),
-            default="gallery",
+            default="try" if "try" in st.query_params else "gallery",
             required=True,
             format_func=VIEWS.__getitem__,
             key="images_view",
@@ -40,7 +40,7 @@ def render() -> None:
             label_visibility="collapsed",
         )
         if view == "try":
-            try_one(run)
+            try_images(run)
         else:  # also when the address names no view
             _gallery(run)
     except GscError as error:

@@ -61,6 +61,7 @@ class Kind(StrEnum):
     SURROGATES = "surrogates"
     EXPLAIN = "explain"
     TRY = "try"
+    TRY_MANY = "try many"
     REPORT_IMAGES = "telling"
     EXPORT = "export"
 
@@ -69,7 +70,10 @@ class Kind(StrEnum):
         """Audits take the device in turn; what a person waits for goes past them."""
         if self in (Kind.AUDIT, Kind.DEMO, Kind.ABLATION):
             return Lane.AUDIT
-        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.REPORT_IMAGES, Kind.EXPORT)
+        waited_for = (
+            *(Kind.EXPLAIN, Kind.TRY, Kind.TRY_MANY),
+            *(Kind.REPORT_IMAGES, Kind.EXPORT),
+        )
         return Lane.EXPLAIN if self in waited_for else Lane.PREPARE
 
 

@@ -13,6 +13,7 @@ from gsc_core.workspace import (
     imagesets,
     models,
     report_images,
+    tried_images,
 )
 
 TASKS: Mapping[Kind, Task] = {
@@ -24,6 +25,7 @@ TASKS: Mapping[Kind, Task] = {
     Kind.SURROGATES: imagesets.make_surrogates,
     Kind.EXPLAIN: explanations.perform,
     Kind.TRY: explanations.try_one,
+    Kind.TRY_MANY: tried_images.perform,
     Kind.REPORT_IMAGES: report_images.perform,
     Kind.EXPORT: exports.perform,
 }

@@ -455,7 +455,7 @@ def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
         *sorted((audited / "id").rglob("*.png"))[:2],
         *sorted((audited / "noise").rglob("*.png"))[:2],
     ):
-        app = opened("images", run="x", images_view="Try one image")
+        app = opened("images", run="x", images_view="Try images")
         app.file_uploader(key="try_file").upload(file.name, file.read_bytes()).run()
         assert "Looking at it" in words(app)
         assert app.query_params["try"]
@@ -469,7 +469,7 @@ def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
         assert f"{tried.verdict.percentile:.0f} % of the familiar images" in said
         assert len(app.get("plotly_chart")) == 3
         verdicts_seen.add(outside)
-        again = opened("images", run="x", images_view="Try one image", **{"try": tried_id(app)})
+        again = opened("images", run="x", images_view="Try images", **{"try": tried_id(app)})
         assert ("**Flagged**" in words(again)) is outside
     assert verdicts_seen == {True, False}
 
@@ -484,7 +484,7 @@ def test_the_same_picture_gets_the_score_of_the_audit(run, audited):
     scores = table(run)
     row = int(scores.query("set == 'noise'").index[5])
     file = audited / "noise" / scores["file"][row]
-    app = opened("images", run="x", images_view="Try one image")
+    app = opened("images", run="x", images_view="Try images")
     app.file_uploader(key="try_file").upload(file.name, file.read_bytes()).run()
     work(app)
     places = next(frame.value for frame in app.dataframe if "Verdict" in frame.value)
@@ -495,7 +495,7 @@ def test_the_same_picture_gets_the_score_of_the_audit(run, audited):
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [b"rubbish", b"", png(np.zeros((3, 3, 3), np.uint8))])
 def test_what_is_no_picture_is_a_sentence(run, content):
-    app = opened("images", run="x", images_view="Try one image")
+    app = opened("images", run="x", images_view="Try images")
     app.file_uploader(key="try_file").upload("x.png", content).run()
     work(app)
     assert not app.exception
@@ -509,7 +509,7 @@ def test_what_is_no_picture_is_a_sentence(run, content):
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", ["0" * 12, "../..", EVIL])
 def test_an_unknown_try_is_one_sentence(run, asked):
-    app = opened("images", run="x", images_view="Try one image", **{"try": asked})
+    app = opened("images", run="x", images_view="Try images", **{"try": asked})
     assert not app.exception
     assert "drop it again" in words(app)
 
