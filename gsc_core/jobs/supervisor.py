@@ -149,7 +149,7 @@ def _start(lane: Lane, lock: LaneLock) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-X", "faulthandler", "-m", "gsc_core", "worker"]
     with log.open("ab") as output:  # appending, which `keep_short` counts on
         worker = subprocess.Popen(  # noqa: S603 - our own program
-            [*command, "--lane", lane, "--lock", str(descriptor)],
+            [*command, "--lane", lane, "--lock", str(descriptor), "--starter", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

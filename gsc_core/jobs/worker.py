@@ -42,12 +42,13 @@ def run_lane(
     idle_after: float | None = None,
     *,
     lock: int | None = None,
+    starter: int | None = None,
 ) -> None:
     """Do the jobs of a lane until there was none for `idle_after` seconds; SIGTERM ends it sooner.
 
     `tasks` do the jobs, `tidy` is called once before the first. Returns at once when another
-    process works in the lane. `lock` is the descriptor of the lane's lock when the starter took it:
-    such a worker does the job at hand when its starter is gone, and waits for no other.
+    process works in the lane. `lock` is the descriptor of the lane's lock when the starter took it.
+    When the process `starter` is no longer this one's parent, no other job is waited for.
     """
     with taken(lane) if lock is None else handed(lane, lock) as held:
         if held is None:
@@ -56,8 +57,7 @@ def run_lane(
         limit_worker()
         with _ending() as ending:
             _Worker(lane, held, ending, tasks, tidy).run(
-                IDLE_AFTER[lane] if idle_after is None else idle_after,
-                starter=None if lock is None else os.getppid(),
+                IDLE_AFTER[lane] if idle_after is None else idle_after, starter
             )
 
 

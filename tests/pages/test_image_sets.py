@@ -151,7 +151,7 @@ def test_nothing_chosen_or_a_name_taken_is_said_and_nothing_is_lost():
     added(name="night shift")
     app = opened("image_sets")
     app.button(key="set_add").click().run()
-    assert "wait until they are uploaded" in words(app)
+    assert "There are no images yet" in words(app)
     app.get("file_uploader")[0].set_value([zipped()])
     app.button(key="set_add").click().run()
     assert "choose another name" in words(app)

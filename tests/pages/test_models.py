@@ -80,7 +80,7 @@ def test_an_empty_page_says_what_to_do():
     for key in ("model_file", "model_architecture", "model_class_names", "model_add"):
         assert app.get_by_key(key) is not None
     app.button(key="model_add").click().run()
-    assert "wait until it is uploaded" in app.error[0].value
+    assert "choose one" in app.error[0].value
 
 
 def test_an_upload_becomes_progress_and_then_facts(program):
