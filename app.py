@@ -19,8 +19,8 @@ try:
     from gsc_core.team import acting
     from gsc_core.team.roles import Action
     from pages.parts.entry import access, shared_report
-    from pages.parts.entry.file_input_names import name_file_inputs
     from pages.parts.entry.operator_door import OperatorDoor
+    from pages.parts.entry.semantics import add_semantics
     from pages.parts.entry.starting import get_ready
     from pages.parts.entry.upload_guard import UploadGuard, let_in, uploads_kept
     from pages.parts.entry.web_guard import WebGuard
@@ -81,7 +81,7 @@ def main() -> None:
     chosen = st.navigation(pages, position=position, expanded=True)
     if inside:
         chosen.run()
-        name_file_inputs()
+        add_semantics()
 
 
 def _page(module: str, title: str) -> Page:

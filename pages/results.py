@@ -57,7 +57,7 @@ def _warned(run: Run) -> str:
     if not count:
         return ""
     some = "1 warning stands" if count == 1 else f"{count} warnings stand"
-    return f" · :orange[**{some} below the images**]"
+    return f" · **{some} below the images**"
 
 
 def _doubts(run: Run) -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pages.parts.entry.file_input_names import SCRIPT
+from pages.parts.entry.semantics import SCRIPT
 
 _FEATURES = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
 

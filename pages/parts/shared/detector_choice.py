@@ -26,10 +26,10 @@ def detector_choice(
     """
     words = called_so or (lambda name: called(run, name))
     asked = st.query_params.get(key)
-    if asked in detectors and asked != words(asked):
+    if asked is not None and asked in detectors and asked != words(asked):
         st.session_state[key] = asked
         st.query_params[key] = words(asked)
-    return st.selectbox(
+    chosen: str = st.selectbox(
         label,
         list(detectors),
         index=list(detectors).index(first),
@@ -38,3 +38,4 @@ def detector_choice(
         bind="query-params",
         **more,
     )
+    return chosen
