@@ -35,7 +35,7 @@ from pages.parts.thresholds.table import classes_table, sets_table
 
 ALL_SETS = "All sets, equally weighted"
 NOTE = "threshold_note"
-HISTOGRAM, ROC = 280, 310  # pixels high
+HISTOGRAM, ROC = 250, 280  # pixels high
 HISTOGRAM_ALT = "Histogram of outlier scores with a line at the threshold."
 ROC_ALT = "ROC curve with a point at the threshold."
 REFUSED = "threshold_refused"  # why the last decision could not be saved
@@ -48,8 +48,7 @@ def render() -> None:
         return
     st.title("Where to set the alarm", anchor=False)
     st.markdown(
-        "Images that score above the threshold are flagged. A lower threshold flags more "
-        "unfamiliar images, and more familiar ones too.",
+        "Images that score above the threshold are flagged: with a lower one, more of both kinds.",
         help=UNFAMILIAR,
     )
     _workbench(run)
@@ -203,12 +202,13 @@ def _figures(run: Run, decision: Decision, found: Effect, part: Part) -> None:
     # Drawn of the images that the counts are of, so that the point lies on the curve.
     drawn = threshold_figures.drawn(str(run.path), run.version, decision.detector, part, shown)
     histogram, roc = marked(drawn, found.only(shown))
+    histogram.update_xaxes(title_text=None)  # the slider says it
     # All that moves is seen at once on a screen of 900 pixels.
     for key, figure, height, alt in (
         ("histogram", histogram, HISTOGRAM, f"{HISTOGRAM_ALT} {familiar_sentence(found)}"),
         ("roc", roc, ROC, f"{ROC_ALT} {strangers_sentence(found)}"),
     ):
-        figure.update_layout(height=height)
+        figure.update_layout(height=height, margin={"t": 24, "b": 56}, showlegend=key != "roc")
         st.plotly_chart(figure, key=f"threshold_{key}", config={"displayModeBar": False}, alt=alt)
 
 

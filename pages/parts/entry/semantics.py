@@ -27,9 +27,8 @@ if (!window.semanticsAreAdded) {
 """Fixed, as the app's policy allows it by its digest."""
 
 STYLE = """
-[data-testid="stSliderThumbValue"],
-[data-testid="stBaseButton-segmented_controlActive"],
-[data-testid="stBaseButton-pillsActive"] { color: inherit; }
+[data-testid="stSlider"] [data-testid="stSliderThumbValue"],
+.stApp .stButtonGroup button[data-variant][class] { color: inherit; }
 """
 """Words in the colour of all words, where the buttons' colour is too dark for a dark page."""
 

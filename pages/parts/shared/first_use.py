@@ -12,8 +12,8 @@ def first_use() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
-            "**Familiar** images are like those the model was made for (in-distribution, ID). "
-            "**Unfamiliar** images are of any other kind (out-of-distribution, OOD).",
+            "**Familiar** images (ID): like those the model was made for. **Unfamiliar** images "
+            "(OOD): of any other kind.",
             width="content",
         )
         st.page_link(links.to("glossary"), label="All words", icon=":material/menu_book:")
