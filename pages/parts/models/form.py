@@ -65,8 +65,14 @@ def add_form() -> None:
             class_names = _class_names("model")
         unfit = network is None or not fits
         content = received(file) if file is not None else None
-        if add_button("Add model", "model_add", disabled=unfit) and network:
-            _add(file, content, name, network, preprocessing, class_names)
+
+        def add() -> bool:
+            if file is None or content is None or network is None:
+                st.error("There is no model file yet: choose one.")
+                return False
+            return _add(file, content, name, network, preprocessing, class_names)
+
+        add_button("Add model", "model_add", add, disabled=unfit)
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
                 "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
@@ -101,18 +107,16 @@ def revise_form(stored: StoredModel) -> None:
 
 
 def _add(
-    file: UploadedFile | None,
-    content: BinaryIO | None,
+    file: UploadedFile,
+    content: BinaryIO,
     name: str | None,
     network: Network,
     preprocessing: Preprocessing | None,
     class_names: BinaryIO | None,
-) -> None:
-    if file is None or content is None:
-        st.error("There is no model file yet: choose one.")
-        return
+) -> bool:
+    """Add a model; the address leads to it then. Else it is a sentence."""
 
-    def add() -> str:
+    def new() -> str:
         return models.add_model(
             content,
             file.name,
@@ -126,11 +130,11 @@ def _add(
 
     try:
         with st.spinner("Storing the model…"):
-            st.query_params["model"] = once("model_add", add, of=uploaded(file))
+            st.query_params["model"] = once("model_add", new, of=uploaded(file))
     except GscError as error:
         st.error(plain(str(error)))
-        return
-    st.rerun()
+        return False
+    return True
 
 
 def _from_file(file_name: str) -> str:
