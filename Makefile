@@ -1,9 +1,11 @@
-# `make run` serves the app on port 8501; `make test` checks everything, `make check` without running
-# it, `make test-fast` without what is slow; `make bench` times it; `make docs` writes the API
-# reference into docs/api, `make screenshots` the README's pictures. All set up .venv first.
+# `make run` serves the app on port 8501, `make run PORT=8600` on another; `make test` checks
+# everything, `make check` without running it, `make test-fast` without what is slow; `make bench`
+# times it; `make docs` writes the API reference into docs/api, `make screenshots` the README's
+# pictures. All set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+PORT ?= 8501
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 export GSC_HOME ?= .gsc
 DEMO := $(GSC_HOME)/runs/demo
 
@@ -11,7 +13,7 @@ DEMO := $(GSC_HOME)/runs/demo
 
 run: .venv/installed
 	@test -e $(DEMO)/metrics.json -a -e $(DEMO)/calibration.safetensors || $(BIN)/gsc demo
-	$(BIN)/streamlit run app.py
+	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 check: .venv/tested-with
 	$(BIN)/ruff check .
@@ -58,11 +60,11 @@ audit: .venv-tools/installed
 .venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
 	@echo 'Installing what the product needs: a few minutes and about 6 GB on disk.'
 	$(PIP) -r requirements.txt
-	$(PIP) --no-deps -e .
+	$(PIP) --quiet --no-deps -e .
 	@touch $@
 
 .venv/tested-with: .venv/installed requirements-dev.txt
-	$(PIP) -r requirements-dev.txt
+	$(PIP) --quiet -r requirements-dev.txt
 	@touch $@
 
 format: .venv/tested-with

@@ -20,6 +20,7 @@ try:
     from gsc_core.team.roles import Action
     from pages.parts.entry import access, shared_report
     from pages.parts.entry.operator_door import OperatorDoor
+    from pages.parts.entry.semantics import add_semantics
     from pages.parts.entry.starting import get_ready
     from pages.parts.entry.upload_guard import UploadGuard, let_in, uploads_kept
     from pages.parts.entry.web_guard import WebGuard
@@ -54,6 +55,7 @@ PAGES = {
         "ablation": "Ablation",
         "report": "Report",
         "deploy": "Deploy",
+        "glossary": "Glossary",
     },
     "Workspace": {"trash": "Trash", "log": "Log"},
 }
@@ -79,6 +81,7 @@ def main() -> None:
     chosen = st.navigation(pages, position=position, expanded=True)
     if inside:
         chosen.run()
+        add_semantics()
 
 
 def _page(module: str, title: str) -> Page:

@@ -21,8 +21,8 @@ from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import SURROGATE, UNFAMILIAR, duration, plain
 
 MARKS = {
-    Influence.HELPS: ":green-badge[:material/trending_down: fewer accepted]",
-    Influence.HURTS: ":red-badge[:material/trending_up: more accepted]",
+    Influence.HELPS: ":green-badge[fewer accepted]",
+    Influence.HURTS: ":red-badge[more accepted]",
 }
 
 
@@ -43,7 +43,7 @@ def render() -> None:
     if found.outdated:
         st.warning(plain(OUTDATED))
     else:
-        st.header(plain(answer(found)), anchor=False)
+        st.title(plain(answer(found)), anchor=False)
         _say(findings(found))
     factors(run.id, found)
     paper(found)
@@ -79,7 +79,7 @@ def _say(told: list[Finding]) -> None:
 
 
 def _not_yet(run: Run) -> None:
-    st.header("What does each part of GSC contribute on this model?", anchor=False)
+    st.title("What does each part of GSC contribute on this model?", anchor=False)
     st.markdown(
         "GSC switches off what a prediction relies on most and looks at what remains. An ablation "
         "changes one part of the method at a time (how much is cut, where, how it is chosen, how "

@@ -27,7 +27,7 @@ def render() -> None:
     run = chosen_run("deploy")
     if run is None:
         return
-    st.header("Take the detector with you", anchor=False)
+    st.title("Take the detector with you", anchor=False)
     st.markdown(WHAT, help=UNFAMILIAR)
     try:
         if acting.permits(Action.START):

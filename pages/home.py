@@ -1,19 +1,22 @@
 """What this is, the demo one click away, an audit of your own in three steps, recent runs."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import streamlit as st
 
 from gsc_core.detectors.facts import Family
 from gsc_core.errors import GscError
+from gsc_core.jobs.database import StoredModel, StoredSet
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace.catalogue import catalogue
-from gsc_core.workspace.demo import submit_demo
+from gsc_core.workspace.demo import is_of_demo, submit_demo
 from gsc_core.workspace.history import RunEntry, history, summary
 from gsc_core.workspace.runs import DEMO_RUN
 from pages.parts.shared import links
-from pages.parts.shared.audit_parts import Parts, parts, steps
+from pages.parts.shared.audit_parts import Parts, labels, parts, steps
+from pages.parts.shared.first_use import first_use
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.rights import READS_ONLY
 from pages.parts.shared.run_entry import card
@@ -25,7 +28,7 @@ OURS = (Family.SHORT_CIRCUIT, Family.FUSION)
 
 def render() -> None:
     """Show the page."""
-    st.header("What does your classifier do with images it was never meant to see?", anchor=False)
+    st.title("What does your classifier do with images it was never meant to see?", anchor=False)
     try:
         _lead()
         entries, own = history(), parts(own=True)
@@ -50,6 +53,7 @@ def _lead() -> None:
         width=860,
         help=UNFAMILIAR,
     )
+    first_use()
 
 
 def _demo(entry: RunEntry | None, *, first: bool) -> None:
@@ -93,12 +97,27 @@ def _own(own: Parts) -> None:
             st.switch_page(links.to("new-audit"))
     elif st.button(f"Add {missing.title[0].lower()}{missing.title[1:]}", key="home_add"):
         st.switch_page(links.to(missing.address))
-    if missing is not None and parts().complete:
+    if missing is not None and (every := parts()).complete:
         st.page_link(
             links.to("new-audit"),
             label="Or try it with the model and images of the demo",
             icon=":material/play_arrow:",
+            query_params=_of_demo(every),
         )
+
+
+def _of_demo(every: Parts) -> dict[str, str]:
+    """The demo's model and images, as the address of the form names them."""
+    lists: dict[str, Sequence[StoredModel | StoredSet]] = {
+        "audit_model": every.models,
+        "audit_id_set": every.known,
+        "audit_ood_sets": every.strangers,
+    }
+    return {
+        key: labels(records)[record.id]
+        for key, records in lists.items()
+        if (record := next(filter(is_of_demo, records), None)) is not None
+    }
 
 
 def _recent(entries: list[RunEntry]) -> None:

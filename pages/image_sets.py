@@ -39,7 +39,7 @@ def _leave() -> None:
 
 
 def _all() -> None:
-    st.header("Image sets", anchor=False)
+    st.title("Image sets", anchor=False)
     st.markdown(
         "An audit needs two kinds: **familiar images**, like those your model was made for, and "
         "**unfamiliar images**, which it was never meant to see.",

@@ -9,12 +9,12 @@ from pages.parts.images.board import board
 from pages.parts.images.export import rest
 from pages.parts.images.map import map_view
 from pages.parts.images.order import MARKED, order
-from pages.parts.images.try_one import try_one
+from pages.parts.images.try_images import try_images
 from pages.parts.images.view import image_view
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
-VIEWS = {"gallery": "Gallery", "map": "Map", "try": "Try one image"}
+VIEWS = {"gallery": "Gallery", "map": "Map", "try": "Try images"}
 
 
 def render() -> None:
@@ -32,7 +32,7 @@ def render() -> None:
         view = st.segmented_control(
             "View",
             list(VIEWS),
-            default="gallery",
+            default="try" if "try" in st.query_params else "gallery",
             required=True,
             format_func=VIEWS.__getitem__,
             key="images_view",
@@ -40,7 +40,7 @@ def render() -> None:
             label_visibility="collapsed",
         )
         if view == "try":
-            try_one(run)
+            try_images(run)
         elif view == "map":
             map_view(run)
         else:  # also when the address names no view
@@ -59,7 +59,7 @@ def _gallery(run: Run) -> None:
 
 
 def _images(run: Run) -> None:
-    st.header("The images of this audit", anchor=False)
+    st.title("The images of this audit", anchor=False)
     st.markdown(plain(answer(run)))
     chosen = order(run)
     if chosen.show == MARKED:

@@ -13,7 +13,7 @@ MOST = 500
 
 def render() -> None:
     """Ask for filters and show what is left."""
-    st.header("Log", anchor=False)
+    st.title("Log", anchor=False)
     st.markdown(
         "Logins, uploads, audits, decisions, downloads, shares and deletions. Lines are only ever "
         "added. On the command line, `gsc log` has all of them."

@@ -37,7 +37,7 @@ def _leave() -> None:
 
 
 def _all() -> None:
-    st.header("Models", anchor=False)
+    st.title("Models", anchor=False)
     st.markdown(
         "The image classifiers you want to audit. Each is checked when you add it: does it load, "
         "what does it expect, where can it be cut?"

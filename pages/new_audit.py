@@ -24,7 +24,8 @@ from pages.parts.new_audit.choices import (
 )
 from pages.parts.new_audit.detectors import chosen_detectors
 from pages.parts.shared import links
-from pages.parts.shared.audit_parts import Parts, parts, steps
+from pages.parts.shared.audit_parts import Parts, followed, parts, steps
+from pages.parts.shared.first_use import first_use
 from pages.parts.shared.once import again, once
 from pages.parts.shared.text import duration, plain
 
@@ -55,7 +56,7 @@ class Draft:
 
 def render() -> None:
     """Show the steps, or what is missing."""
-    st.header("New audit", anchor=False)
+    st.title("New audit", anchor=False)
     try:
         found = parts()
         if not found.complete:
@@ -64,11 +65,16 @@ def render() -> None:
         st.markdown(
             "Choose the model, the images and the detectors. The defaults are a good start."
         )
+        first_use()
         left, right = st.columns([5, 3], gap="large")
         with left:
             draft = _draft(found)
         with right, st.container(border=True):
-            _start(draft)
+            if draft is None:
+                _not_yet()
+            else:
+                _start(draft)
+        followed(found)
     except GscError as error:
         st.error(plain(str(error)))
 
@@ -77,30 +83,36 @@ def _missing(found: Parts) -> None:
     st.markdown("An audit needs three things. Add what is missing, then come back:")
     with st.container(border=True):
         steps(found)
+    followed(found)
     st.caption("No files at hand? The demo brings its own model and images.")
     st.page_link(links.to(""), label="Home, with the demo", icon=":material/home:")
 
 
-def _draft(found: Parts) -> Draft:
+def _draft(found: Parts) -> Draft | None:
+    """What is chosen; None as long as the model or its images are not."""
     st.subheader("1. Model", anchor=False)
-    model = one_of("Model", "audit_model", found.models)
-    facts = models.facts_of(model)
+    model = one_of("Model", "audit_model", found.models, found, "model")
     st.subheader("2. Familiar images", anchor=False)
     known = one_of(
         "Images like those the model was made for",
         "audit_id_set",
         found.known,
+        found,
+        "id",
         help="The in-distribution (ID) set. Use fresh images, not those it was trained on.",
     )
-    if not known.labels:
+    if known is not None and not known.labels:
         st.caption(
             "These images have no labels: the audit cannot say how often they are classified "
             "correctly, and detectors that learn from classes are left out."
         )
-    order = label_order() if known.labels else None
+    order = label_order() if known is not None and known.labels else None
     calibration = calibration_of(found.calibration)
     st.subheader("3. Unfamiliar images", anchor=False)
-    strangers = strangers_of(found.strangers)
+    strangers = strangers_of(found)
+    if model is None or known is None:
+        return None
+    facts = models.facts_of(model)
     st.subheader("4. Detectors", anchor=False)
     detectors = chosen_detectors()
     _catalogue()
@@ -115,6 +127,18 @@ def _draft(found: Parts) -> Draft:
         bind="query-params",
     )
     return Draft(title or usual, model, facts, known, calibration, strangers, detectors, settings)
+
+
+def _not_yet() -> None:
+    """In place of the estimate, as long as there is nothing to estimate."""
+    st.subheader("What will happen", anchor=False)
+    st.markdown(
+        "Choose a model and familiar images first. What you added is listed as soon as it was "
+        "looked at; the demo's own stand last in each list."
+    )
+    with st.container(horizontal=True):
+        for address, label in (("models", "Models"), ("image-sets", "Image sets")):
+            st.page_link(links.to(address), label=label, icon=":material/add:")
 
 
 def _catalogue() -> None:

@@ -49,7 +49,7 @@ def render() -> None:
     run = chosen_run("report")
     if run is None:
         return
-    st.header("Report for a colleague", anchor=False)
+    st.title("Report for a colleague", anchor=False)
     st.markdown(
         "One file that opens anywhere and is safe to pass on: the answer first, its limits second, "
         "then images and figures."

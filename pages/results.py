@@ -19,18 +19,20 @@ from pages.parts.results.table import table
 from pages.parts.shared import links
 from pages.parts.shared.class_names import ask_for_names
 from pages.parts.shared.figures import figures_of
+from pages.parts.shared.first_use import first_use
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
 
 def render() -> None:
-    """Show the run that the address asks for, else the demo, else the newest."""
-    run = chosen_run("results")
+    """Show the run that the address asks for, else the newest of one's own, else the demo."""
+    run = chosen_run("results", titled=True)
     if run is None:
         return
     st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
     shown = figures_of(run)
     deciding = decision(shown)
+    first_use()
     mistake_links(shown)
     ask_for_names(run)
     release_gate(run)
@@ -63,7 +65,7 @@ def _warned(run: Run) -> str:
     if not count:
         return ""
     some = "1 warning stands" if count == 1 else f"{count} warnings stand"
-    return f" · :orange[:material/warning: {some} below the images]"
+    return f" · **{some} below the images**"
 
 
 def _doubts(run: Run) -> None:

@@ -16,7 +16,7 @@ ON_A_PAGE = 12
 
 def render() -> None:
     """Show the run that the address names, then the queue, then all others."""
-    st.header("Runs", anchor=False)
+    st.title("Runs", anchor=False)
     try:
         entries = history()
         if not entries:

@@ -37,6 +37,9 @@ from pages.parts.thresholds.table import classes_table, sets_table
 
 ALL_SETS = "All sets, equally weighted"
 NOTE = "threshold_note"
+HISTOGRAM, ROC = 250, 280  # pixels high
+HISTOGRAM_ALT = "Histogram of outlier scores with a line at the threshold."
+ROC_ALT = "ROC curve with a point at the threshold."
 REFUSED = "threshold_refused"  # why the last decision could not be saved
 
 
@@ -45,11 +48,9 @@ def render() -> None:
     run = chosen_run("thresholds")
     if run is None:
         return
-    st.header("Where to set the alarm", anchor=False)
+    st.title("Where to set the alarm", anchor=False)
     st.markdown(
-        "An image is accepted when its outlier score is at or below the threshold, and flagged "
-        "when it is above. A lower threshold flags more unfamiliar images, which the classifier "
-        "was never meant to see, and more familiar ones too.",
+        "Images that score above the threshold are flagged: with a lower one, more of both kinds.",
         help=UNFAMILIAR,
     )
     _workbench(figures_of(run))
@@ -69,24 +70,28 @@ def _workbench(run: Run) -> None:
             )
         return
     controls.begin(start)
-    detector = controls.detector(start)
-    try:
-        drawn = threshold_figures.drawn(run, detector)
-        decision = _as_stored(controls.decision(start, detector, drawn), stored)
-        trial = stored is None or _undated(stored) != decision
-        found = decisions.effect_of(run, decision, trial=trial)
-        picked = picked_sentence(run, decision, trial=trial)
-        calibration = len(run.calibration_scores(detector))
-    except GscError as error:
-        st.error(plain(str(error)))
-        return
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        detector = controls.detector(start)
+        try:
+            drawn = threshold_figures.drawn(run, detector)
+            decision = _as_stored(controls.decision(start, detector, drawn), stored)
+            trial = stored is None or _undated(stored) != decision
+            found = decisions.effect_of(run, decision, trial=trial)
+            picked = picked_sentence(run, decision, trial=trial)
+            calibration = len(run.calibration_scores(detector))
+        except GscError as error:
+            st.error(plain(str(error)))
+            return
+        _counts(found)
+    with right:
+        _figures(run, decision, found, decisions.part_of(decision, trial=trial))
     if detector in run.inverted:
         st.warning(f"{WRONG_WAY} A threshold on it flags the wrong ones.")
     if warning := learned(decision, run):
         st.warning(plain(warning))
-    _counts(run, decision, found, calibration, picked)
+    _basis(run, decision, found, calibration, picked)
     _keep(run, decision, stored)
-    _figures(run, decision, found, decisions.part_of(decision, trial=trial))
     if len(run.ood_sets) > 1:
         sets_table(found)
     swallowing_classes(run, decision, trial=trial)
@@ -95,27 +100,27 @@ def _workbench(run: Run) -> None:
     nearest(run, decision)
 
 
-def _counts(run: Run, decision: Decision, found: Effect, calibration: int, picked: str) -> None:
-    """The two numbers that a threshold trades, then what they rest on.
+def _counts(found: Effect) -> None:
+    """The two numbers that a threshold trades, beside the slider that moves them."""
+    st.metric(
+        "Accepted familiar images",
+        f"{in_1000(found.id.share)} of 1,000",
+        help="True positive rate: the share of ID test images at or below the threshold.",
+    )
+    st.metric(
+        "Accepted unfamiliar images",
+        f"{in_1000(found.ood_share)} of 1,000",
+        help="False positive rate: the share of OOD images at or below the threshold, each "
+        "set with equal weight.",
+    )
+
+
+def _basis(run: Run, decision: Decision, found: Effect, calibration: int, picked: str) -> None:
+    """The two numbers in words, and what they rest on.
 
     `picked` says on which images a picked detector is judged; empty for another.
     """
-    left, right = st.columns(2)
-    with left.container(border=True, height="stretch"):
-        st.metric(
-            "Accepted familiar images",
-            f"{in_1000(found.id.share)} of 1,000",
-            help="True positive rate: the share of ID test images at or below the threshold.",
-        )
-        st.markdown(plain(familiar_sentence(found)))
-    with right.container(border=True, height="stretch"):
-        st.metric(
-            "Accepted unfamiliar images",
-            f"{in_1000(found.ood_share)} of 1,000",
-            help="False positive rate: the share of OOD images at or below the threshold, each "
-            "set with equal weight.",
-        )
-        st.markdown(plain(strangers_sentence(found)))
+    st.markdown(plain(f"{familiar_sentence(found)} {strangers_sentence(found)}"))
     for sentence in decision.rule.outcomes(found):
         st.markdown(plain(sentence))
     if picked:
@@ -205,20 +210,14 @@ def _figures(run: Run, decision: Decision, found: Effect, part: Part) -> None:
     # Drawn of the images that the counts are of, so that the point lies on the curve.
     drawn = threshold_figures.drawn(run, decision.detector, part, shown)
     histogram, roc = marked(drawn, found.only(shown))
-    left, right = st.columns([3, 2])
-    options = {"displayModeBar": False}
-    left.plotly_chart(
-        histogram,
-        key="threshold_histogram",
-        config=options,
-        alt="Histogram of outlier scores with a line at the threshold. " + familiar_sentence(found),
-    )
-    right.plotly_chart(
-        roc,
-        key="threshold_roc",
-        config=options,
-        alt="ROC curve with a point at the threshold. " + strangers_sentence(found),
-    )
+    histogram.update_xaxes(title_text=None)  # the slider says it
+    # All that moves is seen at once on a screen of 900 pixels.
+    for key, figure, height, alt in (
+        ("histogram", histogram, HISTOGRAM, f"{HISTOGRAM_ALT} {familiar_sentence(found)}"),
+        ("roc", roc, ROC, f"{ROC_ALT} {strangers_sentence(found)}"),
+    ):
+        figure.update_layout(height=height, margin={"t": 24, "b": 56}, showlegend=key != "roc")
+        st.plotly_chart(figure, key=f"threshold_{key}", config={"displayModeBar": False}, alt=alt)
 
 
 # On a cold server Streamlit may run this file itself as an old-style page: start at the entry.

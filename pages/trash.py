@@ -14,7 +14,7 @@ _DAY = 86_400.0
 
 def render() -> None:
     """Show the room that is taken, then the trash with two buttons for each entry."""
-    st.header("Trash", anchor=False)
+    st.title("Trash", anchor=False)
     try:
         st.caption(plain(usage.sentence()))
         days = trash.keep_days()

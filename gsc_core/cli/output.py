@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
@@ -45,14 +46,22 @@ def shown_progress() -> Iterator[Any]:
     # a set's name comes from a person: it is no markup
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
         def show(progress: Any) -> None:
             if progress.phase not in tasks:
+                _complete(bar)  # a phase ends where the next begins; most do not say that they did
                 tasks[progress.phase] = bar.add_task(progress.phase)
             bar.update(tasks[progress.phase], completed=progress.done, total=progress.total)
 
         yield show
+        _complete(bar)
+
+
+def _complete(bar: Bar) -> None:
+    """Show all that began as done."""
+    for task in bar.tasks:
+        bar.update(task.id, completed=task.total)
 
 
 def _plain_lines() -> Any:
@@ -90,11 +99,11 @@ def print_result(run: Run) -> None:
 
     sets = run.ood_sets
     mean = "mean of the OOD sets" if len(sets) > 1 else sets[0]
-    table = Table("detector", "unfamiliar images accepted (FPR95)", "AUROC", "AUPR-out", "note")
+    table = Table("detector", "FPR95, %", "AUROC, %", "note", box=SIMPLE)  # fits 80 columns
     for name in run.ranked():
         row = run.row(name)
         assert row is not None  # it was ranked by it
-        figures = (_with_interval(row.metric(each)) for each in ("fpr95", "auroc", "aupr_out"))
+        figures = (_percents(row.metric(each)) for each in ("fpr95", "auroc"))
         table.add_row(*map(Text, (name, *figures, _note(run, row))))
     show, decision = console().print, decisions.current(run)
     show(Text(answer(run), style="bold"))
@@ -102,7 +111,10 @@ def print_result(run: Run) -> None:
         if said := of_decision(run, decision):
             show(Text(said))
     show(
-        Text(f"Every detector at a threshold that accepts 95 % of familiar images; {mean}. {LAST}")
+        Text(
+            "Every detector: FPR95, the share of unfamiliar images accepted when 95 % of familiar "
+            f"ones are, and AUROC, how well it separates them; {mean}. {LAST}"
+        )
     )
     show(table)
     for sentence in choice_sentences(run):
@@ -167,6 +179,14 @@ def _with_interval(found: Interval | None) -> str:
         return "–"
     value, low, high = (100 * each for each in (found.value, found.low, found.high))
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def _percents(found: Interval | None) -> str:
+    """As `_with_interval`, short, where the column says that it is percent."""
+    if found is None:
+        return "–"
+    value, low, high = (100 * each for each in (found.value, found.low, found.high))
+    return f"{value:.1f} ({low:.1f}–{high:.1f})"
 
 
 def print_profile(watch: Stopwatch) -> None:

@@ -19,6 +19,7 @@ def worker(
         typer.Option(min=0, help="End after so many seconds without work; else never for all."),
     ] = None,
     lock: Annotated[int | None, typer.Option(hidden=True)] = None,
+    starter: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the jobs that the web app queues. The app starts workers itself when there are none."""
     require("sqlmodel")
@@ -35,4 +36,4 @@ def worker(
     from gsc_core.workspace.cleanup import tidy
     from gsc_core.workspace.tasks import TASKS
 
-    run_lane(Lane(lane), TASKS, tidy, idle, lock=lock)
+    run_lane(Lane(lane), TASKS, tidy, idle, lock=lock, starter=starter)

@@ -13,6 +13,8 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.effects import counted
 from gsc_core.evaluation.metrics import Floats, checked
 
+FEWEST = 20
+"""Labelled images from which on a curve says more than its single images do."""
 POINTS = 240  # of the curve that is kept; the area is of all
 
 

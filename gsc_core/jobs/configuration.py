@@ -48,7 +48,10 @@ class Configuration(TeamSettings):
     )
     model_minutes: int = setting(10, "time for the check of a model", _MINUTES, ge=1)
     set_minutes: int = setting(
-        360, "time for reading an image set, or making surrogate images", _MINUTES, ge=1
+        360,
+        "time for reading an image set, making surrogate images, or trying many images",
+        _MINUTES,
+        ge=1,
     )
     image_minutes: int = setting(5, "time for judging one image", _MINUTES, ge=1)
     upload_session_mb: int = setting(4_000, "uploads of one visitor at a time", _MB, ge=0)

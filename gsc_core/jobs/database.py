@@ -62,6 +62,7 @@ class Kind(StrEnum):
     REMAINDER = "remainder"
     EXPLAIN = "explain"
     TRY = "try"
+    TRY_MANY = "try many"
     REPORT_IMAGES = "telling"
     EXPORT = "export"
     MAP = "map"
@@ -71,7 +72,10 @@ class Kind(StrEnum):
         """Audits take the device in turn; what a person waits for goes past them."""
         if self in (Kind.AUDIT, Kind.DEMO, Kind.ABLATION):
             return Lane.AUDIT
-        waited_for = (Kind.EXPLAIN, Kind.TRY, Kind.REPORT_IMAGES, Kind.EXPORT, Kind.MAP)
+        waited_for = (
+            *(Kind.EXPLAIN, Kind.TRY, Kind.TRY_MANY),
+            *(Kind.REPORT_IMAGES, Kind.EXPORT, Kind.MAP),
+        )
         return Lane.EXPLAIN if self in waited_for else Lane.PREPARE
 
 

@@ -149,7 +149,7 @@ def _start(lane: Lane, lock: LaneLock) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-X", "faulthandler", "-m", "gsc_core", "worker"]
     with log.open("ab") as output:  # appending, which `keep_short` counts on
         worker = subprocess.Popen(  # noqa: S603 - our own program
-            [*command, "--lane", lane, "--lock", str(descriptor)],
+            [*command, "--lane", lane, "--lock", str(descriptor), "--starter", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -198,7 +198,7 @@ def _minutes(kind: Kind) -> int | None:
     match kind:
         case Kind.MODEL:
             return configuration().model_minutes
-        case Kind.SET | Kind.SURROGATES:
+        case Kind.SET | Kind.SURROGATES | Kind.TRY_MANY:
             return configuration().set_minutes
         case Kind.EXPLAIN | Kind.TRY:
             return configuration().image_minutes

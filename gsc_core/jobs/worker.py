@@ -42,11 +42,13 @@ def run_lane(
     idle_after: float | None = None,
     *,
     lock: int | None = None,
+    starter: int | None = None,
 ) -> None:
     """Do the jobs of a lane until there was none for `idle_after` seconds; SIGTERM ends it sooner.
 
     `tasks` do the jobs, `tidy` is called once before the first. Returns at once when another
     process works in the lane. `lock` is the descriptor of the lane's lock when the starter took it.
+    When the process `starter` is no longer this one's parent, no other job is waited for.
     """
     with taken(lane) if lock is None else handed(lane, lock) as held:
         if held is None:
@@ -55,7 +57,7 @@ def run_lane(
         limit_worker()
         with _ending() as ending:
             _Worker(lane, held, ending, tasks, tidy).run(
-                IDLE_AFTER[lane] if idle_after is None else idle_after
+                IDLE_AFTER[lane] if idle_after is None else idle_after, starter
             )
 
 
@@ -96,7 +98,7 @@ class _Worker:
         self.tasks, self.tidy = tasks, tidy
         self.spent = False  # memory ran out: a new process starts with all of it
 
-    def run(self, idle_after: float) -> None:
+    def run(self, idle_after: float, starter: int | None) -> None:
         _keep_trying(lambda: queue.take_back(self.lane), self._stays)
         _keep_trying(self.tidy, self._stays)
         last = time.monotonic()
@@ -105,7 +107,7 @@ class _Worker:
             if job is not None:
                 self._do(job)
                 last = time.monotonic()
-            elif time.monotonic() - last >= idle_after:
+            elif time.monotonic() - last >= idle_after or _is_gone(starter):
                 return
             else:
                 time.sleep(POLL_S)
@@ -149,6 +151,11 @@ class _Worker:
             self.spent = of_memory(error)
             return _End(State.FAILED, _sentence(error, job))
         return _End(State.DONE)
+
+
+def _is_gone(starter: int | None) -> bool:
+    """Whether the process that started this one has ended; another has taken its place then."""
+    return starter is not None and os.getppid() != starter
 
 
 def _sentence(error: Exception, job: Job) -> str:

@@ -13,6 +13,7 @@ from gsc_core.classifier.preparation import preparation
 from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.evaluation.histogram import ScoreAxis
 from gsc_core.evaluation.metrics import Floats, curve, metrics
+from gsc_core.evaluation.selective import FEWEST
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.release.judge import judge
 from gsc_core.report import model
@@ -57,7 +58,7 @@ def report_of(run: Run, decision: Decision, *, images: bool = True) -> model.Rep
     found = decisions.effect_of(run, decision)
     drawn = dict(list(scores.items())[:MAX_DRAWN])
     gate = _gate(run, decision)
-    classes = decisions.effect_by_class(run, decision)
+    classes = [one for one in decisions.effect_by_class(run, decision) if one.ood is not None]
     return model.Report(
         run=run.id,
         title=_title(run),
@@ -172,9 +173,9 @@ def _class_row(one: ClassEffect) -> model.ClassRow:
 
 
 def _refusing(run: Run, decision: Decision) -> model.Refusing | None:
-    """What refusing flagged images gains; None without labels."""
+    """What refusing flagged images gains; None without labels, and for too few images."""
     found = decisions.selective_of(run, decision)
-    if found is None:
+    if found is None or found.total < FEWEST:
         return None
     points = zip(
         np.round(found.coverage, 4).tolist(), np.round(found.risk, 4).tolist(), strict=True

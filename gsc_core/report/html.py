@@ -1,12 +1,10 @@
 """The report as one HTML file: static, nothing loaded, no scripts; charts are inline SVG."""
 
 import html
-import json
 import math
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from gsc_core.extras import require
 from gsc_core.report import figures
 from gsc_core.report.model import Explained, Report, SetTested
 from gsc_core.report.printable import printable
+from gsc_core.report.settings_words import settings_in_words
 from gsc_core.sentences.threshold import between
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 TEMPLATE = "report.html.j2"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the file may do in a browser: show its own images and colours."""
-
-IN_THE_TABLE = {"model_sha256", "image_sets_sha256", "finished", "seconds", "phases"}
-MAX_LISTED = 50  # class names and the like; the JSON file has all
 
 
 def to_html(report: Report) -> str:
@@ -38,8 +34,7 @@ def to_html(report: Report) -> str:
         report=report,
         figures=figures,
         policy=POLICY,
-        settings=_as_text(report.settings),
-        provenance=_as_text(_remaining(report.provenance)),
+        settings=settings_in_words(report),
     )  # fmt: skip
 
 
@@ -121,28 +116,3 @@ def _left_out(one: SetTested) -> str:
     """How many images of a set were not scored, and why."""
     counted = ((one.broken, "unreadable"), (one.duplicates, "duplicates"))
     return ", ".join(f"{count:,} {why}" for count, why in counted if count) or "none"
-
-
-def _remaining(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table does not show already."""
-    return {key: value for key, value in provenance.items() if key not in IN_THE_TABLE}
-
-
-def _as_text(values: Mapping[str, Any]) -> str:
-    """One line a setting."""
-    return "\n".join(f"{name}: {_brief(value)}" for name, value in values.items())
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = [_named(item) for item in value]
-        if len(value) > MAX_LISTED:
-            value = [*value[:MAX_LISTED], f"… and {len(value) - MAX_LISTED:,} more"]
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _named(item: object) -> object:
-    """A detector with its usual settings is its name alone."""
-    if isinstance(item, Mapping) and item.keys() == {"name", "settings"} and not item["settings"]:
-        return item["name"]
-    return item

@@ -68,8 +68,7 @@ class _Reader(HTMLParser):
             self._open[-1]["children"].pop()
 
     def handle_data(self, data: str) -> None:
-        preformatted = any(node["tag"] == "pre" for node in self._open)
-        self._open[-1]["children"].append(data if preformatted else re.sub(r"\s+", " ", data))
+        self._open[-1]["children"].append(re.sub(r"\s+", " ", data))
 
     def chart(self, svg: str) -> None:
         """An inline chart becomes a file; one without words is decoration."""

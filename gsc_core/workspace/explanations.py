@@ -10,9 +10,8 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 from pydantic import AliasChoices, Field
 
@@ -25,15 +24,12 @@ from gsc_core.jobs.database import Job, Kind, State, new_id
 from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run import decisions, gallery
-from gsc_core.run.stored import Run, version_of
+from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.journal import Event
 from gsc_core.team.roles import Action
-from gsc_core.workspace import image_results, runs
+from gsc_core.workspace import image_results
 from gsc_core.workspace.image_results import Judged
-
-if TYPE_CHECKING:
-    from gsc_core.audit.reopen import Reopened
 
 MAX_TRIES = 50
 _TRY_ID = re.compile(r"[0-9a-f]{12}")
@@ -84,7 +80,7 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
     there.
     """
     acting.ensure(Action.START)
-    run = _run(run_id)
+    run = image_results.loaded(run_id)
     (image,) = gallery.run_images(run, [row])
     if detector not in explainers(run):
         raise GscError(f"{detector} explains no image here: choose {explainers(run)[0]}.")
@@ -96,7 +92,7 @@ def ask(run_id: str, row: int, detector: str) -> Job | None:
 
 def asked(run_id: str, row: int, detector: str) -> Job | None:
     """The job by which this explanation is waited for, or that failed to make it; else None."""
-    order = _order(_run(run_id), row, detector)
+    order = _order(image_results.loaded(run_id), row, detector)
     states = (*queue.WAITING, State.FAILED)
     result = queue.jobs(kinds=(Kind.EXPLAIN,), states=states, subject=run_id)
     return next((job for job in result if order.is_of(job)), None)
@@ -104,7 +100,7 @@ def asked(run_id: str, row: int, detector: str) -> Job | None:
 
 def explanation(run_id: str, row: int, detector: str) -> StoredExplanation | None:
     """The stored explanation of a row; None until it was made for the run as it is now."""
-    return stored(_run(run_id), row, detector)
+    return stored(image_results.loaded(run_id), row, detector)
 
 
 def stored(run: Run, row: int, detector: str) -> StoredExplanation | None:
@@ -114,7 +110,7 @@ def stored(run: Run, row: int, detector: str) -> StoredExplanation | None:
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of an `EXPLAIN` job; see `tasks`."""
-    run = _run(job.subject)
+    run = image_results.loaded(job.subject)
     order = ExplainOrder.of(job)
     row, detector = order.row, order.detector
     if stored(run, row, detector) is not None:  # killed between the result and its record
@@ -126,7 +122,8 @@ def make(run: Run, row: int, detector: str, on_progress: Callable[[Progress], No
     """Explain a row and keep that; raises GscError when its image is gone or cannot be read."""
     (image,) = gallery.run_images(run, [row])
     data = gallery.image_bytes(run, row)
-    audit = _opened(run, on_progress)
+    audit = image_results.warm(run, on_progress)
+    on_progress(Progress("looking at the image", 0, 1))
     seen = audit.look(data, image.file)
     scores = {name: float(run.column(name)[row]) for name in run.detectors}
     own = row if image.role == "calibration" else None  # these rows come first
@@ -144,12 +141,12 @@ def ask_try(run_id: str, file: BinaryIO, file_name: str) -> Job:
     run that is not there.
     """
     acting.ensure(Action.ADD)
-    run = _run(run_id)
-    _prune(run)
+    run = image_results.loaded(run_id)
+    make_room(run)
     order = TryOrder(try_id=new_id(), file_name=file_name[-_LONGEST_NAME:])
     name = order.file_name
     with (
-        written_aside(_try_folder(run, order.try_id) / _IMAGE_FILE) as part,
+        written_aside(try_folder(run, order.try_id) / _IMAGE_FILE) as part,
         part.open("wb") as target,
     ):
         while block := file.read(2**20):
@@ -169,13 +166,14 @@ def try_id(job: Job) -> str | None:
 
 def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
     """The work of a `TRY` job; see `tasks`. A file that is not an image is reported and removed."""
-    run = _run(job.subject)
+    run = image_results.loaded(job.subject)
     order = TryOrder.of(job)
-    folder, name = _try_folder(run, order.try_id), order.file_name
+    folder, name = try_folder(run, order.try_id), order.file_name
     path = folder / _IMAGE_FILE
     if not path.is_file():
         raise GscError(f"{name} is no longer stored: drop it again.")
-    audit = _opened(run, on_progress)
+    audit = image_results.warm(run, on_progress)
+    on_progress(Progress("looking at the image", 0, 1))
     try:
         seen = audit.look(path.read_bytes(), name)
     except ImageError:
@@ -188,31 +186,19 @@ def try_one(job: Job, on_progress: Callable[[Progress], None]) -> None:
     )
 
 
+def waiting_file(run: Run, try_id: str) -> Path:
+    """The image of a try, to show while it is judged."""
+    return try_folder(run, try_id) / _IMAGE_FILE
+
+
 def tried(run_id: str, try_id: str) -> Tried | None:
     """The judgement of a tried image, by the run's decision as it is now.
 
     None while it is waited for, for a try that is not kept, and once the run was audited again.
     """
-    run = _run(run_id)
-    folder = _try_folder(run, try_id)
+    run = image_results.loaded(run_id)
+    folder = try_folder(run, try_id)
     return image_results.read(run, folder, Tried, image=folder / _IMAGE_FILE)
-
-
-def _run(run_id: str) -> Run:
-    folder = runs.run_folder(run_id)
-    return _loaded(folder, version_of(folder))
-
-
-@lru_cache(maxsize=8)
-def _loaded(folder: Path, version: int) -> Run:
-    return Run.load(folder)
-
-
-def _opened(run: Run, on_progress: Callable[[Progress], None]) -> Reopened:
-    on_progress(Progress("opening the audit", 0, 1))
-    audit = image_results.opened(run.path, run.version)
-    on_progress(Progress("looking at the image", 0, 1))
-    return audit
 
 
 def _order(run: Run, row: int, detector: str) -> ExplainOrder:
@@ -224,16 +210,17 @@ def _folder(run: Run, row: int, detector: str) -> Path:
     return run.path / "explanations" / f"{row}-{digest}"
 
 
-def _try_folder(run: Run, try_id: str) -> Path:
+def try_folder(run: Run, try_id: str) -> Path:
+    """Where the files of a try lie; raises GscError for what is no id of one."""
     if not _TRY_ID.fullmatch(try_id):
         raise GscError("There is no such tried image: drop it again.")
     return run.path / "tried" / try_id
 
 
-def _prune(run: Run) -> None:
+def make_room(run: Run) -> None:
     """Throw the oldest tries away, so that with one more there are as many as are kept."""
-    waiting = queue.jobs(kinds=(Kind.TRY,), states=queue.WAITING, subject=run.id)
-    needed = {try_id(job) for job in waiting}
+    waiting = queue.jobs(kinds=(Kind.TRY, Kind.TRY_MANY), states=queue.WAITING, subject=run.id)
+    needed = {job.payload.get("try", job.payload.get("try_id")) for job in waiting}
     folders = sorted((run.path / "tried").glob("*"), key=_age)
     for folder in folders[: max(0, len(folders) - MAX_TRIES + 1)]:
         if folder.name not in needed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gsc_core.errors import SpecError
 from gsc_core.explanation import DepthReading, Explanation, crop_jpeg, heat_png
 from gsc_core.files import written_aside
+from gsc_core.progress import Progress
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.placement import Placement, decided, place
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, version_of
+from gsc_core.workspace import runs
 
 if TYPE_CHECKING:
     from gsc_core.audit.reopen import Reopened, Seen
@@ -81,6 +84,23 @@ class Judged(ImageResult):
 
 
 J = TypeVar("J", bound=Judged)
+
+
+def loaded(run_id: str) -> Run:
+    """A run of the workspace, read once for each version of it."""
+    folder = runs.run_folder(run_id)
+    return _loaded(folder, version_of(folder))
+
+
+@lru_cache(maxsize=8)
+def _loaded(folder: Path, version: int) -> Run:
+    return Run.load(folder)
+
+
+def warm(run: Run, on_progress: Callable[[Progress], None]) -> Reopened:
+    """The run's audit, opened for this and the next images."""
+    on_progress(Progress("opening the audit", 0, 1))
+    return opened(run.path, run.version)
 
 
 @lru_cache(maxsize=1)

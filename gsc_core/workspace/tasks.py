@@ -15,6 +15,7 @@ from gsc_core.workspace import (
     models,
     remainders,
     report_images,
+    tried_images,
 )
 
 TASKS: Mapping[Kind, Task] = {
@@ -27,6 +28,7 @@ TASKS: Mapping[Kind, Task] = {
     Kind.REMAINDER: remainders.make_remainder,
     Kind.EXPLAIN: explanations.perform,
     Kind.TRY: explanations.try_one,
+    Kind.TRY_MANY: tried_images.perform,
     Kind.REPORT_IMAGES: report_images.perform,
     Kind.EXPORT: exports.perform,
     Kind.MAP: maps.perform,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 FOLDER = "uploads"
+SEEN_AFTER_S = 5.0
+"""Within which a browser tells its page that a file has arrived."""
 
 Key = tuple[str, str]
 """A session's id, and the id of a file in it."""
@@ -70,6 +72,8 @@ class UploadSpool:
         self._let_in: dict[str, _Visit] = {}
         self._files: dict[Key, tuple[Path, int, str]] = {}
         self._bytes: Counter[str] = Counter()
+        self._incoming: Counter[str] = Counter()
+        self._unseen: dict[Key, float] = {}  # since when, by the monotonic clock
         self._lock = RLock()
 
     def let_in(
@@ -107,6 +111,13 @@ class UploadSpool:
         with self._lock:
             return self._room(self._account(session))
 
+    def arriving(self, session: str) -> bool:
+        """Whether a session is sending a file, or has sent one that its page does not know yet."""
+        with self._lock:
+            seen = time.monotonic() - SEEN_AFTER_S
+            unseen = (since > seen for key, since in self._unseen.items() if key[0] == session)
+            return self._incoming[session] > 0 or any(unseen)
+
     @contextmanager
     def receiving(self, session: str, file: str) -> Iterator[Callable[[bytes], None]]:
         """A function that takes a file piece by piece; it is there when the block ends well.
@@ -129,6 +140,8 @@ class UploadSpool:
         with writing_to(self._within):
             descriptor, name = tempfile.mkstemp(dir=self._folder())
         path = Path(name)
+        with self._lock:
+            self._incoming[session] += 1
         try:
             with open(descriptor, "wb", buffering=0) as sink:  # noqa: PTH123 - of a descriptor
                 yield write
@@ -136,11 +149,16 @@ class UploadSpool:
                 if session not in self._let_in:  # it has ended meanwhile
                     raise QuotaError("The session has ended: open the page again.")
                 self._files[session, file] = path, taken, account
+                self._unseen[session, file] = time.monotonic()
         except BaseException:
             path.unlink(missing_ok=True)
             with self._lock:
                 self._release_bytes(account, taken)
             raise
+        finally:
+            with self._lock:
+                self._incoming[session] -= 1
+                self._incoming += Counter()  # forgets those at zero
 
     def opened(self, session: str, file: str, name: str = "") -> BinaryIO | None:
         """What a session sent, to be read from its start; None when there is no such file.
@@ -148,12 +166,14 @@ class UploadSpool:
         `name` is what the stream is called.
         """
         with self._lock:
+            self._unseen.pop((session, file), None)
             stored = self._files.get((session, file))
         return None if stored is None else cast(BinaryIO, _Upload(stored[0], name))
 
     def drop(self, session: str, file: str) -> None:
         """Remove a file, if it is there."""
         with self._lock:
+            self._unseen.pop((session, file), None)
             if (session, file) in self._files:
                 path, size, account = self._files.pop((session, file))
                 self._release_bytes(account, size)

@@ -61,7 +61,7 @@ def test_who_is_invited_comes_in(app, monkeypatch, account, seen):
     assert not app.exception
     outside = seen != "Home"
     assert (seen in words(app)) is outside
-    assert bool(app.header and app.header[0].value != "GSC Audit") is not outside
+    assert bool(app.title and app.title[0].value != "GSC Audit") is not outside
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_a_misspelt_list_lets_nobody_in_and_is_named(app, monkeypatch):
     app.secrets["gsc"] = {"allowed": ["ann@example.org"], "operatos": ["olga@example.org"]}
     app.run()
     assert "[gsc] operatos is no setting" in words(app)
-    assert not app.header
+    assert not app.title
 
 
 def test_without_a_login_everyone_on_this_machine_is_in(app):
     app.run()
     assert not app.exception
     assert not app.warning
-    assert app.header
+    assert app.title
 
 
 def test_with_a_login_nothing_is_shown_before_it(app):
@@ -149,7 +149,7 @@ def test_settings_that_cannot_be_read_let_nobody_in(app, damaged, settings_file)
     app.run()
     assert not app.exception
     assert "secrets.toml) cannot be read, so nobody is let in" in app.error[0].value
-    assert not app.header
+    assert not app.title
     assert not app.button
     assert not sharing()
 
@@ -158,7 +158,7 @@ def test_no_settings_are_no_login_and_allow_sharing(app, settings_file):
     assert not settings_file.exists()
     app.run()
     assert not app.error
-    assert app.header
+    assert app.title
     assert sharing()
 
 

@@ -204,7 +204,7 @@ def test_hostile_names_stay_text(home):
     )
     app = opened("results")
     assert not app.exception
-    for part in [*app.header, *app.markdown, *app.error, *app.warning]:
+    for part in [*app.title, *app.markdown, *app.error, *app.warning]:
         assert not getattr(part.proto, "allow_html", False)
         text = re.sub(r"\\[^\w\s]", "", part.value.replace("**Left out**", ""))
         assert not re.search(r"[<>*_`$#\[\]()]", text), part.value
@@ -277,13 +277,13 @@ def test_every_page_file_starts_at_the_entry_when_run_by_itself(monkeypatch):
     """What a cold server does when a page's address comes first: the page file is the script."""
     monkeypatch.syspath_prepend(str(ROOT))
     entry = importlib.import_module("app")
-    monkeypatch.setattr(entry, "main", lambda: st.header("the entry"))
+    monkeypatch.setattr(entry, "main", lambda: st.title("the entry"))
     pages = list((ROOT / "pages").glob("*.py"))
     assert pages
     for page in pages:
         app = AppTest.from_file(str(page), default_timeout=PATIENCE).run()
         assert not app.exception
-        assert [part.value for part in app.header] == ["the entry"], page.name
+        assert [part.value for part in app.title] == ["the entry"], page.name
 
 
 def test_links_and_icons_that_are_found_after_escapes_are_broken_up(monkeypatch):

@@ -88,7 +88,7 @@ def test_the_decision_its_threshold_and_its_misses_are_seen_in_this_order(
     browser: Browser, app: Served, run: str, scheme: str
 ) -> None:
     page = opened(browser, app, run, scheme)
-    numbers = page.locator('[data-testid="stHtml"]')
+    numbers = page.locator('[data-testid="stHtml"]:has([role="img"])')
     assert numbers.count() == 2
     chart = page.locator(".js-plotly-plot").first
     misses = page.locator('[data-testid="stImage"] img')

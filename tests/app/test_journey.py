@@ -33,7 +33,10 @@ ADDRESSES = (
     "thresholds",
     "ablation",
     "report",
+    "deploy",
+    "glossary",
 )
+MOST_ACTS = 15  # of a newcomer, from Home to the started audit of a model of their own
 EVIL = '<img src=x onerror="window.pwned=1"> **b** $x$'
 
 pytestmark = [
@@ -51,6 +54,7 @@ class Visit:
         self.abroad: list[str] = []
         self.context.on("request", self._note)
         self.page: Page = self.context.new_page()
+        self.acts = 0  # clicks, and fields that were filled
 
     def _note(self, request) -> None:
         if leaves_the_machine(request):
@@ -71,10 +75,17 @@ class Visit:
         return self.page.locator(f".st-key-{key}")
 
     def press(self, key: str) -> None:
+        self.acts += 1
         self.keyed(key).locator("button").first.click()
         self.rest()
 
+    def follow(self, name: str) -> None:
+        self.acts += 1
+        self.page.get_by_test_id("stMain").get_by_role("link", name=name).click()
+        self.rest()
+
     def upload(self, key: str, path: Path) -> None:
+        self.acts += 1
         with self.page.expect_response(lambda r: "upload_file" in r.url and r.ok):
             self.keyed(key).locator("input[type=file]").set_input_files(path)
         expect(self.keyed(key)).to_contain_text(path.name)
@@ -155,21 +166,29 @@ def visit(browser, app) -> Iterator[Visit]:
 @pytest.fixture(scope="module")
 def run(visit, material, browser) -> str:
     """The id of an audit that was uploaded, started, looked at in mid-run, and is finished."""
-    page = visit.open("models")
+    page = visit.open("")
+    visit.press("home_add")
+    page.wait_for_url("**/models")
     visit.upload("model_file", material["model"])
     visit.press("model_add")
     page.wait_for_url("**/models?model=*")
     expect(page.get_by_test_id("stMain")).to_contain_text("1,000")
-    visit.add_set(material["photos"], "photos", "Familiar images")
-    visit.add_set(material["textures"], "textures", "Unfamiliar images")
-
-    page = visit.open("new-audit")
+    visit.follow("Next: add images")
+    for name, then in (("photos", "set_next"), ("textures", None)):
+        visit.upload("set_files", material[name])  # it is called as its file is
+        visit.press("set_add")
+        page.wait_for_url("**/image-sets?set=*")
+        expect(page.get_by_role("heading", name="Images", exact=True)).to_be_visible()
+        if then is not None:
+            visit.press(then)
+    visit.follow("Next: start an audit with these")
     for key, name in (("audit_model", "lite0"), ("audit_id_set", "photos")):
         expect(visit.keyed(key).get_by_role("combobox")).to_have_value(re.compile(name))
     expect(visit.keyed("audit_ood_sets")).to_contain_text("textures")
     expect(visit.keyed("audit_detectors")).to_contain_text("Gradient Short-Circuit")
     visit.press("audit_start")
     page.wait_for_url("**/runs?run=*")
+    assert visit.acts <= MOST_ACTS
     run_id = page.url.partition("run=")[2]
 
     card = visit.keyed(f"run_{run_id}")

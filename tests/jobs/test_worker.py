@@ -695,3 +695,20 @@ def test_an_audit_that_does_not_notice_its_time_limit_is_ended(monkeypatch, tmp_
         State.CANCELLED,
         "It took longer than 2 hours, the limit of this server, so it was cancelled",
     )
+
+
+def test_a_worker_without_work_ends_with_the_app_that_started_it(tmp_path) -> None:
+    """It would hold memory, and on a card more, for minutes after Ctrl-C."""
+    job = submit("", kind=Kind.TRY)  # whose lane waits ten minutes for the next
+    script = "from gsc_core.jobs import supervisor; print(supervisor.ensure_workers()[0].pid)"
+    starter = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    pid = int(starter.stdout)
+    until(lambda: now(job).state in ENDED)
+    until(lambda: _free(Lane.EXPLAIN))
+    assert not Path(f"/proc/{pid}").exists() or _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    return ") Z " in Path(f"/proc/{pid}/stat").read_text()

@@ -144,7 +144,7 @@ def test_done_the_answer_comes_first_and_its_counts_are_the_tables(after: Path) 
         f"{counts[0]} of 1,000 unfamiliar images are accepted with it, {counts[1]} of 1,000"
         in words(app)
     )
-    assert app.header[0].value.startswith("The short")
+    assert app.title[0].value.startswith("The short")
     for part in (
         "Compared with the paper",
         "Do gradients keep their direction",
@@ -206,7 +206,7 @@ def test_one_of_before_differences_were_measured_asks_to_be_measured_again(after
     app = opened("ablation", run="done")
     assert not app.exception
     assert OUTDATED in words(app) and "A filled dot" not in words(app)
-    assert not app.header, "no answer is given that was not measured"
+    assert not app.title, "no answer is given that was not measured"
     assert "ablation_start" in [button.key for button in app.button]
     assert len(app.get("plotly_chart")) == 4
 
@@ -231,7 +231,7 @@ def test_settings_that_could_not_run_leave_the_page_standing(after: Path) -> Non
     write_ablation(Ablation(few, found.facts), after)
     app = opened("ablation", run="done")
     assert not app.exception
-    assert "The settings that could run" in app.header[0].value
+    assert "The settings that could run" in app.title[0].value
 
 
 def test_the_job_writes_what_the_page_shows(before: Path) -> None:

@@ -38,7 +38,7 @@ def buttons(app: AppTest) -> dict[str, str]:
 def test_a_newcomer_reads_three_sentences_and_finds_the_demo(home):
     app = opened("home")
     assert not app.exception
-    assert app.header[0].value.startswith("What does your classifier do")
+    assert app.title[0].value.startswith("What does your classifier do")
     lead = next(each.value for each in app.markdown if "unfamiliar" in each.value)
     assert len(re.findall(r"\.(?:\s|$)", lead)) == 3
     ours = {"gsc", "gsc-drop", "gsc-energy", "gsc-auto", "auto-ensemble"}

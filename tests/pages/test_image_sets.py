@@ -151,7 +151,7 @@ def test_nothing_chosen_or_a_name_taken_is_said_and_nothing_is_lost():
     added(name="night shift")
     app = opened("image_sets")
     app.button(key="set_add").click().run()
-    assert "wait until they are uploaded" in words(app)
+    assert "There are no images yet" in words(app)
     app.get("file_uploader")[0].set_value([zipped()])
     app.button(key="set_add").click().run()
     assert "choose another name" in words(app)
@@ -235,7 +235,7 @@ def test_hostile_names_stay_text():
         assert not app.exception
         for part in [*app.markdown, *app.caption]:
             assert not part.proto.allow_html
-        texts = [part.value for part in [*app.header, *app.caption]]
+        texts = [part.value for part in [*app.title, *app.caption]]
         texts += [link.proto.label for link in app.get("page_link")]
         for text in texts:
             assert not re.search(r"[<>\[\]$]", re.sub(r"\\[^\w\s]", "", text)), text

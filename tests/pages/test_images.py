@@ -305,8 +305,8 @@ def test_the_headline_says_who_it_is_and_whether_that_was_right(run):
             rows = of_role[(of_role[decision.detector] > decision.value) == side].index
             if len(rows):
                 app = opened("images", run="x", image=str(rows[0]))
-                assert app.header[0].value.startswith(kind)
-                assert re.sub(r"[\\\u2060]", "", app.header[0].value).endswith(verdict)
+                assert app.title[0].value.startswith(kind)
+                assert re.sub(r"[\\\u2060]", "", app.title[0].value).endswith(verdict)
 
 
 @pytest.mark.slow
@@ -428,7 +428,7 @@ def test_hostile_names_stay_text(home):
     row = str(frame.query("role == 'ood'").index[0])
     for app in (opened("images"), work(opened("images", image=row)), opened("images", image="60")):
         assert not app.exception
-        kinds = (app.header, app.markdown, app.caption, app.error, app.warning, app.info)
+        kinds = (app.title, app.markdown, app.caption, app.error, app.warning, app.info)
         for part in (part for kind in kinds for part in kind):
             if "onerror" in part.value:
                 text = re.sub(r"\\[^\w\s]", "", part.value)
@@ -453,7 +453,7 @@ def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
         *sorted((audited / "id").rglob("*.png"))[:2],
         *sorted((audited / "noise").rglob("*.png"))[:2],
     ):
-        app = opened("images", run="x", images_view="Try one image")
+        app = opened("images", run="x", images_view="Try images")
         app.file_uploader(key="try_file").upload(file.name, file.read_bytes()).run()
         assert "Looking at it" in words(app)
         assert app.query_params["try"]
@@ -467,7 +467,7 @@ def test_a_dropped_image_is_accepted_or_flagged_with_the_reason(run, audited):
         assert f"{tried.verdict.percentile:.0f} % of the familiar images" in said
         assert len(app.get("plotly_chart")) == 3
         verdicts_seen.add(outside)
-        again = opened("images", run="x", images_view="Try one image", **{"try": tried_id(app)})
+        again = opened("images", run="x", images_view="Try images", **{"try": tried_id(app)})
         assert ("**Flagged**" in words(again)) is outside
     assert verdicts_seen == {True, False}
 
@@ -482,7 +482,7 @@ def test_the_same_picture_gets_the_score_of_the_audit(run, audited):
     scores = table(run)
     row = int(scores.query("set == 'noise'").index[5])
     file = audited / "noise" / scores["file"][row]
-    app = opened("images", run="x", images_view="Try one image")
+    app = opened("images", run="x", images_view="Try images")
     app.file_uploader(key="try_file").upload(file.name, file.read_bytes()).run()
     work(app)
     places = next(frame.value for frame in app.dataframe if "Verdict" in frame.value)
@@ -493,7 +493,7 @@ def test_the_same_picture_gets_the_score_of_the_audit(run, audited):
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [b"rubbish", b"", png(np.zeros((3, 3, 3), np.uint8))])
 def test_what_is_no_picture_is_a_sentence(run, content):
-    app = opened("images", run="x", images_view="Try one image")
+    app = opened("images", run="x", images_view="Try images")
     app.file_uploader(key="try_file").upload("x.png", content).run()
     work(app)
     assert not app.exception
@@ -507,7 +507,7 @@ def test_what_is_no_picture_is_a_sentence(run, content):
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", ["0" * 12, "../..", EVIL])
 def test_an_unknown_try_is_one_sentence(run, asked):
-    app = opened("images", run="x", images_view="Try one image", **{"try": asked})
+    app = opened("images", run="x", images_view="Try images", **{"try": asked})
     assert not app.exception
     assert "drop it again" in words(app)
 

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, State, session
 from gsc_core.jobs.home import home
+from gsc_core.jobs.lane_lock import taken
 from gsc_core.jobs.queue import Status
 
 pytestmark = pytest.mark.slow
@@ -63,6 +64,21 @@ def test_a_job_that_nobody_takes_says_so() -> None:
     app.button(key="it_cancel").click().run()
     assert queue.get(job.id).state is State.CANCELLED
     assert "Cancelled" in words(app)
+
+
+def test_a_worker_that_gets_ready_is_no_reason_to_start_another(monkeypatch) -> None:
+    job = submit()
+    with session() as db:
+        stored = db.get(Job, job.id)
+        stored.created = time.time() - 120
+        db.add(stored)
+    with taken(Lane.AUDIT) as lock:
+        assert lock is not None
+        assert "getting ready" in words(shown(job.id))
+    monkeypatch.setenv("GSC_WORKERS", "here")
+    app = shown(job.id)
+    assert "The app is starting a worker" in words(app)
+    assert "gsc worker" not in words(app)
 
 
 def test_at_work_tells_phase_pace_and_time_left() -> None:

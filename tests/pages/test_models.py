@@ -80,7 +80,7 @@ def test_an_empty_page_says_what_to_do():
     for key in ("model_file", "model_architecture", "model_class_names", "model_add"):
         assert app.get_by_key(key) is not None
     app.button(key="model_add").click().run()
-    assert "wait until it is uploaded" in app.error[0].value
+    assert "choose one" in app.error[0].value
 
 
 def test_an_upload_becomes_progress_and_then_facts(program):
@@ -92,7 +92,7 @@ def test_an_upload_becomes_progress_and_then_facts(program):
     (record,) = models.list_models()
     assert record.name == "small"
     assert app.query_params["model"] == record.id
-    assert [each.value for each in app.header] == ["small"]
+    assert [each.value for each in app.title] == ["small"]
     assert app.button(key=f"model_job_{record.id}_cancel")
     work(app)
     assert {each.label: each.value for each in app.metric} | {"Speed": ""} == {
@@ -255,7 +255,7 @@ def test_rename_and_delete(home):
     assert "1 to 80" in app.error[0].value
     app.text_input(key=f"model_new_name_{record.id}").set_value("Better")
     app.button(key=f"model_rename_{record.id}").click().run()
-    assert [each.value for each in app.header] == ["Better"]
+    assert [each.value for each in app.title] == ["Better"]
 
     job = queue.submit(Kind.MODEL, "Check of Better", record.id, {})
     app.button(key=f"model_delete_{record.id}").click().run()
@@ -310,7 +310,7 @@ def test_hostile_names_stay_text(home):
         opened("models", model=bad.id),
     ):
         assert not app.exception
-        parts = [*app.header, *app.markdown, *app.error, *app.warning, *app.caption]
+        parts = [*app.title, *app.markdown, *app.error, *app.warning, *app.caption]
         for part in parts:
             if ("-badge[" not in part.value) and "onerror" in part.value:
                 text = re.sub(r"\\[^\w\s]", "", part.value.replace("**", ""))

@@ -161,6 +161,40 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
 
 
 @pytest.mark.slow
+def test_what_is_of_the_demo_stands_last_and_is_no_default_for_a_persons_own(home):
+    with session() as db:
+        (noise,) = db.exec(select(StoredSet).where(StoredSet.name == "noise"))
+        fields = noise.model_dump(exclude={"id", "created"})
+        for role in ("id", "ood"):
+            db.add(StoredSet(id=f"demo-{role}", **(fields | {"name": "signs", "role": role})))
+    app = opened("new_audit")
+    for widget in (app.selectbox(key="audit_id_set"), app.multiselect(key="audit_ood_sets")):
+        assert [option.startswith("Demo: signs") for option in widget.options][-1]
+        assert not any(option.startswith("Demo") for option in widget.options[:-1])
+    assert app.selectbox(key="audit_id_set").value != "demo-id"
+    with session() as db:  # of one's own there are none that are ready
+        for stored in db.exec(select(StoredSet).where(StoredSet.owned == False)):  # noqa: E712
+            if not stored.id.startswith("demo-"):
+                stored.readiness = Readiness.WAITING
+                db.add(stored)
+    app = opened("new_audit")
+    assert not app.exception
+    assert app.selectbox(key="audit_id_set").value is None
+    assert app.multiselect(key="audit_ood_sets").value == []
+    assert "photos is still being looked at" in words(app)
+    assert "audit_start" not in keys_of(app)
+    with session() as db:
+        for stored in db.exec(select(StoredSet)):
+            stored.readiness = Readiness.READY
+            db.add(stored)
+    app.run()  # which the page does by itself
+    assert not app.exception
+    assert app.selectbox(key="audit_id_set").value not in (None, "demo-id")
+    assert app.multiselect(key="audit_ood_sets").value not in ([], ["demo-ood"])
+    assert not app.button(key="audit_start").disabled
+
+
+@pytest.mark.slow
 def test_two_presses_start_one_audit_and_a_later_press_another(home, monkeypatch):
     app = opened("new_audit")
     with monkeypatch.context() as patch:

@@ -380,7 +380,7 @@ def test_hostile_names_stay_text(home):
     app = opened("thresholds", run="demo")
     assert not app.exception
     app.button(key="threshold_save").click().run()
-    for part in [*app.header, *app.markdown, *app.caption, *app.error, *app.warning]:
+    for part in [*app.title, *app.markdown, *app.caption, *app.error, *app.warning]:
         text = re.sub(r"\\[!-/:-@\[-`{-~]", "", part.value).replace("**", "")
         assert not re.search(r"[<>*_`$#\[\]]", text), part.value
     app.selectbox(key="threshold_set").select(evil).run()

@@ -15,12 +15,16 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
+from written_report import written_report
 
 from gsc_core.detectors.catalogue import CATALOGUE
+from gsc_core.evaluation.selective import FEWEST
 from gsc_core.evaluation.thresholds import F1, Cost, KeepId, Youden
 from gsc_core.release import policy
 from gsc_core.report import Report, framed, report_of, scores_csv, to_html
 from gsc_core.report.limits import NO_POLICY
+from gsc_core.report.schema import report_json
+from gsc_core.report.settings_words import settings_in_words
 from gsc_core.run import decisions
 from gsc_core.run.confidence import trust_of
 from gsc_core.run.reliability import errors_of
@@ -329,6 +333,69 @@ def test_without_labels_there_is_no_refusing(home):
     page = to_html(report)
     for heading in ("What refusing", "Can its confidence", "What is wrong of"):
         assert heading not in page
+
+
+@pytest.mark.parametrize(("labelled", "drawn"), [(FEWEST - 1, False), (FEWEST, True)])
+def test_what_refusing_gains_is_drawn_from_some_images_on(home, labelled, drawn):
+    folder = write_run(home / "demo", n=60)
+    table = pd.read_parquet(folder / "scores.parquet")
+    known = table.index[table["role"] == "id"]
+    table.loc[known[labelled:], "label"] = -1
+    table.to_parquet(folder / "scores.parquet", index=False)
+    run = Run.load(folder)
+    report = report_of(run, decisions.current(run), images=False)
+    assert (report.refusing is not None) is drawn
+    assert ("What refusing" in to_html(report)) is drawn
+
+
+def test_a_class_that_no_unfamiliar_image_was_seen_as_has_no_row(home):
+    folder = write_run(home / "demo")
+    table = pd.read_parquet(folder / "scores.parquet")
+    table.loc[(table["role"] == "ood") & (table["predicted"] >= 3), "predicted"] = 0
+    table.to_parquet(folder / "scores.parquet", index=False)
+    run = Run.load(folder)
+    report = report_of(run, decisions.current(run), images=False)
+    assert {row.name for row in report.classes} == {"class 0", "class 1", "class 2"}
+    assert all(row.strangers.tested for row in report.classes)
+
+
+def test_no_channel_is_named_by_its_number():
+    """To a colleague it says nothing; the JSON has it for whoever looks further."""
+    report = written_report()
+    assert not re.search(r"channel \d", words_of(to_html(report)))
+    assert '"channels"' in report_json(report)
+
+
+def test_settings_are_said_in_words_and_recorded_in_the_json(home):
+    settings = {
+        "classifier": "net.pt2", "architecture": "timm/x", "classes": 12, "parameters": 4_700_000,
+        "split": "layer4.0", "precision": "float32", "batch_size": 8, "seed": 5, "repeats": 1000,
+        "compiled": False, "class_names": ["a"] * 12, "threads": 2,
+        "detectors": [{"name": "gsc", "settings": {"share": 0.1}}, {"name": "msp", "settings": {}}],
+    }  # fmt: skip
+    versions = {"torch": "2.15.0", "python": "3.11"}
+    run = Run.load(
+        write_run(
+            home / "demo",
+            settings=settings,
+            provenance={"device": "cpu", "machine": "x86_64", "versions": versions},
+        )
+    )
+    report = report_of(run, decisions.current(run), images=False)
+    assert dict(settings_in_words(report)) == {
+        "Classifier": "net.pt2, architecture timm/x, 12 classes, 4,700,000 parameters",
+        "Layer that GSC cuts at": "layer4.0",
+        "Settings of detectors": "gsc: share 0.1",
+        "Computed": "on a processor (x86_64), in float32, 8 images at a time",
+        "Chance": "seed 5, 1,000 repeats for each interval",
+        "Versions": "torch 2.15.0, python 3.11",
+    }
+    page = to_html(report)
+    assert "<pre>" not in page
+    assert "class_names" not in page
+    assert "null" not in page
+    recorded = json.loads(report_json(report))["settings"]
+    assert {name: recorded[name] for name in settings} == settings
 
 
 def test_confidence_and_errors_are_those_of_the_run(home):

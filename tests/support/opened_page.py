@@ -21,7 +21,17 @@ def opened(page: str, **query: str) -> AppTest:
 
 def words(app: AppTest) -> str:
     """All text that is not in a table or chart, without the escapes of Markdown."""
-    kinds = ("header", "subheader", "markdown", "caption", "error", "warning", "info", "success")
+    kinds = (
+        "title",
+        "header",
+        "subheader",
+        "markdown",
+        "caption",
+        "error",
+        "warning",
+        "info",
+        "success",
+    )
     parts = [part.value for kind in kinds for part in getattr(app, kind)]
     return re.sub(r"[\\\u2060]", "", "\n".join(parts))
 

@@ -10,7 +10,7 @@ import pytest
 
 from gsc_core.errors import GscError, SpecError
 from gsc_core.team.settings import QuotaError
-from gsc_core.workspace.upload_spool import Departures, UploadLimits, UploadSpool
+from gsc_core.workspace.upload_spool import SEEN_AFTER_S, Departures, UploadLimits, UploadSpool
 
 KILLED = """
 import os, signal, sys
@@ -40,6 +40,23 @@ def sent(spool: UploadSpool, session: str, file: str, content: bytes) -> None:
 
 def files(tmp_path: Path) -> list[Path]:
     return [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_session_is_told_that_a_file_of_its_own_is_on_its_way(spool, monkeypatch):
+    """From its first byte until the page has read it, or could have for some seconds."""
+    with spool.receiving("ann", "1") as write:
+        write(b"1")
+        assert (spool.arriving("ann"), spool.arriving("bob")) == (True, False)
+    assert spool.arriving("ann"), "its page may not know yet"
+    spool.opened("ann", "1")
+    assert not spool.arriving("ann")
+    sent(spool, "ann", "2", b"2")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + SEEN_AFTER_S + 1)
+    assert not spool.arriving("ann"), "the browser gave it up"
+    with pytest.raises(QuotaError), spool.receiving("bob", "3") as write:
+        write(b"x" * 101)
+    assert not spool.arriving("bob")
 
 
 def test_what_came_is_read_from_its_start_again_and_again(spool):

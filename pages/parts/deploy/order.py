@@ -18,6 +18,7 @@ from gsc_core.sentences.threshold import (
 )
 from gsc_core.workspace import exports
 from pages.parts.shared import links
+from pages.parts.shared.detector_choice import detector_choice
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.text import WRONG_WAY, plain
 
@@ -57,13 +58,12 @@ def _detector(run: Run, own: Decision) -> str:
         ranked = [candidate.detector for candidate in picking.candidates(run)]
     except GscError:  # sets too small for halves
         ranked = list(run.detectors)
-    return st.selectbox(
-        "Detector",
+    return detector_choice(
+        run,
         ranked,
-        index=ranked.index(own.detector),
-        key=DETECTOR,
-        bind="query-params",
-        width=360,
+        DETECTOR,
+        first=own.detector,
+        width=420,
         help="In the order of the figures to choose by, see Results. Another than the default is "
         "picked afterwards: its counts are then of images that had no part in that.",
     )

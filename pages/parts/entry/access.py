@@ -77,7 +77,7 @@ def entered() -> bool:
         return True
     person = visitor()
     if not st.user.get("is_logged_in", False):
-        st.header("GSC Audit", anchor=False)
+        st.title("GSC Audit", anchor=False)
         st.markdown("Please log in to see models, images and results.")
         st.button("Log in", key="login", type="primary", on_click=st.login)
         return False

@@ -13,6 +13,8 @@ import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pages.parts.entry.semantics import SCRIPT
+
 _FEATURES = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
 
 
@@ -98,10 +100,10 @@ def _policy() -> dict[str, tuple[str, ...]]:
 
 
 def _inline_scripts() -> list[str]:
-    """The scripts in Streamlit's own page, by their digests."""
+    """The scripts in Streamlit's own page, and the one that the app adds, by their digests."""
     page = Path(st.__file__).parent.joinpath("static", "index.html").read_text(encoding="utf-8")
     digests = (
         hashlib.sha256(script.encode()).digest()
-        for script in re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+        for script in (*re.findall(r"<script>(.*?)</script>", page, re.DOTALL), SCRIPT)
     )
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]

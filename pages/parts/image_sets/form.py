@@ -1,6 +1,7 @@
 """How a set of images is added: uploaded, or a folder of the server."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from gsc_core.jobs.database import StoredSet
 from gsc_core.workspace import imagesets
 from gsc_core.workspace.server_folders import VARIABLE, image_root
 from pages.parts.image_sets.words import ROLE_MEANINGS, ROLE_NAMES
+from pages.parts.shared.add_button import add_button
 from pages.parts.shared.once import again, once, uploaded
 from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
@@ -59,11 +61,15 @@ def _upload(role: str) -> None:
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, received(file)) for file in files]
     name = _name(Path(streams[0][0]).stem if len(streams) == 1 else "")
-    if st.button("Add set", key="set_add", type="primary"):
+
+    def add() -> bool:
         if not files:
-            st.error("There are no images yet: choose some, or wait until they are uploaded.")
-        else:
-            _add(lambda: imagesets.add_upload(streams, name=name, role=role), uploaded(*files))
+            st.error("There are no images yet: choose some.")
+            return False
+        new = partial(imagesets.add_upload, streams, name=name, role=role)
+        return _add(new, uploaded(*files))
+
+    add_button("Add set", "set_add", add)
     if image_root() is None:
         st.caption(
             f"Too many to upload? An operator can allow a folder of this server: set {VARIABLE} "
@@ -82,7 +88,9 @@ def _server_folder(role: str) -> None:
     )
     name = _name(Path(folder).name if folder else "")
     if st.button("Add set", key="set_add", type="primary", disabled=folder is None):
-        _add(lambda: imagesets.add_folder(folder or "", name=name, role=role), str(folder))
+        new = partial(imagesets.add_folder, folder or "", name=name, role=role)
+        if _add(new, str(folder)):
+            st.rerun()
     else:
         again("set_add")
 
@@ -103,16 +111,17 @@ def _name(suggested: str) -> str:
     return (typed or "").strip() or suggested
 
 
-def _add(add: Callable[[], StoredSet], of: str) -> None:
+def _add(add: Callable[[], StoredSet], of: str) -> bool:
+    """Add a set; the address leads to it then. Else it is a sentence."""
     try:
         with st.spinner("Storing the images…"):
             set_id = once("set_add", lambda: add().id, of=of)
     except GscError as error:
         st.error(plain(str(error)))
-        return
+        return False
     # The next run draws no form, so that the one after that finds it empty.
     st.query_params["set"] = set_id
-    st.rerun()
+    return True
 
 
 def _how_to_label() -> None:

@@ -28,7 +28,7 @@ from pages.parts.shared.text import plain
 
 def set_view(stored: StoredSet) -> None:
     """Everything about one set; progress while a worker reads it."""
-    st.header(plain(stored.name), anchor=False)
+    st.title(plain(stored.name), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", key="set_state"):
         badges(stored)
         _manage(stored)
@@ -56,10 +56,10 @@ def badges(stored: StoredSet) -> None:
     """What it is for, and that it is not ready where it is not, as coloured words."""
     st.badge(ROLE_NAMES[stored.role], color="gray", help=ROLE_MEANINGS[stored.role])
     if stored.readiness in BADGES:
-        text, icon, colour = BADGES[stored.readiness]
+        text, colour = BADGES[stored.readiness]
         if Question.read(stored.question) is not None:
-            text, icon, colour = NEEDS_ANSWER, ":material/help:", "orange"
-        st.badge(text, icon=icon, color=colour)
+            text, colour = NEEDS_ANSWER, "orange"
+        st.badge(text, color=colour)
 
 
 def next_step(stored: list[StoredSet]) -> None:

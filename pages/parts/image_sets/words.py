@@ -17,9 +17,9 @@ ROLE_MEANINGS = {
     "set aside some of the familiar ones instead.",
 }
 Colour = Literal["blue", "orange", "red"]
-BADGES: dict[Readiness, tuple[str, str, Colour]] = {
-    Readiness.WAITING: ("Being read", ":material/hourglass_top:", "blue"),
-    Readiness.REFUSED: ("Cannot be used", ":material/close:", "red"),
+BADGES: dict[Readiness, tuple[str, Colour]] = {
+    Readiness.WAITING: ("Being read", "blue"),
+    Readiness.REFUSED: ("Cannot be used", "red"),
 }
 
 

@@ -50,7 +50,7 @@ def image_view(run: Run, asked: str) -> None:
         return
     _ways(run, row)
     found = places_of(run, row)
-    st.header(plain(_headline(picture, found[0])), anchor=False)
+    st.title(plain(_headline(picture, found[0])), anchor=False)
     st.markdown(plain(_reason(found[0])))
     _marking(run, row)
     left, right = st.columns([2, 3], gap="large")

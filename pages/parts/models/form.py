@@ -16,6 +16,7 @@ from gsc_core.jobs.database import StoredModel
 from gsc_core.workspace import models
 from gsc_core.workspace.catalogue import catalogue
 from pages.parts.models.preprocessing import preprocessing_form
+from pages.parts.shared.add_button import add_button
 from pages.parts.shared.once import once, uploaded
 from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
@@ -63,8 +64,15 @@ def add_form() -> None:
             fits, preprocessing = _preprocessing("model", architecture, None)
             class_names = _class_names("model")
         unfit = network is None or not fits
-        if st.button("Add model", key="model_add", type="primary", disabled=unfit) and network:
-            _add(file, name, network, preprocessing, class_names)
+        content = received(file) if file is not None else None
+
+        def add() -> bool:
+            if file is None or content is None or network is None:
+                st.error("There is no model file yet: choose one.")
+                return False
+            return _add(file, content, name, network, preprocessing, class_names)
+
+        add_button("Add model", "model_add", add, disabled=unfit)
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
                 "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
@@ -99,19 +107,18 @@ def revise_form(stored: StoredModel) -> None:
 
 
 def _add(
-    file: UploadedFile | None,
+    file: UploadedFile,
+    content: BinaryIO,
     name: str | None,
     network: Network,
     preprocessing: Preprocessing | None,
     class_names: BinaryIO | None,
-) -> None:
-    if file is None:
-        st.error("There is no model file yet: choose one, or wait until it is uploaded.")
-        return
+) -> bool:
+    """Add a model; the address leads to it then. Else it is a sentence."""
 
-    def add() -> str:
+    def new() -> str:
         return models.add_model(
-            received(file),
+            content,
             file.name,
             name=name or _from_file(file.name),
             architecture=network.architecture,
@@ -122,11 +129,12 @@ def _add(
         ).id
 
     try:
-        st.query_params["model"] = once("model_add", add, of=uploaded(file))
+        with st.spinner("Storing the model…"):
+            st.query_params["model"] = once("model_add", new, of=uploaded(file))
     except GscError as error:
         st.error(plain(str(error)))
-        return
-    st.rerun()
+        return False
+    return True
 
 
 def _from_file(file_name: str) -> str:

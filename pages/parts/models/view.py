@@ -26,9 +26,9 @@ from pages.parts.shared.rights import owned_by, to_the_trash
 from pages.parts.shared.text import plain
 
 BADGES = {
-    Readiness.READY: ("Ready", ":material/check:", "green"),
-    Readiness.WAITING: ("Being checked", ":material/hourglass_top:", "blue"),
-    Readiness.REFUSED: ("Does not fit", ":material/close:", "red"),
+    Readiness.READY: ("Ready", "green"),
+    Readiness.WAITING: ("Being checked", "blue"),
+    Readiness.REFUSED: ("Does not fit", "red"),
 }
 SOURCES = {
     "given": "These values are your own.",
@@ -39,7 +39,7 @@ SOURCES = {
 
 def model_view(stored: StoredModel) -> None:
     """Everything about one model; progress while a worker looks at it."""
-    st.header(plain(stored.name), anchor=False)
+    st.title(plain(stored.name), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", key="model_state"):
         badge(stored)
         manage(stored)
@@ -66,10 +66,10 @@ def _refused(stored: StoredModel) -> None:
 
 def badge(stored: StoredModel) -> None:
     """Its state as a coloured word."""
-    text, icon, colour = BADGES[stored.readiness]
+    text, colour = BADGES[stored.readiness]
     if Question.read(stored.question) is not None:
-        text, icon, colour = NEEDS_ANSWER, ":material/help:", "orange"
-    st.badge(text, icon=icon, color=colour)  # type: ignore[arg-type]
+        text, colour = NEEDS_ANSWER, "orange"
+    st.badge(text, color=colour)  # type: ignore[arg-type]
 
 
 def progress(stored: StoredModel) -> None:

@@ -1,23 +1,62 @@
 """Which model, images, layer and device an audit takes: the widgets, and what they say."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from gsc_core.images.class_orders import ORDERS, LabelOrder, order_called
 from gsc_core.jobs.database import StoredModel, StoredSet
+from gsc_core.workspace.demo import is_of_demo
 from gsc_core.workspace.models import ModelFacts
-from pages.parts.shared.audit_parts import labels
+from pages.parts.shared.audit_parts import Parts, labels
+from pages.parts.shared.text import plain
+
+Record = TypeVar("Record", StoredModel, StoredSet)
 
 
-def one_of(label: str, key: str, records: Sequence[StoredModel | StoredSet], **more: Any) -> Any:
-    """One of the records; the address keeps the choice."""
+def one_of(
+    label: str, key: str, records: Sequence[Record], found: Parts, role: str, **more: Any
+) -> Record | None:
+    """One of the records; the address keeps the choice.
+
+    None until one is chosen: the demo's is no default for a person's own.
+    """
     names, by_id = labels(records), {each.id: each for each in records}
+    usual = _usual(key, records, found, role)
     chosen = st.selectbox(
-        label, list(by_id), format_func=names.__getitem__, key=key, bind="query-params", **more
+        label,
+        list(by_id),
+        index=None if usual is None else list(by_id).index(usual),
+        format_func=names.__getitem__,
+        key=key,
+        bind="query-params",
+        placeholder="Choose one",
+        **more,
     )
-    return by_id[chosen or records[0].id]
+    _coming(found, role)
+    return None if chosen is None else by_id[chosen]
+
+
+def _usual(key: str, records: Sequence[Record], found: Parts, role: str) -> str | None:
+    """The id of what is chosen at first, and of what was waited for once it is ready."""
+    first = next(iter(records), None)
+    usual = None if first is None or (is_of_demo(first) and found.own_begun) else first.id
+    waits = f"{key}_waits"
+    if usual is None and found.coming(role):
+        st.session_state[waits] = True
+    elif st.session_state.pop(waits, False) and usual and not st.session_state.get(key):
+        st.session_state[key] = [usual] if role == "ood" else usual
+    return usual
+
+
+def _coming(found: Parts, role: str) -> None:
+    """What is still being looked at, by its name."""
+    for each in found.coming(role):
+        st.caption(
+            f"{plain(each.name)} is still being looked at: it can be "
+            "chosen as soon as that is done."
+        )
 
 
 def calibration_of(sets: Sequence[StoredSet]) -> StoredSet | float:
@@ -47,13 +86,15 @@ def calibration_of(sets: Sequence[StoredSet]) -> StoredSet | float:
     return percent / 100
 
 
-def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
+def strangers_of(found: Parts) -> tuple[StoredSet, ...]:
     """The sets of unfamiliar images; at least one is needed, and none is an answer too."""
+    sets = found.strangers
     names, by_id = labels(sets), {each.id: each for each in sets}
+    usual = _usual("audit_ood_sets", sets, found, "ood")
     chosen = st.multiselect(
         "Images it was never meant to see",
         list(by_id),
-        default=[sets[0].id],
+        default=[] if usual is None else [usual],
         format_func=names.__getitem__,
         key="audit_ood_sets",
         bind="query-params",
@@ -61,6 +102,7 @@ def strangers_of(sets: Sequence[StoredSet]) -> tuple[StoredSet, ...]:
         help="Out-of-distribution (OOD) sets. Several kinds, similar and very different, tell you "
         "more than one.",
     )
+    _coming(found, "ood")
     return tuple(by_id[each] for each in chosen)
 
 

@@ -6,10 +6,10 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import checks_of, in_short, warnings_of
 from pages.parts.shared.text import plain
 
-ICONS = {
-    "fine": ":green[:material/check_circle:]",
-    "warning": ":orange[:material/warning:]",
-    "unchecked": ":gray[:material/help:]",
+MARKS = {
+    "fine": ":green[✓]",
+    "warning": ":orange[**!**]",
+    "unchecked": ":gray[?]",
 }
 
 
@@ -27,4 +27,4 @@ def check_list(run: Run) -> None:
     warned = checks[0].outcome == "warning"
     with st.expander(in_short(checks), expanded=warned, key="results_checks"):
         for check in checks:
-            st.markdown(f"{ICONS[check.outcome]} {plain(check.sentence)}")
+            st.markdown(f"{MARKS[check.outcome]} {plain(check.sentence)}")

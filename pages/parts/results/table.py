@@ -11,6 +11,7 @@ from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run import decisions, picking
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import favourite_sentence
+from gsc_core.sentences.detector_names import called
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 from pages.parts.shared.run import BY_VERSION
@@ -93,7 +94,7 @@ def _who_wins(run: Run, metric: str) -> None:
             "Unfamiliar images": [
                 "mean of the sets" if w.ood_set == MEAN else w.ood_set for w in found
             ],
-            "Best": [w.best.detector for w in found],
+            "Best": [called(run, w.best.detector) for w in found],
             "Measured": [in_words(w.best.metrics[metric]) for w in found],
             "Not shown to differ": [_level(w) for w in found],
         }
@@ -155,7 +156,7 @@ def _on_half(run: Run, metric: str) -> pd.DataFrame:
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     found = sorted(picking.candidates(run), key=lambda one: sign * one.by_set[MEAN][metric])
     return pd.DataFrame(
-        {c: [one.by_set[c][metric] for one in found] for c in (MEAN, *run.ood_sets)},
+        {c: [one.by_set[c][metric] for one in found] for c in _columns(run)},
         index=pd.Index([_shown(run, one.detector) for one in found], name="Detector"),
         dtype=object,
     )
@@ -168,10 +169,15 @@ def _cells(run: Run, metric: str) -> pd.DataFrame:
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     ranked = sorted(run.detectors, key=lambda d: (d not in means, sign * means.get(d, 0)))
     return pd.DataFrame(
-        {c: [held.get((d, c)) for d in ranked] for c in (MEAN, *run.ood_sets)},
+        {c: [held.get((d, c)) for d in ranked] for c in _columns(run)},
         index=pd.Index([_shown(run, d) for d in ranked], name="Detector"),
         dtype=object,
     )
+
+
+def _columns(run: Run) -> tuple[str, ...]:
+    """The mean and each set; of one set the mean says nothing of its own."""
+    return (MEAN, *run.ood_sets) if len(run.ood_sets) > 1 else run.ood_sets
 
 
 def _index_width(run: Run) -> int:
@@ -184,7 +190,8 @@ def _shown(run: Run, detector: str) -> str:
     notes = ["default"] if detector == decisions.default_detector(run) else []
     notes += ["points the wrong way"] if detector in run.inverted else []
     notes += ["direction flipped"] if run.directions.get(detector) == "turned" else []
-    return f"{detector} ({', '.join(notes)})" if notes else detector
+    name = called(run, detector)
+    return f"{name} ({', '.join(notes)})" if notes else name
 
 
 def _height(run: Run) -> Literal["content"] | int:

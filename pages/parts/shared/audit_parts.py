@@ -6,6 +6,7 @@ from itertools import count
 
 import streamlit as st
 
+from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs.database import Readiness, StoredModel, StoredSet
 from gsc_core.workspace import imagesets, models
@@ -14,27 +15,40 @@ from gsc_core.workspace.demo import is_of_demo
 from pages.parts.shared import links
 from pages.parts.shared.text import plain
 
+_DEMO = "Demo: "
 GSC_AUTO, AUTO_ENSEMBLE = "gsc-auto", "auto-ensemble"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Ready models and sets by their role, the newest first; `looked_at` counts those to come.
+    """Ready models and sets by their role, the newest first and those of the demo last.
 
-    `unready` has the newest of those that are there but not ready, by role; a model's is "model".
+    `looked_at` are those to come. `unready` has the newest of those that are there but not ready,
+    by role; a model's is "model".
     """
 
     models: tuple[StoredModel, ...]
     known: tuple[StoredSet, ...]
     strangers: tuple[StoredSet, ...]
     calibration: tuple[StoredSet, ...]
-    looked_at: int
+    looked_at: tuple[StoredModel | StoredSet, ...]
     unready: Mapping[str, StoredModel | StoredSet] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether an audit can be put together."""
         return bool(self.models and self.known and self.strangers)
+
+    @property
+    def own_begun(self) -> bool:
+        """Whether a person has added anything of their own: the demo's is no default then."""
+        ready = (self.models, self.known, self.strangers, self.calibration)
+        every = [*(record for records in ready for record in records), *self.looked_at]
+        return not all(is_of_demo(record) for record in [*every, *self.unready.values()])
+
+    def coming(self, role: str) -> tuple[StoredModel | StoredSet, ...]:
+        """Those of a role that are still being looked at."""
+        return tuple(record for record in self.looked_at if _role(record) == role)
 
 
 def parts(*, own: bool = False) -> Parts:
@@ -43,8 +57,8 @@ def parts(*, own: bool = False) -> Parts:
     if own:
         added = [each for each in added if not is_of_demo(each)]
         sets = [each for each in sets if not is_of_demo(each)]
+    added, sets = sorted(added, key=is_of_demo), sorted(sets, key=is_of_demo)
     ready = [each for each in sets if each.readiness is Readiness.READY]
-    readiness = [*(each.readiness for each in added), *(each.readiness for each in sets)]
     every: list[StoredModel | StoredSet] = [*added, *sets]
     unready = [each for each in reversed(every) if each.readiness is not Readiness.READY]
     return Parts(
@@ -52,7 +66,7 @@ def parts(*, own: bool = False) -> Parts:
         known=tuple(each for each in ready if each.role == "id"),
         strangers=tuple(each for each in ready if each.role == "ood"),
         calibration=tuple(each for each in ready if each.role == "calibration"),
-        looked_at=readiness.count(Readiness.WAITING),
+        looked_at=tuple(each for each in every if each.readiness is Readiness.WAITING),
         unready={_role(each): each for each in unready},
     )
 
@@ -84,7 +98,7 @@ def steps(found: Parts) -> tuple[Step, ...]:
     for step in every:
         added = found.unready.get(step.role)
         if step.done:
-            st.markdown(f":green[:material/check_circle:] **{step.title}**: {step.about}")
+            st.markdown(f":green[✓] **{step.title}**: {step.about}")
         elif added is None:
             icon = ":material/radio_button_unchecked:"
             text = f"**{step.title}**: {step.about}"
@@ -102,6 +116,22 @@ def steps(found: Parts) -> tuple[Step, ...]:
     return every
 
 
+def followed(found: Parts) -> None:
+    """Run the page again when what is being looked at is ready, or refused."""
+    if found.looked_at:
+        st.fragment(_looking, run_every=2)(found.looked_at)
+
+
+def _looking(before: tuple[StoredModel | StoredSet, ...]) -> None:
+    try:
+        now = {each.id for each in parts().looked_at}
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
+    if now != {each.id for each in before}:
+        st.rerun(scope="app")
+
+
 def _role(record: StoredModel | StoredSet) -> str:
     return record.role if isinstance(record, StoredSet) else "model"
 
@@ -116,11 +146,16 @@ def _state(record: StoredModel | StoredSet) -> tuple[str, str]:
 
 
 def labels(records: Sequence[StoredModel | StoredSet]) -> dict[str, str]:
-    """A name for each id, no two alike: equal ones are numbered from the oldest on."""
+    """A name for each id, no two alike: equal ones are numbered from the oldest on.
+
+    Those of the demo say so first: lists have no groups.
+    """
     found: dict[str, str] = {}
     for each in reversed(records):
         size = f", {each.images:,} images" if isinstance(each, StoredSet) else ""
-        numbered = (f"{each.name}{f' ({n})' if n > 1 else ''}{size}" for n in count(1))
+        named = is_of_demo(each) and "demo" not in each.name.lower()
+        name = f"{_DEMO}{each.name}" if named else each.name
+        numbered = (f"{name}{f' ({n})' if n > 1 else ''}{size}" for n in count(1))
         found[each.id] = next(name for name in numbered if name not in found.values())
     return {each.id: found[each.id] for each in records}
 

@@ -8,7 +8,9 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
 from gsc_core.jobs import queue
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Job, Kind, Lane, State
+from gsc_core.jobs.lane_lock import is_held
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from pages.parts.shared.question import doubt
@@ -83,15 +85,17 @@ def _queued(job: Job) -> str:
         return plain(str(error))
     if before:
         work = _WORK[job.lane]
-        return (
-            f":material/hourglass_top: Waiting for {before} {work}{'s' * (before > 1)} ahead of it."
-        )
+        return f"Waiting for {before} {work}{'s' * (before > 1)} ahead of it."
     if time.time() - job.created < _LONG:
-        return ":material/hourglass_top: Starts in a moment."
-    return (
-        ":material/warning: No worker has picked it up yet. Is the machine busy? "
-        "If not, run `gsc worker` there."
-    )
+        return "Starts in a moment."
+    if is_held(job.lane):  # a worker is there: it begins, or ends what it did before
+        return "Its worker is getting ready; a busy machine takes a while."
+    if configuration().workers == "here":
+        return (
+            "The app is starting a worker for it. If this stays, the "
+            f"operator finds the reason in `logs/worker-{job.lane}.txt`."
+        )
+    return "No worker has picked it up yet: the operator starts one with `gsc worker`."
 
 
 def _running(job: Job) -> str:

@@ -19,3 +19,9 @@ def received(file: UploadedFile) -> BinaryIO:
         if spooled is not None:
             return spooled
     return file
+
+
+def arriving() -> bool:
+    """Whether this visitor's browser is still sending a file, or about to say that it did."""
+    context = get_script_run_ctx()
+    return context is not None and upload_spool().arriving(context.session_id)

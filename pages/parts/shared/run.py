@@ -1,5 +1,6 @@
 """Which run a page is about: named in the address or chosen, carried from page to page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -22,15 +23,16 @@ VIEWS = {
 }
 
 
-def chosen_run(view: str) -> Run | None:
+def chosen_run(view: str, *, titled: bool = False) -> Run | None:
     """The run that the address, this session or the workspace names, with links to its views.
 
-    Shows what to do and gives None when there is no run or it cannot be read.
+    `titled` puts the page's title beside them, for a page that needs its height for more. Shows
+    what to do and gives None when there is no run or it cannot be read.
     """
     row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
     try:
         with row:
-            run_id = _choose(view)
+            run_id = _choose(view, VIEWS[view] if titled else None)
         if run_id is None:
             _nothing_yet()
             return None
@@ -59,16 +61,18 @@ def load(path: str, version: int) -> Run:
     return Run.load(Path(path))
 
 
-def _choose(view: str) -> str | None:
+def _choose(view: str, title: str | None) -> str | None:
+    """The run's id, and its title: to be chosen where there are several."""
     known = runs.list_runs()
-    demo = runs.DEMO_RUN if runs.DEMO_RUN in known else None
-    asked: str | None = (
-        st.query_params.get("run") or st.session_state.get("run") or demo or next(iter(known), None)
-    )
-    if asked is not None and set(known) - {asked}:
+    asked: str | None = st.query_params.get("run") or st.session_state.get("run") or _usual(known)
+    if asked is None:
+        return None
+    if title is not None:
+        st.title(title, anchor=False, width="content")
+    if set(known) - {asked}:
         key = f"{view}_run"
         st.selectbox(
-            "Run",
+            "Audit",
             known,
             index=known.index(asked) if asked in known else None,
             placeholder="Choose a run",
@@ -79,7 +83,15 @@ def _choose(view: str) -> str | None:
             label_visibility="collapsed",
             width=280,
         )
+    elif asked in known:
+        st.markdown(f"**{plain(runs.title(asked))}**", width="content")
     return asked
+
+
+def _usual(known: Sequence[str]) -> str | None:
+    """The newest of a person's own, else the demo."""
+    own = (run_id for run_id in known if run_id != runs.DEMO_RUN)
+    return next(own, next(iter(known), None))
 
 
 def _follow(key: str) -> None:
@@ -88,7 +100,7 @@ def _follow(key: str) -> None:
 
 
 def _nothing_yet() -> None:
-    st.header("No audit has run yet", anchor=False)
+    st.title("No audit has run yet", anchor=False)
     if not acting.permits(Action.START):
         st.markdown("An auditor can start one.")
         return

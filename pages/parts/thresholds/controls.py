@@ -13,6 +13,7 @@ from gsc_core.evaluation.thresholds import KeepId, ThresholdRule, Typed
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
+from pages.parts.shared.detector_choice import detector_choice
 from pages.parts.shared.run import BY_VERSION
 from pages.parts.thresholds import rule as rule_controls
 from pages.parts.thresholds.rule import RULE
@@ -46,14 +47,12 @@ def begin(start: Start) -> None:
 
 def detector(start: Start) -> str:
     """Which detector raises the alarm."""
-    return st.selectbox(
-        "Detector",
+    return detector_choice(
+        start.run,
         start.run.detectors,
-        index=start.run.detectors.index(start.decision.detector),
-        key=DETECTOR,
-        bind="query-params",
+        DETECTOR,
+        first=start.decision.detector,
         on_change=_off_by_hand,
-        width=360,
     )
 
 

@@ -4,6 +4,7 @@ import streamlit as st
 
 from gsc_core.charts import threshold as threshold_charts
 from gsc_core.errors import GscError
+from gsc_core.evaluation.selective import FEWEST
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
@@ -32,6 +33,10 @@ def refusing(run: Run, decision: Decision) -> None:
         )
         return
     said = refusing_sentence(found)
+    if found.total < FEWEST:
+        st.markdown(plain(said))
+        st.caption(f"A curve is drawn from {FEWEST} labelled familiar images on.")
+        return
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.markdown(plain(said))
     right.plotly_chart(
