@@ -19,6 +19,7 @@ EXTRAS = MappingProxyType(
         "onnxruntime": "onnx",
         "timm": "timm",
         "transformers": "hf",
+        "ray": "ray",
     }
 )
 """The extra that brings each optional library, as `pyproject.toml` declares them."""
