@@ -21,7 +21,7 @@ from gsc_core.run.layout import CALIBRATION_FILE
 from gsc_core.scoring.batch import Engine
 from gsc_core.scoring.calibration import Calibrated, fit_again
 from gsc_core.scoring.calibration_file import load
-from gsc_core.scoring.local import score_set
+from gsc_core.scoring.local import score_sets
 from gsc_core.scoring.scorer import Scorer
 
 
@@ -93,7 +93,7 @@ def engine_of(spec: AuditSpec, recipe: Callable[[], Recipe]) -> Iterator[Engine]
     Raises MissingExtra or SpecError where it cannot be had, before any work is done.
     """
     if spec.engine == "local":
-        yield score_set
+        yield score_sets
         return
     from gsc_core.scoring.ray import RayEngine  # noqa: PLC0415 - comes with an extra
 

@@ -151,7 +151,7 @@ def _audited(
     class_indices = [labels[image.sha256] for image in to_calibrate]
     every = sum(map(len, sets.every().values()))
     with (
-        engine_of(spec, lambda: Recipe.of(spec, scorer, calibrated, out)) as score_set,
+        engine_of(spec, lambda: Recipe.of(spec, scorer, calibrated, out)) as score_sets,
         decoders_of(spec, network.device, every) as decoders,
     ):
         size = _batch_size(spec, scorer, sets)
@@ -168,8 +168,8 @@ def _audited(
         )
         _require_detectors(scorer)
         calibrated = _written_down(calibrated, out, watch)
-        for images in sets.test.values():
-            score_set(scorer, images, labels, store, pace, calibrated.temperature)
+        tested = list(sets.test.values())
+        score_sets(scorer, tested, labels, store, pace, calibrated.temperature)
 
     step("measuring", 0, 1)
     with watch.phase("writing"):

@@ -31,10 +31,11 @@ def temperature_record(table: pa.Table, temperature: float | None) -> Temperatur
     """
     if temperature is None or TEMPERED_CONFIDENCE not in table.column_names:
         return None
-    labelled = table.filter(pc.greater(table["label"], -1))
+    wanted = ["role", "label", "predicted", "confidence", *COLUMNS]
+    labelled = table.select(wanted).filter(pc.greater(table["label"], -1))
     fitted_on = labelled.filter(pc.equal(labelled["role"], "calibration")).num_rows
     tested = labelled.filter(pc.equal(labelled["role"], "id"))
-    tested = tested.select(["label", "predicted", "confidence", *COLUMNS]).drop_null()
+    tested = tested.drop_null()
     if not tested.num_rows:
         return None
 

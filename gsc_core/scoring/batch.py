@@ -17,7 +17,7 @@ from gsc_core.scoring.tempering import Tempered
 
 
 class Engine(Protocol):
-    """Scores what of a set is not on disk yet, chunk by chunk, and leaves the chunks in `store`.
+    """Scores what of sets is not on disk yet, chunk by chunk, and leaves the chunks in `store`.
 
     `labels` gives the class index of an ID image by its digest; an OOD image has none.
     `temperature` is what the logits of ID images are divided by, beside the usual confidence.
@@ -28,13 +28,13 @@ class Engine(Protocol):
     def __call__(
         self,
         scorer: Scorer,
-        images: ImageSet,
+        sets: Sequence[ImageSet],
         labels: Mapping[str, int],
         store: ChunkStore,
         pace: Pace,
         temperature: float | None = None,
     ) -> None:
-        """Score a set."""
+        """Score some sets."""
 
 
 @dataclass(frozen=True)

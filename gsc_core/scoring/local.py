@@ -1,8 +1,8 @@
-"""Score a set of images on this machine: streaming, chunk by chunk, from where it stopped."""
+"""Score sets of images on this machine: streaming, chunk by chunk, from where it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from gsc_core.images import ImageSet
@@ -20,6 +20,19 @@ from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import NOT_A_NUMBER, Scorer
 
 
+def score_sets(
+    scorer: Scorer,
+    sets: Sequence[ImageSet],
+    labels: Mapping[str, int],
+    store: ChunkStore,
+    pace: Pace,
+    temperature: float | None = None,
+) -> None:
+    """Score what of sets is not on disk yet, one after another; see `Engine`."""
+    for images in sets:
+        score_set(scorer, images, labels, store, pace, temperature)
+
+
 def score_set(
     scorer: Scorer,
     images: ImageSet,
@@ -28,7 +41,7 @@ def score_set(
     pace: Pace,
     temperature: float | None = None,
 ) -> None:
-    """Score what of a set is not on disk yet; see `Engine`."""
+    """The same of one set."""
     size = batch_in_chunks(pace.batch_size)
     missing = store.missing(images.name, chunks_in(images))
     excuse_as_before(scorer, store, images.name)

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import pickle
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ from gsc_core.scoring.batch import (
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore
 from gsc_core.scoring.decoder import fill, prepared
 from gsc_core.scoring.loading import Batch, Pace
-from gsc_core.scoring.local import excuse_as_before, score_set
+from gsc_core.scoring.local import excuse_as_before, score_sets
 from gsc_core.scoring.scorer import Scorer
 
 PIECE_BYTES = 24 * 2**20
@@ -53,13 +53,15 @@ PIECE_BYTES = 24 * 2**20
 _POLL_S = 0.5
 _STORE_BYTES = 400 * 2**20  # of a cluster on this machine
 _MOST_LOST = 16  # pieces whose tasks died again and again; this process scores their chunks
+_TRIES = 3  # more, of a piece whose process dies
 _SHARE_OF_CPU = 0.5  # of an actor, and of a task that decodes, where both share the CPUs
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some images of a chunk: whole batches, in order, with their class indices where ID."""
+    """Some images of a chunk of a set: whole batches, with their class indices where ID."""
 
+    set: str
     chunk: int
     part: int
     images: tuple[ImageFile, ...]
@@ -70,6 +72,7 @@ class Piece:
 class ScoredPiece:
     """What an actor gives back: the batches of a piece, and which detectors it has excused."""
 
+    set: str
     chunk: int
     part: int
     batches: tuple[Scored, ...]
@@ -101,6 +104,7 @@ class RayEngine:
         self._make_scorer = make_scorer
         self._address, self._workers, self._on_gpu = address, workers, on_gpu
         self._recipe: Any = None
+        self._cpus = 1
 
     def __enter__(self) -> Self:
         """Connect. Raises MissingExtra without Ray, SpecError where there is no such cluster."""
@@ -133,7 +137,8 @@ class RayEngine:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0))
         self._on_gpu = bool(gpus) if self._on_gpu is None else self._on_gpu
-        self._workers = self._workers or gpus or max(1, int(resources.get("CPU", 1)))
+        self._cpus = max(1, int(resources.get("CPU", 1)))
+        self._workers = self._workers or gpus or self._cpus
         return self
 
     def __exit__(
@@ -150,40 +155,30 @@ class RayEngine:
     def __call__(
         self,
         scorer: Scorer,
-        images: ImageSet,
+        sets: Sequence[ImageSet],
         labels: Mapping[str, int],
         store: ChunkStore,
         pace: Pace,
         temperature: float | None = None,
     ) -> None:
-        """Score what of a set is not on disk yet; see `Engine`."""
-        excuse_as_before(scorer, store, images.name)
-        missing = store.missing(images.name, chunks_in(images))
+        """Score what of sets is not on disk yet, all in one go; see `Engine`."""
+        for images in sets:
+            excuse_as_before(scorer, store, images.name)
         size = batch_in_chunks(pace.batch_size)
         room = max(1, PIECE_BYTES // math.prod(scorer.preprocessing.shape) // size) * size
-        pieces = list(_pieces(images, missing, labels, room))
-        parts_of = {piece.chunk: 0 for piece in pieces}
-        for piece in pieces:
-            parts_of[piece.chunk] += 1
-        left = sum(len(piece.images) for piece in pieces)
-        done, phase = len(images) - left, f"scoring {images.name}"
-        pace.step(phase, done, len(images))
-        if not pieces:
-            return
-        wanted = Wanted(size, temperature)
-        waiting: defaultdict[int, dict[int, ScoredPiece]] = defaultdict(dict)
-        with pace.watch.phase("waiting for the cluster"):
-            for scored in self._scored(pieces, scorer.preprocessing, wanted):
-                if scored is not None:
-                    done += sum(len(b.images) + len(b.broken) for b in scored.batches)
-                    of_chunk = waiting[scored.chunk]
-                    of_chunk[scored.part] = scored
-                    if len(of_chunk) == parts_of[scored.chunk]:
-                        _write(store, images.name, waiting.pop(scored.chunk), scorer)
-                pace.step(phase, done, len(images))
-        if lost := store.missing(images.name, chunks_in(images)):
-            LOGGER.warning("%d chunks did not come back, and are scored here", len(lost))
-            score_set(scorer, images, labels, store, pace, temperature)
+        pieces = [piece for images in sets for piece in _pieces(images, store, labels, room)]
+        left = _Left(sets, pieces, pace)
+        if pieces:
+            wanted, waiting = Wanted(size, temperature), _Waiting(pieces)
+            with pace.watch.phase("waiting for the cluster"):
+                for scored in self._scored(pieces, scorer.preprocessing, wanted):
+                    if scored is not None:
+                        left.less(scored)
+                        if (chunk := waiting.completed(scored)) is not None:
+                            _write(store, chunk, scorer)
+                    left.show()
+        # What did not come back: processes that decode here end alone, with their image.
+        score_sets(scorer, sets, labels, store, pace, temperature)
 
     def _scored(
         self, pieces: Sequence[Piece], preprocessing: Preprocessing, wanted: Wanted
@@ -200,18 +195,23 @@ class RayEngine:
             partial(_decode, preprocessing=preprocessing),
             batch_format="pyarrow",
             batch_size=1,
+            # Of another size than the pool of actors: else Ray lets actors decode, and an image
+            # that ends its process would end them.
+            compute=ray.data.TaskPoolStrategy(size=self._workers + self._cpus),
             num_cpus=share,
+            max_retries=_TRIES,
         )
         scored = decoded.map_batches(
             _Actor,
             fn_constructor_args=(self._recipe, wanted),
             batch_format="pyarrow",
-            batch_size=None if not self._on_gpu else 1,
+            batch_size=1,  # a piece
             compute=ray.data.ActorPoolStrategy(
                 size=min(self._workers, len(pieces)), max_tasks_in_flight_per_actor=2
             ),
             num_cpus=share,
             num_gpus=1 if self._on_gpu else 0,
+            max_task_retries=_TRIES,
         )
         batches = scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         try:
@@ -232,8 +232,11 @@ class RayEngine:
 class _Actor:
     """The scorer of one actor, which it makes once."""
 
-    def __init__(self, recipe: Callable[[], Scorer], wanted: Wanted) -> None:
-        self._scorer, self._wanted = recipe(), wanted
+    def __init__(self, recipe: Any, wanted: Wanted) -> None:
+        import ray  # noqa: PLC0415
+
+        make: Callable[[], Scorer] = ray.get(recipe)
+        self._scorer, self._wanted = make(), wanted
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Pieces with their pixels to their scores."""
@@ -259,7 +262,7 @@ class _Actor:
             of_batch = None if piece.labels is None else [piece.labels[part][at] for at in good]
             scored.append(score_batch(self._scorer, batch, of_batch, self._wanted.temperature))
         excused = dict(self._scorer.excused)
-        return pickle.dumps(ScoredPiece(piece.chunk, piece.part, tuple(scored), excused))
+        return pickle.dumps(ScoredPiece(piece.set, piece.chunk, piece.part, tuple(scored), excused))
 
 
 def _decode(table: pa.Table, preprocessing: Preprocessing) -> pa.Table:
@@ -289,33 +292,66 @@ def _binary(buffers: Sequence[pa.Buffer]) -> pa.Array:
 
 
 def _pieces(
-    images: ImageSet, chunks: Sequence[int], labels: Mapping[str, int], room: int
+    images: ImageSet, store: ChunkStore, labels: Mapping[str, int], room: int
 ) -> Iterator[Piece]:
     """The missing chunks of a set, cut into pieces of at most `room` images."""
-    for chunk in chunks:
+    for chunk in store.missing(images.name, chunks_in(images)):
         of_chunk = images_of_chunk(images, chunk)
         edges = [*range(0, len(of_chunk), min(room, CHUNK_IMAGES)), len(of_chunk)]
         for part, (start, end) in enumerate(pairwise(edges)):
             some = of_chunk[start:end]
             of_some = class_indices_of(images.name, some, labels)
-            yield Piece(chunk, part, some, None if of_some is None else tuple(of_some))
+            yield Piece(images.name, chunk, part, some, None if of_some is None else tuple(of_some))
 
 
-def _write(
-    store: ChunkStore, set_name: str, pieces: Mapping[int, ScoredPiece], scorer: Scorer
-) -> None:
+class _Waiting:
+    """Pieces that came back, until their chunk is complete."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._parts = Counter((piece.set, piece.chunk) for piece in pieces)
+        self._there: defaultdict[tuple[str, int], list[ScoredPiece]] = defaultdict(list)
+
+    def completed(self, piece: ScoredPiece) -> list[ScoredPiece] | None:
+        """The pieces of its chunk, in order, if this was the last."""
+        key = piece.set, piece.chunk
+        self._there[key].append(piece)
+        if len(self._there[key]) < self._parts[key]:
+            return None
+        return sorted(self._there.pop(key), key=lambda one: one.part)
+
+
+class _Left:
+    """How many images of each set are still to come, told as progress of the first such set."""
+
+    def __init__(self, sets: Sequence[ImageSet], pieces: Sequence[Piece], pace: Pace) -> None:
+        self._totals = {images.name: len(images) for images in sets}
+        self._left = Counter(dict.fromkeys(self._totals, 0))
+        for piece in pieces:
+            self._left[piece.set] += len(piece.images)
+        self._step = pace.step
+        self.show()
+
+    def less(self, piece: ScoredPiece) -> None:
+        """Count a piece that came back."""
+        self._left[piece.set] -= sum(len(b.images) + len(b.broken) for b in piece.batches)
+
+    def show(self) -> None:
+        """Tell of the first set that is not done; this may raise, to stop."""
+        first = next((name for name in self._totals if self._left[name]), None)
+        if first is not None:
+            done, total = self._totals[first] - self._left[first], self._totals[first]
+            self._step(f"scoring {first}", done, total)
+
+
+def _write(store: ChunkStore, pieces: Sequence[ScoredPiece], scorer: Scorer) -> None:
     """Write a chunk that is complete; what an actor has excused is out for all from here on."""
-    for piece in pieces.values():
+    for piece in pieces:
         for name, reason in piece.excused.items():
             if name not in scorer.excused:
                 scorer.excuse(name, reason)
-    batches = [batch for part in sorted(pieces) for batch in pieces[part].batches]
-    store.write(set_name, _chunk_number(pieces), chunk_of(set_name, batches, scorer.excused))
-
-
-def _chunk_number(pieces: Mapping[int, ScoredPiece]) -> int:
-    """The chunk that all of these belong to."""
-    return next(iter(pieces.values())).chunk
+    batches = [batch for piece in pieces for batch in piece.batches]
+    name, chunk = pieces[0].set, pieces[0].chunk
+    store.write(name, chunk, chunk_of(name, batches, scorer.excused))
 
 
 def _polled(items: Iterator[pa.Table]) -> Iterator[pa.Table | None]:

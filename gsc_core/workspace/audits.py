@@ -17,6 +17,7 @@ from gsc_core.errors.questions import Answer
 from gsc_core.images.labels import LabelsFrom, labels_from
 from gsc_core.images.sources.uri import Uri, source_of
 from gsc_core.jobs import orders, queue
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet, new_id
 from gsc_core.jobs.limits import cores
 from gsc_core.jobs.orders import JobOrder
@@ -27,6 +28,7 @@ from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import imagesets, models, runs, usage
 from gsc_core.workspace.catalogue import catalogue
+from gsc_core.workspace.server_folders import allowed_addresses
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
 """GSC and five standard detectors, none of which costs a further pass."""
@@ -203,7 +205,24 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     spec = _more_carefully(AuditOrder.of(job).spec, job.attempts)
     folder = runs.run_folder(job.subject)
     if not (folder / METRICS_FILE).is_file():  # else killed between the result and its record
-        run_audit(spec, folder, on_progress)
+        run_audit(_placed(spec), folder, on_progress, reach=allowed_addresses())
+
+
+def has_cluster() -> bool:
+    """Whether the operator has a Ray cluster on which audits may be scored."""
+    return configuration().ray_address is not None
+
+
+def _placed(spec: AuditSpec) -> AuditSpec:
+    """Where a cluster scores: on the operator's, as it is set now. Raises SpecError without one."""
+    if spec.engine == "local":
+        return spec
+    settings = configuration()
+    if settings.ray_address is None:
+        raise SpecError("There is no cluster for audits any more: start the audit again without.")
+    return spec.model_copy(
+        update={"ray_address": settings.ray_address, "workers": settings.ray_workers}
+    )
 
 
 def _more_carefully(spec: AuditSpec, attempt: int) -> AuditSpec:

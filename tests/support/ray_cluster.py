@@ -34,9 +34,7 @@ def ray_cluster(variables: Mapping[str, str]) -> Iterator[str]:
             assert any("Ray runtime started" in line for line in iter(head.stdout.readline, ""))
             yield f"127.0.0.1:{port}"
         finally:
-            head.terminate()
-            head.communicate()
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):  # asked to end, it would drain for half a minute
                 os.killpg(head.pid, signal.SIGKILL)
 
 
