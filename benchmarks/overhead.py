@@ -43,7 +43,7 @@ from gsc_core.jobs.allocation import keep_freed_memory
 from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.chunks import ChunkStore
 from gsc_core.scoring.loading import Pace
-from gsc_core.scoring.local import score_set
+from gsc_core.scoring.local import score_sets
 from gsc_core.scoring.scorer import Scorer
 
 CALIBRATION = 2000
@@ -191,7 +191,7 @@ def score_images(count: int) -> None:
         scorer = Scorer(Network(classifier.program), PREPROCESSING, detectors)
         pace = Pace(8, 2, lambda *_: None)
         calibrate(scorer, pictures.images[:64], [-1] * 64, seed=0, pace=pace)
-        score_set(scorer, pictures, {}, ChunkStore(Path(folder) / "chunks", "key"), pace)
+        score_sets(scorer, [pictures], {}, ChunkStore(Path(folder) / "chunks", "key"), pace)
     # not getrusage: a child's maximum there starts at its parent's
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     print(int(status["VmHWM"].split()[0]) / 1024)

@@ -20,6 +20,7 @@ EXTRAS = MappingProxyType(
         "onnxruntime": "onnx",
         "timm": "timm",
         "transformers": "hf",
+        "ray": "ray",
     }
 )
 """The extra that brings each optional library, as `pyproject.toml` declares them."""

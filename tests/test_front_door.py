@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OPTIONAL = PROJECT["optional-dependencies"]
 
 
-ALONE = {"hf"}  # extras that the app comes without
+ALONE = {"hf", "ray"}  # extras that the app comes without
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:

@@ -214,6 +214,13 @@ def test_pages_only_show(path: Path) -> None:
     assert not imported & engine_modules()
 
 
+def test_one_file_knows_ray() -> None:
+    """Whoever maintains the cluster's side reads one file."""
+    texts = {name: path.read_text(encoding="utf-8") for name, path in SOURCES.items()}
+    knowing = [name for name, text in texts.items() if "ray" in libraries_of(text)]
+    assert knowing == ["gsc_core.scoring.ray"]
+
+
 def test_every_package_and_file_of_the_layout_is_there() -> None:
     missing = [name for name in TOP if not (ROOT / name).exists()]
     missing += [name for name in PACKAGES if not (CORE / name / "__init__.py").exists()]

@@ -11,6 +11,7 @@ from gsc_core.classifier.spec import ModelSpec
 from gsc_core.errors import SpecError
 from gsc_core.errors.questions import Answer, Choice, Setting
 from gsc_core.images.labels import LabelsFrom, labels_from
+from gsc_core.images.sources.uri import Uri
 
 
 def answered(spec: AuditSpec, answer: Answer) -> AuditSpec:
@@ -37,14 +38,14 @@ def _of_audit(spec: AuditSpec, now: AuditSpec, choice: Choice) -> dict[str, Any]
         case Setting.LABELS:
             return {"labels": _labels(spec.id, choice.value)}
         case Setting.CALIBRATION_LABELS:
-            assert isinstance(spec.calibration, Path)
+            assert not isinstance(spec.calibration, float)
             return {"calibration_labels": _labels(spec.calibration, choice.value)}
         case Setting.LABEL_ORDER:
             return {"label_order": choice.value}
         case Setting.PART:
             return {"id": _part(spec.id, choice.value)}
         case Setting.CALIBRATION_PART:
-            assert isinstance(spec.calibration, Path)
+            assert not isinstance(spec.calibration, float)
             return {"calibration": _part(spec.calibration, choice.value)}
         case _:
             return {"model": now.model.model_copy(update=_of_model(now.model, choice))}
@@ -60,12 +61,15 @@ def _of_model(spec: ModelSpec, choice: Choice) -> dict[str, Any]:
             return {}
 
 
-def _labels(images: Path, value: str) -> LabelsFrom | None:
-    within = value != "folders" and images.is_dir()
-    return labels_from(images / value if within else value)
+def _labels(images: Path | Uri, value: str) -> LabelsFrom | None:
+    if value == "folders" or isinstance(images, Uri) or not images.is_dir():
+        return labels_from(value)
+    return labels_from(images / value)
 
 
-def _part(images: Path, folder: str) -> Path:
+def _part(images: Path | Uri, folder: str) -> Path | Uri:
+    if isinstance(images, Uri):
+        return images.joined(folder)
     if not images.is_dir():
         raise SpecError(f"{images.name} is no folder: unpack it, and give its folder {folder}.")
     return images / folder

@@ -21,6 +21,7 @@ from gsc_core.files import writing_to
 from gsc_core.images import ImageSet, Partition, class_indices, partition, read_images
 from gsc_core.images.class_orders import LabelOrder
 from gsc_core.images.dataset_parts import repeated_folders
+from gsc_core.images.sources.uri import EVERYWHERE, Reach
 from gsc_core.scoring.decoders import Decoders
 
 _MARKER = ".gsc-audit"  # marks the folder of what ZIPs hold, which is there before spec.json is
@@ -92,27 +93,35 @@ def begun(folder: Path) -> bool:
     return (folder / _MARKER).exists()
 
 
-def read_sets(spec: AuditSpec, unpacked: Path, *, with_labels: bool = True) -> Partition:
+def read_sets(
+    spec: AuditSpec, unpacked: Path, *, with_labels: bool = True, reach: Reach = EVERYWHERE
+) -> Partition:
     """The images of an audit, told apart; what ZIPs hold goes into `unpacked`.
+
+    `reach` is which addresses its sources may name.
 
     Raises ImageError or SpecError for what cannot be read or told apart, and for doubtful labels
     unless the work does without (`with_labels`).
     """
-    id_images = read_images(spec.id, "id", unpacked / "id", spec.labels)
+    id_images = read_images(spec.id, "id", unpacked / "id", spec.labels, reach)
     if with_labels:
         id_images.with_sure_labels(str(spec.id))
     calibration: ImageSet | float
-    if isinstance(spec.calibration, Path):
+    if not isinstance(spec.calibration, float):
         calibration = read_images(
-            spec.calibration, "calibration", unpacked / "calibration", spec.calibration_labels
+            spec.calibration,
+            "calibration",
+            unpacked / "calibration",
+            spec.calibration_labels,
+            reach,
         )
         if with_labels:
             calibration.with_sure_labels(str(spec.calibration), OF_CALIBRATION)
     else:
         calibration = spec.calibration
     ood = {
-        name: read_images(path, name, unpacked / name.encode().hex())
-        for name, path in spec.ood.items()
+        name: read_images(source, name, unpacked / name.encode().hex(), reach=reach)
+        for name, source in spec.ood.items()
     }
     return partition(id_images, calibration, ood, spec.seed)
 

@@ -39,6 +39,7 @@ from gsc_core.run.results import results_of
 from gsc_core.scoring.calibration import Calibrated
 
 MAX_NAMED = 1000  # files named one by one; the counts are always whole
+_PREDICTED = "predicted"  # begins the columns of classes
 CALIBRATION = "calibration"  # no OOD set may be named so
 LIBRARIES = ("torch", "torchvision", "timm", "pytorch-ood", "numpy", "pillow")
 
@@ -77,7 +78,10 @@ def measure(
     measured inside `excusing`, and left out where that ends it; `required` is called after the last
     and raises where none is left.
     """
-    labelled = table.filter(pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1)))
+    classes = [name for name in table.column_names if name.startswith(_PREDICTED)]
+    labelled = table.select(["label", *classes]).filter(
+        pc.and_(pc.equal(table["role"], "id"), pc.greater(table["label"], -1))
+    )
     rows = _rows_of(table)
 
     def of(detector: Detector) -> Measured:
@@ -177,7 +181,9 @@ def counts_of(
     `broken` are those whose header was right and whose pixels were not.
     """
     scored = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["set"]).to_pylist()}
-    unknown = table.filter(pc.and_(pc.not_equal(table["role"], "ood"), pc.less(table["label"], 0)))
+    unknown = table.select(["set", "role", "label"]).filter(
+        pc.and_(pc.not_equal(table["role"], "ood"), pc.less(table["label"], 0))
+    )
     without = pc.value_counts(unknown["set"]).to_pylist()
     without_class = {pair["values"]: pair["counts"] for pair in without}
     counts, named = {}, {}
@@ -218,9 +224,12 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def _rows_of(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
     """Row numbers by set, without the calibration images."""
-    sets = table["set"].to_numpy(zero_copy_only=False)
+    sets = table["set"].dictionary_encode().unify_dictionaries().combine_chunks()
+    codes, names = np.asarray(sets.indices), sets.dictionary.to_pylist()
     return {
-        name: np.flatnonzero(sets == name) for name in dict.fromkeys(sets) if name != CALIBRATION
+        name: np.flatnonzero(codes == code)
+        for code, name in enumerate(names)
+        if name != CALIBRATION
     }
 
 

@@ -20,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 
 from gsc_core.audit.checks import Examination
 from gsc_core.audit.class_names import with_shown_names
+from gsc_core.audit.engine import Recipe, engine_of
 from gsc_core.audit.inputs import (
     batch_size,
     begun,
@@ -44,6 +45,7 @@ from gsc_core.errors import ImageError, SpecError
 from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.files import sole_writer_in, writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
+from gsc_core.images.sources.uri import EVERYWHERE, Reach
 from gsc_core.images.surrogates import SURROGATES
 from gsc_core.log import RunLog, Step, is_logged_to, logged_to
 from gsc_core.progress import Progress
@@ -67,7 +69,6 @@ from gsc_core.scoring.calibration_file import keep
 from gsc_core.scoring.chunks import ChunkStore, Rows, join
 from gsc_core.scoring.faults import FAILED
 from gsc_core.scoring.loading import Pace
-from gsc_core.scoring.local import score_set
 from gsc_core.scoring.scorer import Scorer
 from gsc_core.scoring.traces import DIMENSIONS, TRACED, Tracer, Traces
 from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
@@ -82,6 +83,7 @@ def run_audit(
     out: Path,
     on_progress: Callable[[Progress], None] = lambda _: None,
     watch: Stopwatch | None = None,
+    reach: Reach = EVERYWHERE,
 ) -> Run:
     """Run an audit and write `spec.json`, `scores.parquet` and `metrics.json` into `out`.
 
@@ -94,7 +96,7 @@ def run_audit(
     continued: chunks that were finished with the same specification and the same bytes are kept.
     An earlier result in `out` is thrown away once the new sets are read. A detector that fails is
     left out, with the reason in `excused`; the others go on. `watch` counts where the time goes,
-    from when it was made.
+    from when it was made. `reach` is which addresses image sets may name.
 
     Raises GscError for whatever the user can mend.
 
@@ -105,7 +107,7 @@ def run_audit(
     ['metrics.json', 'spec.json']
     """
     with sole_writer_in(out, in_use(out)), logged_to(out / LOG_FILE) as log:
-        return _audited(spec, out, on_progress, log, watch or Stopwatch())
+        return _audited(spec, out, on_progress, log, watch or Stopwatch(), reach)
 
 
 def _audited(
@@ -114,6 +116,7 @@ def _audited(
     on_progress: Callable[[Progress], None],
     log: RunLog,
     watch: Stopwatch,
+    reach: Reach,
 ) -> Run:
     started = time.perf_counter()
 
@@ -135,7 +138,7 @@ def _audited(
         network, speedup = _compiled(spec, network, classifier)
     step("reading the images", 0, 1)
     with watch.phase("reading the images"), unpacking(out / UNPACKED_FOLDER) as unpacked:
-        sets = read_sets(spec, unpacked)
+        sets = read_sets(spec, unpacked, reach=reach)
         of_images = labels_of(spec, sets, classifier)
         labels = of_images.indices
         classifier = with_shown_names(classifier, sets, labels)
@@ -150,7 +153,10 @@ def _audited(
     to_calibrate = sets.calibration.images
     class_indices = [labels[image.sha256] for image in to_calibrate]
     every = sum(map(len, sets.every().values()))
-    with decoders_of(spec, network.device, every) as decoders:
+    with (
+        engine_of(spec, lambda: Recipe.of(spec, scorer, calibrated, out)) as score_sets,
+        decoders_of(spec, network.device, every) as decoders,
+    ):
         size = _batch_size(spec, scorer, sets)
         pace = Pace(size, spec.threads, step, decoders, watch)
         check = Examination(classifier, network, of_images)
@@ -165,8 +171,8 @@ def _audited(
         )
         _require_detectors(scorer)
         calibrated, tracer, traces = _written_down(calibrated, out, watch)
-        for images in sets.test.values():
-            score_set(scorer, images, labels, store, pace, calibrated.temperature, tracer)
+        tested = list(sets.test.values())
+        score_sets(scorer, tested, labels, store, pace, calibrated.temperature, tracer)
 
     step("measuring", 0, 1)
     with watch.phase("writing"):

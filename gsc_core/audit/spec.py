@@ -11,6 +11,7 @@ from gsc_core.classifier import ModelSpec
 from gsc_core.classifier.spec import PrecisionSetting
 from gsc_core.errors import SpecError
 from gsc_core.images.class_orders import LabelOrder
+from gsc_core.images.sources.uri import ImageSource
 from gsc_core.run.layout import SPEC_FILE
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class AuditSpec(BaseModel):
     """What to audit, on which images, with which detectors.
 
     Attributes:
-        id: images the classifier was made for: a folder or a ZIP, with labels where known.
+        id: images the classifier was made for, with labels where known: a folder or a ZIP; a
+            manifest (`.csv` or `.parquet` with the columns uri and label), tar shards, Parquet with
+            a column of images, or a prefix in a bucket (`s3://`, `gs://`, `az://`).
         ood: sets of images it was not made for, by name.
         calibration: a folder of further ID images, or the share of `id` to set apart.
         labels: a CSV table for `id`, where class folders do not give them; or `folders`, where
@@ -67,6 +70,9 @@ class AuditSpec(BaseModel):
         threads: how many threads decode images, as long as no process does.
         decoders: at most so many processes decode images; 0 leaves it to the threads, None to the
             number of images, the cores and the pace of the network.
+        engine: what scores the test images: this process, or actors on a Ray cluster.
+        ray_address: of the cluster; None starts one on this machine for the time of the audit.
+        workers: how many actors score there; None takes as many as there are GPUs, else CPUs.
         tuned_on: digests of the images that settings from a file of `gsc tune` were learned from,
             whose scores then set no threshold in sample; None without such a file.
         repeats: bootstrap replicates behind the intervals of AUPR and detection error.
@@ -80,9 +86,9 @@ class AuditSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelSpec
-    id: Path
-    ood: dict[str, Path] = Field(min_length=1)
-    calibration: Path | Annotated[float, Field(gt=0, lt=1)] = 0.5
+    id: ImageSource
+    ood: dict[str, ImageSource] = Field(min_length=1)
+    calibration: Annotated[float, Field(gt=0, lt=1)] | ImageSource = 0.5
     labels: Literal["folders"] | Path | None = None
     calibration_labels: Literal["folders"] | Path | None = None
     label_order: LabelOrder | None = None
@@ -94,6 +100,9 @@ class AuditSpec(BaseModel):
     batch_size: int | None = Field(default=None, ge=1, le=4096)
     threads: int = Field(default=2, ge=1, le=64)
     decoders: int | None = Field(default=None, ge=0, le=64)
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    workers: int | None = Field(default=None, ge=1, le=1024)
     tuned_on: tuple[str, ...] | None = None
     seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=1000, ge=10)
@@ -115,7 +124,7 @@ class AuditSpec(BaseModel):
 
     @field_validator("ood")
     @classmethod
-    def _names_are_free(cls, ood: dict[str, Path]) -> dict[str, Path]:
+    def _names_are_free(cls, ood: dict[str, ImageSource]) -> dict[str, ImageSource]:
         for name in ood:
             fits = 0 < len(name) <= MAX_CHARACTERS and name.isprintable()
             if name in RESERVED or not fits or len(name.encode()) > MAX_BYTES:

@@ -27,6 +27,7 @@ from gsc_core.errors import SpecError
 from gsc_core.evaluation.selection import Selection
 from gsc_core.files import sole_writer_of, writing_to, written_aside
 from gsc_core.images import ImageFile
+from gsc_core.images.sources.uri import ImageSource
 from gsc_core.log import logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.document import FusedScore
@@ -43,7 +44,7 @@ class TuneSpec(AuditSpec):
     layers: where the network may be cut, to choose from; none of them leaves it to `split`.
     """
 
-    ood: dict[str, Path] = Field(default_factory=dict)
+    ood: dict[str, ImageSource] = Field(default_factory=dict)
     detectors: tuple[DetectorSpec, ...] = (DetectorSpec(name=AutoGSC.name),)
     layers: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ from gsc_core.errors import SpecError
 
 if TYPE_CHECKING:
     from gsc_core.classifier import ModelSpec
+    from gsc_core.images.sources.uri import Uri
 
 Checkpoint = Annotated[
     Path | None,
@@ -61,9 +62,11 @@ Names = Annotated[
 ]
 
 IdSet = Annotated[
-    Path,
+    str,
     typer.Option(
-        "--id", help="Familiar images (ID), of the kind the model was made for: a folder or ZIP."
+        "--id",
+        help="Familiar images (ID), of the kind the model was made for: a folder or ZIP; a CSV or "
+        "Parquet with the columns uri and label; tar shards; or a prefix such as s3://bucket/photos.",
     ),
 ]
 Calibration = Annotated[
@@ -72,7 +75,9 @@ Calibration = Annotated[
 ]
 OodSets = Annotated[
     list[str],
-    typer.Option("--ood", help="Unfamiliar images (OOD) as NAME=DIR; may be given several times."),
+    typer.Option(
+        "--ood", help="Unfamiliar images (OOD) as NAME=DIR, or any other source; may be repeated."
+    ),
 ]
 Labels = Annotated[
     Path | None,
@@ -134,6 +139,17 @@ DecoderProcesses = Annotated[
         "the images, the cores and the network.",
     ),
 ]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="What scores the test images: this process, or actors on a Ray cluster."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="The cluster of --engine ray; else one is started here for the audit."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Actors of --engine ray; else one a GPU, or one a CPU.")
+]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.")]
 Profile = Annotated[
     bool, typer.Option("--profile", help="Print where the time went, on standard error.")
@@ -172,14 +188,21 @@ def _class_names(path: Path | None) -> Literal["imagenet"] | Path | None:
     return "imagenet" if path == Path("imagenet") and not path.exists() else path
 
 
-def named_folders(named: list[str]) -> dict[str, Path]:
+def image_source(text: str) -> Path | Uri:
+    """A path, or an address in a bucket. Raises ImageError."""
+    from gsc_core.images.sources.uri import source_of
+
+    return source_of(text)
+
+
+def named_folders(named: list[str]) -> dict[str, Path | Uri]:
     """OOD sets by name, from `NAME=DIR` each. Raises SpecError."""
-    folders: dict[str, Path] = {}
+    folders: dict[str, Path | Uri] = {}
     for text in named:
         name, folder = _name_and_folder(text)
         if name in folders:
             raise SpecError(f"Two OOD sets are named {name!r}; give each its own name.")
-        folders[name] = Path(folder)
+        folders[name] = image_source(folder)
     return folders
 
 
@@ -192,12 +215,12 @@ def _name_and_folder(text: str) -> tuple[str, str]:
     return text[:at], text[at + 1 :]
 
 
-def share_or_folder(text: str) -> float | Path:
+def share_or_folder(text: str) -> float | Path | Uri:
     """What `--calibration` asks for. Raises SpecError for a share out of 0 to 1."""
     try:
         share = float(text)
     except ValueError:
-        return Path(text)
+        return image_source(text)
     if not 0 < share < 1:
         raise SpecError(f"--calibration {text} must be a folder, or a share between 0 and 1.")
     return share

@@ -25,6 +25,7 @@ from gsc_core.cli.options import (
     SplitName,
     Threads,
     WeightsName,
+    image_source,
     model_spec,
     share_or_folder,
 )
@@ -65,7 +66,7 @@ def tune(
         raise SpecError("--split and --layers both name layers: give one of them.")
     spec = TuneSpec(
         model=model_spec(model, arch, pretrained, preprocess, None, option, weights),
-        id=id_set,
+        id=image_source(id_set),
         calibration=share_or_folder(calibration),
         split=split,
         layers=() if layers is None else tuple(name.strip() for name in layers.split(",")),

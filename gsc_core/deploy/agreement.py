@@ -125,7 +125,9 @@ def tolerance_of(audit: Reopened, detector: str, stored: Stored) -> float:
 def test_images(audit: Reopened, stored: Stored) -> Iterator[tuple[Tensor, float]]:
     """Test images from all over, as they are decoded, with their stored scores."""
     rows, spec = stored.test_rows, audit.spec
-    files = ImageFiles(audit.folder, spec.id, spec.ood)  # no calibration image among these
+    files = ImageFiles.of_sources(
+        audit.folder, spec.id, spec.ood
+    )  # no calibration image among these
     some = np.linspace(0, len(rows) - 1, min(IMAGES, len(rows)), dtype=int)
     for row in rows[some].tolist():
         one = {name: stored.table[name][row].as_py() for name in ("set", "role", "file", "sha256")}

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from gsc_core.evaluation.interval import MEAN, Interval
-from gsc_core.evaluation.metrics import Floats
+from gsc_core.evaluation.metrics import Floats, rising
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,7 @@ class Placements:
     @classmethod
     def of(cls, id_scores: Floats, ood_scores: Floats) -> "Placements":
         """Of outlier scores `[N]` and `[M]`, in their order."""
-        return cls(
-            1 - _below(np.sort(ood_scores), id_scores), _below(np.sort(id_scores), ood_scores)
-        )
+        return cls(1 - _below(rising(ood_scores), id_scores), _below(rising(id_scores), ood_scores))
 
     @property
     def auroc(self) -> float:
@@ -47,7 +45,8 @@ class Placements:
 
 def intervals(id_scores: Floats, ood: Mapping[str, Floats], level: float) -> dict[str, Interval]:
     """AUROC of each OOD set and of their mean, of scores `[N]` and `[M]` a set (higher = OOD)."""
-    placed = {name: Placements.of(id_scores, scores) for name, scores in ood.items()}
+    of_id = rising(id_scores)  # in any order, so long as it is the same for all sets
+    placed = {name: Placements.of(of_id, rising(scores)) for name, scores in ood.items()}
     by_set = {name: interval(placements, level) for name, placements in placed.items()}
     return by_set | {MEAN: of_mean(list(placed.values()), list(by_set.values()), level)}
 

@@ -249,7 +249,8 @@ def on_shared_ranks(
 ) -> tuple[Counts, dict[str, Counts]]:
     """Counts of ID and of each OOD set along the same rising ranks, at most about `CELLS`."""
     groups = [id_scores, *ood.values()]
-    edges = np.unique(np.concatenate(groups))
+    ranked = np.sort(np.concatenate(groups), kind="stable")  # which merges groups that are sorted
+    edges = ranked[np.append(True, ranked[1:] != ranked[:-1])]
     if len(edges) > CELLS:
         shares = np.linspace(0, 1, CELLS // len(groups) + 1)[1:]
         # The upper end of a cell is a score that exists: ties are never split.

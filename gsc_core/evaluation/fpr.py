@@ -30,7 +30,7 @@ from gsc_core.evaluation.interval import (
     least_share,
     most_share,
 )
-from gsc_core.evaluation.metrics import Floats
+from gsc_core.evaluation.metrics import Floats, rising
 
 TAKEN = 0.95  # of the positive images
 _HALVINGS = 40
@@ -75,8 +75,8 @@ class _Ranks:
 
 def fpr95(id_scores: Floats, ood: Mapping[str, Floats], level: float) -> dict[str, Interval]:
     """OOD images taken where 95 % of ID is: of each set, and their mean at the same threshold."""
-    sets = [np.sort(scores) for scores in ood.values()]
-    return dict(zip([*ood, MEAN], _of_sets(np.sort(id_scores), sets, level), strict=True))
+    sets = [rising(scores) for scores in ood.values()]
+    return dict(zip([*ood, MEAN], _of_sets(rising(id_scores), sets, level), strict=True))
 
 
 def fpr95_ood_positive(
@@ -87,8 +87,10 @@ def fpr95_ood_positive(
     The sets have thresholds of their own, whose doubts are independent, and the same ID images,
     whose doubt does not grow less with more sets.
     """
-    flagged = [np.sort(-id_scores)]
-    by_set = {name: _of_sets(np.sort(-scores), flagged, level)[0] for name, scores in ood.items()}
+    flagged = [-rising(id_scores)[::-1]]
+    by_set = {
+        name: _of_sets(-rising(scores)[::-1], flagged, level)[0] for name, scores in ood.items()
+    }
     values = np.array([one.value for one in by_set.values()])
     below, above = (
         _joined(whole, of_id)

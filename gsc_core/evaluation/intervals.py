@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gsc_core.errors import GscError
 from gsc_core.evaluation import auroc, bootstrap, fpr
 from gsc_core.evaluation.interval import MEAN, Interval
-from gsc_core.evaluation.metrics import METRICS, checked
+from gsc_core.evaluation.metrics import METRICS, checked, rising
 
 __all__ = ["MEAN", "Interval", "Intervals", "evaluate"]
 
@@ -39,8 +39,9 @@ def evaluate(
         raise GscError('Give at least one OOD set, and none of them named "mean".')
     if (repeats is not None and repeats < 2) or not 0 < level < 1:
         raise GscError("An interval needs at least 2 repeats and a level between 0 and 1.")
-    of_id = checked(id_scores, "familiar (ID)")
-    of_ood = {name: checked(scores, f'"{name}" (OOD)') for name, scores in ood.items()}
+    # Sorted here, once: in order, millions are looked up and merged in a tenth of the time.
+    of_id = rising(checked(id_scores, "familiar (ID)"))
+    of_ood = {name: rising(checked(scores, f'"{name}" (OOD)')) for name, scores in ood.items()}
     analytic = {
         "fpr95": fpr.fpr95(of_id, of_ood, level),
         "fpr95_ood_positive": fpr.fpr95_ood_positive(of_id, of_ood, level),

@@ -2,18 +2,17 @@
 grey scaled.
 """
 
-from pathlib import Path
-
 import torch
 from PIL import ImageOps
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from gsc_core.images.opening import opened, orientation, read_bytes, rgb_of
+from gsc_core.images.opening import opened, orientation, rgb_of
+from gsc_core.images.sources.address import BytesAt, bytes_of
 
 
-def decode(path: Path) -> torch.Tensor:
-    """Decode the image in a file to RGB, uint8 `[3,H,W]`; see `decode_bytes`."""
-    return decode_bytes(read_bytes(path, path.name), path.name)
+def decode(path: BytesAt) -> torch.Tensor:
+    """Decode the image in a file or at an address to RGB, uint8 `[3,H,W]`; see `decode_bytes`."""
+    return decode_bytes(bytes_of(path, path.name), path.name)
 
 
 def decode_bytes(data: bytes, name: str) -> torch.Tensor:

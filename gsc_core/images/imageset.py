@@ -5,23 +5,25 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from gsc_core.errors import ImageError, SpecError
 from gsc_core.errors.questions import Question, Setting
+from gsc_core.images.sources.address import BytesAt
 
 
 @dataclass(frozen=True)
 class ImageFile:
     """One image: where it lies, its POSIX name in the set, the digest of its bytes, its label.
 
+    It lies in a file, or at an address in a bucket, a tar shard or a Parquet table.
+
     `width` and `height` in pixels are those of the header, unturned; `bytes` are the file's. They
     are 0 where nobody looked.
     """
 
-    path: Path
+    path: BytesAt
     name: str
     sha256: str
     label: str | None = None

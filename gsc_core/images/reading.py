@@ -1,4 +1,7 @@
-"""A user's folder, files or ZIP to an ImageSet: each file is read once, for digest and header."""
+"""A user's images to an ImageSet: each file is read once, for digest and header.
+
+They come as a folder, files or a ZIP, or as a source that lists them (`images.sources`).
+"""
 
 import hashlib
 import os
@@ -12,8 +15,11 @@ from pathlib import Path, PurePosixPath
 from gsc_core.errors import ImageError
 from gsc_core.images.archive import Limits, inspect, is_hidden, unpack
 from gsc_core.images.imageset import Broken, Duplicate, ImageFile, ImageSet
-from gsc_core.images.labels import LabelsFrom, labels_of
-from gsc_core.images.opening import IMAGE_SUFFIXES, READABLE, header, read_bytes
+from gsc_core.images.labels import Labelling, LabelsFrom, labels_of
+from gsc_core.images.opening import IMAGE_SUFFIXES, READABLE, header
+from gsc_core.images.sources.address import BytesAt, bytes_of
+from gsc_core.images.sources.listing import images_listed, is_listing
+from gsc_core.images.sources.uri import EVERYWHERE, Reach, Uri
 
 OnCount = Callable[[int, int], None]
 """Told how many files of how many are done; may raise, to stop."""
@@ -23,11 +29,21 @@ def nobody(done: int, total: int) -> None:
     """Nobody listens."""
 
 
-def read_images(path: Path, name: str, into: Path, labels: LabelsFrom | None = None) -> ImageSet:
-    """Read a folder, a ZIP (unpacked into the new folder `into`) or a single image as a set.
+def read_images(
+    path: Path | Uri,
+    name: str,
+    into: Path,
+    labels: LabelsFrom | None = None,
+    reach: Reach = EVERYWHERE,
+) -> ImageSet:
+    """Read any source as a set: a folder, a ZIP (unpacked into the new folder `into`), an image.
 
-    Raises ImageError when it is none of these, or holds no readable image.
+    Also what `read_listing` does. `reach` is which addresses it may name. Raises ImageError when it
+    is none of these, or holds no readable image.
     """
+    if is_listing(path):
+        return read_listing(path, name, labels, reach)
+    assert isinstance(path, Path)
     if path.is_dir():
         return read_folder(path, name, labels)
     if not path.exists():
@@ -59,6 +75,31 @@ def read_files(paths: Sequence[Path], name: str) -> ImageSet:
     absolute = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in absolute])) if paths else Path()
     return _read(absolute, root, name, None, look_around=False)
+
+
+def read_listing(
+    source: Path | Uri,
+    name: str,
+    labels: LabelsFrom | None = None,
+    reach: Reach = EVERYWHERE,
+    on_count: OnCount = nobody,
+) -> ImageSet:
+    """Read the images that a manifest, tar shards, a Parquet table or a prefix list, in its order.
+
+    Labels are those of the listing; where it has none, of class folders in the names, or of the
+    table in `labels`. Raises ImageError as `images_listed` does, and when no image can be read.
+    """
+    listed = images_listed(source, reach)
+    given = {image.name: image.label for image in listed}
+    said = f"They come from {source.name}."
+    looked = _look_at_all([(image.name, image.at) for image in listed], on_count)
+
+    def label(names: Sequence[str], copies: Sequence[str]) -> Labelling:
+        if labels is None and any(given.values()):
+            return Labelling({image: given[image] for image in names}, said)
+        return labels_of(names, None, labels, copies)
+
+    return _set_of(looked, name, label, lambda broken: _nothing(name, [], broken))
 
 
 def read_archive(
@@ -107,18 +148,36 @@ def _read(
     on_count: OnCount = nobody,
 ) -> ImageSet:
     named = sorted((_name(path, root), path) for path in paths if _is_image(path))
+
+    def label(names: Sequence[str], copies: Sequence[str]) -> Labelling:
+        return labels_of(names, root if look_around else None, labels, copies)
+
     looked = _look_at_all(named, on_count)
+    return _set_of(looked, name, label, lambda broken: _nothing(name, paths, broken))
+
+
+def _set_of(
+    looked: Sequence[ImageFile | Broken],
+    name: str,
+    label: Callable[[Sequence[str], Sequence[str]], Labelling],
+    nothing: Callable[[tuple[Broken, ...]], str],
+) -> ImageSet:
+    """A set of what could be read, each content once.
+
+    `label` finds the labels of these names, with those of copies; `nothing` says what there is
+    instead of a readable image.
+    """
     good = [image for image in looked if isinstance(image, ImageFile)]
     broken = tuple(image for image in looked if isinstance(image, Broken))
     if not good:
-        raise ImageError(_nothing(name, paths, broken))
+        raise ImageError(nothing(broken))
     first: dict[str, str] = {}
     for image in good:
         first.setdefault(image.sha256, image.name)
     once = [image for image in good if first[image.sha256] == image.name]
     names = [image.name for image in once]
     copies = [image.name for image in good if first[image.sha256] != image.name]
-    labelling = labels_of(names, root if look_around else None, labels, copies)
+    labelling = label(names, copies)
     return ImageSet(
         name,
         tuple(replace(image, label=labelling.labels[image.name]) for image in once),
@@ -133,7 +192,9 @@ def _read(
     )
 
 
-def _look_at_all(named: list[tuple[str, Path]], on_count: OnCount) -> list[ImageFile | Broken]:
+def _look_at_all(
+    named: Sequence[tuple[str, BytesAt]], on_count: OnCount
+) -> list[ImageFile | Broken]:
     looked = []
     pool = ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)))
     try:
@@ -154,9 +215,9 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
 
 
-def _look(name: str, path: Path) -> ImageFile | Broken:
+def _look(name: str, path: BytesAt) -> ImageFile | Broken:
     try:
-        data = read_bytes(path, name)
+        data = bytes_of(path, name)
         said = header(data, name)
     except ImageError as error:
         return Broken(name, str(error).removeprefix(f"{name} "))

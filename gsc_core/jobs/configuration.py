@@ -19,7 +19,7 @@ from pydantic import ConfigDict, SecretStr, ValidationError, field_validator
 
 from gsc_core.errors import GscError
 from gsc_core.jobs.home import HOME, home
-from gsc_core.team.settings import TeamSettings, setting
+from gsc_core.team.settings import TeamSettings, Words, setting
 
 PREFIX = "GSC_"
 FILE, FILE_NAME = "GSC_CONFIG", "gsc.toml"
@@ -40,6 +40,17 @@ class Configuration(TeamSettings):
     image_root: Path | None = setting(
         None, "users may choose image folders below this one instead of uploading", "a folder"
     )
+    image_addresses: Words = setting(
+        (), "users may name images below these addresses instead of uploading",
+        "addresses such as s3://bucket/photos",
+    )  # fmt: skip
+    ray_address: str | None = setting(
+        None, "users may have audits scored on this Ray cluster", "an address such as host:6379"
+    )
+    ray_workers: int | None = setting(
+        None, "how many actors score there; by default one a GPU, or one a CPU",
+        "a whole number, 1 or more", ge=1, le=1024,
+    )  # fmt: skip
     workers: Literal["here", "elsewhere"] = setting(
         "here", "whether the app starts workers itself, or `gsc worker` does", "here or elsewhere"
     )

@@ -37,6 +37,7 @@ _PASSED_ON = re.compile(
     r"|SSL_CERT_(FILE|DIR)|(?i:(https?|all|no)_proxy)"
 )
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY", re.IGNORECASE)
+_OF_CLOUDS = re.compile(r"(AWS|GOOGLE|AZURE)_\w+")  # read there, where addresses are allowed
 _LOG = logging.getLogger(__name__)
 _starting = threading.Lock()
 
@@ -91,6 +92,8 @@ def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
     environment = {
         n: v for n, v in given.items() if _PASSED_ON.fullmatch(n) and not _SECRET.search(n)
     }
+    if configuration().image_addresses:
+        environment |= {n: v for n, v in given.items() if _OF_CLOUDS.fullmatch(n)}
     code = str(Path(gsc_core.__file__).parents[1])
     paths = [code, *filter(None, [environment.get("PYTHONPATH")])]
     places = {"PYTHONPATH": os.pathsep.join(paths), HOME: str(home())}

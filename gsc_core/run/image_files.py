@@ -16,7 +16,8 @@ from gsc_core.run.layout import unpacked_folder
 class ImageFiles:
     """Finds images of the run in `folder` by role, set and file, as `scores.parquet` names them.
 
-    id, ood and calibration are what the audit was given: a folder, a ZIP or one image each.
+    id, ood and calibration are what the audit was given: a folder, a ZIP or one image each. Of
+    sources that only list images, the audit leaves copies of some where ZIPs are unpacked.
     Without `calibration`, calibration images lie among the ID images.
     """
 
@@ -28,8 +29,16 @@ class ImageFiles:
     @classmethod
     def of(cls, folder: Path, settings: Settings) -> ImageFiles:
         """As the settings of a run say, which a person may have edited."""
-        ood = {name: Path(source) for name, source in settings.ood.items()}
-        return cls(folder, _path(settings.id), ood, _path(settings.calibration))
+        return cls.of_sources(folder, settings.id, settings.ood, settings.calibration)
+
+    @classmethod
+    def of_sources(
+        cls, folder: Path, id_set: object, ood: Mapping[str, object], calibration: object = None
+    ) -> ImageFiles:
+        """From sources as text, and addresses, which have no image on this disk."""
+        paths = {name: _path(source) for name, source in ood.items()}
+        named = {name: path for name, path in paths.items() if path is not None}
+        return cls(folder, _path(id_set), named, _path(calibration))
 
     def path(self, role: str, set_name: str, file: str) -> Path:
         """Where an image was audited; it may be gone. A link to an image is an image.
@@ -85,7 +94,9 @@ class ImageFiles:
 
 
 def _path(stored: object) -> Path | None:
-    return Path(stored) if isinstance(stored, str) else None
+    if isinstance(stored, Path):
+        return stored
+    return Path(stored) if isinstance(stored, str) and "://" not in stored else None
 
 
 def _is_below(folder: Path, root: Path) -> bool:

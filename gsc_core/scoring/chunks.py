@@ -77,12 +77,10 @@ class ChunkStore:
         with written_aside(mark) as part:
             part.write_text(key)
 
-    def finished(self, set_name: str) -> int:
-        """How many chunks of a set are there, from its first on."""
-        done = 0
-        while self._path(set_name, done).exists():
-            done += 1
-        return done
+    def missing(self, set_name: str, chunks: int) -> list[int]:
+        """Which of so many chunks of a set are not there yet."""
+        there = set(self._there(set_name))
+        return [index for index in range(chunks) if index not in there]
 
     def write(self, set_name: str, index: int, table: pa.Table) -> None:
         """Keep a chunk."""
@@ -90,23 +88,28 @@ class ChunkStore:
             pq.write_table(table, part)
 
     def tables(self, set_name: str) -> Iterator[tuple[pa.Table, list[Broken]]]:
-        """The chunks of a set in order, each with its broken images."""
-        for index in range(self.finished(set_name)):
+        """The chunks of a set that are there, in order, each with its broken images."""
+        for index in self._there(set_name):
             table = pq.ParquetFile(self._path(set_name, index)).read()
             records = json.loads((table.schema.metadata or {}).get(_BROKEN, b"[]"))
             yield table.replace_schema_metadata(), [Broken(**one) for one in records]
 
     def excused(self, set_name: str) -> dict[str, str]:
-        """Why detectors were left out until the last chunk of a set; older ones do not tell."""
-        if not (done := self.finished(set_name)):
-            return {}
-        notes = pq.read_schema(self._path(set_name, done - 1)).metadata or {}
-        reasons: dict[str, str] = json.loads(notes.get(_EXCUSED, b"{}"))
+        """Why detectors were left out of chunks of a set; older ones do not tell."""
+        reasons: dict[str, str] = {}
+        for index in self._there(set_name):
+            notes = pq.read_schema(self._path(set_name, index)).metadata or {}
+            reasons |= json.loads(notes.get(_EXCUSED, b"{}"))
         return reasons
 
     def remove(self) -> None:
         """Throw the chunks away, once they are joined."""
         shutil.rmtree(self.folder)
+
+    def _there(self, set_name: str) -> list[int]:
+        """Indices of the chunks of a set that are there, rising."""
+        names = self.folder.glob(f"{set_name.encode().hex()}-*.parquet")
+        return sorted(int(path.stem.rpartition("-")[2]) for path in names)
 
     def _path(self, set_name: str, index: int) -> Path:
         # a set's name comes from a person: it names no file

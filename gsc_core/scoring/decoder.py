@@ -14,7 +14,6 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
@@ -25,9 +24,10 @@ from gsc_core.classifier.preprocessing import Preprocessing
 from gsc_core.errors import ImageError
 from gsc_core.images.decode import decode
 from gsc_core.images.imageset import ImageFile
+from gsc_core.images.sources.address import BytesAt
 
-Prepare = Callable[[Path], Tensor]
-"""From an image file to uint8 `[3,h,w]`. Whatever it raises is the image's fault."""
+Prepare = Callable[[BytesAt], Tensor]
+"""From where an image lies to uint8 `[3,h,w]`. Whatever it raises is the image's fault."""
 
 Order = tuple[Prepare, Sequence[ImageFile], tuple[int, ...]]
 """What a decoder is asked: how, which images, and the shape `[n,3,h,w]` they fill."""
@@ -36,8 +36,8 @@ _HEADER = mmap.PAGESIZE  # in front of the pixels: the number of the image in ha
 _MAX_PIXELS = 3 * 4096 * 4096  # of one image: `Preprocessing.crop` allows no more
 
 
-def prepared(preprocessing: Preprocessing, path: Path) -> Tensor:
-    """Decode, resize and crop an image file: uint8 `[3,h,w]`. Raises ImageError."""
+def prepared(preprocessing: Preprocessing, path: BytesAt) -> Tensor:
+    """Decode, resize and crop an image: uint8 `[3,h,w]`. Raises ImageError."""
     return preprocessing.resize_crop(decode(path))
 
 

@@ -7,7 +7,7 @@ depend on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import pyarrow as pa
@@ -80,6 +80,10 @@ class Tracer:
         largest = directions.abs().argmax(dim=0, keepdim=True)
         directions = directions * directions.gather(0, largest).sign()
         return cls(mean.float(), directions.float(), temperature or 1.0)
+
+    def on(self, device: torch.device | str) -> Tracer:
+        """The same on another device."""
+        return replace(self, mean=self.mean.to(device), directions=self.directions.to(device))
 
     def __call__(self, batch: Representation, labels: Sequence[int] = ()) -> Traces:
         """Of a batch with class indices `[B]`, −1 unknown; without labels none is known."""

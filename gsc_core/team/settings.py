@@ -26,7 +26,10 @@ def _as_compared(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(word.strip().casefold() for word in words)
 
 
-People = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+"""A list, in the environment with commas between."""
+
+People = Words
 Amount = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int | None, Field(gt=0)]
 

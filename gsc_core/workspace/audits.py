@@ -15,7 +15,9 @@ from gsc_core.detectors.facts import parsed_settings
 from gsc_core.errors import GscError, SpecError
 from gsc_core.errors.questions import Answer
 from gsc_core.images.labels import LabelsFrom, labels_from
+from gsc_core.images.sources.uri import Uri, source_of
 from gsc_core.jobs import orders, queue
+from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Job, Kind, StoredModel, StoredSet, new_id
 from gsc_core.jobs.limits import cores
 from gsc_core.jobs.orders import JobOrder
@@ -26,6 +28,7 @@ from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import imagesets, models, runs, usage
 from gsc_core.workspace.catalogue import catalogue
+from gsc_core.workspace.server_folders import allowed_addresses
 
 QUICK = ("gsc", "msp", "energy", "gradnorm", "react", "knn")
 """GSC and five standard detectors, none of which costs a further pass."""
@@ -114,13 +117,13 @@ def specification(
     Raises SpecError, one sentence, for whatever cannot be audited like this.
     """
     calibration_source = (
-        Path(calibration.folder) if isinstance(calibration, StoredSet) else calibration
+        source_of(calibration.folder) if isinstance(calibration, StoredSet) else calibration
     )
     scored(detectors)
     try:
         return AuditSpec(
             model=model,
-            id=Path(id_set.folder),
+            id=source_of(id_set.folder),
             ood=_by_name(ood_sets),
             calibration=calibration_source,
             labels=_labels_from(id_set),
@@ -179,11 +182,11 @@ def asked_for(job: Job) -> Asked:
         return Asked()
     spec = order.spec
     of_spec = (stored for stored in models.list_models() if _is_model_of(stored, spec))
-    of_folder = {Path(stored.folder): stored for stored in imagesets.list_sets()}
+    of_folder = {source_of(stored.folder): stored for stored in imagesets.list_sets()}
     return Asked(
         model=next(of_spec, None),
         familiar=of_folder.get(spec.id),
-        unfamiliar=tuple(of_folder[path] for path in spec.ood.values() if path in of_folder),
+        unfamiliar=tuple(of_folder[one] for one in spec.ood.values() if one in of_folder),
         detectors=tuple(current_name(detector.name) for detector in spec.detectors),
     )
 
@@ -202,7 +205,24 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     spec = _more_carefully(AuditOrder.of(job).spec, job.attempts)
     folder = runs.run_folder(job.subject)
     if not (folder / METRICS_FILE).is_file():  # else killed between the result and its record
-        run_audit(spec, folder, on_progress)
+        run_audit(_placed(spec), folder, on_progress, reach=allowed_addresses())
+
+
+def has_cluster() -> bool:
+    """Whether the operator has a Ray cluster on which audits may be scored."""
+    return configuration().ray_address is not None
+
+
+def _placed(spec: AuditSpec) -> AuditSpec:
+    """Where a cluster scores: on the operator's, as it is set now. Raises SpecError without one."""
+    if spec.engine == "local":
+        return spec
+    settings = configuration()
+    if settings.ray_address is None:
+        raise SpecError("There is no cluster for audits any more: start the audit again without.")
+    return spec.model_copy(
+        update={"ray_address": settings.ray_address, "workers": settings.ray_workers}
+    )
 
 
 def _more_carefully(spec: AuditSpec, attempt: int) -> AuditSpec:
@@ -219,8 +239,8 @@ def _labels_from(source: StoredSet | float) -> LabelsFrom | None:
     return labels_from(source.labels_from) if isinstance(source, StoredSet) else None
 
 
-def _by_name(ood_sets: Sequence[StoredSet]) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
+def _by_name(ood_sets: Sequence[StoredSet]) -> dict[str, Path | Uri]:
+    folders: dict[str, Path | Uri] = {}
     for stored in ood_sets:
         if stored.name in folders:
             raise SpecError(
@@ -228,7 +248,7 @@ def _by_name(ood_sets: Sequence[StoredSet]) -> dict[str, Path]:
                 "one "
                 "of them."
             )
-        folders[stored.name] = Path(stored.folder)
+        folders[stored.name] = source_of(stored.folder)
     return folders
 
 

@@ -20,6 +20,9 @@ from gsc_core.images import ImageSet, read_archive, read_folder
 from gsc_core.images.archive import Limits
 from gsc_core.images.aside import folder_written_aside
 from gsc_core.images.labels import labels_from
+from gsc_core.images.reading import read_listing
+from gsc_core.images.sources.listing import is_listing
+from gsc_core.images.sources.uri import Uri, source_of
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import orders, queue
 from gsc_core.jobs.configuration import MB, configuration
@@ -31,7 +34,7 @@ from gsc_core.team.journal import Event
 from gsc_core.team.roles import Action
 from gsc_core.workspace import set_tables, trash, usage
 from gsc_core.workspace.references import jobs_with_set, runs_with
-from gsc_core.workspace.server_folders import folder_below, folders
+from gsc_core.workspace.server_folders import allowed_addresses, folder_below, folders
 from gsc_core.workspace.set_tables import members, tables_folder
 from gsc_core.workspace.uploads import is_archive, size_of, spool
 
@@ -83,6 +86,21 @@ def add_folder(relative: str, *, name: str, role: str) -> StoredSet:
     return register(folder, name=name, role=role, origin=f"the server folder {relative}")
 
 
+def add_address(address: str, *, name: str, role: str) -> StoredSet:
+    """Have the images at an address read where they lie: a prefix, manifest, shards or table.
+
+    Raises GscError when the name cannot be taken, or the operator did not allow the address.
+    """
+    acting.ensure(Action.ADD)
+    source = source_of(address.strip())
+    if not isinstance(source, Uri):
+        raise GscError("That is no address of a bucket: write one such as s3://bucket/photos.")
+    allowed_addresses().require([source])
+    name = checked_name(name, role)
+    origin = f"the address {source}"
+    return _add(StoredSet(name=name, role=role, folder=str(source), origin=origin, owned=False))
+
+
 def register(folder: Path, *, name: str, role: str, origin: str) -> StoredSet:
     """Have any folder read where it lies; for callers that may read the whole disk."""
     name = checked_name(name, role)
@@ -100,6 +118,10 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
     available = {kind.name for kind in SURROGATE_KINDS}
     if not kinds or set(kinds) - available:
         raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(available))}.")
+    if is_listing(source_of(source.folder)):
+        raise GscError(
+            "Surrogate images are made of images that lie on this server: upload some of the set."
+        )
     if source.readiness is not Readiness.READY:
         raise GscError("The set has not been read yet: wait until it is ready.")
     return [_submit_kind(source, kind, name or source.name) for kind in kinds]
@@ -249,6 +271,9 @@ def _images_in(stored: StoredSet, on_count: Callable[[int, int], None]) -> Image
     folder, own = Path(stored.folder), tables_folder(stored.id)
     labels = labels_from(stored.labels_from)
     archive = next((own / _UPLOAD).glob("*"), None)
+    source = source_of(stored.folder)
+    if archive is None and is_listing(source):
+        return read_listing(source, stored.name, labels, allowed_addresses(), on_count)
     if archive is None:
         return read_folder(folder, stored.name, labels, on_count)
     for left in (folder, *own.glob(".part-*")):  # by a process that was killed
@@ -358,6 +383,7 @@ def checked_name(name: str, role: str, own_id: str | None = None) -> str:
 
 __all__ = [
     "ROLES",
+    "add_address",
     "add_folder",
     "add_upload",
     "answer_set",

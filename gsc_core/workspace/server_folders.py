@@ -1,4 +1,7 @@
-"""Folders of images on the server that an operator allowed: those below GSC_IMAGE_ROOT."""
+"""Images elsewhere than in the workspace that an operator allowed: folders and addresses.
+
+Folders are those below GSC_IMAGE_ROOT, addresses those below GSC_IMAGE_ADDRESSES.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,10 +9,16 @@ from itertools import islice
 from pathlib import Path
 
 from gsc_core.errors import GscError
+from gsc_core.images.sources.uri import Reach
 from gsc_core.jobs.configuration import configuration, variable
 
 VARIABLE = variable("image_root")
 _MOST, _DEEPEST = 2000, 4
+
+
+def allowed_addresses() -> Reach:
+    """The addresses that image sets may name."""
+    return Reach(configuration().image_addresses)
 
 
 def image_root() -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from scipy.stats import binom
@@ -16,6 +15,7 @@ from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Prepr
 from gsc_core.classifier.programs.first_norm import FirstNorm
 from gsc_core.errors import ImageError
 from gsc_core.images.decode import decode
+from gsc_core.images.sources.address import BytesAt
 from gsc_core.run.document import ModelCheck
 
 MAX_IMAGES = 256  # labelled images that are looked at
@@ -182,7 +182,7 @@ def _agreeing(scores: Sequence[Score], evidence: Evidence, places: Tensor) -> It
         yield int((logits.argmax(dim=1) == evidence.labels[places]).sum())
 
 
-def _decoded(path: Path) -> Tensor:
+def _decoded(path: BytesAt) -> Tensor:
     """An image; black where its file has gone since it was first read."""
     try:
         return decode(path)

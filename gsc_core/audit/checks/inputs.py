@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from gsc_core.classifier.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Prepr
 from gsc_core.classifier.programs.first_norm import FirstNorm
 from gsc_core.errors import ImageError
 from gsc_core.images.decode import decode
+from gsc_core.images.sources.address import BytesAt
 from gsc_core.run.document import ModelCheck
 
 MAX_IMAGES = 32
@@ -41,7 +41,7 @@ def inputs(evidence: Evidence) -> ModelCheck:
     )
 
 
-def normalisation(classifier: Classifier, images: Sequence[Path]) -> ModelCheck | None:
+def normalisation(classifier: Classifier, images: Sequence[BytesAt]) -> ModelCheck | None:
     """The same of some image files, from all over; None without a trained batch norm near them."""
     norm = FirstNorm.of(classifier.program)
     if norm is None:
@@ -85,7 +85,7 @@ def _check(outcome: str, sentence: str) -> ModelCheck:
     return ModelCheck.model_validate({"name": "inputs", "outcome": outcome, "sentence": sentence})
 
 
-def _pixels(images: Sequence[Path], preprocessing: Preprocessing) -> Tensor | None:
+def _pixels(images: Sequence[BytesAt], preprocessing: Preprocessing) -> Tensor | None:
     """Some images uint8 `[N,C,h,w]` at even distances; None where none can be read."""
     step = max(1, -(-len(images) // MAX_IMAGES))
     some: list[Tensor] = []

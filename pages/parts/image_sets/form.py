@@ -10,7 +10,7 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.jobs.database import StoredSet
 from gsc_core.workspace import imagesets
-from gsc_core.workspace.server_folders import VARIABLE, image_root
+from gsc_core.workspace.server_folders import VARIABLE, allowed_addresses, image_root
 from pages.parts.image_sets.words import ROLE_MEANINGS, ROLE_NAMES
 from pages.parts.shared.add_button import add_button
 from pages.parts.shared.once import again, once, uploaded
@@ -18,7 +18,7 @@ from pages.parts.shared.received import received
 from pages.parts.shared.text import plain
 
 LONGEST_NAME = 60
-UPLOAD, SERVER = "Upload", "Folder on the server"
+UPLOAD, SERVER, ADDRESS = "Upload", "Folder on the server", "Address"
 _TYPES = [
     *("zip", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "heic", "heif"),
     *("ppm", "pgm", "pbm", "pnm", "csv", "tsv"),
@@ -36,16 +36,18 @@ def add_form() -> None:
             captions=list(ROLE_MEANINGS.values()),
             key="set_role",
         )
-        if image_root() is None or _source() == UPLOAD:
-            _upload(role)
-        else:
-            _server_folder(role)
+        {UPLOAD: _upload, SERVER: _server_folder, ADDRESS: _address}[_source()](role)
         _how_to_label()
 
 
 def _source() -> str:
+    elsewhere = [SERVER] * (image_root() is not None) + [ADDRESS] * bool(
+        allowed_addresses().prefixes
+    )
+    if not elsewhere:
+        return UPLOAD
     chosen: str = st.segmented_control(
-        "Where are they?", [UPLOAD, SERVER], default=UPLOAD, required=True, key="set_source"
+        "Where are they?", [UPLOAD, *elsewhere], default=UPLOAD, required=True, key="set_source"
     )
     return chosen
 
@@ -91,6 +93,23 @@ def _server_folder(role: str) -> None:
         new = partial(imagesets.add_folder, folder or "", name=name, role=role)
         if _add(new, str(folder)):
             st.rerun()
+    else:
+        again("set_add")
+
+
+def _address(role: str) -> None:
+    prefixes = allowed_addresses().prefixes or ()
+    address = st.text_input(
+        "Address",
+        key="set_address",
+        max_chars=1000,
+        placeholder=f"{prefixes[0].rstrip('/')}/…",
+        help="A prefix of images, a table with the columns uri and label (.csv, .parquet), tar "
+        f"shards, or Parquet with a column of images. Below {', '.join(prefixes)}.",
+    ).strip()
+    name = _name(Path(address).stem)
+    if st.button("Add set", key="set_add", type="primary", disabled=not address):
+        _add(lambda: imagesets.add_address(address, name=name, role=role), address)
     else:
         again("set_add")
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from gsc_core.images.class_orders import ORDERS, LabelOrder, order_called
 from gsc_core.jobs.database import StoredModel, StoredSet
+from gsc_core.workspace import audits
 from gsc_core.workspace.demo import is_of_demo
 from gsc_core.workspace.models import ModelFacts
 from pages.parts.shared.audit_parts import Parts, labels
@@ -176,6 +177,7 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             bind="query-params",
         )
         precision, compiled = _arithmetic(on_cuda=facts.device.startswith("cuda"))
+        engine = _engine()
     chosen = None if usual is not None and split == facts.splits[usual].name else split
     batch = None if batch_size is None else round(batch_size)
     return {
@@ -183,9 +185,24 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
         "device": device,
         "precision": precision,
         "compiled": compiled,
+        "engine": engine,
         "seed": round(seed),
         "batch_size": batch,
     }
+
+
+def _engine() -> str:
+    """What scores the images; a question only where the operator has a cluster for it."""
+    if not audits.has_cluster():
+        return "local"
+    on_cluster = st.toggle(
+        "Score on the cluster",
+        key="audit_cluster",
+        bind="query-params",
+        help="For sets of hundreds of thousands of images. Scores are the same; starting the "
+        "cluster's actors takes about a minute.",
+    )
+    return "ray" if on_cluster else "local"
 
 
 def _arithmetic(*, on_cuda: bool) -> tuple[str, bool]:

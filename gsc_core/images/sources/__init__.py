@@ -1,0 +1,1 @@
+"""Where image sets come from beside folders and ZIPs: manifests, buckets, tar shards, Parquet."""

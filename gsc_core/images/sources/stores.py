@@ -1,0 +1,123 @@
+"""Files and objects by name: size, listing, and bytes of a part, on this machine or in a bucket.
+
+Buckets are read by Arrow's file systems. They take region, endpoint and credentials from the
+environment, and are made in the process that reads: they do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from gsc_core.errors import ImageError
+from gsc_core.images.sources.uri import Uri
+
+Place = Path | Uri
+"""A file, or an object."""
+
+_SECONDS = 30  # until an address that does not answer is given up
+_BUFFER = 1 << 20
+
+
+@functools.lru_cache(maxsize=8)
+def _system(scheme: str, process: int) -> fs.FileSystem:
+    """The file system of a scheme, for one process."""
+    if scheme == "s3":
+        # Arrow asks the SDK for credentials, and would ask AWS for the region of each bucket.
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        kind, _, host = (endpoint or "").rpartition("://")
+        return fs.S3FileSystem(
+            region=region,
+            endpoint_override=host or None,
+            scheme=kind or "https",
+            connect_timeout=_SECONDS,
+            request_timeout=_SECONDS,
+        )
+    if scheme == "gs":
+        return fs.GcsFileSystem()
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    if not account:
+        raise ImageError("az:// needs the name of an account: set AZURE_STORAGE_ACCOUNT_NAME.")
+    return fs.AzureFileSystem(account, os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+
+
+def _of(place: Place) -> tuple[fs.FileSystem, str]:
+    if isinstance(place, Uri):
+        return _system(place.scheme, os.getpid()), place.key
+    return fs.LocalFileSystem(), str(place.absolute())
+
+
+@contextmanager
+def reading(place: Place, name: str) -> Iterator[None]:
+    """Turn what a disk or a bucket refuses into one sentence (ImageError) about `name`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} is not there: check the address.") from error
+    except (OSError, pa.ArrowException) as error:
+        said = str(getattr(error, "strerror", None) or error).splitlines()[0][:200].rstrip(". ")
+        raise ImageError(f"{name} cannot be read: {said}.") from error
+
+
+def size_of(place: Place, name: str) -> int:
+    """Bytes of a file or object. Raises ImageError unless it is one."""
+    with reading(place, name):
+        if isinstance(place, Path):
+            if not place.is_file():  # a named pipe would be waited for without end
+                raise ImageError(f"{name} is not a file that can be read: check the path.")
+            return place.stat().st_size
+        system, key = _of(place)
+        info = system.get_file_info(key)
+    if info.type != fs.FileType.File:
+        raise ImageError(f"{name} is not there: check the address, and who may read it.")
+    return int(info.size)
+
+
+def part_of(place: Place, offset: int, size: int, name: str) -> bytes:
+    """So many bytes from `offset` on. Raises ImageError where there are fewer."""
+    with reading(place, name):
+        system, key = _of(place)
+        with system.open_input_file(key) as file:
+            data = bytes(file.read_at(size, offset))
+    if len(data) != size:
+        raise ImageError(f"{name} is cut off: copy it again.")
+    return data
+
+
+@contextmanager
+def opened(place: Place, name: str) -> Iterator[Any]:
+    """The file or object as a Python file that can seek."""
+    with reading(place, name):
+        system, key = _of(place)
+        with system.open_input_file(key) as file:
+            yield file
+
+
+def buffered(file: Any) -> io.BufferedReader:
+    """Read ahead, so that many small reads of a remote object are few requests."""
+    return io.BufferedReader(file, _BUFFER)
+
+
+def below(place: Place, name: str) -> list[tuple[str, Place]]:
+    """What lies below a folder or prefix, at any depth, by name relative to it, in order.
+
+    Hidden files are passed over, and no link is entered.
+    """
+    with reading(place, name):
+        system, key = _of(place)
+        root = key.rstrip("/")
+        infos = system.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+    relative = (info.path[len(root) + 1 :] for info in infos if info.type == fs.FileType.File)
+    names = sorted(path for path in relative if not any(p[:1] == "." for p in path.split("/")))
+    if isinstance(place, Uri):
+        return [(path, place.joined(path)) for path in names]
+    return [(path, place / path) for path in names]

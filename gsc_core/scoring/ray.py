@@ -1,0 +1,400 @@
+"""Score a set on a Ray cluster: the only file that knows Ray.
+
+A set is cut into pieces of whole batches. Tasks read and decode a piece to uint8 at the crop's
+size, actors that hold the fitted detectors once score it, and this process writes the chunks:
+scores are small, and one writer needs no disk that all machines share. What is not written when
+anything dies is scored again, as the same batches, so that scores are those of one machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import pickle
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from gsc_core.classifier import Preprocessing
+from gsc_core.errors import SpecError
+from gsc_core.extras import require
+from gsc_core.images import Broken, ImageFile, ImageSet
+from gsc_core.log import LOGGER
+from gsc_core.scoring.batch import (
+    Scored,
+    batch_in_chunks,
+    chunk_of,
+    chunks_in,
+    class_indices_of,
+    images_of_chunk,
+    score_batch,
+)
+from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore
+from gsc_core.scoring.decoder import fill, prepared
+from gsc_core.scoring.loading import Batch, Pace
+from gsc_core.scoring.local import excuse_as_before, score_sets
+from gsc_core.scoring.scorer import Scorer
+from gsc_core.scoring.traces import Tracer
+
+PIECE_BYTES = 24 * 2**20
+"""Decoded pixels in one piece, at most: several of them wait in memory for each actor."""
+
+_POLL_S = 0.5
+_STORE_BYTES = 400 * 2**20  # of a cluster on this machine
+_MOST_LOST = 16  # pieces whose tasks died again and again; this process scores their chunks
+_TRIES = 3  # more, of a piece whose process dies
+_SHARE_OF_CPU = 0.5  # of an actor, and of a task that decodes, where both share the CPUs
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some images of a chunk of a set: whole batches, with their class indices where ID."""
+
+    set: str
+    chunk: int
+    part: int
+    images: tuple[ImageFile, ...]
+    labels: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class ScoredPiece:
+    """What an actor gives back: the batches of a piece, and which detectors it has excused."""
+
+    set: str
+    chunk: int
+    part: int
+    batches: tuple[Scored, ...]
+    excused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How pieces are scored: so many images at a time, at this temperature; what else is kept."""
+
+    batch_size: int
+    temperature: float | None
+    tracer: Tracer | None
+
+
+class RayEngine:
+    """An `Engine` on the cluster at `address`, or on one that lives as long as this context.
+
+    `make_scorer` gives an actor its fitted detectors: it travels to other machines, so it holds all
+    that it needs. `workers` actors score, each with a GPU of its own where `on_gpu`.
+    """
+
+    def __init__(
+        self,
+        make_scorer: Callable[[], Callable[[], Scorer]],
+        address: str | None = None,
+        workers: int | None = None,
+        on_gpu: bool | None = None,
+    ) -> None:
+        self._make_scorer = make_scorer
+        self._address, self._workers, self._on_gpu = address, workers, on_gpu
+        self._recipe: Any = None
+        self._cpus = 1
+
+    def __enter__(self) -> Self:
+        """Connect. Raises MissingExtra without Ray, SpecError where there is no such cluster."""
+        require("ray")
+        import ray  # noqa: PLC0415 - comes with an extra
+
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            if self._address is None:
+                ray.init(
+                    "local",
+                    num_cpus=self._workers or len(os.sched_getaffinity(0)),
+                    object_store_memory=_STORE_BYTES,
+                    include_dashboard=False,
+                    _node_ip_address="127.0.0.1",
+                    **quiet,
+                )
+            else:
+                ray.init(self._address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise SpecError(
+                f"There is no Ray cluster at {self._address or 'this machine'}: start one, or "
+                "correct the address."
+            ) from error
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = _MOST_LOST
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus = int(resources.get("GPU", 0))
+        self._on_gpu = bool(gpus) if self._on_gpu is None else self._on_gpu
+        self._cpus = max(1, int(resources.get("CPU", 1)))
+        self._workers = self._workers or gpus or self._cpus
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the cluster, whose actors of this audit end; one that was started here ends."""
+        import ray  # noqa: PLC0415
+
+        ray.shutdown()
+
+    def __call__(
+        self,
+        scorer: Scorer,
+        sets: Sequence[ImageSet],
+        labels: Mapping[str, int],
+        store: ChunkStore,
+        pace: Pace,
+        temperature: float | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        """Score what of sets is not on disk yet, all in one go; see `Engine`."""
+        for images in sets:
+            excuse_as_before(scorer, store, images.name)
+        size = batch_in_chunks(pace.batch_size)
+        room = max(1, PIECE_BYTES // math.prod(scorer.preprocessing.shape) // size) * size
+        pieces = [piece for images in sets for piece in _pieces(images, store, labels, room)]
+        left = _Left(sets, pieces, pace)
+        if pieces:
+            here = None if tracer is None else tracer.on("cpu")
+            wanted, waiting = Wanted(size, temperature, here), _Waiting(pieces)
+            with pace.watch.phase("waiting for the cluster"):
+                for scored in self._scored(pieces, scorer.preprocessing, wanted):
+                    if scored is not None:
+                        left.less(scored)
+                        if (chunk := waiting.completed(scored)) is not None:
+                            _write(store, chunk, scorer)
+                    left.show()
+        # What did not come back: processes that decode here end alone, with their image.
+        score_sets(scorer, sets, labels, store, pace, temperature, tracer)
+
+    def _scored(
+        self, pieces: Sequence[Piece], preprocessing: Preprocessing, wanted: Wanted
+    ) -> Iterator[ScoredPiece | None]:
+        """Pieces as they come back, in any order; None now and then while none does."""
+        import ray  # noqa: PLC0415
+
+        if self._recipe is None:
+            self._recipe = ray.put(self._make_scorer())
+        assert self._workers is not None
+        share = 1.0 if self._on_gpu else _SHARE_OF_CPU
+        rows = [pa.table({"piece": [pickle.dumps(piece)]}) for piece in pieces]
+        decoded = ray.data.from_arrow(rows).map_batches(
+            partial(_decode, preprocessing=preprocessing),
+            batch_format="pyarrow",
+            batch_size=1,
+            # Of another size than the pool of actors: else Ray lets actors decode, and an image
+            # that ends its process would end them.
+            compute=ray.data.TaskPoolStrategy(size=self._workers + self._cpus),
+            num_cpus=share,
+            max_retries=_TRIES,
+        )
+        scored = decoded.map_batches(
+            _Actor,
+            fn_constructor_args=(self._recipe, wanted),
+            batch_format="pyarrow",
+            batch_size=1,  # a piece
+            compute=ray.data.ActorPoolStrategy(
+                size=min(self._workers, len(pieces)), max_tasks_in_flight_per_actor=2
+            ),
+            num_cpus=share,
+            num_gpus=1 if self._on_gpu else 0,
+            max_task_retries=_TRIES,
+        )
+        batches = scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        try:
+            for table in _polled(iter(batches)):
+                if table is None:
+                    yield None
+                    continue
+                for cell in table["scored"]:
+                    yield pickle.loads(cell.as_buffer())  # noqa: S301 - our own actors'
+        except ray.exceptions.RayError as error:
+            LOGGER.exception("the Ray cluster ended the work")
+            raise SpecError(
+                "The Ray cluster ended the work: look into the log, and run the audit again; it "
+                "goes on from what is there."
+            ) from error
+
+
+class _Actor:
+    """The scorer of one actor, which it makes once."""
+
+    def __init__(self, recipe: Any, wanted: Wanted) -> None:
+        import ray  # noqa: PLC0415
+
+        make: Callable[[], Scorer] = ray.get(recipe)
+        self._scorer, self._wanted = make(), wanted
+        device = self._scorer.network.device
+        self._tracer = None if wanted.tracer is None else wanted.tracer.on(device)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Pieces with their pixels to their scores."""
+        rows = zip(table["piece"], table["pixels"], table["reasons"], strict=True)
+        scored = [self._piece(*(cell.as_buffer() for cell in row)) for row in rows]
+        return pa.table({"scored": pa.array(scored, pa.large_binary())})
+
+    def _piece(self, piece_data: pa.Buffer, data: pa.Buffer, reason_data: pa.Buffer) -> bytes:
+        piece: Piece = pickle.loads(piece_data)  # noqa: S301 - the driver's
+        reasons: list[str | None] = pickle.loads(reason_data)  # noqa: S301 - our own tasks'
+        shape = (len(piece.images), *self._scorer.preprocessing.shape)
+        pixels = torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
+        size, scored = self._wanted.batch_size, []
+        for start in range(0, len(piece.images), size):
+            part = slice(start, start + size)
+            pairs = list(zip(piece.images[part], reasons[part], strict=True))
+            good = [at for at, (_, reason) in enumerate(pairs) if reason is None]
+            batch = Batch(
+                images=tuple(pairs[at][0] for at in good),
+                pixels=pixels[part][good],
+                broken=tuple(Broken(image.name, why) for image, why in pairs if why is not None),
+            )
+            of_batch = None if piece.labels is None else [piece.labels[part][at] for at in good]
+            scored.append(
+                score_batch(self._scorer, batch, of_batch, self._wanted.temperature, self._tracer)
+            )
+        excused = dict(self._scorer.excused)
+        return pickle.dumps(ScoredPiece(piece.set, piece.chunk, piece.part, tuple(scored), excused))
+
+
+def _decode(table: pa.Table, preprocessing: Preprocessing) -> pa.Table:
+    """Pieces to pieces with their pixels, uint8, and what is wrong with each image."""
+    prepare = partial(prepared, preprocessing)
+    every_pixels, every_reasons = [], []
+    for cell in table["piece"]:
+        piece: Piece = pickle.loads(cell.as_buffer())  # noqa: S301 - the driver's
+        pixels = torch.zeros((len(piece.images), *preprocessing.shape), dtype=torch.uint8)
+        reasons = [
+            fill(row, image, prepare) for row, image in zip(pixels, piece.images, strict=True)
+        ]
+        every_pixels.append(pa.py_buffer(pixels.numpy()))
+        every_reasons.append(pickle.dumps(reasons))
+    return table.append_column("pixels", _binary(every_pixels)).append_column(
+        "reasons", pa.array(every_reasons, pa.large_binary())
+    )
+
+
+def _binary(buffers: Sequence[pa.Buffer]) -> pa.Array:
+    """Buffers as a column, of which one is not copied."""
+    offsets = np.cumsum([0, *(buffer.size for buffer in buffers)], dtype=np.int64)
+    data = buffers[0] if len(buffers) == 1 else pa.py_buffer(b"".join(map(bytes, buffers)))
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(buffers), [None, pa.py_buffer(offsets), data]
+    )
+
+
+def _pieces(
+    images: ImageSet, store: ChunkStore, labels: Mapping[str, int], room: int
+) -> Iterator[Piece]:
+    """The missing chunks of a set, cut into pieces of at most `room` images."""
+    for chunk in store.missing(images.name, chunks_in(images)):
+        of_chunk = images_of_chunk(images, chunk)
+        edges = [*range(0, len(of_chunk), min(room, CHUNK_IMAGES)), len(of_chunk)]
+        for part, (start, end) in enumerate(pairwise(edges)):
+            some = of_chunk[start:end]
+            of_some = class_indices_of(images.name, some, labels)
+            yield Piece(images.name, chunk, part, some, None if of_some is None else tuple(of_some))
+
+
+class _Waiting:
+    """Pieces that came back, until their chunk is complete."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._parts = Counter((piece.set, piece.chunk) for piece in pieces)
+        self._there: defaultdict[tuple[str, int], list[ScoredPiece]] = defaultdict(list)
+
+    def completed(self, piece: ScoredPiece) -> list[ScoredPiece] | None:
+        """The pieces of its chunk, in order, if this was the last."""
+        key = piece.set, piece.chunk
+        self._there[key].append(piece)
+        if len(self._there[key]) < self._parts[key]:
+            return None
+        return sorted(self._there.pop(key), key=lambda one: one.part)
+
+
+class _Left:
+    """How many images of each set are still to come, told as progress of the first such set."""
+
+    def __init__(self, sets: Sequence[ImageSet], pieces: Sequence[Piece], pace: Pace) -> None:
+        self._totals = {images.name: len(images) for images in sets}
+        self._left = Counter(dict.fromkeys(self._totals, 0))
+        for piece in pieces:
+            self._left[piece.set] += len(piece.images)
+        self._step = pace.step
+        self.show()
+
+    def less(self, piece: ScoredPiece) -> None:
+        """Count a piece that came back."""
+        self._left[piece.set] -= sum(len(b.images) + len(b.broken) for b in piece.batches)
+
+    def show(self) -> None:
+        """Tell of the first set that is not done; this may raise, to stop."""
+        first = next((name for name in self._totals if self._left[name]), None)
+        if first is not None:
+            done, total = self._totals[first] - self._left[first], self._totals[first]
+            self._step(f"scoring {first}", done, total)
+
+
+def _write(store: ChunkStore, pieces: Sequence[ScoredPiece], scorer: Scorer) -> None:
+    """Write a chunk that is complete; what an actor has excused is out for all from here on."""
+    for piece in pieces:
+        for name, reason in piece.excused.items():
+            if name not in scorer.excused:
+                scorer.excuse(name, reason)
+    batches = [batch for piece in pieces for batch in piece.batches]
+    name, chunk = pieces[0].set, pieces[0].chunk
+    store.write(name, chunk, chunk_of(name, batches, scorer.excused))
+
+
+def _polled(items: Iterator[pa.Table]) -> Iterator[pa.Table | None]:
+    """The same items, and None every half second without one, so that a person can stop it."""
+    arrived: Queue[pa.Table | BaseException | None] = Queue(maxsize=2)
+    stopped = Event()
+
+    def put(item: pa.Table | BaseException | None) -> None:
+        while not stopped.is_set():
+            with suppress(Full):
+                arrived.put(item, timeout=_POLL_S)
+                return
+
+    def consume() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # it belongs to who waits for the items
+            put(error)
+
+    Thread(target=consume, daemon=True).start()
+    try:
+        while True:
+            try:
+                item = arrived.get(timeout=_POLL_S)
+            except Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()

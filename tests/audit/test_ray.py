@@ -1,0 +1,212 @@
+"""Audits on a real Ray cluster of two processes: the scores of one machine, whatever dies.
+
+One cluster and one local audit serve all tests: 5,000 images from a manifest, tar shards and an
+S3-compatible server.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from object_store import s3_server
+from places import IMPORTABLE
+from ray_cluster import processes, ray_cluster
+from small_audit import PREPROCESS, faint, known, save_program, strange, write_pictures
+from small_classifier import pictures
+
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec, DetectorSpec
+from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.errors import Cancelled, SpecError
+from gsc_core.images.sources.uri import Uri
+from gsc_core.progress import Progress
+from gsc_core.run.layout import CHUNKS_FOLDER, SCORES_FILE
+from gsc_core.run.stored import Run
+
+pytestmark = pytest.mark.slow
+
+DETECTORS = ("gsc", "gsc-auto", "energy", "knn", "react", "mahalanobis", "vim", "auto-ensemble")
+IMAGES = {"id": 1700, "shards": 1650, "bucket": 1650}
+CHUNKS = 12  # of 512 images and a rest, four a set
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is audited, the scores of the local engine, and the cluster's address."""
+
+    spec: AuditSpec
+    scores: pa.Table
+    address: str
+
+    def on_ray(self, workers: int | None = None) -> AuditSpec:
+        return self.spec.model_copy(
+            update={"engine": "ray", "ray_address": self.address, "workers": workers}
+        )
+
+
+def _packed(folder: Path, into: Path, shards: int) -> None:
+    files = sorted(folder.iterdir())
+    for number in range(shards):
+        with tarfile.open(into / f"{number:03}.tar", "w") as shard:
+            for file in files[number::shards]:
+                shard.add(file, file.name)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("stage")
+    save_program(folder / "small.pt2")
+    images, labels = pictures(IMAGES["id"], seed=31)
+    write_pictures(folder / "familiar", images, labels)
+    rows = (f"familiar/{int(label)}/{at:04}.png,{int(label)}" for at, label in enumerate(labels))
+    (folder / "id.csv").write_text("\n".join(["uri,label", *rows]))
+    known(folder / "calibration", 120, seed=32)
+    for made, name in ((faint, "shards"), (strange, "bucket")):
+        made(folder / f"{name}-images", IMAGES[name], 33)
+    for packed in (folder / "shards", folder / "served" / "bucket"):
+        packed.mkdir(parents=True)
+    _packed(folder / "shards-images", folder / "shards", 4)
+    _packed(folder / "bucket-images", folder / "served" / "bucket", 3)
+    with s3_server(folder / "served") as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        spec = AuditSpec(
+            model=ModelSpec(
+                checkpoint=folder / "small.pt2", preprocessing=Preprocessing.parse(PREPROCESS)
+            ),
+            id=folder / "id.csv",
+            calibration=folder / "calibration",
+            ood={"shards": folder / "shards", "bucket": Uri("s3://bucket")},
+            detectors=tuple(DetectorSpec(name=name) for name in DETECTORS),
+            device="cpu",
+            repeats=10,
+        )
+        run_audit(spec, folder / "local")
+        with ray_cluster(variables) as address:
+            yield Stage(spec, pq.read_table(folder / "local" / SCORES_FILE), address)
+
+
+def assert_same(run: Run, expected: pa.Table) -> None:
+    """The same images in the same order, and scores equal to a millionth of their spread."""
+    scores = pq.read_table(run.path / SCORES_FILE)
+    assert scores.column_names == expected.column_names
+    for column in ("set", "role", "file", "sha256", "label", "predicted"):
+        assert scores[column].equals(expected[column]), column
+    for name in run.detectors:
+        ours, theirs = (np.asarray(table[name], dtype=np.float64) for table in (scores, expected))
+        assert np.abs(ours - theirs).max() <= 1e-6 * np.ptp(theirs), name
+
+
+def _at(phase: str, done: int, do: Callable[[], None]) -> Callable[[Progress], None]:
+    """Do something once, when a phase has come so far."""
+    left = [do]
+
+    def step(progress: Progress) -> None:
+        if progress.phase == phase and progress.done >= done and left:
+            left.pop()()
+
+    return step
+
+
+def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Two actors, one of which is killed in the middle."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        killed.extend(processes("(_Actor)"))
+        os.kill(killed[0], signal.SIGKILL)
+
+    seen: list[Progress] = []
+    at_half = _at("scoring shards", 1, kill)
+
+    def step(progress: Progress) -> None:
+        seen.append(progress)
+        at_half(progress)
+
+    run = run_audit(stage.on_ray(), tmp_path / "run", step)
+    assert len(killed) == 2
+    assert_same(run, stage.scores)
+    assert set(run.detectors) >= set(DETECTORS)
+    assert {name: run.images[name].scored for name in IMAGES} == IMAGES
+    for name, images in IMAGES.items():
+        shown = [p.done for p in seen if p.phase == f"scoring {name}"]
+        assert shown == sorted(shown) and shown[-1] <= images
+    assert not (run.path / CHUNKS_FOLDER).exists()
+
+
+def _chunks(run: Path) -> dict[Path, int]:
+    """The chunks of an unfinished audit, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in (run / CHUNKS_FOLDER).rglob("*.parquet")}
+
+
+def _check_untouched(run: Path, before: dict[Path, int]) -> Callable[[Progress], None]:
+    """At the end of scoring, that no chunk of before was scored again."""
+
+    def check() -> None:
+        assert before.items() <= _chunks(run).items()
+
+    return _at("scoring bucket", IMAGES["bucket"], check)
+
+
+def test_a_cancelled_audit_goes_on_with_another_engine(stage: Stage, tmp_path: Path) -> None:
+    """One actor as far as it came, and this process for the rest."""
+
+    def cancel() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_audit(stage.on_ray(workers=1), tmp_path / "run", _at("scoring shards", 1, cancel))
+    before = _chunks(tmp_path / "run")
+    assert 4 <= len(before) < CHUNKS
+    untouched = _check_untouched(tmp_path / "run", before)
+    assert_same(run_audit(stage.spec, tmp_path / "run", untouched), stage.scores)
+
+
+def test_a_driver_that_is_killed_is_gone_on_from(stage: Stage, tmp_path: Path) -> None:
+    spec = stage.on_ray()
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    with subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": IMPORTABLE},
+    ) as driver:
+        assert driver.stdout is not None
+        assert any("half" in line for line in iter(driver.stdout.readline, ""))
+        driver.kill()
+    before = _chunks(tmp_path / "run")
+    assert 4 <= len(before) < CHUNKS
+    untouched = _check_untouched(tmp_path / "run", before)
+    assert_same(run_audit(spec, tmp_path / "run", untouched), stage.scores)
+
+
+_DRIVER = """
+import sys
+from pathlib import Path
+from gsc_core.audit.run import run_audit
+from gsc_core.audit.spec import AuditSpec
+folder = Path(sys.argv[1])
+
+def step(progress):
+    if progress.phase == "scoring shards" and progress.done:
+        print("half", flush=True)
+
+run_audit(AuditSpec.model_validate_json((folder / "spec.json").read_text()), folder / "run", step)
+"""
+
+
+def test_no_cluster_is_one_sentence(stage: Stage, tmp_path: Path) -> None:
+    spec = stage.spec.model_copy(update={"engine": "ray", "ray_address": "127.0.0.1:9"})
+    with pytest.raises(SpecError, match="There is no Ray cluster at"):
+        run_audit(spec, tmp_path / "run")
