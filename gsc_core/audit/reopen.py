@@ -34,6 +34,7 @@ from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.explanation.depths import depths
 from gsc_core.explanation.one_image import explain
 from gsc_core.images.decode import decode, decode_bytes
+from gsc_core.images.sources.address import BytesAt
 from gsc_core.log import LOGGER, logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.detector_names import name_in
@@ -76,8 +77,8 @@ class Neighbour:
     similarity: float
 
 
-ImageSource = Path | bytes | Seen
-"""An image's file, its bytes, or one that was looked at already, which costs no further pass."""
+ImageSource = BytesAt | bytes | Seen
+"""An image's file or address, its bytes, or one that was looked at, which costs no further pass."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,12 @@ class Reopened:
         """The fitted detectors by name."""
         return {detector.name: detector for detector in self.scorer.detectors}
 
-    def look(self, source: Path | bytes, name: str = "The image") -> Seen:
+    def look(self, source: BytesAt | bytes, name: str = "The image") -> Seen:
         """Send one image through the network; `name` is what bytes are called in an error.
 
         Raises ImageError when it is no image that can be read.
         """
-        image = decode(source) if isinstance(source, Path) else decode_bytes(source, name)
+        image = decode_bytes(source, name) if isinstance(source, bytes) else decode(source)
         preprocessing = self.classifier.preprocessing
         pixels = preprocessing.resize_crop(image)
         images = preprocessing.normalise(pixels[None].to(self.network.device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from gsc_core.audit.sets.neighbours import nearest
 from gsc_core.classifier import Preprocessing
 from gsc_core.evaluation.label_doubts import label_doubts
 from gsc_core.images import ImageSet
+from gsc_core.images.sources.address import BytesAt
 from gsc_core.log import Step
 from gsc_core.run.document import LabelDoubt, LabelDoubts, SetChecks
 from gsc_core.run.layout import (
@@ -42,7 +42,7 @@ class _Rows:
 
     table: pa.Table
     by_set: Mapping[str, NDArray[np.intp]]
-    paths: Mapping[str, Mapping[str, Path]]
+    paths: Mapping[str, Mapping[str, BytesAt]]
     device: torch.device
 
     @classmethod
@@ -52,7 +52,7 @@ class _Rows:
         paths = {name: {one.name: one.path for one in of.images} for name, of in sets.items()}
         return cls(table, by_set, paths, device)
 
-    def path(self, row: int) -> Path:
+    def path(self, row: int) -> BytesAt:
         set_name, file = (self.table[name][row].as_py() for name in ("set", "file"))
         return self.paths[set_name][file]
 
