@@ -20,6 +20,7 @@ from gsc_core.cli.export import ExportCommand, export
 from gsc_core.cli.gate import gate
 from gsc_core.cli.listing import catalogue, list_detectors, list_splits
 from gsc_core.cli.log import log
+from gsc_core.cli.mark import mark
 from gsc_core.cli.report import report
 from gsc_core.cli.tune import tune
 from gsc_core.cli.watch import watch
@@ -37,12 +38,12 @@ app = typer.Typer(
 )
 _INTERRUPTED = 130
 _NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
-_WITHOUT_ENGINE = frozenset({"gate", "log", "doctor", "backup", "restore"})
+_WITHOUT_ENGINE = frozenset({"gate", "mark", "log", "doctor", "backup", "restore"})
 """Commands that need no torch, which would take seconds, or look at it themselves."""
 
 
 # In the order of the help. A new command is one file and one line here.
-for command in (audit, tune, demo, ablate, gate, report, watch):
+for command in (audit, tune, demo, ablate, gate, mark, report, watch):
     app.command()(command)
 app.command(cls=ExportCommand)(export)
 app.command("detectors")(list_detectors)

@@ -63,7 +63,7 @@ def gate(
     elif markdown == "-":
         sys.stdout.write(summary(verdict, stored.id, said or ""))
     else:
-        _print(verdict, said or "")
+        _print(verdict, " ".join(filter(None, (said, _marked(stored)))))
     raise typer.Exit(EXIT[verdict.outcome])
 
 
@@ -97,6 +97,17 @@ def _answer(run: Run) -> str | None:
         return None
 
 
+def _marked(run: Run) -> str:
+    """That images are marked, which the gate does not leave out."""
+    from gsc_core.run.marks import by_row
+    from gsc_core.sentences.marks import count_of
+
+    said = count_of(by_row(run).values())
+    return (
+        f"By its marks {said} in figures of their own; the gate judges the audit." if said else ""
+    )
+
+
 def _print(verdict: Verdict, said: str) -> None:
     table = Table("limit", "", "measured (95 % interval)", "outcome", "why")
     for judged in verdict.rules:
@@ -116,6 +127,7 @@ def _document(verdict: Verdict, run: Run, decision: Decision) -> dict[str, Any]:
         "run": run.id,
         "detector": decision.detector,
         "answer": _answer(run),
+        "marked": _marked(run) or None,
         "threshold": decision.value if abs(decision.value) < float("inf") else None,
         "outcome": verdict.outcome,
         "sentence": verdict.sentence,

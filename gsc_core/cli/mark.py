@@ -1,0 +1,148 @@
+"""`gsc mark`: say of images of a run that they do not belong to its test, or what they show."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gsc_core.cli.run_argument import opened
+from gsc_core.errors import GscError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gsc_core.run.marks import Doubt
+    from gsc_core.run.stored import Run
+
+
+def mark(
+    run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="Images as SET/FILE: id/cat/1.jpg; none says what is marked."),
+    ] = None,
+    doubt: Annotated[
+        str | None,
+        typer.Option("--as", help="not unfamiliar, not familiar or unusable: left out."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The class that they show: its name or number.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="Kept with the mark.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take their marks back.")] = False,
+) -> None:
+    """Mark images of a run; figures without them then stand beside those of the audit."""
+    stored = opened(run)
+    if files:
+        rows = _rows(stored, files)
+        if undo:
+            _unmark(stored, rows)
+        else:
+            _mark(stored, rows, _doubt(doubt), _label(stored, label), note)
+    elif undo or doubt or label or note:
+        raise SpecError("No image was named: give some as SET/FILE, such as id/cat/1.jpg.")
+    _say(stored)
+
+
+def _doubt(text: str | None) -> Doubt | None:
+    from gsc_core.run.marks import Doubt
+
+    try:
+        return None if text is None else Doubt(text)
+    except ValueError as error:
+        words = ", ".join(f'"{one}"' for one in Doubt)
+        raise SpecError(f"--as {text} is no mark: use {words}.") from error
+
+
+def _label(run: Run, text: str | None) -> int | None:
+    from gsc_core.run.class_names import names_of
+
+    if text is None:
+        return None
+    names = names_of(run)
+    if names.count(text) == 1:
+        return names.index(text)
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    raise SpecError(f"--label {text} is no class of the model: give its name or number.")
+
+
+def _rows(run: Run, files: Sequence[str]) -> list[int]:
+    """The rows of images that are named as SET/FILE. Raises SpecError for one that is not there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    by_name, rows = run.members().by_name, []
+    for file in files:
+        # A set's name may have a slash in it: the longest that fits is meant.
+        names = [name for name in by_name if file.startswith(f"{name}/")]
+        of_set = by_name[max(names, key=len)] if names else []
+        name = file[len(max(names, key=len)) + 1 :] if names else file
+        hits = pc.equal(run.files().take(pa.array(of_set, pa.int64())), name).to_pylist()
+        at = [int(row) for row, hit in zip(of_set, hits, strict=True) if hit]
+        if not at:
+            sets = ", ".join(by_name)
+            raise SpecError(f"The run has no image {file}: name it as SET/FILE, of {sets}.")
+        rows += at
+    return rows
+
+
+def _mark(
+    run: Run, rows: list[int], doubt: Doubt | None, label: int | None, note: str | None
+) -> None:
+    from gsc_core.run import marks
+
+    if _in_workspace(run):
+        from gsc_core.workspace import run_marks
+
+        run_marks.mark(run, rows, doubt=doubt, label=label, note=note)
+    else:
+        made = marks.marked(run, rows, doubt=doubt, label=label, note=note)
+        marks.store(run, [one.image for one in made], made)
+
+
+def _unmark(run: Run, rows: list[int]) -> None:
+    from gsc_core.run import marks
+
+    if _in_workspace(run):
+        from gsc_core.workspace import run_marks
+
+        run_marks.unmark(run, rows)
+    else:
+        by_row = marks.by_row(run)
+        marks.store(run, [by_row[row].image for row in rows if row in by_row], ())
+
+
+def _in_workspace(run: Run) -> bool:
+    """Whether it has a log to write to; what the workspace needs comes with an extra."""
+    from gsc_core.extras import missing
+
+    if missing("sqlmodel") is not None:
+        return False
+    from gsc_core.workspace import runs
+
+    return runs.is_in_workspace(run)
+
+
+def _say(run: Run) -> None:
+    """Each mark on a line, then both figures."""
+    from gsc_core.run.class_names import class_name
+    from gsc_core.run.marks import by_row
+    from gsc_core.run.revised import without_marked
+    from gsc_core.sentences.marks import both_figures, count_of
+
+    marks = by_row(run).values()
+    for one in marks:
+        shows = None if one.label is None else f"shows {class_name(run, one.label)}"
+        what = "; ".join(filter(None, (one.doubt, shows, one.note)))
+        sys.stdout.write(f"{one.set}/{one.file}: {what}\n")
+    view = without_marked(run)
+    if not marks:
+        sys.stdout.write("No image of this run is marked.\n")
+    elif view is not None:
+        try:
+            sys.stdout.write(f"{count_of(marks)}. {both_figures(run, view, marks)}\n")
+        except GscError as error:
+            sys.stdout.write(f"{error}\n")
