@@ -28,7 +28,6 @@ from pages.parts.shared import links, threshold_figures
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, WRONG_WAY, plain
 from pages.parts.thresholds import controls
-from pages.parts.thresholds.classes import swallowing_classes
 from pages.parts.thresholds.controls import Start
 from pages.parts.thresholds.pictures import nearest
 from pages.parts.thresholds.refusing import refusing
@@ -88,7 +87,6 @@ def _workbench(run: Run) -> None:
     _figures(run, decision, found, decisions.part_of(decision, trial=trial))
     if len(run.ood_sets) > 1:
         sets_table(found)
-    swallowing_classes(run, decision, trial=trial)
     classes_table(run, decision, trial=trial)
     refusing(run, decision)
     nearest(run, decision)
