@@ -29,7 +29,6 @@ from pages.parts.shared.figures import figures_of
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import UNFAMILIAR, WRONG_WAY, plain
 from pages.parts.thresholds import controls
-from pages.parts.thresholds.classes import swallowing_classes
 from pages.parts.thresholds.controls import Start
 from pages.parts.thresholds.pictures import nearest
 from pages.parts.thresholds.refusing import refusing
@@ -94,7 +93,6 @@ def _workbench(run: Run) -> None:
     _keep(run, decision, stored)
     if len(run.ood_sets) > 1:
         sets_table(found)
-    swallowing_classes(run, decision, trial=trial)
     classes_table(run, decision, trial=trial)
     refusing(run, decision)
     nearest(run, decision)

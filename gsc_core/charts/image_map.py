@@ -64,9 +64,10 @@ def image_map(run: Run, of: ImageMap, decision: Decision, colouring: str) -> go.
 
 def _points(
     run: Run, of: ImageMap, points: NDArray[np.bool_], name: str, marker: dict[str, object]
-) -> go.Scattergl:
+) -> go.Scatter:
     places = of.places[points]
-    return go.Scattergl(
+    # drawn as SVG: WebGL builds functions from text, which the policy of the pages forbids
+    return go.Scatter(
         x=places[:, 0],
         y=places[:, 1],
         customdata=of.rows[points].astype(np.int32),
@@ -129,7 +130,7 @@ def _by_decision(run: Run, of: ImageMap, decision: Decision) -> Iterator[_Group]
 _GROUPS = {SET: _by_set, CLASS: _by_class, DECISION: _by_decision}
 
 
-def _by_score(run: Run, of: ImageMap, decision: Decision) -> go.Scattergl:
+def _by_score(run: Run, of: ImageMap, decision: Decision) -> go.Scatter:
     """The share of familiar images with a lower score: scores themselves have no common scale."""
     scores = run.column(decision.detector)
     familiar = np.sort(scores[run.rows_of([ID])])

@@ -49,11 +49,16 @@ class Bars:
     sets: tuple[str, ...]
     edges: Floats  # [bins + 1], without end on either side
 
-    def counted(self, trace: int, bar: int) -> tuple[str, float, float]:
-        """The set of a bar, and the scores above and up to which its images lie."""
+    def between(self, bar: int) -> tuple[float, float]:
+        """The scores above and up to which the images of a bin lie."""
         # a bin holds its lower edge and not its upper one
         low, high = np.nextafter(self.edges[bar : bar + 2], -np.inf)
-        return self.sets[trace], float(low), float(high)
+        return float(low), float(high)
+
+    def beside(self, trace: int) -> tuple[str, ...]:
+        """The sets whose bars lie over each other where a trace is drawn, its OOD set first."""
+        first = trace - trace % 2
+        return self.sets[first : first + 2][::-1]
 
 
 def bars_of(

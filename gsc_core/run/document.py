@@ -229,8 +229,9 @@ class NearCopies(_Part):
 class FamiliarLooking(_Part):
     """OOD images that look familiar in every respect, the most familiar first; of many the first.
 
-    The classifier is as sure of them, and they are as near to calibration images, as the middle ID
-    image, and most detectors place them in the more familiar half of ID images.
+    The classifier is as sure of them as of the middle ID image, most detectors place them in the
+    more familiar half of ID images, and so does their distance from calibration images, where these
+    have some of the class.
     """
 
     set: str

@@ -60,7 +60,7 @@ class Subset(ABC):
     @property
     def text(self) -> str:
         """As an address holds it."""
-        return "/".join([self.kind, *(quote(part, safe="") for part in self.parts())])
+        return "/".join([self.kind, *(quote(part, safe=",") for part in self.parts())])
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ def _copies(copies: NearCopies) -> Notice:
     ours = "familiar test images" if copies.set == ID else f"images of {copies.set}"
     are = "is" if copies.images == 1 else "are"
     sentence = (
-        f"{some[0].upper()}{some[1:]} {ours} {are} nearly the same as {whose}: encoded or scaled "
-        "again, mirrored, or a moment later."
+        f"{some[0].upper()}{some[1:]} {ours} {are} nearly the same as {whose}, such as encoded "
+        "or scaled again, or mirrored."
     )
     so = (
         "The detectors have as good as seen them, so figures and thresholds look better than they "

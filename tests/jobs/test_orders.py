@@ -22,6 +22,7 @@ from gsc_core.workspace.demo import DemoOrder
 from gsc_core.workspace.explanations import ExplainOrder, TryOrder, try_id
 from gsc_core.workspace.exports import Order as ExportOrder
 from gsc_core.workspace.imagesets import SetOrder, SurrogatesOrder
+from gsc_core.workspace.maps import MapOrder
 from gsc_core.workspace.models import ModelOrder
 from gsc_core.workspace.report_images import ReportImagesOrder
 
@@ -67,6 +68,7 @@ ROWS: list[tuple[JobOrder, dict]] = [
         ExportOrder(decision=Decision.model_validate(DECISION), onnx=True, version=3),
         {"decision": DECISION, "onnx": True, "version": 3},
     ),
+    (MapOrder(version=3), {"version": 3}),
 ]
 each_row = pytest.mark.parametrize(("order", "row"), ROWS, ids=[order.kind for order, _ in ROWS])
 

@@ -131,17 +131,21 @@ def test_a_bar_and_a_point_open_the_images_they_count(run):
     def event(**point):
         return SimpleNamespace(selection={"points": [point]})
 
-    (subset,) = of_bar(run, detector, bars, event(curve_number=1, point_index=4))
-    assert subset == Scored(detector, bars.sets[1], *bars.counted(1, 4)[1:])
+    for trace in (2, 3):  # they lie over each other
+        unfamiliar, familiar = of_bar(detector, bars, event(curve_number=trace, point_index=4))
+        assert unfamiliar == Scored(detector, sorted(run.ood_sets)[1], *bars.between(4))
+        assert familiar == Scored(detector, "id", *bars.between(4))
     missed, alarms = of_point(run, detector, event(curve_number=0, customdata=[0.5]))
     assert missed == Scored(detector, sorted(run.ood_sets)[0], -math.inf, 0.5)
     assert alarms == Scored(detector, "id", 0.5, math.inf)
     assert not [*of_point(run, detector, event(curve_number=0, customdata=None))]
-    assert not [*of_bar(run, detector, bars, SimpleNamespace(selection={}))]
+    assert not [*of_bar(detector, bars, SimpleNamespace(selection={}))]
 
 
 def test_the_classes_that_swallow_most_are_shown_with_their_images(run):
     app = opened("thresholds", run="a")
+    app.session_state["threshold_classes_open"] = True
+    app.run()
     assert not app.exception
     assert "Which classes swallow unfamiliar images" in words(app)
     assert "Accepted unfamiliar images that are classified as class" in words(app)

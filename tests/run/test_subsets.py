@@ -118,8 +118,8 @@ def test_the_bars_of_a_histogram_count_the_images_they_open(run):
     for at, trace in enumerate(drawn.data):
         heights = np.asarray(trace.y)
         for bar in (0, 1, len(heights) // 2, len(heights) - 1):
-            name, low, high = bars.counted(at, bar)
-            rows = Scored("energy", name, low, high).rows(run)
+            name = bars.sets[at]
+            rows = Scored("energy", name, *bars.between(bar)).rows(run)
             assert len(rows) == round(float(heights[bar]) * len(scores[name]))
 
 
@@ -169,6 +169,6 @@ def test_ranks_have_bars_too():
     colours = SetColours.of(["x"])
     assert ScoreAxis.of(list(sets.values()), 60).by_log_odds
     bars = bars_of(sets, colours=colours)
-    counted = [bars.counted(1, bar) for bar in range(len(bars.edges) - 1)]
-    inside = [((sets["x"] > low) & (sets["x"] <= high)).sum() for _, low, high in counted]
+    ends = [bars.between(bar) for bar in range(len(bars.edges) - 1)]
+    inside = [((sets["x"] > low) & (sets["x"] <= high)).sum() for low, high in ends]
     assert sum(inside) == 260

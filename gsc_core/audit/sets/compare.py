@@ -59,6 +59,9 @@ class _Rows:
     def column(self, name: str) -> NDArray[np.float64]:
         return np.asarray(self.table[name].to_numpy(), dtype=np.float64)
 
+    def integers(self, name: str) -> NDArray[np.int64]:
+        return np.asarray(self.table[name].to_numpy(), dtype=np.int64)
+
     def vectors(self, name: str) -> Mapping[str, Tensor]:
         """The rows `[N,R]` of a column of vectors, each of length 1, by set."""
         column = self.table[name].combine_chunks()
@@ -98,7 +101,8 @@ def compare(
         limit=limit,
         copies=tuple(one for one in copies if one.images),
         familiar_looking=familiar_looking(
-            {name: rows.by_set[name] for name in tested},
+            rows.by_set,
+            rows.integers("predicted"),
             rows.column("confidence"),
             _nearness(rows, telling),
             [rows.column(detector) for detector in detectors],
@@ -120,9 +124,7 @@ def _nearness(rows: _Rows, step: Callable[[], None]) -> NDArray[np.float64]:
 
 def _labels(rows: _Rows) -> LabelDoubts | None:
     """Doubts about labels of ID and calibration images alike; None without labels."""
-    labels, predicted = (
-        np.asarray(rows.table[name].to_numpy(), dtype=np.int64) for name in ("label", "predicted")
-    )
+    labels, predicted = rows.integers("label"), rows.integers("predicted")
     own = rows.column(SELF_CONFIDENCE)
     labels = np.where(np.isfinite(own), labels, -1)
     if not (labels >= 0).any():

@@ -13,35 +13,41 @@ from numpy.typing import NDArray
 
 from gsc_core.evaluation.metrics import Floats
 from gsc_core.run.document import FamiliarLooking
+from gsc_core.run.layout import CALIBRATION, ID
 
 MIDDLE = 0.5  # quantile of ID images
-AGREEING = 0.75  # share of detectors
+AGREEING = 0.5  # share of detectors that is not enough
+FEWEST = 5  # calibration images taken for a class, under which being near to them says nothing
 MAX_NAMED = 200
 
 
 def familiar_looking(
     rows_of: Mapping[str, NDArray[np.intp]],
+    predicted: NDArray[np.int64],
     confidence: Floats,
     nearness: Floats,
     scores: Sequence[Floats],
 ) -> tuple[FamiliarLooking, ...]:
-    """Of each OOD set, whose rows `rows_of` has beside those of `"id"`, where there are any.
+    """Of each OOD set, whose rows `rows_of` has beside those of ID and calibration images.
 
-    `confidence`, `nearness` (cosine to calibration images) and each detector's outlier `scores`
-    are of all rows `[N]`; detectors that point the wrong way are left out of them.
+    `predicted` classes, `confidence`, `nearness` (cosine to calibration images) and each detector's
+    outlier `scores` are of all rows `[N]`; detectors that point the wrong way are left out of them.
+    Of a class for which few calibration images are taken, being near to them is not asked.
     """
-    familiar = rows_of["id"]
+    familiar = rows_of[ID]
     if not scores or not len(familiar):
         return ()
     sure = confidence >= np.quantile(confidence[familiar], MIDDLE)
+    of_class = np.bincount(predicted[rows_of[CALIBRATION]], minlength=predicted.max() + 1)
     near = nearness >= np.quantile(nearness[familiar], MIDDLE)
+    near |= of_class[predicted] < FEWEST
     ranks = [_share_below(score[familiar], score) for score in scores]
-    agreeing = np.mean([rank <= MIDDLE for rank in ranks], axis=0) >= AGREEING
+    agreeing = np.mean([rank <= MIDDLE for rank in ranks], axis=0) > AGREEING
     order = np.mean(ranks, axis=0)
     looks = sure & near & agreeing
     listed = []
     for name, rows in rows_of.items():
-        if name == "id" or not (of_set := rows[looks[rows]]).size:
+        if name in (ID, CALIBRATION) or not (of_set := rows[looks[rows]]).size:
             continue
         first = of_set[np.argsort(order[of_set], kind="stable")]
         listed.append(

@@ -126,5 +126,4 @@ def _show(run: Run, subset: Subset) -> None:
     if not len(rows):
         st.caption("There is no image in that area.")
         return
-    st.subheader(f"{len(rows):,} selected", anchor=False)
     behind(run, subset, SHOWN)

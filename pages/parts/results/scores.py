@@ -92,7 +92,7 @@ def scores(run: Run, deciding: str) -> None:
         )
         choose = " Choose one to see what it accepts." if kind == "roc" else ""
         st.caption(READING[kind] + choose)
-    for subset in (*of_bar(run, detector, bars, bar), *of_point(run, detector, point)):
+    for subset in (*of_bar(detector, bars, bar), *of_point(run, detector, point)):
         behind(run, subset)
     if len(run.ood_sets) > MAX_SETS:
         st.caption(f"The first {MAX_SETS} of {len(run.ood_sets)} sets are drawn.")

@@ -11,11 +11,11 @@ from gsc_core.run.stored import Run
 from gsc_core.run.subsets import Scored, Subset
 
 
-def of_bar(run: Run, detector: str, bars: Bars, event: Any) -> Iterator[Subset]:
-    """The images that a bar of the histogram counts."""
+def of_bar(detector: str, bars: Bars, event: Any) -> Iterator[Subset]:
+    """The images that a bar of the histogram counts, and those of the bar that lies over it."""
     for point in event.selection.get("points", ())[:1]:
-        name, low, high = bars.counted(point["curve_number"], point["point_index"])
-        yield Scored(detector, name, low, high)
+        for name in bars.beside(point["curve_number"]):
+            yield Scored(detector, name, *bars.between(point["point_index"]))
 
 
 def of_point(run: Run, detector: str, event: Any) -> Iterator[Subset]:

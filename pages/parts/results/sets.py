@@ -15,7 +15,7 @@ from pages.parts.shared.only import link_to
 from pages.parts.shared.pictures import picture_grid
 from pages.parts.shared.text import plain
 
-SHOWN = 6  # images of each
+SHOWN = 4  # images of each: a row in the card at 1280 pixels
 
 
 def noticed(run: Run) -> None:

@@ -13,6 +13,7 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.stored import Run
 from gsc_core.sentences.threshold import between
 from pages.parts.shared.text import plain
+from pages.parts.thresholds.classes import swallowing
 
 TALL = 12  # rows, above which a table scrolls
 _IN_1000 = st.column_config.NumberColumn(format="%.0f")
@@ -80,6 +81,7 @@ def classes_table(run: Run, decision: Decision, *, trial: bool) -> None:
             | _class_columns("unfamiliar", [row.ood for row in rows])
             | _class_columns("familiar", [row.id for row in rows])
         )
+        swallowing(run, decision, rows, trial=trial)
         _table(
             frame,
             "threshold_classes",

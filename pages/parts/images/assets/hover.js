@@ -41,8 +41,8 @@ function made(parent) {
   frame.hidden = true;
   frame.alt = "";
   Object.assign(frame.style, {
-    position: "fixed", zIndex: 1000, maxWidth: `${SIDE}px`, maxHeight: `${SIDE}px`,
-    pointerEvents: "none", borderRadius: "4px", boxShadow: "0 2px 8px rgba(0, 0, 0, 0.4)",
+    position: "fixed", zIndex: 1000, width: `${SIDE}px`, pointerEvents: "none",
+    borderRadius: "4px", boxShadow: "0 2px 8px rgba(0, 0, 0, 0.4)",
   });
   parent.append(frame);
   return frame;
