@@ -190,8 +190,8 @@ def as_csv(run: Run, found: TriedImages) -> bytes:
     for one in verdicts(run, found):
         named = _safe((one.image.name, one.word, gallery.class_name(run, one.image.predicted)))
         percentile = "" if one.place is None else f"{one.place.percentile:.1f} %"
-        scores = [one.image.scores.get(name, "") for name in run.detectors]
-        writer.writerow([*named, one.image.confidence, percentile, *scores])
+        scores = [_figure(one.image.scores.get(name)) for name in run.detectors]
+        writer.writerow([*named, _figure(one.image.confidence), percentile, *scores])
     return (_BOM + sheet.getvalue()).encode()
 
 
@@ -218,6 +218,11 @@ def _place(run: Run, image: JudgedImage, decision: Decision) -> Placement | None
     if score is None:
         return None
     return decided(place(run, decision.detector, score), decision)
+
+
+def _figure(value: float | None) -> str:
+    """Six digits; nothing where a detector gave no number."""
+    return "" if value is None else f"{value:.6g}"
 
 
 def _safe(texts: Sequence[str]) -> list[str]:
