@@ -88,11 +88,11 @@ def _not_yet(run: Run) -> None:
     )
     if _at_work(run):
         return
-    low, high = ablations.estimate(run)
     sizes = sum(ablations.images_used(run).values())
     st.caption(
         f"It looks at {sizes:,} of the audit's images, once for each of two layers: about "
-        f"{duration(low)} to {duration(high)}. You can close this page meanwhile."
+        f"{duration(ablations.estimate(run))}. Its progress says what is left; you can close this "
+        "page meanwhile."
     )
     _start(run, "Start the ablation")
 

@@ -93,11 +93,19 @@ def _report_of(run: Run) -> None:
     st.iframe(framed(page, HEIGHT - 16), height=HEIGHT, alt="Preview of the report")
 
 
+@st.fragment
 def _channels(run: Run, decision: Decision, lacking: int) -> None:
-    """Offer what the report lacks; while a worker makes it, how far it is."""
-    job = report_images.asked(run, decision)
+    """Offer what the report lacks; while a worker makes it, how far it is.
+
+    It redraws alone: what redraws the downloads withdraws those that are just asked for.
+    """
+    try:
+        job = report_images.asked(run, decision)
+    except GscError as error:
+        st.error(plain(str(error)))
+        return
     if job is not None:
-        job_progress(job.id, "report_job")
+        job_progress(job.id, "report_job", aside=True)
         return
     if not acting.permits(Action.START):
         return

@@ -17,6 +17,8 @@ from gsc_core.report.tree import tree_of
 
 TEMPLATE = "report.typ"
 IN_FOOTER = 40  # letters of the title
+FEW_MM = 80
+"""How far down the last page goes at least, unless narrower margins leave no fewer pages."""
 STANDARDS = ["ua-1", "a-2a"]
 """PDF/UA-1: readable by screen readers. PDF/A-2a: readable for decades."""
 
@@ -56,9 +58,26 @@ def _set(folder: Path, made: datetime) -> bytes:
     """
     import typst  # noqa: PLC0415 - comes with an extra
 
+    main = folder / "main.typ"
+
+    def end(tight: str) -> tuple[int, float]:
+        """The last page, and how far down its last line is."""
+        found = typst.query(
+            main, "<end>", field="value", one=True, root=folder, sys_inputs={"tight": tight}
+        )
+        place = json.loads(found)
+        return place["page"], place["mm"]
+
     def compiled(standards: list[Any]) -> bytes:
+        last, down = end("no")
+        spare = down < FEW_MM and end("yes")[0] < last
         return typst.compile(
-            folder / "main.typ", root=folder, format="pdf", timestamp=made, pdf_standards=standards
+            main,
+            root=folder,
+            format="pdf",
+            timestamp=made,
+            pdf_standards=standards,
+            sys_inputs={"tight": "yes" if spare else "no"},
         )
 
     with suppress(typst.TypstError):

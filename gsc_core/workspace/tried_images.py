@@ -171,14 +171,14 @@ def waiting_files(run: Run, try_id: str, most: int) -> tuple[Path, ...]:
     return tuple(sorted(path for path in root.rglob("*") if path.is_file())[:most])
 
 
-def verdicts(run: Run, found: TriedImages) -> tuple[Verdict, ...]:
+def verdicts(run: Run, tried: TriedImages) -> tuple[Verdict, ...]:
     """Each image's place by the run's decision, the least familiar first."""
     decision = decisions.current(run)
-    every = (Verdict(image=image, place=_place(run, image, decision)) for image in found.images)
+    every = (Verdict(image=image, place=_place(run, image, decision)) for image in tried.images)
     return tuple(sorted(every, key=lambda one: -one.place.score if one.place else 0.0))
 
 
-def as_csv(run: Run, found: TriedImages) -> bytes:
+def as_csv(run: Run, tried: TriedImages) -> bytes:
     """One row an image, the least familiar first, with the decision and every detector's score.
 
     Text that a spreadsheet would take for a formula begins with an apostrophe.
@@ -187,11 +187,11 @@ def as_csv(run: Run, found: TriedImages) -> bytes:
     writer = csv.writer(sheet, lineterminator="\n")
     heads = ("file", "decision", "predicted", "confidence", "familiar images that score no higher")
     writer.writerow([*heads, *_safe(run.detectors)])
-    for one in verdicts(run, found):
+    for one in verdicts(run, tried):
         named = _safe((one.image.name, one.word, gallery.class_name(run, one.image.predicted)))
         percentile = "" if one.place is None else f"{one.place.percentile:.1f} %"
-        scores = [one.image.scores.get(name, "") for name in run.detectors]
-        writer.writerow([*named, one.image.confidence, percentile, *scores])
+        scores = [_figure(one.image.scores.get(name)) for name in run.detectors]
+        writer.writerow([*named, _figure(one.image.confidence), percentile, *scores])
     return (_BOM + sheet.getvalue()).encode()
 
 
@@ -201,16 +201,16 @@ def _read(folder: Path) -> ImageSet:
     if upload.is_dir():
         (archive,) = upload.iterdir()
         shutil.rmtree(images, ignore_errors=True)  # of a worker that was killed
-        found = read_archive(archive, archive.name, images)
+        members = read_archive(archive, archive.name, images)
         shutil.rmtree(upload)
     else:
-        found = read_folder(images, "this upload")
-    if len(found) > MAX_IMAGES:
+        members = read_folder(images, "this upload")
+    if len(members) > MAX_IMAGES:
         raise GscError(
-            f"These are {len(found):,} images, and {MAX_IMAGES} can be tried at once: make an "
+            f"These are {len(members):,} images, and {MAX_IMAGES} can be tried at once: make an "
             "image set of them and audit that, or try some."
         )
-    return found
+    return members
 
 
 def _place(run: Run, image: JudgedImage, decision: Decision) -> Placement | None:
@@ -218,6 +218,11 @@ def _place(run: Run, image: JudgedImage, decision: Decision) -> Placement | None
     if score is None:
         return None
     return decided(place(run, decision.detector, score), decision)
+
+
+def _figure(value: float | None) -> str:
+    """Six digits; nothing where a detector gave no number."""
+    return "" if value is None else f"{value:.6g}"
 
 
 def _safe(texts: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject
 from written_report import data_url, groups, written_report
 
 from gsc_core.errors import GscError
-from gsc_core.report import model, to_html
+from gsc_core.report import model, pdf, to_html
 from gsc_core.report.pdf import to_pdf
 
 BLOCKS = {"h1", "h2", "h3", "p", "li", "td", "th", "dt", "dd", "caption", "figcaption", "pre"}
@@ -219,3 +219,25 @@ def test_what_cannot_be_set_is_one_sentence_and_leaves_nothing(tmp_path, monkeyp
     with pytest.raises(GscError, match="print the HTML report"):
         to_pdf(written_report(pictures=groups(thumbnail=broken)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_few_last_lines_get_no_page_of_their_own(monkeypatch):
+    """Narrower margins are taken where they spare the page, and nowhere else."""
+    spared = []
+    for terms in range(1, 40, 4):
+        glossary = [
+            model.Term(word=f"Word {n}", meaning="It means this. " * 6) for n in range(terms)
+        ]
+        report = written_report(glossary=tuple(glossary))
+        monkeypatch.setattr(pdf, "FEW_MM", 0)
+        wide = opened(report).pages
+        monkeypatch.setattr(pdf, "FEW_MM", 80)
+        pages = opened(report).pages
+        lines = len(wide[-1].extract_text().splitlines())
+        if len(pages) < len(wide):
+            assert lines < 30
+            spared.append(terms)
+        else:
+            assert [page.extract_text() for page in pages] == [page.extract_text() for page in wide]
+    assert spared

@@ -57,6 +57,14 @@ def try_images(run: Run) -> None:
 def _found(run: Run, asked: str) -> None:
     """What was found, else how far it is."""
     if (found := explanations.tried(run.id, asked)) is not None:
+        if before := st.query_params.get("from"):
+            st.button(
+                "All tried images",
+                key="try_all",
+                icon=":material/arrow_back:",
+                on_click=_back,
+                args=(before,),
+            )
         one(run, found)
     elif (several := tried_images.tried_images(run.id, asked)) is not None:
         name = st.query_params.get("one")
@@ -71,6 +79,12 @@ def _found(run: Run, asked: str) -> None:
         _waited_for(run, asked, job)
     else:
         st.info("These images are no longer stored: drop them again.")
+
+
+def _back(try_id: str) -> None:
+    """From one of many to all of them."""
+    st.query_params["try"] = try_id
+    st.query_params.pop("from", None)
 
 
 def _waited_for(run: Run, asked: str, job: Job) -> None:
@@ -92,7 +106,7 @@ def _tile(path: Path, name: str) -> Tile:
 def _dropped(run_id: str) -> None:
     """Hand the images to a worker, and put their id in the address: a refresh finds them again."""
     files = st.session_state.get("try_file") or []
-    for key in ("try", "one"):
+    for key in ("try", "one", "from"):
         st.query_params.pop(key, None)
     if not files:
         return

@@ -42,6 +42,7 @@ def many(run: Run, try_id: str, found: TriedImages) -> None:
         )
     shown = [one for one in every if side in (EVERY, one.word)]
     pages = -(-len(shown) // MOST)
+    st.caption("▲ flagged, ● accepted, and what the model calls it. Choose one to see why.")
     place = st.container()
     page = st.pagination(pages, key="try_page") if pages > 1 else 1
     with place:
@@ -95,7 +96,7 @@ def _tile(run: Run, try_id: str, one: Verdict) -> Tile:
         said += f", as unfamiliar as {one.place.share_below} of the familiar images or more"
     return Tile(
         tried_images.image_file(run, try_id, image.name),
-        f"{MARKS[one.word]} {one.word}: {seen}",
+        f"{MARKS[one.word]} {seen}",
         f"{image.name}, {said}",
         ("images", {"run": run.id, "images_view": "Try images", "try": try_id, "one": image.name}),
     )

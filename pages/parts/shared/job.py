@@ -37,15 +37,16 @@ _WORK = {Lane.AUDIT: "audit", Lane.PREPARE: "job", Lane.EXPLAIN: "job"}
 _LONG = 60.0  # seconds after which a job that is next should have been taken
 
 
-def job_progress(job_id: str, key: str) -> None:
+def job_progress(job_id: str, key: str, *, aside: bool = False) -> None:
     """Show a job: its place in the queue, its progress with a Cancel button, or how it ended.
 
     `key` starts the keys of its buttons, `<key>_cancel` and `<key>_retry`. When the job begins
-    or ends the whole page runs again; nothing polls from its end on.
+    or ends the whole page runs again; nothing polls from its end on. `aside`: its begin changes
+    nothing around it, so only its end does that: a page that runs again withdraws its downloads.
     """
     job = _read(job_id)
     if job is not None and job.state in queue.WAITING:
-        st.fragment(_watched, run_every=1)(job_id, key, job.state)
+        st.fragment(_watched, run_every=1)(job_id, key, None if aside else job.state)
     elif job is not None:
         _ended(job, key)
 
@@ -61,11 +62,12 @@ def _read(job_id: str) -> Job | None:
     return job
 
 
-def _watched(job_id: str, key: str, shown: State) -> None:
+def _watched(job_id: str, key: str, shown: State | None) -> None:
     job = _read(job_id)
     if job is None:
         return
-    if job.state is not shown:  # the page around it says so too
+    changed = job.state not in queue.WAITING if shown is None else job.state is not shown
+    if changed:  # the page around it says so too
         st.rerun(scope="app")
     if job.state is State.RUNNING:
         of = f": {job.done:,} of {job.total:,}" if job.total > 1 else ""
