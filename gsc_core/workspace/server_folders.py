@@ -18,7 +18,7 @@ _MOST, _DEEPEST = 2000, 4
 
 def allowed_addresses() -> Reach:
     """The addresses that image sets may name."""
-    return Reach(configuration().image_addresses)
+    return Reach(tuple(address.strip() for address in configuration().image_addresses))
 
 
 def image_root() -> Path | None:

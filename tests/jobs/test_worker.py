@@ -521,7 +521,7 @@ def test_a_clock_that_was_set_back_keeps_no_lane_waiting() -> None:
     worker.wait(PATIENCE)
 
 
-def test_no_secret_is_handed_on() -> None:
+def test_no_secret_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "PATH": "/bin",
         "LC_ALL": "C",
@@ -541,6 +541,9 @@ def test_no_secret_is_handed_on() -> None:
     assert kept["GSC_IMAGE_ROOT"] == "/photos"
     assert kept["https_proxy"] == "http://proxy"
     assert Path(kept["GSC_HOME"]).is_absolute()
+    monkeypatch.setenv("GSC_IMAGE_ADDRESSES", "s3://bucket/photos")
+    kept = supervisor.clean_environment(given)
+    assert [name for name, value in kept.items() if value == "x"] == ["AWS_SECRET_ACCESS_KEY"]
 
 
 def test_a_worker_has_the_threads_that_its_operator_names_else_those_it_may_use() -> None:

@@ -15,6 +15,7 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import OOD_SETS, Sizes, render_demo
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.errors import Cancelled, GscError, SpecError
+from gsc_core.images.sources.uri import Uri
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, Lane, Readiness, State, StoredSet, session
 from gsc_core.run.layout import METRICS_FILE
@@ -22,7 +23,7 @@ from gsc_core.run.stored import Run, version_of
 from gsc_core.scoring import decoders
 from gsc_core.scoring.decoder_process import DecoderProcess
 from gsc_core.sentences.run import answer
-from gsc_core.workspace import demo, imagesets, models, runs, trash
+from gsc_core.workspace import audits, demo, imagesets, models, runs, trash
 from gsc_core.workspace.audits import (
     QUICK,
     Workload,
@@ -112,6 +113,23 @@ def test_a_specification_from_records():
     assert spec.ood == {n: Path("/pictures/ood") / n for n in ("textures", "noise")}
     assert spec.calibration == Path("/pictures/calibration/more")
     assert (spec.detectors, spec.seed) == (DETECTORS, 3)
+
+
+def test_an_address_is_a_source_and_the_cluster_the_operators(monkeypatch):
+    far = StoredSet(name="far", role="ood", folder="s3://bucket/far")
+    spec = specification(
+        ModelSpec(checkpoint=Path("m.pt2")), stored("photos", "id"), [far], 0.5, DETECTORS,
+        engine="ray",
+    )  # fmt: skip
+    assert spec.ood == {"far": Uri("s3://bucket/far")}
+    monkeypatch.setenv("GSC_RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("GSC_RAY_WORKERS", "3")
+    placed = audits._placed(spec.model_copy(update={"ray_address": "elsewhere:1"}))
+    assert (placed.ray_address, placed.workers) == ("head:6379", 3)
+    monkeypatch.delenv("GSC_RAY_ADDRESS")
+    assert not audits.has_cluster()
+    with pytest.raises(SpecError, match="no cluster for audits any more"):
+        audits._placed(spec)
 
 
 @pytest.mark.parametrize(

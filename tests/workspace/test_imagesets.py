@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from object_store import s3_server
 from uploads import MIXED, packed, png, work
 
 from gsc_core.errors import Cancelled, GscError
@@ -226,6 +227,45 @@ def test_a_folder_outside_the_allowed_directory_is_refused(name, tmp_path, monke
     with pytest.raises(GscError, match="GSC_IMAGE_ROOT"):
         add_folder(".", name="x", role="id")
     assert imagesets.folders() == []
+
+
+@pytest.mark.slow
+def test_an_address_is_read_where_it_lies(tmp_path, monkeypatch):
+    for name, data in MIXED.items():
+        (tmp_path / "served/bucket/photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "served/bucket/photos" / name).write_bytes(data)
+    monkeypatch.setenv("GSC_IMAGE_ADDRESSES", "s3://other, s3://bucket/photos")
+    with s3_server(tmp_path / "served") as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        stored = imagesets.add_address(" s3://bucket/photos/all ", name="far", role="id")
+        work()
+    stored = image_set(stored.id)
+    assert (stored.readiness, stored.owned) == (Readiness.READY, False)
+    assert (stored.images, stored.broken, stored.duplicates, stored.labels) == (3, 1, 1, 2)
+    assert [each.name for each in members(stored, 0, 9)] == ["cat/1.png", "cat/2.png", "dog/1.png"]
+    with pytest.raises(GscError, match="lie on this server"):
+        imagesets.submit_surrogates(stored.id, ["zoom"])
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("s3://secret/photos", "below none of the addresses"),
+        ("s3://bucket/photos-of-others", "below none of the addresses"),
+        ("/etc", "no address of a bucket"),
+        ("file:///etc", "no address of a bucket"),
+        ("s3://key:secret@bucket/photos", "in the environment"),
+    ],
+)
+def test_an_address_that_was_not_allowed_is_refused(address, said, monkeypatch):
+    monkeypatch.setenv("GSC_IMAGE_ADDRESSES", "s3://bucket/photos")
+    with pytest.raises(GscError, match=said):
+        imagesets.add_address(address, name="x", role="id")
+    monkeypatch.delenv("GSC_IMAGE_ADDRESSES")
+    with pytest.raises(GscError):
+        imagesets.add_address("s3://bucket/photos", name="x", role="id")
+    assert not imagesets.list_sets()
 
 
 def test_the_list_of_server_folders_is_bounded(tmp_path, monkeypatch):

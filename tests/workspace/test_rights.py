@@ -106,6 +106,7 @@ OF_AUDITORS: dict[str, Callable[[], object]] = {
     "add a model": lambda: models.add_model(io.BytesIO(b"x"), "x.pt", name="x"),
     "add images": lambda: imagesets.add_upload([("x.png", io.BytesIO(b"x"))], name="x", role="id"),
     "add a folder": lambda: imagesets.add_folder("x", name="x", role="id"),
+    "add an address": lambda: imagesets.add_address("s3://b/x", name="x", role="id"),
     "make surrogates": lambda: imagesets.submit_surrogates(set_id(), ["noise"]),
     "start the demo": demo.submit_demo,
     "start an ablation": lambda: ablations.submit_ablation("run1"),

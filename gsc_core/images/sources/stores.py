@@ -115,7 +115,7 @@ def below(place: Place, name: str) -> list[tuple[str, Place]]:
     with reading(place, name):
         system, key = _of(place)
         root = key.rstrip("/")
-        infos = system.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        infos = system.get_file_info(fs.FileSelector(root, recursive=True))
     relative = (info.path[len(root) + 1 :] for info in infos if info.type == fs.FileType.File)
     names = sorted(path for path in relative if not any(p[:1] == "." for p in path.split("/")))
     if isinstance(place, Uri):
