@@ -43,7 +43,7 @@ def _entries(wanted: Wanted) -> None:
         lines = "line" if reading.damaged == 1 else "lines"
         st.warning(f"{reading.damaged:,} damaged {lines} of the log cannot be read.")
     if not reading.entries:
-        st.caption("Nothing of this kind was logged yet.")
+        st.caption("Nothing of this kind has been logged yet.")
         return
     st.dataframe(
         pd.DataFrame([_row(entry) for entry in reading.entries]),

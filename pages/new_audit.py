@@ -133,8 +133,8 @@ def _not_yet() -> None:
     """In place of the estimate, as long as there is nothing to estimate."""
     st.subheader("What will happen", anchor=False)
     st.markdown(
-        "Choose a model and familiar images first. What you added is listed as soon as it was "
-        "looked at; the demo's own stand last in each list."
+        "Choose a model and familiar images first. What you added is listed as soon as it has "
+        "been looked at; the demo's own stand last in each list."
     )
     with st.container(horizontal=True):
         for address, label in (("models", "Models"), ("image-sets", "Image sets")):

@@ -16,7 +16,7 @@ CAUTION = (
 )
 RELABELLED = (
     "Corrected labels change what counts as classified correctly; detectors were fitted, and the "
-    "temperature was, with the labels of before."
+    "temperature was, with the earlier labels."
 )
 FITTED = (
     "Calibration images that were left out no longer set the threshold; the detectors had learned "

@@ -26,7 +26,7 @@ class Action(StrEnum):
     DECIDE = "decide on this run"
     SHARE = "share this report"
     DELETE = "delete or restore this"
-    OPERATE = "do what is the operator's"
+    OPERATE = "do what only an operator may"
 
 
 _OF_EVERYONE_IN = frozenset({Action.SEE})

@@ -126,7 +126,7 @@ def test_people_come_in_with_their_roles_and_the_log_has_them(browser, tmp_path,
             says(auditor.page, "ann@example.org, auditor", "stSidebar")
             expect(in_the_list(auditor.page, "Trash")).to_be_visible()
             expect(in_the_list(auditor.page, "Log")).to_have_count(0)
-            says(auditor.visit("log"), "As an auditor you cannot do what is the operator's")
+            says(auditor.visit("log"), "As an auditor you cannot do what only an operator may")
             says(auditor.visit("models"), "Add a model")
         with Session(browser, server, "eve") as outsider:
             says(outsider.page, "eve@example.com is not invited")

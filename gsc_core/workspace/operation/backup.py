@@ -56,7 +56,7 @@ def back_up(file: Path, on_progress: OnProgress = lambda _: None) -> Manifest:
         raise GscError(f"There is no workspace in {home()}: set GSC_HOME to one.")
     if file.resolve().is_relative_to(home().resolve()):
         raise GscError(f"{file} lies in the workspace itself: choose a place outside.")
-    busy = "Another backup is just being made: wait until it ends."
+    busy = "Another backup is being made: wait until it ends."
     with sole_writer_of(file, busy), _frozen(busy) as (stage, made):
         return _packed(stage, file, made, on_progress)
 

@@ -217,4 +217,4 @@ def _most() -> int:
 
 
 def _too_large() -> str:
-    return f"A file may have {_most() / 10**6:,.0f} MB: send a smaller one."
+    return f"A file may have at most {_most() / 10**6:,.0f} MB: send a smaller one."

@@ -58,7 +58,7 @@ def _upload(role: str) -> None:
         type=_TYPES,
         accept_multiple_files=True,
         key="set_files",
-        help="A ZIP is best for more than some 50 images, and keeps class folders. Images: "
+        help="A ZIP is best for more than about 50 images, and keeps class folders. Images: "
         "JPEG, PNG, WebP, BMP, TIFF, GIF, PPM, HEIC.",
     )
     streams: list[tuple[str, BinaryIO]] = [(file.name, received(file)) for file in files]

@@ -34,7 +34,7 @@ BUTTONS = {
     Doubt.UNUSABLE: (
         "Unusable",
         ":material/broken_image:",
-        "Blank, cut off, of nothing: left out of the figures by the marks. The figures as audited "
+        "Blank, cut off or showing nothing: left out of the figures by the marks. The figures as audited "
         "stay.",
     ),
 }
@@ -77,7 +77,7 @@ def mark_bar(run: Run, rows: Sequence[int], marks: Mapping[int, Mark]) -> None:
             "Take back",
             key="images_unmark",
             icon=":material/flag_2:",
-            help="They have no mark any more.",
+            help="They are no longer marked.",
             on_click=_unmark,
             args=(run, there),
         )
@@ -128,7 +128,7 @@ def _label(run: Run, rows: tuple[int, ...], asked: int) -> None:
             placeholder="Choose a class",
             key="images_mark_class",
             help="Corrects the label in the figures by the marks: how many images are classified "
-            "correctly. Detectors were fitted with the label of before.",
+            "correctly. Detectors were fitted with the earlier label.",
         )
         st.button(
             "Correct the label",

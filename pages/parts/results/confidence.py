@@ -26,8 +26,8 @@ def confidence(run: Run) -> None:
     st.subheader(
         "Can its confidence be trusted?",
         anchor=False,
-        help="The confidence is the softmax of the predicted class. All of this is of labelled "
-        "familiar test images.",
+        help="The confidence is the softmax of the predicted class. All of this is measured "
+        "on labelled familiar test images.",
     )
     try:
         trust = _trust(run)
