@@ -17,7 +17,7 @@ from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
 
 _START = 35.0  # seconds to open the model, to learn, and to measure all settings
-_PASSES = 8.0  # forward passes that all settings at both layers cost beside it, an image
+_FORWARDS = 8.0  # forward passes that all settings at both layers cost beside it, an image
 _SETTINGS = 0.03  # seconds an image that they cost however small the network is
 _FORWARD = "the network's forward pass"
 
@@ -74,7 +74,7 @@ def estimate(run: Run) -> float:
     The constants were measured on a network of 0.4 and one of 4.7 million parameters.
     """
     images = sum(images_used(run).values())
-    return _START + images * (_PASSES * _seconds_a_pass(run) + _SETTINGS)
+    return _START + images * (_FORWARDS * _seconds_a_pass(run) + _SETTINGS)
 
 
 def _seconds_a_pass(run: Run) -> float:
