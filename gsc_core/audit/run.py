@@ -21,6 +21,7 @@ from pydantic_core import PydanticSerializationError
 
 from gsc_core.audit.checks import Examination
 from gsc_core.audit.class_names import with_shown_names
+from gsc_core.audit.copies import copy_shown
 from gsc_core.audit.engine import Recipe, engine_of
 from gsc_core.audit.inputs import (
     batch_size,
@@ -52,9 +53,11 @@ from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
 from gsc_core.run.document import Provenance, Settings
 from gsc_core.run.layout import (
+    CALIBRATION,
     CALIBRATION_FILE,
     CHANNELS_FILE,
     CHUNKS_FOLDER,
+    ID,
     LOG_FILE,
     METRICS_FILE,
     SCORES_FILE,
@@ -168,8 +171,7 @@ def _audited(
         )
         _require_detectors(scorer)
         calibrated = _written_down(calibrated, out, watch)
-        tested = list(sets.test.values())
-        score_sets(scorer, tested, labels, store, pace, calibrated.temperature)
+        score_sets(scorer, [*sets.test.values()], labels, store, pace, calibrated.temperature)
 
     step("measuring", 0, 1)
     with watch.phase("writing"):
@@ -201,6 +203,7 @@ def _audited(
         }
     )
     run = _written_with_decision(Run(out, document), detectors)
+    copy_shown(run, sets, {ID: spec.id, CALIBRATION: spec.calibration, **spec.ood})
     store.remove()
     return run
 
