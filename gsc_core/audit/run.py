@@ -20,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 
 from gsc_core.audit.checks import Examination
 from gsc_core.audit.class_names import with_shown_names
+from gsc_core.audit.copies import copy_shown
 from gsc_core.audit.engine import Recipe, engine_of
 from gsc_core.audit.inputs import (
     batch_size,
@@ -52,10 +53,12 @@ from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
 from gsc_core.run.document import Provenance, SetChecks, Settings
 from gsc_core.run.layout import (
+    CALIBRATION,
     CALIBRATION_FILE,
     CHANNELS_FILE,
     CHUNKS_FOLDER,
     FEATURES_FILE,
+    ID,
     LOG_FILE,
     METRICS_FILE,
     SCORES_FILE,
@@ -171,7 +174,7 @@ def _audited(
         )
         _require_detectors(scorer)
         calibrated, tracer, traces = _written_down(calibrated, out, watch)
-        tested = list(sets.test.values())
+        tested = [*sets.test.values()]
         score_sets(scorer, tested, labels, store, pace, calibrated.temperature, tracer)
 
     step("measuring", 0, 1)
@@ -205,6 +208,7 @@ def _audited(
         }
     )
     run = _written_with_decision(Run(out, document), detectors)
+    copy_shown(run, sets, {ID: spec.id, CALIBRATION: spec.calibration, **spec.ood})
     store.remove()
     return run
 

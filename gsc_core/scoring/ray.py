@@ -111,10 +111,12 @@ class RayEngine:
     def __enter__(self) -> Self:
         """Connect. Raises MissingExtra without Ray, SpecError where there is no such cluster."""
         require("ray")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Else what still waits for a result, when the cluster was left, starts a cluster of its own.
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
         import ray  # noqa: PLC0415 - comes with an extra
 
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             if self._address is None:
                 ray.init(

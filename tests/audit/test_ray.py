@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from object_store import s3_server
+from picky import PickyRecipe
 from places import IMPORTABLE
 from ray_cluster import processes, ray_cluster
 from small_audit import PREPROCESS, faint, known, save_program, strange, write_pictures
@@ -27,10 +28,15 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import Cancelled, SpecError
+from gsc_core.images import read_folder
 from gsc_core.images.sources.uri import Uri
 from gsc_core.progress import Progress
+from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.layout import CHUNKS_FOLDER, SCORES_FILE
 from gsc_core.run.stored import Run
+from gsc_core.scoring.chunks import ChunkStore, join
+from gsc_core.scoring.loading import Pace, read_batches
+from gsc_core.scoring.ray import RayEngine
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +154,13 @@ def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
         shown = [p.done for p in seen if p.phase == f"scoring {name}"]
         assert shown == sorted(shown) and shown[-1] <= images
     assert not (run.path / CHUNKS_FOLDER).exists()
+    files = ImageFiles.of(run.path, run.settings)
+    assert run.document.decision is not None
+    column = run.column(run.document.decision.detector)
+    for name, rows in run.members().by_name.items():
+        extreme = int(rows[np.argmax(column[rows])])
+        role = name if name in ("id", "calibration") else "ood"
+        assert files.find(role, name, run.files()[extreme].as_py()).is_file()
 
 
 def _untouched(run: Path, before: dict[Path, int]) -> Callable[[Progress], None]:
@@ -204,6 +217,28 @@ def step(_):
 
 run_audit(AuditSpec.model_validate_json((folder / "spec.json").read_text()), folder / "run", step)
 """
+
+
+def test_a_detector_that_fails_for_one_actor_is_out_for_all(stage: Stage, tmp_path: Path) -> None:
+    """One image in the last chunk, which one of two actors gets."""
+    assert isinstance(stage.spec.id, Path)
+    images = read_folder(stage.spec.id.parent / "familiar", "id")
+    everyone = PickyRecipe(1e9)()
+    highest = [
+        float(everyone.represent(batch.pixels).logits.max())
+        for batch in read_batches(images.images, everyone.preprocessing, 1)
+    ]
+    recipe = PickyRecipe(sorted(highest)[-2])
+    store, scorer = ChunkStore(tmp_path / "chunks", "key"), recipe()
+    pace = Pace(8, 2, lambda *_: None)
+    with RayEngine(lambda: recipe, stage.address, 2) as score_sets:
+        score_sets(scorer, [images], {}, store, pace)
+    assert list(scorer.excused) == ["picky"] and "too high" in scorer.excused["picky"]
+    tables = [table for table, _ in store.tables("id")]
+    joined = join(tables, tmp_path / SCORES_FILE)
+    assert any("picky" in table.column_names for table in tables), "some actor had no trouble"
+    assert "picky" not in joined.column_names and "energy" in joined.column_names
+    assert joined["file"].to_pylist() == [image.name for image in images.images]
 
 
 def test_no_cluster_is_one_sentence(stage: Stage, tmp_path: Path) -> None:

@@ -348,3 +348,20 @@ def test_a_part_of_a_data_set_is_taken_by_a_button():
     imagesets.delete_set(read.id)
     trash.remove(trash.entries()[0].id)
     assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_an_address_is_asked_for_where_the_operator_allowed_some(monkeypatch):
+    monkeypatch.setenv("GSC_IMAGE_ADDRESSES", "s3://bucket/photos")
+    app = opened("image_sets")
+    app.session_state["set_source"] = "Address"
+    app.run()
+    assert app.button(key="set_add").disabled
+    app.text_input(key="set_address").set_value("s3://other/night").run()
+    app.button(key="set_add").click().run()
+    assert "below none of the addresses" in words(app)
+    app.text_input(key="set_address").set_value("s3://bucket/photos/night").run()
+    app.button(key="set_add").click().run()
+    assert not app.exception
+    (stored,) = imagesets.list_sets()
+    assert (stored.name, stored.folder) == ("night", "s3://bucket/photos/night")

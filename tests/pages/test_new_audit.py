@@ -138,6 +138,16 @@ def test_what_is_still_looked_at_is_waited_for(empty, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_cluster_is_offered_where_the_operator_has_one(home, monkeypatch):
+    monkeypatch.setenv("GSC_RAY_ADDRESS", "head:6379")
+    app = opened("new_audit")
+    app.toggle(key="audit_cluster").set_value(True).run()
+    app.button(key="audit_start").click().run()
+    assert not app.exception
+    assert asked().engine == "ray"
+
+
+@pytest.mark.slow
 def test_a_press_on_start_asks_for_what_is_shown(home):
     app = opened("new_audit")
     assert not app.exception
@@ -156,6 +166,8 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
     assert not any(each.settings for each in spec.detectors)
     assert (spec.split, spec.device, spec.batch_size, spec.seed) == (None, "auto", None, 0)
     assert (job.title, job.images_total) == ("small on photos", 130 + 40)
+    assert spec.engine == "local"
+    assert "audit_cluster" not in [toggle.key for toggle in app.toggle]
     again = opened("new_audit")
     assert again.text_input(key="audit_title").placeholder == "small on photos (2)"
 

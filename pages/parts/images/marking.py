@@ -34,8 +34,8 @@ BUTTONS = {
     Doubt.UNUSABLE: (
         "Unusable",
         ":material/broken_image:",
-        "Blank, cut off or showing nothing: left out of the figures by the marks. The figures as audited "
-        "stay.",
+        "Blank, cut off or showing nothing: left out of the figures by the marks. The figures as "
+        "audited stay.",
     ),
 }
 
