@@ -174,8 +174,15 @@ def _audited(
         )
         _require_detectors(scorer)
         calibrated, tracer, traces = _written_down(calibrated, out, watch)
-        tested = [*sets.test.values()]
-        score_sets(scorer, tested, labels, store, pace, calibrated.temperature, tracer)
+        score_sets(
+            scorer,
+            [*sets.test.values()],
+            labels,
+            store,
+            pace,
+            calibrated.temperature,
+            tracer,
+        )
 
     step("measuring", 0, 1)
     with watch.phase("writing"):
