@@ -1,6 +1,8 @@
 """Which run a page is about: named in the address or chosen, carried from page to page."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -48,7 +50,9 @@ def chosen_run(view: str) -> Run | None:
     return run
 
 
-BY_VERSION = {Run: lambda run: (str(run.path), run.version)}
+BY_VERSION: dict[str | type[Any], Callable[[Any], Any]] = {
+    Run: lambda run: (str(run.path), run.version)
+}
 """For caches of what is made of a run: a replaced run is read anew, no large value is hashed."""
 
 
