@@ -78,10 +78,11 @@ def _rows(run: Run, files: Sequence[str]) -> list[int]:
     for file in files:
         # A set's name may have a slash in it: the longest that fits is meant.
         names = [name for name in by_name if file.startswith(f"{name}/")]
-        of_set = by_name[max(names, key=len)] if names else []
-        name = file[len(max(names, key=len)) + 1 :] if names else file
-        hits = pc.equal(run.files().take(pa.array(of_set, pa.int64())), name).to_pylist()
-        at = [int(row) for row, hit in zip(of_set, hits, strict=True) if hit]
+        of_set = max(names, key=len, default="")
+        there = by_name[of_set].tolist() if of_set else []
+        name = file[len(of_set) + 1 :]
+        hits = pc.equal(run.files().take(pa.array(there, pa.int64())), name).to_pylist()
+        at = [row for row, hit in zip(there, hits, strict=True) if hit]
         if not at:
             sets = ", ".join(by_name)
             raise SpecError(f"The run has no image {file}: name it as SET/FILE, of {sets}.")

@@ -2,14 +2,17 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
 from gsc_core.run import gallery
 from gsc_core.run.marks import by_row
+from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 from gsc_core.sentences.csv_safety import harmless
 
@@ -44,7 +47,7 @@ def scores_csv(run: Run, *, files: bool = True, rows: Sequence[int] | None = Non
     return _BOM + file.getvalue()
 
 
-def _class_names(run: Run, classes: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
+def _class_names(run: Run, classes: NDArray[Any]) -> pa.Array:
     """Class indices as names; unknown ones stay empty."""
     indices = pa.array(classes)
     known = pc.unique(indices).to_pylist()
@@ -52,7 +55,7 @@ def _class_names(run: Run, classes: np.ndarray) -> pa.Array:  # type: ignore[typ
     return harmless(names).take(pc.index_in(indices, pa.array(known, indices.type)))
 
 
-def _marks(run: Run, rows: np.ndarray) -> Iterator[tuple[str, pa.Array]]:  # type: ignore[type-arg]
+def _marks(run: Run, rows: Rows) -> Iterator[tuple[str, pa.Array]]:
     """Why an image is left out of the figures by the marks, and its corrected label."""
     marks = by_row(run)
     if not marks:

@@ -10,6 +10,7 @@ from gsc_core.run import gallery
 from gsc_core.run.gallery import RunImage
 from gsc_core.run.marks import Mark
 from gsc_core.run.placement import percentiles
+from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 from pages.parts.images.export import export
 from pages.parts.images.marking import mark_bar, renew, said, times_renewed
@@ -65,8 +66,8 @@ def _select(run: Run, rows: frozenset[int]) -> None:
 def _grid(
     run: Run,
     chosen: Order,
-    rows: np.ndarray,
-    selection: frozenset[int],  # type: ignore[type-arg]
+    rows: Rows,
+    selection: frozenset[int],
 ) -> Answer:
     places = percentiles(run, chosen.detector, rows)
     scores = run.column(chosen.detector)[rows]

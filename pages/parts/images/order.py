@@ -26,6 +26,7 @@ SHOW, _PICKED = "images_show", "images_picked"  # in the address, and of the wid
 ALL, MISSED, ALARMS, MARKED = "all", "missed", "alarms", "marked"
 SHOWS = {ALL: "All images", MISSED: "Missed", ALARMS: "False alarms", MARKED: "Marked"}
 SIDES: dict[str, Side | None] = {"all": None, "flagged": "outside", "let through": "inside"}
+OF_SHOW: dict[str, Side | None] = {MISSED: "inside", ALARMS: "outside"}
 SIDE_NAMES = {"all": "Both sides", "flagged": "Flagged", "let through": "Accepted"}
 ORDERS = {"strangest": "Least familiar first", "familiar": "Most familiar first"}
 MEANINGS = {
@@ -109,7 +110,7 @@ def order(run: Run) -> Order:
         sets=_sets(run, show, of_set),
         predicted=None if predicted == EVERY_CLASS else predicted,
         threshold=decision.value,
-        side={MISSED: "inside", ALARMS: "outside"}.get(show, SIDES[side]),
+        side=OF_SHOW.get(show, SIDES[side]),
         descending=show != MISSED and direction == "strangest",
         named=named.strip(),
     )

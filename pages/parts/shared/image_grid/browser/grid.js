@@ -48,6 +48,10 @@ function tileOf(tile, place, grid) {
 }
 
 function draw(grid, data) {
+  const text = JSON.stringify([data.tiles, data.size, data.label]);
+  if (text === grid.drawn) return show(grid); // a tile that has the focus stays
+  grid.drawn = text;
+  const focused = grid.list?.contains(grid.root.activeElement ?? document.activeElement);
   const list = element("ul", "grid");
   list.setAttribute("aria-label", data.label);
   list.style.setProperty("--tile", data.size + "px");
@@ -57,6 +61,7 @@ function draw(grid, data) {
   grid.root.append(list);
   grid.list = list;
   show(grid);
+  if (focused) list.children[grid.focus]?.querySelector("a").focus();
 }
 
 function show(grid) {
