@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
 from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
+from streamlit.components.v2.types import ComponentRenderer
 
 from gsc_core import __version__
 from gsc_core.errors import GscError
@@ -46,7 +47,7 @@ def _small(path: str, version: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(thumbnail(Path(path), _SIDE)).decode()}"
 
 
-def _component():  # type: ignore[no-untyped-def]
+def _component() -> ComponentRenderer:
     """The component; its script is a file, since the policy of the pages lets no other run."""
     manager = get_bidi_component_manager()
     name = f"gsc_audit.{_NAME}"
