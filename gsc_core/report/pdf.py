@@ -68,17 +68,20 @@ def _set(folder: Path, made: datetime) -> bytes:
         place = json.loads(found)
         return place["page"], place["mm"]
 
-    def compiled(standards: list[Any]) -> bytes:
-        last, down = end("no")
-        spare = down < FEW_MM and end("yes")[0] < last
+    def set_with(tight: str, standards: list[Any]) -> bytes:
         return typst.compile(
             main,
             root=folder,
             format="pdf",
             timestamp=made,
             pdf_standards=standards,
-            sys_inputs={"tight": "yes" if spare else "no"},
+            sys_inputs={"tight": tight},
         )
+
+    def compiled(standards: list[Any]) -> bytes:
+        usual = set_with("no", standards)  # first: only this says in its own words what is wrong
+        last, down = end("no")
+        return set_with("yes", standards) if down < FEW_MM and end("yes")[0] < last else usual
 
     with suppress(typst.TypstError):
         return compiled(STANDARDS)

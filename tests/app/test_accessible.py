@@ -64,15 +64,20 @@ def test_axe_finds_nothing_grave_and_each_page_has_one_title(
     assert not found
 
 
-def by_keyboard(page: Page, role: str, name: str) -> None:
-    """Press Tab until a control of this role and name has the focus."""
-    wanted = re.compile(name)
+def by_keyboard(page: Page, name: str) -> None:
+    """Press Tab until a control of this name has the focus."""
     for _ in range(MOST_TABS):
         page.keyboard.press("Tab")
-        focused = page.get_by_role(role, name=wanted).and_(page.locator(":focus"))  # type: ignore[arg-type]
-        if focused.count():
+        said = page.evaluate(
+            """() => {
+                const each = document.activeElement;
+                const acts = ['A', 'BUTTON', 'SUMMARY'].includes(each.tagName);
+                return acts ? each.ariaLabel || each.innerText : '';
+            }"""
+        )
+        if re.search(name, said, re.MULTILINE):
             return
-    raise AssertionError(f"no {role} called {name} can be reached by the keyboard")
+    raise AssertionError(f"nothing called {name} can be reached by the keyboard")
 
 
 def test_from_home_to_a_published_report_by_the_keyboard(browser: Browser, app: Served) -> None:
@@ -80,18 +85,18 @@ def test_from_home_to_a_published_report_by_the_keyboard(browser: Browser, app: 
     page = context.new_page()
     page.goto(app.address)
     at_rest(page)
-    by_keyboard(page, "link", "^Results$")
+    by_keyboard(page, "^Results$")
     page.keyboard.press("Enter")
     page.wait_for_url("**/results*")
     at_rest(page)
-    by_keyboard(page, "link", "^Make a report$")
+    by_keyboard(page, "^Make a report$")
     page.keyboard.press("Enter")
     page.wait_for_url("**/report*")
     at_rest(page)
-    by_keyboard(page, "button", "Share this report")
+    by_keyboard(page, "Share this report")
     page.keyboard.press("Enter")
     at_rest(page)
-    by_keyboard(page, "button", "Publish")
+    by_keyboard(page, "^Publish$")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Published. Copy the address now")).to_be_visible()
     context.close()
