@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,12 +82,13 @@ def of_one(folder: Path, detectors: int) -> dict[str, float]:
     of_id = rising(values[sets == 1])
     ood = {name: rising(values[sets == at + 2]) for at, name in enumerate(SETS)}
     seconds = {"sorting": time.process_time() - start}
-    for name, call in {
+    parts: dict[str, Callable[[], object]] = {
         "fpr95": lambda: fpr.fpr95(of_id, ood, 0.95),
         "fpr95_ood_positive": lambda: fpr.fpr95_ood_positive(of_id, ood, 0.95),
         "auroc": lambda: auroc.intervals(of_id, ood, 0.95),
         "bootstrap": lambda: bootstrap.intervals(of_id, ood, 1000, 0, 0.95),
-    }.items():
+    }
+    for name, call in parts.items():
         start = time.process_time()
         call()
         seconds[name] = time.process_time() - start

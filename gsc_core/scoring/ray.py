@@ -112,7 +112,7 @@ class RayEngine:
         """Connect. Raises MissingExtra without Ray, SpecError where there is no such cluster."""
         require("ray")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Else what still waits for a result, once the cluster is left, starts one of its own.
+        # Else what still waits for a result once the cluster was left starts one of its own.
         os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
         import ray  # noqa: PLC0415 - comes with an extra
 
