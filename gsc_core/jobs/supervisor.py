@@ -201,7 +201,7 @@ def _minutes(kind: Kind) -> int | None:
     match kind:
         case Kind.MODEL:
             return configuration().model_minutes
-        case Kind.SET | Kind.SURROGATES | Kind.TRY_MANY:
+        case Kind.SET | Kind.SURROGATES | Kind.REMAINDER | Kind.TRY_MANY:
             return configuration().set_minutes
         case Kind.EXPLAIN | Kind.TRY:
             return configuration().image_minutes

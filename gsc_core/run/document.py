@@ -208,14 +208,16 @@ class CopyPair(_Part):
 class NearCopies(_Part):
     """The images of one set that show the same as one of another; of many, the pairs most alike.
 
-    tested: images of the set. near: those whose coarse shapes are like one's of the other set;
-    looked_at: of these, those that were compared more finely; images: the copies.
+    tested: images of the set. whole: whether all images of both sets were compared; of large sets
+    a random part is. near: those whose coarse shapes are like one's of the other set; looked_at: of
+    these, those that were compared more finely; images: the copies.
     """
 
     set: str
     of: str
     images: int = Field(ge=0)
     tested: int = Field(ge=0)
+    whole: bool = True
     near: int = Field(ge=0)
     looked_at: int = Field(ge=0)
     pairs: tuple[CopyPair, ...] = ()

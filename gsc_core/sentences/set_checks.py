@@ -61,7 +61,7 @@ def limits(run: Run) -> str:
 def _copies(copies: NearCopies) -> Notice:
     whose = "calibration images" if copies.of == CALIBRATION else "familiar test images"
     some = f"{copies.images:,} of {copies.tested:,}"
-    if copies.looked_at < copies.near:
+    if copies.looked_at < copies.near or not copies.whole:
         some = f"at least {some}"
     ours = "familiar test images" if copies.set == ID else f"images of {copies.set}"
     are = "is" if copies.images == 1 else "are"

@@ -228,3 +228,24 @@ def test_an_image_that_is_gone_is_no_copy():
         raise ImageError("It is gone.")
 
     assert copies.Likeness(gone)(0, 1) == (0.0, False)
+
+
+def test_of_large_sets_a_random_part_is_compared(monkeypatch) -> None:
+    monkeypatch.setattr(copies, "MAX_PAIRS", 12)
+    units = torch.nn.functional.normalize(torch.eye(10, 63), dim=1)
+    some, of = (copies.Some(name, np.arange(10) + at, units) for name, at in (("id", 0), ("x", 10)))
+    compared = copies.near_copies(some, of, 0.5, lambda row, other: (1.0, False))
+    assert not compared.whole
+    assert compared.tested == 10
+    assert {pair.row + 10 for pair in compared.pairs} == {pair.of for pair in compared.pairs}
+    assert len(compared.pairs) <= 3
+    monkeypatch.setattr(copies, "MAX_PAIRS", 100)
+    assert copies.near_copies(some, of, 0.5, lambda row, other: (1.0, False)).images == 10
+
+
+@pytest.mark.parametrize(("n", "m", "left"), [(3, 1000, (3, 666)), (1000, 3, (666, 3))])
+def test_of_the_smaller_set_all_is_compared(monkeypatch, n: int, m: int, left: tuple) -> None:
+    monkeypatch.setattr(copies, "MAX_PAIRS", 2000)
+    shapes_of = torch.zeros(1000, 63)
+    sets = (copies.Some("a", np.arange(size), shapes_of[:size]) for size in (n, m))
+    assert tuple(len(one.rows) for one in copies._to_compare(*sets)) == left

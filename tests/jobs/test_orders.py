@@ -24,6 +24,7 @@ from gsc_core.workspace.exports import Order as ExportOrder
 from gsc_core.workspace.imagesets import SetOrder, SurrogatesOrder
 from gsc_core.workspace.maps import MapOrder
 from gsc_core.workspace.models import ModelOrder
+from gsc_core.workspace.remainders import RemainderOrder
 from gsc_core.workspace.report_images import ReportImagesOrder
 
 DECISION = {
@@ -69,6 +70,10 @@ ROWS: list[tuple[JobOrder, dict]] = [
         {"decision": DECISION, "onnx": True, "version": 3},
     ),
     (MapOrder(version=3), {"version": 3}),
+    (
+        RemainderOrder(run="0123456789ab", set="id", without=("a" * 64,)),
+        {"run": "0123456789ab", "set": "id", "without": ["a" * 64]},
+    ),
 ]
 each_row = pytest.mark.parametrize(("order", "row"), ROWS, ids=[order.kind for order, _ in ROWS])
 

@@ -31,7 +31,9 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from gsc_core.sentences.run import answer
+from gsc_core.team import acting
 from gsc_core.workspace import runs
+from pages.parts.entry import access
 
 
 @pytest.fixture
@@ -142,6 +144,7 @@ def test_who_is_logged_in_is_kept_with_what_they_chose(home, monkeypatch):
     monkeypatch.setattr(st, "user", {"is_logged_in": True, "email": "ann@example.org"})
     app = opened("thresholds", run="demo")
     app.secrets["auth"] = {"client_id": "x"}
+    acting.ask_for_person(access.visitor)  # as the app's entry does
     app.slider(key="threshold_share").set_value(80.0).run()
     app.button(key="threshold_save").click().run()
     assert not app.exception

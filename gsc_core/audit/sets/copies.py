@@ -7,6 +7,7 @@ same sign, the same view), copies must be more alike than those are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ USUAL = 0.99  # quantile of calibration images' likeness to the one most like th
 SAMPLE = 200  # calibration images that are looked at for that
 MAX_LOOKED_AT = 2000  # pairs: two images of each are decoded
 MAX_NAMED = 200
+MAX_PAIRS = 2 * 10**9  # of images of two sets that are compared coarsely: some ten seconds
 
 Look = Callable[[int], Tensor]
 """The pixels `[C,H,W]` of a row of `scores.parquet`; raises ImageError where they are gone."""
@@ -40,6 +42,13 @@ class Some:
     name: str
     rows: NDArray[np.intp]
     shapes: Tensor
+
+    def part(self, count: int) -> Some:
+        """So many of the images by chance, always the same, in their order."""
+        if count >= len(self.rows):
+            return self
+        at = np.sort(np.random.default_rng(0).choice(len(self.rows), count, replace=False))
+        return Some(self.name, self.rows[at], self.shapes[torch.from_numpy(at)])
 
 
 class Likeness:
@@ -102,8 +111,11 @@ def near_copies(
 ) -> NearCopies:
     """Which images of `some` show the same as images `of` another set.
 
-    Where more pairs are coarsely alike than can be looked at, those most alike are.
+    Of sets too large to be compared whole a random part is. Where more pairs are coarsely alike
+    than can be looked at, those most alike are.
     """
+    tested, others = len(some.rows), len(of.rows)
+    some, of = _to_compare(some, of)
     best = most_alike(some.shapes, of.shapes, lambda: step(0, 1))
     coarse, index = best.cosine[:, 0].cpu().numpy(), best.index[:, 0].cpu().numpy()
     near = np.flatnonzero(coarse >= COARSELY)
@@ -121,11 +133,20 @@ def near_copies(
         set=some.name,
         of=of.name,
         images=len(pairs),
-        tested=len(some.rows),
+        tested=tested,
+        whole=(len(some.rows), len(of.rows)) == (tested, others),
         near=len(near),
         looked_at=len(looked_at),
         pairs=tuple(pairs[:MAX_NAMED]),
     )
+
+
+def _to_compare(some: Some, of: Some) -> tuple[Some, Some]:
+    """As much of both as makes `MAX_PAIRS` pairs; all of the smaller one, if that is enough."""
+    n, m = len(some.rows), len(of.rows)
+    fewest = min(n, m, math.isqrt(MAX_PAIRS))
+    most = min(max(n, m), MAX_PAIRS // max(1, fewest))
+    return (some.part(fewest), of.part(most)) if n <= m else (some.part(most), of.part(fewest))
 
 
 def _fine(look: Look, row: int) -> Tensor | None:
