@@ -220,10 +220,9 @@ def try_folder(run: Run, try_id: str) -> Path:
 def make_room(run: Run) -> None:
     """Throw the oldest tries away, so that with one more there are as many as are kept."""
     waiting = queue.jobs(kinds=(Kind.TRY, Kind.TRY_MANY), states=queue.WAITING, subject=run.id)
-    needed = {job.payload.get("try", job.payload.get("try_id")) for job in waiting}
     folders = sorted((run.path / "tried").glob("*"), key=_age)
     for folder in folders[: max(0, len(folders) - MAX_TRIES + 1)]:
-        if folder.name not in needed:
+        if not any(orders.names(job, folder.name) for job in waiting):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -24,6 +24,7 @@ from gsc_core.workspace.exports import Order as ExportOrder
 from gsc_core.workspace.imagesets import SetOrder, SurrogatesOrder
 from gsc_core.workspace.models import ModelOrder
 from gsc_core.workspace.report_images import ReportImagesOrder
+from gsc_core.workspace.tried_images import TryManyOrder
 
 DECISION = {
     "detector": "energy",
@@ -59,6 +60,7 @@ ROWS: list[tuple[JobOrder, dict]] = [
         TryOrder(try_id="0123456789ab", file_name="löwe.jpg"),
         {"try": "0123456789ab", "file_name": "löwe.jpg"},
     ),
+    (TryManyOrder(try_id="0123456789ab"), {"try_id": "0123456789ab"}),
     (
         ReportImagesOrder(rows=(1, 5), detector="gsc", version=3),
         {"rows": [1, 5], "detector": "gsc", "version": 3},
