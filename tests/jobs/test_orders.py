@@ -26,6 +26,7 @@ from gsc_core.workspace.maps import MapOrder
 from gsc_core.workspace.models import ModelOrder
 from gsc_core.workspace.remainders import RemainderOrder
 from gsc_core.workspace.report_images import ReportImagesOrder
+from gsc_core.workspace.tried_images import TryManyOrder
 
 DECISION = {
     "detector": "energy",
@@ -61,6 +62,7 @@ ROWS: list[tuple[JobOrder, dict]] = [
         TryOrder(try_id="0123456789ab", file_name="löwe.jpg"),
         {"try": "0123456789ab", "file_name": "löwe.jpg"},
     ),
+    (TryManyOrder(try_id="0123456789ab"), {"try_id": "0123456789ab"}),
     (
         ReportImagesOrder(rows=(1, 5), detector="gsc", version=3),
         {"rows": [1, 5], "detector": "gsc", "version": 3},
