@@ -17,9 +17,7 @@ _START = "from ray.scripts.scripts import main; main()"
 @contextmanager
 def ray_cluster(variables: Mapping[str, str]) -> Iterator[str]:
     """The address of a cluster whose processes have these variables; none of them is left."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = next(port for port in range(20_379, 32_000) if _is_free(port))
     options = f"--head --block --port={port} --num-cpus=2 --object-store-memory=200000000"
     options += " --include-dashboard=false --disable-usage-stats --node-ip-address=127.0.0.1"
     with subprocess.Popen(
@@ -36,6 +34,16 @@ def ray_cluster(variables: Mapping[str, str]) -> Iterator[str]:
         finally:
             with suppress(ProcessLookupError):  # asked to end, it would drain for half a minute
                 os.killpg(head.pid, signal.SIGKILL)
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens there; the system itself gives out none of these, nor does Ray."""
+    with socket.socket() as tried:
+        try:
+            tried.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
 
 
 def processes(title: str) -> list[int]:
