@@ -2,8 +2,8 @@
 
 Pieces of a set wait for a core that reads and decodes them, then for an actor that scores them;
 what is decoded waits in a store that holds so many pieces, and a full one holds the decoders back.
-Requests share one line to the storage. The figures of a piece are measured where the script is
-checked (`benchmarks.cluster`), and assumed where docs/scale.md says so.
+Requests share one line to the storage. The figures of a piece are assumed, as docs/scale.md says;
+`benchmarks.cluster` measures them on this machine, to check the simulation by.
 """
 
 from __future__ import annotations
