@@ -59,9 +59,9 @@ def test_strange_pictures_score_higher(detector: type[Detector], small: World) -
 def test_one_finite_number_an_image_without_a_graph(detector: type[Detector], small: World) -> None:
     fitted = detector().fit(small.calibration)
     both = Representation.cat([small.known, small.strange])
-    traced = Representation(
-        *(getattr(both, f.name).clone().requires_grad_() for f in fields(Representation))
-    )
+    tensors = {f.name: getattr(both, f.name) for f in fields(Representation)}
+    there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    traced = Representation(**{n: tensor.clone().requires_grad_() for n, tensor in there.items()})
     scores = fitted.score(traced)
     assert scores.shape == (len(both),)
     assert scores.is_floating_point()
