@@ -97,7 +97,7 @@ def histogram(
     """
     id_set = colours.id_set
     sets, rows, axis = _binned(scores_by_set, id_set, bins)
-    tall = 96 + ROW_HEIGHT * len(rows)
+    tall = max(CURVE_HEIGHT, 96 + ROW_HEIGHT * len(rows))  # as tall as the curve beside it
     figure = make_subplots(
         rows=len(rows),
         shared_xaxes=True,

@@ -146,7 +146,7 @@ def test_without_json_a_table_names_each_detector_and_what_was_left_out(
     lines = ran.out.splitlines()
     assert any("gmm" in line and "left out" in line for line in lines)
     energy = next(row for row in document["results"] if row["detector"] == "energy")
-    assert any("energy" in line and f"{100 * energy['fpr95']:.1f} %" in line for line in lines)
+    assert any("energy" in line and f"{100 * energy['fpr95']:.1f} (" in line for line in lines)
     for name in document["inverted"]:
         assert any(f" {name} " in line and "points" in line for line in lines)
     assert "gsc-drop" in document["inverted"]
