@@ -215,7 +215,7 @@ def test_the_answer_is_the_first_thing_on_the_results_page(visit, run):
 
 def test_one_picture_is_explained_by_its_channels(visit, run):
     page = visit.open(f"images?run={run}")
-    page.get_by_test_id("stMain").get_by_role("link", name=re.compile("^[●○]")).first.click()
+    page.get_by_test_id("stMain").get_by_role("link", name=re.compile(", from ")).first.click()
     page.wait_for_url(re.compile(r"image=\d+"))
     expect(visit.keyed("images_k")).to_be_visible()
     page.reload()  # it is kept with the run

@@ -211,7 +211,7 @@ def test_the_report_tells_what_was_cut(run: Run, decision: Decision) -> None:
         assert one.explained.detector == "gsc"
         for channel in one.explained.channels:
             assert channel.usual is not None and channel.usual[0] <= channel.usual[1]
-            assert f"channel {channel.index}:" in page
+            assert f"channel {channel.index}" not in page  # a number says nothing to a colleague
         if truth.heat is None:
             assert one.explained.heat is None
             continue

@@ -21,7 +21,7 @@ function tileOf(tile, place, grid) {
   if (tile.src) {
     const image = element("img");
     image.src = tile.src;
-    image.alt = "";
+    image.alt = tile.name;
     image.loading = "lazy";
     link.append(image);
   } else {
