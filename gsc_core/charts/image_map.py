@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from gsc_core.charts.scores import dressed, label
+from gsc_core.evaluation.counts import percent
 from gsc_core.run import gallery
 from gsc_core.run.decisions import Decision
 from gsc_core.run.image_map import ImageMap
@@ -84,7 +85,7 @@ def _hover(run: Run, rows: NDArray[np.intp]) -> list[str]:
     predicted, confidence = run.column("predicted")[rows], run.column("confidence")[rows]
     names = {int(index): label(gallery.class_name(run, int(index))) for index in set(predicted)}
     return [
-        f"{names[int(index)]}, {100 * sure:.0f} %"
+        f"{names[int(index)]}, {percent(float(sure), 0)}"
         for index, sure in zip(predicted, confidence, strict=True)
     ]
 
