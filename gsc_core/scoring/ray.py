@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import pickle
+import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ from gsc_core.scoring.traces import Tracer
 PIECE_BYTES = 24 * 2**20
 """Decoded pixels in one piece, at most: several of them wait in memory for each actor."""
 
-_POLL_S = 0.5
+_POLL_S, _TO_CONNECT_S = 0.5, 10
 _STORE_BYTES = 400 * 2**20  # of a cluster on this machine
 _MOST_LOST = 16  # pieces whose tasks died again and again; this process scores their chunks
 _TRIES = 3  # more, of a piece whose process dies
@@ -128,6 +129,7 @@ class RayEngine:
                     **quiet,
                 )
             else:
+                _knock(self._address)
                 ray.init(self._address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise SpecError(
@@ -233,6 +235,15 @@ class RayEngine:
                 "The Ray cluster ended the work: look into the log, and run the audit again; it "
                 "goes on from what is there."
             ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody answers at `host:port`: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return  # "auto", or a server of Ray's own protocol
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_TO_CONNECT_S):
+        pass
 
 
 class _Actor:
