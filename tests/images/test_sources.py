@@ -170,13 +170,10 @@ def test_what_is_not_in_a_bucket_is_one_sentence(bucket: str, tmp_path: Path) ->
 def test_wrong_credentials_are_one_sentence(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gsc_core.images.sources import stores  # noqa: PLC0415
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    stores._system.cache_clear()
     with pytest.raises(ImageError, match="cannot be read") as refused:
         read_images(source_of(f"{bucket}/photos"), "id", tmp_path)
-    stores._system.cache_clear()
     assert "wrong" not in str(refused.value) and "\n" not in str(refused.value)
 
 

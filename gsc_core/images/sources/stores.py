@@ -25,11 +25,12 @@ Place = Path | Uri
 
 _SECONDS = 30  # until an address that does not answer is given up
 _BUFFER = 1 << 20
+_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how the variables begin that the file systems read
 
 
 @functools.lru_cache(maxsize=8)
-def _system(scheme: str, process: int) -> fs.FileSystem:
-    """The file system of a scheme, for one process."""
+def _system(scheme: str, process: int, settings: frozenset[tuple[str, str]]) -> fs.FileSystem:
+    """The file system of a scheme, for one process and what its environment says of it."""
     if scheme == "s3":
         # Arrow asks the SDK for credentials, and would ask AWS for the region of each bucket.
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -52,7 +53,8 @@ def _system(scheme: str, process: int) -> fs.FileSystem:
 
 def _of(place: Place) -> tuple[fs.FileSystem, str]:
     if isinstance(place, Uri):
-        return _system(place.scheme, os.getpid()), place.key
+        settings = frozenset(each for each in os.environ.items() if each[0].startswith(_SETTINGS))
+        return _system(place.scheme, os.getpid(), settings), place.key
     return fs.LocalFileSystem(), str(place.absolute())
 
 
