@@ -53,7 +53,7 @@ def _system(scheme: str, process: int, settings: frozenset[tuple[str, str]]) -> 
 
 def _of(place: Place) -> tuple[fs.FileSystem, str]:
     if isinstance(place, Uri):
-        settings = frozenset(each for each in os.environ.items() if each[0].startswith(_SETTINGS))
+        settings = frozenset(pair for pair in os.environ.items() if pair[0].startswith(_SETTINGS))
         return _system(place.scheme, os.getpid(), settings), place.key
     return fs.LocalFileSystem(), str(place.absolute())
 
