@@ -42,13 +42,13 @@ from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Detector
 from gsc_core.detectors.catalogue import in_preference
 from gsc_core.detectors.ensemble import with_parts
-from gsc_core.errors import ImageError, SpecError
+from gsc_core.errors import Cancelled, ImageError, SpecError
 from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.files import sole_writer_in, writing_to, written_aside
 from gsc_core.images import Broken, ImageSet, Partition
 from gsc_core.images.sources.uri import EVERYWHERE, Reach
 from gsc_core.images.surrogates import SURROGATES
-from gsc_core.log import RunLog, Step, is_logged_to, logged_to
+from gsc_core.log import LOGGER, RunLog, Step, is_logged_to, logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
 from gsc_core.run.document import Provenance, SetChecks, Settings
@@ -349,12 +349,21 @@ def _written_down(
 def _set_checks(
     table: pa.Table, scorer: Scorer, inverted: Sequence[str], sets: Partition, step: Step
 ) -> SetChecks:
-    """What is noticed about the sets, by the detectors that point the right way."""
+    """What is noticed about the sets, by the detectors that point the right way.
+
+    Whatever goes wrong here, the scores are there, and the audit ends with them.
+    """
     detectors = [one.name for one in scorer.detectors if one.name not in inverted]
-    with scorer.watch.phase(PHASE):
-        return compare(
-            table, sets.every(), detectors, scorer.preprocessing, scorer.network.device, step
-        )
+    try:
+        with scorer.watch.phase(PHASE):
+            return compare(
+                table, sets.every(), detectors, scorer.preprocessing, scorer.network.device, step
+            )
+    except Cancelled:
+        raise
+    except Exception:
+        LOGGER.exception("the image sets could not be compared")
+        return SetChecks(failed=True)
 
 
 def _join(

@@ -284,13 +284,14 @@ class SetChecks(_Part):
 
     limit: the likeness from which on two images are called copies: more than calibration images
         and those most like them usually have.
-    labels: None without labels.
+    labels: None without labels. failed: the comparison did not come to its end, by our fault.
     """
 
-    limit: float
+    limit: float = 1.0
     copies: tuple[NearCopies, ...] = ()
     familiar_looking: tuple[FamiliarLooking, ...] = ()
     labels: LabelDoubts | None = None
+    failed: bool = False
 
     def without(self, rows: Collection[int]) -> Self:
         """What is left to be noticed when these images are left out."""

@@ -12,6 +12,7 @@ from gsc_core.run.subsets import Copies, DoubtedLabels, Subset
 from gsc_core.run.subsets import FamiliarLooking as LookFamiliar
 
 NOTHING = "The image sets: nothing to look at."
+FAILED = "The image sets could not be compared, our fault; the log has the details."
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,17 @@ def in_short(run: Run) -> str | None:
     """All of it as one line; None of a run of before this was checked."""
     if run.document.set_checks is None:
         return None
+    if run.document.set_checks.failed:
+        return FAILED
     said = [notice.short for notice in notices(run)]
     return f"The image sets, to look at: {'; '.join(said)}." if said else NOTHING
 
 
 def limits(run: Run) -> str:
     """What it means for the figures, for a report; empty where there is nothing to say."""
-    return " ".join(notice.sentence for notice in notices(run))
+    checks = run.document.set_checks
+    failed = [FAILED] if checks is not None and checks.failed else []
+    return " ".join([*failed, *(notice.sentence for notice in notices(run))])
 
 
 def _copies(copies: NearCopies) -> Notice:

@@ -39,6 +39,7 @@ from gsc_core.run.revised import revised
 from gsc_core.run.stored import Revision, Run
 from gsc_core.scoring.calibration import Calibrated
 from gsc_core.scoring.scorer import Scores
+from gsc_core.sentences.set_checks import FAILED, in_short, limits
 
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 ALL = tuple(detector.name for detector in CATALOGUE)
@@ -420,6 +421,18 @@ def two_more(monkeypatch: pytest.MonkeyPatch) -> None:
 def white(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     Image.new("RGB", (12, 12), "white").save(path)
+
+
+@pytest.mark.slow
+def test_sets_that_cannot_be_compared_do_not_end_an_audit(
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gsc_core.audit.sets.compare.limit_of", lambda *_: 1 / 0)
+    run = run_audit(spec_of(stage, detectors=("energy",)), tmp_path / "out")
+    assert run.row("energy") is not None
+    assert run.document.set_checks is not None and run.document.set_checks.failed
+    assert in_short(run) == FAILED and FAILED in limits(run)
+    assert "ZeroDivisionError" in (tmp_path / "out" / "log.txt").read_text()
 
 
 @pytest.mark.usefixtures("two_more")

@@ -44,7 +44,7 @@ def _show(tile: Tile) -> None:
         height=SIDE, border=False, horizontal_alignment="center", vertical_alignment="center"
     ):
         try:
-            data, width = _thumbnail(str(tile.path), _version(tile.path))
+            data, width = _thumbnail(str(tile.path), version_of(tile.path))
             st.image(data, alt=tile.alt, width=width)
         except GscError as error:
             st.caption(plain(_short(str(error), 4 * _LETTERS)))
@@ -62,7 +62,8 @@ def _short(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[: letters - end - 1]}…{text[-end:]}"
 
 
-def _version(path: Path) -> int:
+def version_of(path: Path) -> int:
+    """A number that changes with an image's file: a part of the key of a cached thumbnail."""
     try:
         return path.stat().st_mtime_ns
     except (OSError, ValueError):  # gone, or a name no disk can hold: the thumbnail says which

@@ -17,6 +17,7 @@ from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentM
 
 from gsc_core.errors import GscError
 from gsc_core.images.thumbnails import thumbnail
+from pages.parts.shared.pictures import version_of
 
 _PACKAGE, _NAME = "gsc-audit", "image_grid"
 _MANIFEST = ComponentManifest(_PACKAGE, "1", [ComponentConfig(_NAME, "browser")])
@@ -121,7 +122,7 @@ def _component() -> Callable[..., Any]:
 def _as_data(tile: GridTile, side: int) -> dict[str, Any]:
     src, lost = "", ""
     try:
-        src = _thumbnail(str(tile.path), _version(tile.path), side)
+        src = _thumbnail(str(tile.path), version_of(tile.path), side)
     except GscError as error:
         lost = str(error)
     return {
@@ -137,13 +138,6 @@ def _as_data(tile: GridTile, side: int) -> dict[str, Any]:
         "badge": tile.badge,
         "mark": tile.mark,
     }
-
-
-def _version(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except (OSError, ValueError):  # gone, or a name no disk can hold: the thumbnail says which
-        return 0
 
 
 @st.cache_data(max_entries=4096, show_spinner=False)
