@@ -101,6 +101,7 @@ def add_rest_as_set(page: Page, server: Served, rest: Path, left: int) -> None:
     page.locator(".st-key-set_name input").press("Tab")
     at_rest(page)
     press(page, "set_add")
+    page.wait_for_url(re.compile(r"[?&]set="))  # the order is stored before the address names it
     assert len(work()) == 1  # what a worker does; another process would load torch for it
     opened(page, server, "image-sets")
     expect(page.get_by_test_id("stMain")).to_contain_text(f"{left} images")
