@@ -102,15 +102,23 @@ def measure(
         with excusing(detector):
             by_name[detector.name] = of(detector)
     required()
+    document = _document_of(by_name)
+    return document.model_copy(
+        update={
+            "id_accuracy": _accuracy(labelled, "predicted"),
+            "in_sample": tuple(name for name in calibrated.in_sample if name in by_name),
+        }
+    )
+
+
+def _document_of(by_name: Mapping[str, Measured]) -> RunDocument:
     there = [measured.detector for measured in by_name.values()]
     return RunDocument(
         results=tuple(row for measured in by_name.values() for row in measured.rows),
-        id_accuracy=_accuracy(labelled, "predicted"),
         id_accuracy_after={
             name: m.accuracy_after for name, m in by_name.items() if m.accuracy_after is not None
         },
         inverted=tuple(name for name, measured in by_name.items() if measured.inverted),
-        in_sample=tuple(name for name in calibrated.in_sample if name in by_name),
         surrogate_auroc={
             name: m.surrogate_auroc for name, m in by_name.items() if m.surrogate_auroc is not None
         },

@@ -5,53 +5,42 @@ Called by the command line, the worker and the tests alike.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pydantic_core import PydanticSerializationError
 
 from gsc_core.audit.checks import Examination
-from gsc_core.audit.class_names import with_shown_names
 from gsc_core.audit.copies import copy_shown
 from gsc_core.audit.engine import Recipe, engine_of
 from gsc_core.audit.inputs import (
     batch_size,
     begun,
     decoders_of,
-    device_of,
     in_use,
-    labels_of,
-    network_of,
-    read_sets,
-    unpacking,
 )
-from gsc_core.audit.measure import counts_of, machine, measure, record, versions
+from gsc_core.audit.measure import counts_of, measure, record
 from gsc_core.audit.sets.compare import PHASE, compare
 from gsc_core.audit.spec import AuditSpec
+from gsc_core.audit.subject import Subject, key_of, opened, provenance_of, settings_of
 from gsc_core.audit.temperature import temperature_of
-from gsc_core.classifier.load import Classifier, load_classifier
-from gsc_core.classifier.network import Network
 from gsc_core.detectors.base import Detector
 from gsc_core.detectors.catalogue import in_preference
 from gsc_core.detectors.ensemble import with_parts
 from gsc_core.errors import Cancelled, ImageError, SpecError
 from gsc_core.explanation.channels import ChannelNormals
 from gsc_core.files import sole_writer_in, writing_to, written_aside
-from gsc_core.images import Broken, ImageSet, Partition
+from gsc_core.images import Broken, Partition
 from gsc_core.images.sources.uri import EVERYWHERE, Reach
-from gsc_core.images.surrogates import SURROGATES
 from gsc_core.log import LOGGER, RunLog, Step, is_logged_to, logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
-from gsc_core.run.document import Provenance, SetChecks, Settings
+from gsc_core.run.document import ModelCheck, SetChecks
 from gsc_core.run.layout import (
     CALIBRATION,
     CALIBRATION_FILE,
@@ -73,8 +62,8 @@ from gsc_core.scoring.chunks import ChunkStore, Rows, join
 from gsc_core.scoring.faults import FAILED
 from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scorer
-from gsc_core.scoring.traces import DIMENSIONS, TRACED, Tracer, Traces
-from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial, compile_where_faster
+from gsc_core.scoring.traces import TRACED, Tracer, Traces
+from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial
 from gsc_core.stopwatch import Stopwatch
 
 _OF_ONE_RESULT = (METRICS_FILE, SCORES_FILE, FEATURES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
@@ -113,6 +102,19 @@ def run_audit(
         return _audited(spec, out, on_progress, log, watch or Stopwatch(), reach)
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """What is left when all images are scored, beside the chunks.
+
+    `batch_size` is that of the end: memory may have run out on the way.
+    """
+
+    calibrated: Calibrated
+    traces: Traces
+    checks: tuple[ModelCheck, ...]
+    batch_size: int
+
+
 def _audited(
     spec: AuditSpec,
     out: Path,
@@ -130,50 +132,75 @@ def _audited(
     _check_folder(out)
     written_spec = _as_json(spec)
     detectors = [detector.build() for detector in spec.detectors]
-    step("opening the model", 0, 1)
-    with watch.phase("opening the model", "reading and checking it"):
-        classifier = load_classifier(spec.model)
-    with watch.phase("opening the model", "cutting it in two, on its device"):
-        network = network_of(spec, classifier, spec.split, device_of(spec.device))
-    if watch.exact and network.device.type != "cpu":
-        watch.settle = partial(torch.accelerator.synchronize, network.device)
-    with watch.phase("opening the model", "compiling it"):
-        network, speedup = _compiled(spec, network, classifier)
-    step("reading the images", 0, 1)
-    with watch.phase("reading the images"), unpacking(out / UNPACKED_FOLDER) as unpacked:
-        sets = read_sets(spec, unpacked, reach=reach)
-        of_images = labels_of(spec, sets, classifier)
-        labels = of_images.indices
-        classifier = with_shown_names(classifier, sets, labels)
+    subject = opened(spec, out, reach, step, watch)
     with written_aside(out / SPEC_FILE) as part:
         for of_another in _OF_ONE_RESULT:
             (out / of_another).unlink(missing_ok=True)
         part.write_text(written_spec, encoding="utf-8")
     log.begin()
-    store = ChunkStore(out / CHUNKS_FOLDER, _key(spec, classifier, network, sets, labels))
+    store = ChunkStore(out / CHUNKS_FOLDER, key_of(subject))
+    preprocessing = subject.classifier.preprocessing
+    scorer = Scorer(subject.network, preprocessing, detectors, watch, also=TRACED)
+    scored = _scored(subject, scorer, store, out, step)
 
-    scorer = Scorer(network, classifier.preprocessing, detectors, watch, also=TRACED)
+    step("measuring", 0, 1)
+    with watch.phase("writing"):
+        broken, table = _join(subject, scored, store, out)
+    _require_detectors(scorer)
+    with watch.phase("measuring"):
+        measured = measure(
+            table,
+            scorer.detectors,
+            scored.calibrated,
+            spec.repeats,
+            spec.seed,
+            scorer.excusing,
+            required=partial(_require_detectors, scorer),
+        )
+    counts, left_out = counts_of(table, subject.sets.left_out, broken)
+    document = measured.model_copy(
+        update={
+            "detectors": tuple(map(record, with_parts(detectors))),
+            "images": counts,
+            "left_out": left_out,
+            "excused": scorer.excused,
+            "checks": scored.checks,
+            "set_checks": _set_checks(table, scorer, measured.inverted, subject.sets, step),
+            "tuned_on": _tuned_on(spec, scored.calibrated),
+            "temperature": temperature_record(table, scored.calibrated.temperature),
+            "settings": settings_of(subject, scored.batch_size),
+            "provenance": provenance_of(subject, watch, started),
+        }
+    )
+    run = _written_with_decision(Run(out, document), detectors)
+    copy_shown(run, subject.sets, {ID: spec.id, CALIBRATION: spec.calibration, **spec.ood})
+    store.remove()
+    return run
+
+
+def _scored(subject: Subject, scorer: Scorer, store: ChunkStore, out: Path, step: Step) -> _Scored:
+    """Fit the detectors on the calibration images, and score all others into `store`."""
+    spec, sets, labels = subject.spec, subject.sets, subject.labels.indices
     to_calibrate = sets.calibration.images
-    class_indices = [labels[image.sha256] for image in to_calibrate]
     every = sum(map(len, sets.every().values()))
     with (
         engine_of(spec, lambda: Recipe.of(spec, scorer, calibrated, out)) as score_sets,
-        decoders_of(spec, network.device, every) as decoders,
+        decoders_of(spec, subject.network.device, every) as decoders,
     ):
         size = _batch_size(spec, scorer, sets)
-        pace = Pace(size, spec.threads, step, decoders, watch)
-        check = Examination(classifier, network, of_images)
+        pace = Pace(size, spec.threads, step, decoders, scorer.watch)
+        check = Examination(subject.classifier, subject.network, subject.labels)
         calibrated = calibrate(
             scorer,
             to_calibrate,
-            class_indices,
+            [labels[image.sha256] for image in to_calibrate],
             seed=spec.seed,
             pace=pace,
             check=check,
             tuned_on=frozenset(spec.tuned_on or ()),
         )
         _require_detectors(scorer)
-        calibrated, tracer, traces = _written_down(calibrated, out, watch)
+        calibrated, tracer, traces = _written_down(calibrated, out, scorer.watch)
         score_sets(
             scorer,
             [*sets.test.values()],
@@ -183,41 +210,7 @@ def _audited(
             calibrated.temperature,
             tracer,
         )
-
-    step("measuring", 0, 1)
-    with watch.phase("writing"):
-        broken, table = _join(calibrated, traces, labels, sets, store, out)
-    _require_detectors(scorer)
-    with watch.phase("measuring"):
-        measured = measure(
-            table,
-            scorer.detectors,
-            calibrated,
-            spec.repeats,
-            spec.seed,
-            scorer.excusing,
-            required=partial(_require_detectors, scorer),
-        )
-    counts, left_out = counts_of(table, sets.left_out, broken)
-    size = -(-pace.batch_size // scorer.pieces)
-    document = measured.model_copy(
-        update={
-            "detectors": tuple(map(record, with_parts(detectors))),
-            "images": counts,
-            "left_out": left_out,
-            "excused": scorer.excused,
-            "checks": check.results,
-            "set_checks": _set_checks(table, scorer, measured.inverted, sets, step),
-            "tuned_on": _tuned_on(spec, calibrated),
-            "temperature": temperature_record(table, calibrated.temperature),
-            "settings": _settings(spec, classifier, network, of_images.rule, size, speedup),
-            "provenance": _provenance(classifier, network, sets, spec.seed, watch, started),
-        }
-    )
-    run = _written_with_decision(Run(out, document), detectors)
-    copy_shown(run, sets, {ID: spec.id, CALIBRATION: spec.calibration, **spec.ood})
-    store.remove()
-    return run
+    return _Scored(calibrated, traces, check.results, -(-pace.batch_size // scorer.pieces))
 
 
 def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
@@ -253,21 +246,6 @@ def _check_folder(out: Path) -> None:
         raise SpecError(f"{out} holds {min(foreign)}, but no audit: choose an empty folder.")
 
 
-def _compiled(
-    spec: AuditSpec, network: Network, classifier: Classifier
-) -> tuple[Network, float | None]:
-    """The network, compiled where that was asked for and is faster; how much, where it was tried.
-
-    Raises SpecError on another device than CUDA.
-    """
-    if not spec.compiled:
-        return network, None
-    size = batch_size(spec, network.device)
-    images = torch.zeros(size, *classifier.preprocessing.shape, device=network.device)
-    trial = compile_where_faster(network, images)
-    return trial.network, trial.speedup
-
-
 def _batch_size(spec: AuditSpec, scorer: Scorer, sets: Partition) -> int:
     """Images at a time: what was asked for, else by trial where that pays, else the usual."""
     device, images = scorer.network.device, sum(map(len, sets.every().values()))
@@ -283,34 +261,6 @@ def _as_json(spec: AuditSpec) -> str:
         raise SpecError(
             "A path holds bytes that are not UTF-8 text: rename the file or folder."
         ) from error
-
-
-def _key(
-    spec: AuditSpec,
-    classifier: Classifier,
-    network: Network,
-    sets: Partition,
-    labels: Mapping[str, int],
-) -> str:
-    """What makes chunks the same: model, images in their order, labels, settings, versions."""
-    settings = spec.model_dump(mode="json", include={"model", "detectors", "split", "device"})
-    content = {
-        "settings": settings | {"seed": spec.seed, "batch_size": spec.batch_size},
-        "cut": network.split and network.split.name,
-        "precision": network.precision,
-        "compiled": spec.compiled,
-        "traces": DIMENSIONS,
-        "model": classifier.sha256,
-        "sets": {name: _digest(images, labels) for name, images in sets.every().items()},
-        "versions": versions(),
-        "surrogates": [kind.name for kind in SURROGATES],
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _digest(images: ImageSet, labels: Mapping[str, int]) -> str:
-    lines = (f"{image.sha256} {labels.get(image.sha256)} {image.name}" for image in images.images)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _require_detectors(scorer: Scorer) -> None:
@@ -367,77 +317,23 @@ def _set_checks(
 
 
 def _join(
-    calibrated: Calibrated,
-    traces: Traces,
-    labels: Mapping[str, int],
-    sets: Partition,
-    store: ChunkStore,
-    out: Path,
+    subject: Subject, scored: _Scored, store: ChunkStore, out: Path
 ) -> tuple[dict[str, list[Broken]], pa.Table]:
     """One table of all scores and traces, and the images of each set that could not be decoded."""
-    images = calibrated.images
-    class_indices = [labels[image.sha256] for image in images]
+    calibrated = scored.calibrated
     rows = Rows(
-        "calibration",
-        "calibration",
-        images,
-        class_indices,
+        CALIBRATION,
+        CALIBRATION,
+        calibrated.images,
+        [subject.labels.indices[image.sha256] for image in calibrated.images],
         calibrated.scores,
-        traces=traces,
+        traces=scored.traces,
     )
-    tables, broken = [rows.table(())], {"calibration": list(calibrated.broken)}
-    for name in sets.test:
+    tables, broken = [rows.table(())], {CALIBRATION: list(calibrated.broken)}
+    for name in subject.sets.test:
         chunks = list(store.tables(name))
         tables.extend(table for table, _ in chunks)
         broken[name] = [one for _, damaged in chunks for one in damaged]
         if not any(table.num_rows for table, _ in chunks):
             raise ImageError(f"None of the images of {name} can be read; check the files.")
     return broken, join(tables, out / SCORES_FILE, out / FEATURES_FILE)
-
-
-def _settings(
-    spec: AuditSpec,
-    classifier: Classifier,
-    network: Network,
-    label_rule: str,
-    size: int,
-    speedup: float | None,
-) -> Settings:
-    """The specification as it was carried out, with what was selected on the way."""
-    settings = {
-        **spec.model_dump(mode="json"),
-        "split": None if network.split is None else network.split.name,
-        "precision": network.precision,
-        "preprocessing": classifier.preprocessing.model_dump(mode="json"),
-        "classifier": classifier.source,
-        "architecture": classifier.architecture,
-        "classes": classifier.num_classes,
-        "class_names": classifier.class_names,
-        "parameters": classifier.parameters,
-        "labels": label_rule,
-        "batch_size": size,
-        "compiled_speedup": speedup,
-    }
-    return Settings.model_validate(settings)
-
-
-def _provenance(
-    classifier: Classifier,
-    network: Network,
-    sets: Partition,
-    seed: int,
-    watch: Stopwatch,
-    started: float,
-) -> Provenance:
-    """What the figures depend on, and where, when and how fast they were made."""
-    return Provenance.model_validate(
-        {
-            "model_sha256": classifier.sha256,
-            "image_sets_sha256": {name: images.sha256 for name, images in sets.every().items()},
-            "versions": versions(),
-            "seed": seed,
-            **machine(network.device),
-            "seconds": round(time.perf_counter() - started, 2),
-            "phases": {name: asdict(spent) for name, spent in watch.phases().items()},
-        }
-    )

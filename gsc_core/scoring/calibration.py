@@ -9,7 +9,7 @@ images, so their scores of calibration images are made by fits without the image
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -87,91 +87,95 @@ def calibrate(
     """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
     size = _sample_size(scorer)
-    label_of = {images[i].name: labels[i] for i in order}
-    done: list[ImageFile] = []
-    broken: list[Broken] = []
-
-    def represented(indices: Sequence[int]) -> Iterable[Representation]:
-        files = [images[i] for i in indices]
-        read = read_batches(
-            files, scorer.preprocessing, pace.batch_size, pace.threads, pace.decoders
-        )
-        for batch in pace.watch.waiting(DECODING, read):
-            broken.extend(batch.broken)
-            done.extend(batch.images)
-            if batch.images:
-                yield scorer.represent(batch.pixels)
-            pace.step("calibrating", len(done) + len(broken), len(images))
-
-    sampled = list(represented(order[:size]))
+    passing = _Passing(scorer, images, labels, pace)
+    sampled = list(passing.represented(order[:size]))
     if not sampled:
         raise ImageError("None of the calibration images can be read; check the folder.")
-    sample = Representation.cat(sampled)
-    files = tuple(done)
-    surrogates, sources = _surrogates(scorer, files, seed, pace)
+    sample, whole = Representation.cat(sampled), pace.batch_size
+    surrogates, sources = _surrogates(scorer, tuple(passing.done), seed, pace)
 
     def calibration_on(representation: Representation) -> Calibration:
-        class_indices = torch.tensor(
-            [label_of[image.name] for image in done], device=scorer.network.device
-        )
         return Calibration(
             scorer.network,
             representation.logits,
             representation.features,
-            class_indices,
+            passing.class_indices,
             sample,
             surrogates,
             stopping(pace.step),
             layers=representation.layers,
-            tuned_on=_among(done, tuned_on, scorer.network.device),
+            tuned_on=_among(passing.done, tuned_on, scorer.network.device),
             shapes=representation.shapes,
         )
 
-    def scored(whole: Representation, only: Callable[[Scorer], list[Detector]]) -> list[Scores]:
-        """A batch at a time: some detectors go back to the network, with a graph."""
-        return [scorer.score(whole[s], only(scorer)) for s in _slices(len(whole), pace.batch_size)]
-
     scorer.fit(_reading_maps(scorer), calibration_on(sample))
-    slim, streamed = [_slim(sample)], scored(sample, _reading_maps)
-    for representation in represented(order[size:]):
+    slim, streamed = [_slim(sample)], [_scored(scorer, sample, _reading_maps, whole)]
+    for representation in passing.represented(order[size:]):
         slim.append(_slim(representation))
         streamed.append(scorer.score(representation, _reading_maps(scorer)))
     everything = Representation.cat(slim)
-    check(done, everything.logits)
+    check(passing.done, everything.logits)
     calibration = calibration_on(everything)
     pace.step("fitting the detectors", 0, 1)
-    learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
-    unseen: dict[str, HeldOut | None] = {}
-    for detector in learning:
-        with scorer.excusing(detector), pace.watch.phase("fitting held-out", detector.name):
-            unseen[detector.name] = held_out_scores(detector, calibration, sources)
+    unseen = _held_out(scorer, calibration, sources, pace)
     scorer.fit(_not_reading_maps(scorer), calibration)
-    late = scored(everything, _not_reading_maps)
-    surrogate_batches = [] if surrogates is None else scored(surrogates, _single)
-    held_out = {n: h for n, h in unseen.items() if h is not None and n in late[0].outlier}
-    scores = _with(_beside(Scores.cat(streamed), Scores.cat(late)), held_out, "images")
-    surrogate_scores = (
-        _with(Scores.cat(surrogate_batches), held_out, "surrogates") if surrogate_batches else None
-    )
+    late = _scored(scorer, everything, _not_reading_maps, whole)
+    of_surrogates = None if surrogates is None else _scored(scorer, surrogates, _single, whole)
+    held_out = {n: h for n, h in unseen.items() if h is not None and n in late.outlier}
+    scores = _with(_beside(Scores.cat(streamed), late), held_out, "images")
     scores = _learned_without(scores, scorer)
-    to_learn_from = _to_learn_from(surrogate_scores, surrogates)
-    scorer.learn(scores.outlier, to_learn_from, _among(done, tuned_on))
-    in_sample = [d.name for d in scorer.detectors if d.name in unseen and d.name not in held_out]
-    in_sample += [e.name for e in scorer.ensembles if any(p.name in in_sample for p in e.parts_)]
+    if of_surrogates is not None:
+        of_surrogates = _with(of_surrogates, held_out, "surrogates")
+    to_learn_from = _to_learn_from(of_surrogates, surrogates)
+    scorer.learn(scores.outlier, to_learn_from, _among(passing.done, tuned_on))
     return Calibrated(
-        images=tuple(done),
-        broken=tuple(broken),
+        images=tuple(passing.done),
+        broken=tuple(passing.broken),
         scores=_learned_without(_combined(scores, scorer), scorer),
         sample=len(sample),
-        surrogates=None if surrogate_scores is None else _combined(surrogate_scores, scorer),
-        calibration=replace(
-            calibration,
-            sample=_without_pixels(sample),
-            surrogates=None if surrogates is None else _without_pixels(surrogates),
-            learned=_learned_from_pixels(scorer),
-        ),
-        in_sample=tuple(in_sample),
+        surrogates=None if of_surrogates is None else _combined(of_surrogates, scorer),
+        calibration=_to_keep(calibration, scorer),
+        in_sample=_in_sample(scorer, unseen.keys() - held_out.keys()),
     )
+
+
+class _Passing:
+    """Calibration images on their way through the network, in the order they are asked for.
+
+    Attributes:
+        done: those that could be read, in that order.
+        broken: the others.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        images: Sequence[ImageFile],
+        labels: Sequence[int],
+        pace: Pace,
+    ) -> None:
+        self.done: list[ImageFile] = []
+        self.broken: list[Broken] = []
+        self._scorer, self._images, self._pace = scorer, images, pace
+        self._label_of = {image.name: label for image, label in zip(images, labels, strict=True)}
+
+    def represented(self, indices: Sequence[int]) -> Iterator[Representation]:
+        """One pass over these images, a batch at a time."""
+        files = [self._images[i] for i in indices]
+        preprocessing, pace = self._scorer.preprocessing, self._pace
+        read = read_batches(files, preprocessing, pace.batch_size, pace.threads, pace.decoders)
+        for batch in pace.watch.waiting(DECODING, read):
+            self.broken.extend(batch.broken)
+            self.done.extend(batch.images)
+            if batch.images:
+                yield self._scorer.represent(batch.pixels)
+            pace.step("calibrating", len(self.done) + len(self.broken), len(self._images))
+
+    @property
+    def class_indices(self) -> Tensor:
+        """The class index of each image that is done, −1 where unknown."""
+        indices = [self._label_of[image.name] for image in self.done]
+        return torch.tensor(indices, device=self._scorer.network.device)
 
 
 def fit_again(
@@ -237,6 +241,50 @@ def _surrogates(
         return None, None
     made_of = torch.tensor(sources, device=scorer.network.device)
     return Surrogates.of(Representation.cat(parts), torch.tensor(kinds)), made_of
+
+
+def _held_out(
+    scorer: Scorer, calibration: Calibration, sources: Tensor | None, pace: Pace
+) -> dict[str, HeldOut | None]:
+    """For each detector that learns from single images, the scores by fits without the image.
+
+    None where there are too few images to leave some out.
+    """
+    learning = [d for d in _not_reading_maps(scorer) if Fit.IMAGES in d.fitted_with]
+    unseen: dict[str, HeldOut | None] = {}
+    for detector in learning:
+        with scorer.excusing(detector), pace.watch.phase("fitting held-out", detector.name):
+            unseen[detector.name] = held_out_scores(detector, calibration, sources)
+    return unseen
+
+
+def _scored(
+    scorer: Scorer,
+    whole: Representation,
+    by: Callable[[Scorer], list[Detector]],
+    batch_size: int,
+) -> Scores:
+    """Scores by some detectors, a batch at a time: some go back to the network, with a graph."""
+    slices = _slices(len(whole), batch_size)
+    return Scores.cat([scorer.score(whole[some], by(scorer)) for some in slices])
+
+
+def _in_sample(scorer: Scorer, learned_from: Collection[str]) -> tuple[str, ...]:
+    """Detectors whose scores are of images they learned from, and the ensembles of such."""
+    alone = [d.name for d in scorer.detectors if d.name in learned_from]
+    of_such = [e.name for e in scorer.ensembles if any(p.name in alone for p in e.parts_)]
+    return (*alone, *of_such)
+
+
+def _to_keep(calibration: Calibration, scorer: Scorer) -> Calibration:
+    """The calibration without pixels, and with what detectors learned from them."""
+    surrogates = calibration.surrogates
+    return replace(
+        calibration,
+        sample=_without_pixels(calibration.sample),
+        surrogates=None if surrogates is None else _without_pixels(surrogates),
+        learned=_learned_from_pixels(scorer),
+    )
 
 
 def _among(

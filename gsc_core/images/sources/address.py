@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from gsc_core.errors import ImageError
 from gsc_core.images.opening import MAX_BYTES, read_bytes
-from gsc_core.images.sources.stores import Place, opened, part_of, size_of
+from gsc_core.images.sources.stores import Place, opened, part_of, whole
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Address:
             return _cell(self.place, self.part, name)
         if isinstance(self.part, Slice):
             return part_of(self.place, self.part.offset, self.part.size, name)
-        size = size_of(self.place, name)
-        if size > MAX_BYTES:
+        data = whole(self.place, MAX_BYTES, name)
+        if data is None:
             raise ImageError(f"{name} is larger than 500 MB: save it smaller.")
-        return part_of(self.place, 0, size, name)
+        return data
 
 
 BytesAt: TypeAlias = Path | Address

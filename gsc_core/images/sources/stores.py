@@ -74,14 +74,31 @@ def size_of(place: Place, name: str) -> int:
     """Bytes of a file or object. Raises ImageError unless it is one."""
     with reading(place, name):
         if isinstance(place, Path):
-            if not place.is_file():  # a named pipe would be waited for without end
-                raise ImageError(f"{name} is not a file that can be read: check the path.")
+            _require_file(place, name)
             return place.stat().st_size
         system, key = _of(place)
         info = system.get_file_info(key)
     if info.type != fs.FileType.File:
         raise ImageError(f"{name} is not there: check the address, and who may read it.")
     return int(info.size)
+
+
+def _require_file(path: Path, name: str) -> None:
+    if not path.is_file():  # a named pipe would be waited for without end
+        raise ImageError(f"{name} is not a file that can be read: check the path.")
+
+
+def whole(place: Place, limit: int, name: str) -> bytes | None:
+    """All bytes of a file or object; None where they are more than `limit`.
+
+    It is opened once: each look at an object in a bucket is a request that is paid for.
+    """
+    with reading(place, name):
+        if isinstance(place, Path):
+            _require_file(place, name)
+        system, key = _of(place)
+        with system.open_input_file(key) as file:
+            return bytes(file.read_at(file.size(), 0)) if file.size() <= limit else None
 
 
 def part_of(place: Place, offset: int, size: int, name: str) -> bytes:
