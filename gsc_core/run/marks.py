@@ -82,10 +82,18 @@ class Marks(BaseModel):
     marks: tuple[Mark, ...] = Field(default=(), max_length=MAX_MARKS)
 
     def replaced(self, images: Iterable[tuple[str, str]], marks: Iterable[Mark]) -> Marks:
-        """Without the marks of these images, and with `marks` at the end."""
+        """Without the marks of these images, and with `marks` at the end.
+
+        Raises GscError where they would be too many.
+        """
         gone = frozenset(images)
-        left = (mark for mark in self.marks if mark.image not in gone)
-        return Marks(marks=(*left, *marks))
+        after = (*(mark for mark in self.marks if mark.image not in gone), *marks)
+        if len(after) > MAX_MARKS:
+            raise GscError(
+                f"A run has at most {MAX_MARKS:,} marked images: make an image set of what is "
+                "left, and audit that."
+            )
+        return Marks(marks=after)
 
 
 def marks_of(run: Run) -> tuple[Mark, ...]:
@@ -173,13 +181,7 @@ def store(run: Run, images: Iterable[tuple[str, str]], marks: Sequence[Mark]) ->
         raise GscError(f'There is no run "{run.id}" to mark images of: choose one from the list.')
     file = run.path / MARKS_FILE
     with sole_writer_of(file, "Somebody else is marking images of this run: try again."):
-        now = _read(run.path)
-        if len(now.marks) + len(marks) > MAX_MARKS:
-            raise GscError(
-                f"A run has at most {MAX_MARKS:,} marked images: make an image set of what is "
-                "left, and audit that."
-            )
-        after = now.replaced(images, marks)
+        after = _read(run.path).replaced(images, marks)
         with written_aside(file) as part:
             part.write_text(after.model_dump_json(indent=1, exclude_none=True), encoding="utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -172,10 +173,10 @@ def waiting_files(run: Run, try_id: str, most: int) -> tuple[Path, ...]:
 
 
 def verdicts(run: Run, tried: TriedImages) -> tuple[Verdict, ...]:
-    """Each image's place by the run's decision, the least familiar first."""
+    """Each image's place by the run's decision, the least familiar first, without score last."""
     decision = decisions.current(run)
     every = (Verdict(image=image, place=_place(run, image, decision)) for image in tried.images)
-    return tuple(sorted(every, key=lambda one: -one.place.score if one.place else 0.0))
+    return tuple(sorted(every, key=lambda one: -one.place.score if one.place else math.inf))
 
 
 def as_csv(run: Run, tried: TriedImages) -> bytes:

@@ -122,3 +122,6 @@ def test_there_are_not_too_many(run, monkeypatch):
     monkeypatch.setattr(marks, "MAX_MARKS", 2)
     with pytest.raises(GscError, match="at most 2 marked images"):
         mark(run, [SIGNS, SIGNS + 1, SIGNS + 2], doubt=Doubt.UNUSABLE)
+    mark(run, [SIGNS, SIGNS + 1], doubt=Doubt.UNUSABLE)
+    mark(run, [SIGNS, SIGNS + 1], doubt=Doubt.NOT_UNFAMILIAR)  # in place of those before
+    assert {one.doubt for one in marks_of(run)} == {Doubt.NOT_UNFAMILIAR}

@@ -85,6 +85,16 @@ def test_a_zip_is_judged_as_the_audit_judged_the_same_images(run: Run, made: Pat
     ]
     decisions.store(run, decisions.decide(run, "energy", Typed(value=-1e9)))
     assert {one.word for one in tried_images.verdicts(run, found)} == {"flagged"}
+    first = tried_images.verdicts(run, found)[0].image
+    without = found.model_copy(
+        update={
+            "images": tuple(
+                one.model_copy(update={"scores": {}}) if one == first else one
+                for one in found.images
+            )
+        }
+    )
+    assert tried_images.verdicts(run, without)[-1].word == "undecided"
 
     header, *lines = csv.reader(io.StringIO(tried_images.as_csv(run, found).decode("utf-8-sig")))
     assert header[:2] == ["file", "decision"]
