@@ -2,10 +2,12 @@
 
     python -m benchmarks.gallery [--images 100000] [--rounds 3]
 
-The run of `benchmarks.dashboard`, with a photo of 500 x 375 pixels behind each tile that is shown.
-The real server and Chromium: `drawn` is from the click on an address until the tiles are in the
-page and the server is at rest, by a new browser; `filter` and `search` from the choice until the
-other tiles are. Counting the figures again without marked images is timed in this process.
+The run of `benchmarks.dashboard`, with a photo of 500 x 375 pixels behind each tile that is shown
+and 64 numbers an image for the map. The real server and Chromium: `drawn` is from the click on an
+address until the tiles, or all points of the map, are in the page and the server is at rest, by a
+new browser; `filter` and `search` from the choice until the other tiles are. The map is a sketch
+until a worker has made the finer one, which is written here in its place. Counting the figures
+again without marked images is timed in this process.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,10 +29,12 @@ from benchmarks.browsing import PATIENCE, Measured, at_rest, chromium, opened, s
 from benchmarks.dashboard import write_run
 from gsc_core.run import decisions
 from gsc_core.run.gallery import ordered, run_images
+from gsc_core.run.image_map import MOST, ImageMap, principal_map, sampled, write_map
 from gsc_core.run.mistakes import mistakes
 from gsc_core.run.revised import revised
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Revision, Run
+from tests.support.stored_run import write_features
 
 DRAWN, STEP, WEIGHT = 3.0, 1.0, 1_000_000  # seconds, seconds, bytes
 ON_A_PAGE = 48
@@ -43,13 +47,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
-        os.environ["GSC_HOME"] = folder
+        os.environ |= {"GSC_HOME": folder, "GSC_WORKERS": "elsewhere"}
         path = Path(folder) / "runs" / "big"
         write_run(path, options.images)
+        write_features(path, dimensions=64)
         run = Run.load(path)
         for rows in shown(run):
             write_photos(run, rows)
-        measured = [*in_the_browser(options.rounds), *again(run)]
+        measured = [*in_the_browser(run, options.rounds), *again(run)]
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    sys.stdout.write(f"{os.cpu_count()} cores, load over 1, 5 and 15 minutes {load}\n")
     for each in measured:
         sys.stdout.write(each.line() + "\n")
     return int(any(each.limit is not None and each.value > each.limit for each in measured))
@@ -77,37 +84,54 @@ def write_photos(run: Run, rows: Rows) -> None:
         Image.fromarray(grained).save(image.path, quality=85)
 
 
-def in_the_browser(rounds: int) -> Iterator[Measured]:
+def in_the_browser(run: Run, rounds: int) -> Iterator[Measured]:
     """Each page by new browsers, then choices on one page."""
     with serving() as (address, _), chromium() as browser:
-        opened(browser, f"{address}/images?run=big")  # the server reads its libraries once
+        images = f"{address}/images?run={run.id}"
+        opened(browser, images)  # the server reads its libraries once
         for show in ("all", "missed", "alarms"):
-            url = f"{address}/images?run=big&images_show={show}"
-            visits = [visit(browser, url) for _ in range(rounds)]
-            seconds, weights = zip(*visits, strict=True)
-            yield Measured(f"images, {show}: drawn, first visit", seconds[0], DRAWN, "s")
-            yield Measured(f"images, {show}: drawn, later visits", median(seconds), DRAWN, "s")
-            yield Measured(f"images, {show}: sent", max(weights), WEIGHT, "bytes")
+            visits = [visit(browser, f"{images}&images_show={show}", tiles) for _ in range(rounds)]
+            yield from as_measured(f"images, {show}", visits)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(f"{address}/images?run=big")
+        page.goto(images)
         tiles(page)
         yield Measured("filter by class", timed(page, lambda: choose_class(page)), STEP, "s")
-        page.goto(f"{address}/images?run=big")
+        page.goto(images)
         tiles(page)
         yield Measured("search by file name", timed(page, lambda: search(page)), STEP, "s")
         page.close()
+        at = f"{images}&images_view=map"
+        yield from as_measured("map, a sketch", [visit(browser, at, points) for _ in range(rounds)])
+        rows = sampled(run)
+        write_map(run, ImageMap(rows, principal_map(run).places[::-1].copy()))
+        yield from as_measured("map", [visit(browser, at, points) for _ in range(rounds)])
 
 
-def visit(browser: Browser, url: str) -> tuple[float, int]:
-    """Seconds until the tiles are drawn, and bytes that were sent."""
+def as_measured(what: str, visits: Sequence[tuple[float, int]]) -> Iterator[Measured]:
+    """The first visit, later ones, and the most that was sent."""
+    seconds, weights = zip(*visits, strict=True)
+    yield Measured(f"{what}: drawn, first visit", seconds[0], DRAWN, "s")
+    yield Measured(f"{what}: drawn, later visits", median(seconds[1:] or seconds), DRAWN, "s")
+    yield Measured(f"{what}: sent", max(weights), WEIGHT, "bytes")
+
+
+def visit(browser: Browser, url: str, drawn: Callable[[Page], object]) -> tuple[float, int]:
+    """Seconds until a page is drawn, and bytes that were sent."""
     page, weights = browser.new_page(viewport={"width": 1280, "height": 900}), [0]
     page.on("websocket", lambda ws: ws.on("framereceived", lambda f: weights.append(len(f))))
     start = time.perf_counter()
     page.goto(url)
-    tiles(page)
+    drawn(page)
     seconds = time.perf_counter() - start
     page.close()
     return seconds, sum(weights)
+
+
+def points(page: Page) -> None:
+    """Wait for all points of the map."""
+    drawn = "document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length"
+    page.wait_for_function(f"{drawn} >= {MOST}", timeout=PATIENCE)
+    at_rest(page)
 
 
 def tiles(page: Page) -> str:

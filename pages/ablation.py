@@ -121,7 +121,7 @@ def _start(run: Run, text: str) -> None:
 
 
 def _basis(run: Run, found: Ablation) -> None:
-    st.subheader("What this rests on", anchor=False)
+    st.header("What this rests on", anchor=False)
     facts = found.facts
     parts = [
         f"{name}: {used.used:,} of {used.of:,}" if used.used < used.of else f"{name}: {used.used:,}"

@@ -19,7 +19,7 @@ def render() -> None:
     ):
         for term in terms:
             column.markdown(f"**{plain(term.word)}**  \n{plain(term.meaning)}")
-    st.subheader("Detectors", anchor=False)
+    st.header("Detectors", anchor=False)
     try:
         _detectors()
     except GscError as error:

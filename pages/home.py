@@ -59,7 +59,7 @@ def _lead() -> None:
 def _demo(entry: RunEntry | None, *, first: bool) -> None:
     """The demo; `first` makes it the page's one primary button."""
     look: Literal["primary", "secondary"] = "primary" if first else "secondary"
-    st.subheader("See an example", anchor=False)
+    st.header("See an example", anchor=False)
     st.markdown("A classifier of road signs meets unknown signs, shop signs, fog and noise.")
     if entry is not None and entry.waiting and entry.job is not None:
         job_progress(entry.job.id, "home_demo_job")
@@ -83,10 +83,10 @@ def _demo(entry: RunEntry | None, *, first: bool) -> None:
 
 def _own(own: Parts) -> None:
     if not acting.permits(Action.START):
-        st.subheader("Look at audits", anchor=False)
+        st.header("Look at audits", anchor=False)
         st.markdown(READS_ONLY)
         return
-    st.subheader("Audit your own model", anchor=False)
+    st.header("Audit your own model", anchor=False)
     ready = (
         "Everything it needs is there." if own.complete else "It needs three things, in any order."
     )
@@ -121,7 +121,7 @@ def _of_demo(every: Parts) -> dict[str, str]:
 
 
 def _recent(entries: list[RunEntry]) -> None:
-    st.subheader("Recent audits", anchor=False)
+    st.header("Recent audits", anchor=False)
     if not entries:
         st.caption("The audits you start are listed here, with their progress and their answer.")
         return

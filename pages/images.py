@@ -8,13 +8,14 @@ from gsc_core.sentences.run import answer
 from pages.parts.images.board import board
 from pages.parts.images.export import rest
 from pages.parts.images.map import map_view
-from pages.parts.images.order import MARKED, order
+from pages.parts.images.order import GALLERY, MAP, MARKED, TRY, VIEW, order
 from pages.parts.images.try_images import try_images
 from pages.parts.images.view import image_view
+from pages.parts.shared.in_address import segments
 from pages.parts.shared.run import chosen_run
 from pages.parts.shared.text import plain
 
-VIEWS = {"gallery": "Gallery", "map": "Map", "try": "Try images"}
+VIEWS = {GALLERY: "Gallery", MAP: "Map", TRY: "Try images"}
 
 
 def render() -> None:
@@ -29,21 +30,13 @@ def render() -> None:
             st.query_params["image"] = asked
             image_view(run, asked)
             return
-        view = st.segmented_control(
-            "View",
-            list(VIEWS),
-            default="try" if "try" in st.query_params else "gallery",
-            required=True,
-            format_func=VIEWS.__getitem__,
-            key="images_view",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
-        if view == "try":
+        usual = TRY if "try" in st.query_params else GALLERY
+        view = segments("View", VIEWS, VIEW, usual=usual)
+        if view == TRY:
             try_images(run)
-        elif view == "map":
+        elif view == MAP:
             map_view(run)
-        else:  # also when the address names no view
+        else:
             _gallery(run)
     except GscError as error:
         st.error(plain(str(error)))

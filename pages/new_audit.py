@@ -90,9 +90,9 @@ def _missing(found: Parts) -> None:
 
 def _draft(found: Parts) -> Draft | None:
     """What is chosen; None as long as the model or its images are not."""
-    st.subheader("1. Model", anchor=False)
+    st.header("1. Model", anchor=False)
     model = one_of("Model", "audit_model", found.models, found, "model")
-    st.subheader("2. Familiar images", anchor=False)
+    st.header("2. Familiar images", anchor=False)
     known = one_of(
         "Images like those the model was made for",
         "audit_id_set",
@@ -108,16 +108,16 @@ def _draft(found: Parts) -> Draft | None:
         )
     order = label_order() if known is not None and known.labels else None
     calibration = calibration_of(found.calibration)
-    st.subheader("3. Unfamiliar images", anchor=False)
+    st.header("3. Unfamiliar images", anchor=False)
     strangers = strangers_of(found)
     if model is None or known is None:
         return None
     facts = models.facts_of(model)
-    st.subheader("4. Detectors", anchor=False)
+    st.header("4. Detectors", anchor=False)
     detectors = chosen_detectors()
     _catalogue()
     settings = further_settings(facts) | {"label_order": order}
-    st.subheader("5. Title", anchor=False)
+    st.header("5. Title", anchor=False)
     usual = free_title(f"{model.name} on {known.name}")
     title = st.text_input(
         "What to call this audit",
@@ -131,7 +131,7 @@ def _draft(found: Parts) -> Draft | None:
 
 def _not_yet() -> None:
     """In place of the estimate, as long as there is nothing to estimate."""
-    st.subheader("What will happen", anchor=False)
+    st.header("What will happen", anchor=False)
     st.markdown(
         "Choose a model and familiar images first. What you added is listed as soon as it has "
         "been looked at; the demo's own stand last in each list."
@@ -175,7 +175,7 @@ def _catalogue() -> None:
 
 
 def _start(draft: Draft) -> None:
-    st.subheader("What will happen", anchor=False)
+    st.header("What will happen", anchor=False)
     work = draft.work
     names = audits.scored(draft.detectors)
     seconds = audits.estimate(draft.facts.seconds_per_image, work, names)

@@ -79,7 +79,7 @@ def _doubts(run: Run) -> None:
 
 
 def _basis(run: Run) -> None:
-    st.subheader("What this rests on", anchor=False)
+    st.header("What this rests on", anchor=False)
     if run.id_accuracy is not None:
         text = f"Of 1,000 familiar images {1000 * run.id_accuracy:.0f} are classified correctly"
         after = [f"{1000 * s:.0f} after {name}" for name, s in run.id_accuracy_after.items()]
@@ -119,7 +119,7 @@ def _counts(run: Run) -> None:
 
 
 def _next(run: Run) -> None:
-    st.subheader("What next", anchor=False)
+    st.header("What next", anchor=False)
     steps = {
         "thresholds": ("Set the alarm", ":material/tune:"),
         "images": ("Look at the images", ":material/photo_library:"),

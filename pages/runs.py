@@ -57,7 +57,7 @@ def _at_work(waiting: list[RunEntry]) -> None:
     """The running one first, then in the order of the queue."""
     if not waiting:
         return
-    st.subheader("In progress", anchor=False)
+    st.header("In progress", anchor=False)
     for entry in sorted(waiting, key=lambda e: (e.outcome is not Outcome.RUNNING, e.created)):
         card(entry)
 
@@ -65,7 +65,7 @@ def _at_work(waiting: list[RunEntry]) -> None:
 def _history(ended: list[RunEntry], title: str) -> None:
     if not ended:
         return
-    st.subheader(title, anchor=False)
+    st.header(title, anchor=False)
     pages = -(-len(ended) // ON_A_PAGE)
     page = 1
     if pages > 1:

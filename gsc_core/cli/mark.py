@@ -61,9 +61,12 @@ def _label(run: Run, text: str | None) -> int | None:
 
     if text is None:
         return None
-    names = names_of(run)
-    if names.count(text) == 1:
-        return names.index(text)
+    called = [index for index, name in enumerate(names_of(run)) if name == text]
+    if len(called) == 1:
+        return called[0]
+    if called:
+        numbers = " or ".join(map(str, called))
+        raise SpecError(f"--label {text} is more than one class: give its number, {numbers}.")
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text)
     raise SpecError(f"--label {text} is no class of the model: give its name or number.")
@@ -75,18 +78,20 @@ def _rows(run: Run, files: Sequence[str]) -> list[int]:
     import pyarrow.compute as pc
 
     by_name, rows = run.members().by_name, []
+    wanted: dict[str, dict[str, str]] = {}  # of a set, the names in it, as they were given
     for file in files:
         # A set's name may have a slash in it: the longest that fits is meant.
-        names = [name for name in by_name if file.startswith(f"{name}/")]
-        of_set = max(names, key=len, default="")
-        there = by_name[of_set].tolist() if of_set else []
-        name = file[len(of_set) + 1 :]
-        hits = pc.equal(run.files().take(pa.array(there, pa.int64())), name).to_pylist()
-        at = [row for row, hit in zip(there, hits, strict=True) if hit]
-        if not at:
+        of_set = max((name for name in by_name if file.startswith(f"{name}/")), key=len, default="")
+        wanted.setdefault(of_set, {})[file.removeprefix(f"{of_set}/")] = file
+    for of_set, names in wanted.items():
+        there = pa.array(by_name.get(of_set, ()), pa.int64())
+        theirs = run.files().take(there)
+        hits = pc.is_in(theirs, value_set=pa.array(list(names), theirs.type))
+        if missing := names.keys() - set(theirs.filter(hits).to_pylist()):
+            file = next(names[name] for name in names if name in missing)
             sets = ", ".join(by_name)
             raise SpecError(f"The run has no image {file}: name it as SET/FILE, of {sets}.")
-        rows += at
+        rows += there.filter(hits).to_pylist()
     return rows
 
 
@@ -100,8 +105,8 @@ def _mark(
 
         run_marks.mark(run, rows, doubt=doubt, label=label, note=note)
     else:
-        made = marks.marked(run, rows, doubt=doubt, label=label, note=note)
-        marks.store(run, [one.image for one in made], made)
+        before = marks.of_rows(run, rows)
+        marks.store(run, before, marks.marked(run, rows, doubt=doubt, label=label, note=note))
 
 
 def _unmark(run: Run, rows: list[int]) -> None:
@@ -112,8 +117,7 @@ def _unmark(run: Run, rows: list[int]) -> None:
 
         run_marks.unmark(run, rows)
     else:
-        by_row = marks.by_row(run)
-        marks.store(run, [by_row[row].image for row in rows if row in by_row], ())
+        marks.store(run, marks.of_rows(run, rows), ())
 
 
 def _in_workspace(run: Run) -> bool:

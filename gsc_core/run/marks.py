@@ -6,7 +6,8 @@ mark names its image by set and content, so it holds for no other that takes the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,7 @@ from gsc_core.run.stored import version_of as run_version
 FORMAT: Final = "gsc-audit-marks"
 VERSION: Final = 1
 MAX_NOTE, MAX_NAME = 500, 200  # characters
+_UNSEEN = {"Cc", "Cs"}  # control characters, which steer a terminal; halves of characters
 MAX_MARKS = 20_000  # of a run: a set of which so much is wrong is better put together anew
 
 
@@ -81,19 +83,10 @@ class Marks(BaseModel):
     version: Literal[1] = VERSION
     marks: tuple[Mark, ...] = Field(default=(), max_length=MAX_MARKS)
 
-    def replaced(self, images: Iterable[tuple[str, str]], marks: Iterable[Mark]) -> Marks:
-        """Without the marks of these images, and with `marks` at the end.
-
-        Raises GscError where they would be too many.
-        """
-        gone = frozenset(images)
-        after = (*(mark for mark in self.marks if mark.image not in gone), *marks)
-        if len(after) > MAX_MARKS:
-            raise GscError(
-                f"A run has at most {MAX_MARKS:,} marked images: make an image set of what is "
-                "left, and audit that."
-            )
-        return Marks(marks=after)
+    def of(self, images: Iterable[tuple[str, str]]) -> frozenset[Mark]:
+        """Those of these images."""
+        wanted = frozenset(images)
+        return frozenset(mark for mark in self.marks if mark.image in wanted)
 
 
 def marks_of(run: Run) -> tuple[Mark, ...]:
@@ -123,6 +116,12 @@ def by_row(run: Run, marks: Sequence[Mark] | None = None) -> dict[int, Mark]:
     return {at[image]: mark for image, mark in given.items() if image in at}
 
 
+def of_rows(run: Run, rows: Iterable[int]) -> tuple[Mark, ...]:
+    """The marks that these rows have, by rising row. Raises GscError as `by_row` does."""
+    marks = by_row(run)
+    return tuple(marks[row] for row in sorted(set(rows)) if row in marks)
+
+
 def revision_of(marks: Mapping[int, Mark]) -> Revision:
     """What marks change of a run's figures; what is left out needs no label."""
     return Revision(
@@ -149,11 +148,13 @@ def marked(
     What is None stays as an earlier mark of the image said it. Raises GscError where nothing is
     said, for a doubt or a label that does not suit an image, and for a note that is too long.
     """
-    note = (note or "").strip() or None
+    note = " ".join((note or "").split()) or None
     if doubt is None and label is None and note is None:
         raise GscError("Nothing is said of these images: choose a mark, a class or write a note.")
     if note is not None and len(note) > MAX_NOTE:
         raise GscError(f"A note has at most {MAX_NOTE} characters: shorten it.")
+    if note is not None and any(unicodedata.category(c) in _UNSEEN for c in note):
+        raise GscError("The note holds characters that cannot be shown: write it without them.")
     earlier, now = by_row(run), datetime.now(UTC).replace(microsecond=0)
     said = {"doubt": doubt, "label": label, "note": note}
     said = {name: value for name, value in said.items() if value is not None}
@@ -172,18 +173,40 @@ def marked(
     return tuple(marks)
 
 
-def store(run: Run, images: Iterable[tuple[str, str]], marks: Sequence[Mark]) -> None:
-    """Store `marks` in place of all marks of these images; no marks take them away.
+def store(
+    run: Run,
+    before: Sequence[Mark],
+    after: Sequence[Mark],
+    *,
+    noted: Callable[[], None] = lambda: None,
+) -> None:
+    """Store the marks `after` in place of `before`, which are all that their images had.
 
-    Raises GscError for too many marks, when the run is gone, and while another stores some.
+    `noted` is called when nothing stands in the way any more; what it raises leaves the marks as
+    they were. Raises GscError for too many marks, when the run is gone, and while another stores
+    some or where another has marked one of these images since.
     """
     if not run.path.is_dir():
         raise GscError(f'There is no run "{run.id}" to mark images of: choose one from the list.')
     file = run.path / MARKS_FILE
     with sole_writer_of(file, "Somebody else is marking images of this run: try again."):
-        after = _read(run.path).replaced(images, marks)
+        now = _read(run.path)
+        if now.of(mark.image for mark in (*before, *after)) != frozenset(before):
+            raise GscError(
+                "Somebody else has marked some of these images meanwhile, so nothing was changed: "
+                "look at them again."
+            )
+        left = frozenset(before)
+        all_marks = (*(mark for mark in now.marks if mark not in left), *after)
+        if len(all_marks) > MAX_MARKS:
+            raise GscError(
+                f"A run has at most {MAX_MARKS:,} marked images: make an image set of what is "
+                "left, and audit that."
+            )
+        noted()
         with written_aside(file) as part:
-            part.write_text(after.model_dump_json(indent=1, exclude_none=True), encoding="utf-8")
+            text = Marks(marks=all_marks).model_dump_json(indent=1, exclude_none=True)
+            part.write_text(text, encoding="utf-8")
 
 
 def version(run: Run) -> int:

@@ -10,7 +10,7 @@ from gsc_core.run.layout import ID
 
 
 def results_of(
-    detector: str, scores: Mapping[str, ArrayLike], repeats: int | None, seed: int
+    detector: str, scores: Mapping[str, ArrayLike], repeats: int, seed: int
 ) -> tuple[Result, ...]:
     """Every metric with its interval on each OOD set and on their `"mean"`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gsc_core.run import marks
 from gsc_core.run.marks import Doubt, Mark
@@ -15,6 +16,14 @@ from gsc_core.workspace import runs
 _NAMED = 3  # images by name in a line of the log
 
 
+@dataclass(frozen=True)
+class Change:
+    """The marks that some images had, and those that they have."""
+
+    before: tuple[Mark, ...]
+    after: tuple[Mark, ...]
+
+
 def mark(
     run: Run,
     rows: Sequence[int],
@@ -22,42 +31,40 @@ def mark(
     doubt: Doubt | None = None,
     label: int | None = None,
     note: str | None = None,
-) -> tuple[Mark, ...]:
-    """Mark images of a run in the name of who acts; gives the marks that they had before.
+) -> Change:
+    """Mark images of a run in the name of who acts.
 
     What is None stays as it was. Raises GscError as `marks.marked` and `marks.store` do, and
     NotAllowedError for who may not.
     """
     person = acting.ensure(Action.MARK, runs.owner(run.id))
+    before = marks.of_rows(run, rows)
     after = marks.marked(run, rows, doubt=doubt, label=label, note=note, who=person.name)
-    before = _before(run, rows)
     said = " and ".join(_words(doubt, label, note))
-    _log(run, after, said)
-    marks.store(run, [one.image for one in after], after)
-    return before
+    return _changed(run, Change(before, after), said)
 
 
-def unmark(run: Run, rows: Sequence[int]) -> tuple[Mark, ...]:
-    """Take the marks of these images back; gives the marks that they had. Raises as `mark`."""
+def unmark(run: Run, rows: Sequence[int]) -> Change:
+    """Take the marks of these images back. Raises as `mark`."""
     acting.ensure(Action.MARK, runs.owner(run.id))
-    before = _before(run, rows)
-    if before:
-        _log(run, before, "no mark any more")
-        marks.store(run, [one.image for one in before], ())
-    return before
+    before = marks.of_rows(run, rows)
+    return _changed(run, Change(before, ()), "no mark any more") if before else Change((), ())
 
 
-def put_back(run: Run, rows: Sequence[int], before: Sequence[Mark]) -> None:
-    """Undo: these images have the marks `before` again, and no others. Raises as `mark`."""
+def undo(run: Run, change: Change) -> None:
+    """The images of a change have the marks that they had before it.
+
+    Raises as `mark`, so also where somebody else has marked one of them since.
+    """
     acting.ensure(Action.MARK, runs.owner(run.id))
-    now = _before(run, rows)
-    _log(run, now or before, "undone")
-    marks.store(run, [one.image for one in (*now, *before)], before)
+    _changed(run, Change(change.after, change.before), "undone")
 
 
-def _before(run: Run, rows: Sequence[int]) -> tuple[Mark, ...]:
-    of_rows = marks.by_row(run)
-    return tuple(of_rows[row] for row in sorted(set(rows)) if row in of_rows)
+def _changed(run: Run, change: Change, said: str) -> Change:
+    """Store it, and put it into the log; both or none."""
+    about = change.after or change.before
+    marks.store(run, change.before, change.after, noted=lambda: _log(run, about, said))
+    return change
 
 
 def _words(doubt: Doubt | None, label: int | None, note: str | None) -> list[str]:

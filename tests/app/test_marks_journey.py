@@ -1,6 +1,8 @@
-"""In a real browser: images are marked in the grid, both figures are said, the rest is a set.
+"""In a real browser, from an audit with a contaminated set: it is noticed, images are marked in the
+grid and on the card, both figures are said everywhere, the rest is a set.
 
-By keys and ticks in the grid; nothing is typed but the name of the new set.
+The audit is ordered on the page and done by the real engine. Images are marked by keys and ticks in
+the grid and by one press; nothing is typed but the name of the new set.
 """
 
 import io
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from browser import Served, at_rest, served
-from pictured_run import write_pictured_run
+from filled_workspace import fill, work_off
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from uploads import work
 
@@ -28,12 +31,26 @@ UNFAMILIAR = ROLE_NAMES["ood"]
 pytestmark = pytest.mark.slow
 
 
+PLANTED = 8
+
+
+def plant(stage: Path) -> None:
+    """Familiar images among the unfamiliar ones, encoded again."""
+    for i, file in enumerate(sorted((stage / "id").rglob("*.png"))[::10]):
+        again = io.BytesIO()
+        Image.open(file).save(again, "JPEG", quality=95, subsampling=0)
+        (stage / "noise" / f"web-{i}.jpg").write_bytes(again.getvalue())
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("marks") / "home"
-    write_pictured_run(home / "runs" / "demo", n=40, m=30)
-    with served(home, GSC_WORKERS="elsewhere") as one:
-        yield one
+    """A workspace with a model, familiar images, and noise in which familiar images are planted."""
+    folder = tmp_path_factory.mktemp("marks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GSC_HOME", str(folder / "home"))
+        fill(folder / "files", {"photos": "id", "noise": "ood"}, plant)
+        with served(folder / "home", GSC_WORKERS="elsewhere") as one:
+            yield one
 
 
 @pytest.fixture
@@ -63,9 +80,45 @@ def downloaded(page: Page, key: str) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
-def mark_five(page: Page, server: Served, missed: int) -> None:
+def audited(page: Page, server: Served) -> Run:
+    """The audit, ordered as the page suggests it and done by the engine."""
+    opened(page, server, "new-audit")
+    press(page, "audit_start")
+    page.wait_for_url(re.compile(r"/runs[?]run="))  # the order is stored before it is named
+    work_off()  # what a worker does; another process would load torch for it
+    return Run.load(server.home / "runs" / page.url.partition("run=")[2])
+
+
+def noticed(page: Page, server: Served, run: Run) -> None:
+    """The card says which images of the set are copies, and leads to each beside its original."""
+    opened(page, server, f"results?run={run.id}")
+    main = page.get_by_test_id("stMain")
+    expect(main).to_contain_text("Look at your image sets first")
+    copies = run.document.set_checks.copies
+    assert sum(one.images for one in copies) == PLANTED
+    for one in copies:
+        whose = {"id": "familiar test images", "calibration": "calibration images"}[one.of]
+        some = f"{one.images} of {one.tested} images of noise"
+        expect(main).to_contain_text(re.compile(f"{some} (is|are) nearly the same as {whose}"))
+    page.get_by_role("link", name=f"Look at all {2 * copies[0].images}", exact=False).first.click()
+    expect(page.locator("ul.grid li")).to_have_count(2 * copies[0].images)
+
+
+def mark_rest_on_the_card(page: Page, server: Served, run: Run) -> None:
+    """The copies that were not marked in the grid, by one press for those of each set."""
+    for _ in run.document.set_checks.copies:
+        opened(page, server, f"results?run={run.id}")
+        buttons = page.get_by_role(
+            "button", name=re.compile("^flag Mark [0-9]+ as|^Mark [0-9]+ as")
+        )
+        if buttons.count():
+            buttons.first.click()
+            at_rest(page)
+
+
+def mark_five(page: Page, server: Served, run: Run, missed: int) -> None:
     """From Results to the misses, and five of them by keys and ticks."""
-    opened(page, server, "results?run=demo")
+    opened(page, server, f"results?run={run.id}")
     page.get_by_role("link", name=re.compile(f"Missed: {missed} images")).click()
     tiles = page.locator("ul.grid li")
     expect(tiles).to_have_count(missed)
@@ -85,10 +138,10 @@ def mark_five(page: Page, server: Served, missed: int) -> None:
     expect(page.locator("ul.grid li.marked")).to_have_count(5)
 
 
-def add_rest_as_set(page: Page, server: Served, rest: Path, left: int) -> None:
+def add_rest_as_set(page: Page, server: Served, run: Run, rest: Path, left: int) -> None:
     """The ZIP of what is left, taken and added as a set of its own."""
-    opened(page, server, "images?run=demo&images_show=marked")
-    rest.write_bytes(downloaded(page, f"rest_{b'signs'.hex()}"))
+    opened(page, server, f"images?run={run.id}&images_show=marked")
+    rest.write_bytes(downloaded(page, f"rest_{b'noise'.hex()}"))
     with zipfile.ZipFile(io.BytesIO(rest.read_bytes())) as packed:
         assert len(packed.namelist()) == left
     opened(page, server, "image-sets")
@@ -97,7 +150,7 @@ def add_rest_as_set(page: Page, server: Served, rest: Path, left: int) -> None:
         page.locator(".st-key-set_files input[type=file]").set_input_files(rest)
     expect(page.locator(".st-key-set_files")).to_contain_text("rest.zip")
     at_rest(page)
-    page.locator(".st-key-set_name input").fill("signs, cleaned")
+    page.locator(".st-key-set_name input").fill("noise, cleaned")
     page.locator(".st-key-set_name input").press("Tab")
     at_rest(page)
     press(page, "set_add")
@@ -109,23 +162,24 @@ def add_rest_as_set(page: Page, server: Served, rest: Path, left: int) -> None:
 
 def test_five_images_are_marked_and_every_figure_follows(page, server, tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(server.home))
-    run = Run.load(server.home / "runs" / "demo")
-    before = decisions.effect_of(run, decisions.current(run)).ood["signs"]
+    run = audited(page, server)
+    noticed(page, server, run)
+    before = decisions.effect_of(run, decisions.current(run)).ood["noise"]
     assert before.accepted > 5
-    mark_five(page, server, before.accepted)
+    mark_five(page, server, run, before.accepted)
 
     view = without_marked(run)
     assert view is not None and len(by_row(run)) == 5
-    after = decisions.effect_of(view, decisions.current(view)).ood["signs"]
+    after = decisions.effect_of(view, decisions.current(view)).ood["noise"]
     assert (after.accepted, after.total) == (before.accepted - 5, before.total - 5)
     for address in ("results", "thresholds"):
-        opened(page, server, f"{address}?run=demo")
+        opened(page, server, f"{address}?run={run.id}")
         main = page.get_by_test_id("stMain")
         expect(main).to_contain_text("5 images are left out (5 not unfamiliar).")
         expect(main).to_contain_text(f"{in_1000(before.share)} of 1,000")
         page.get_by_text("Without marked images", exact=True).click()
         expect(main).to_contain_text(f"{in_1000(after.share)} of 1,000")
-    opened(page, server, "report?run=demo")
+    opened(page, server, f"report?run={run.id}")
     html = downloaded(page, "report_html").decode()
     assert "<h2>Without 5 marked images</h2>" in html
     document = json.loads(downloaded(page, "report_json"))
@@ -134,9 +188,12 @@ def test_five_images_are_marked_and_every_figure_follows(page, server, tmp_path,
     assert revised["strangers"][0]["passed"] == after.accepted
     assert [one["doubt"] for one in revised["images"]] == ["not unfamiliar"] * 5
 
-    add_rest_as_set(page, server, tmp_path / "rest.zip", before.total - 5)
+    add_rest_as_set(page, server, run, tmp_path / "rest.zip", before.total - 5)
 
-    opened(page, server, "images?run=demo&images_show=marked")
+    mark_rest_on_the_card(page, server, run)
+    expect(page.get_by_test_id("stMain")).to_contain_text(f"{PLANTED} images are left out")
+    assert len(by_row(run)) == PLANTED
+    opened(page, server, f"images?run={run.id}&images_show=marked")
     page.locator("ul.grid li a").first.press("Enter")
     expect(page.get_by_text("Marked on", exact=False).first).to_be_visible()
     assert "image=" in page.url

@@ -63,6 +63,16 @@ def test_what_cannot_be_is_one_sentence(folder, words, sentence):
 
 
 @pytest.mark.slow
+def test_a_name_of_two_classes_asks_for_a_number(tmp_path):
+    folder = write_pictured_run(tmp_path / "audit", names=("crane", "owl", "crane"))
+    ran = gsc("mark", folder, "id/id/00000.png", "--label", "crane")
+    assert ran.code == 2
+    assert "more than one class: give its number, 0 or 2" in ran.err
+    assert gsc("mark", folder, "id/id/00000.png", "--label", "2").code == 0
+    assert by_row(Run.load(folder))[50].label == 2
+
+
+@pytest.mark.slow
 def test_in_a_workspace_it_is_logged(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path))
     write_pictured_run(tmp_path / "runs" / "demo")

@@ -264,14 +264,14 @@ def test_each_depth_of_the_network_is_shown(which, run):
 @pytest.mark.slow
 def test_an_explanation_of_before_says_nothing_of_depths(run):
     app = work(opened("images", run="x", image="70"))
-    assert "Which depth finds it unusual" in [each.value for each in app.subheader]
+    assert "Which depth finds it unusual" in [each.value for each in app.header]
     (file,) = run.path.glob("explanations/*/found.json")
     document = json.loads(file.read_text())
     del document["depths"]
     file.write_text(json.dumps(document))
     again = opened("images", run="x", image="70")
     assert not again.exception and len(again.get("plotly_chart")) == 3
-    assert "Which depth finds it unusual" not in [each.value for each in again.subheader]
+    assert "Which depth finds it unusual" not in [each.value for each in again.header]
 
 
 @pytest.mark.slow

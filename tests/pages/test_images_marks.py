@@ -44,9 +44,9 @@ def test_mistakes_come_first_and_say_so(run):
     assert {tile["state"] for tile in shown} == {"missed"}
     assert shown[0]["badge"] == "✕ missed" and shown[0]["src"].startswith("data:image/jpeg")
     assert "which is a miss" in shown[0]["alt"]
-    labels = app.segmented_control(key="images_picked").options
+    labels = app.segmented_control(key="images_show").options
     assert labels[1] == f"Missed ({len(wrong.missed)})"
-    app.segmented_control(key="images_picked").set_value("alarms").run()
+    app.segmented_control(key="images_show").set_value("alarms").run()
     assert [tile["row"] for tile in tiles(app)] == wrong.false_alarms.tolist()
     assert app.query_params["images_show"] == "alarms"
     assert {tile["state"] for tile in tiles(app)} <= {"alarm"}
@@ -136,6 +136,23 @@ def test_a_new_set_is_made_of_what_is_left(run):
     (made,) = imagesets.list_sets()
     assert (made.name, made.images) == ("signs, 2 left out", 8)
     assert made.readiness is Readiness.READY
+
+
+@pytest.mark.slow
+def test_damaged_marks_hide_no_image_and_are_not_overwritten(run):
+    file = run.path / "marks.json"
+    file.write_text('{"format": "gsc-audit-marks", "version": 9}')
+    for view in ({}, {"images_only": "picked/50,62"}, {"image": str(SIGNS)}):
+        app = opened("images", **view)
+        assert not app.exception
+        assert "The marks of run" in "".join(one.value for one in app.warning)
+        assert "image" in view or tiles(app)
+    app.button(key="images_mark_unusable").click().run()
+    assert "or move the file away" in "".join(one.value for one in app.error)
+    assert "9" in file.read_text()
+    for page in ("results", "thresholds"):
+        app = opened(page)
+        assert not app.exception and "The marks of run" in words(app)
 
 
 def test_a_reader_sees_marks_and_sets_none(run, monkeypatch):

@@ -48,7 +48,7 @@ def finished(home: Path, written: Path, run_id: str, title: str = "") -> Path:
 
 
 def headings(app: AppTest) -> list[str]:
-    return [each.value for each in app.subheader]
+    return [each.value for each in app.header]
 
 
 def links(app: AppTest) -> list[str]:

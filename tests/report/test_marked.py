@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch) -> Run:
 
 def mark(run: Run, rows: list[int], **said: object) -> None:
     made = marked(run, rows, **said)
-    marks.store(run, [one.image for one in made], made)
+    marks.store(run, marks.of_rows(run, rows), made)
 
 
 def report(run: Run, *, images: bool = True):

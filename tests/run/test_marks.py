@@ -22,7 +22,7 @@ def run(tmp_path) -> Run:
 
 def mark(run: Run, rows: list[int], **said: object) -> None:
     made = marked(run, rows, **said)
-    marks.store(run, [one.image for one in made], made)
+    marks.store(run, marks.of_rows(run, rows), made)
 
 
 def test_marks_are_stored_beside_the_run_whose_files_stay(run):
@@ -56,7 +56,7 @@ def test_a_later_mark_adds_to_an_earlier_one_and_an_empty_one_takes_it_away(run)
     (both,) = marks_of(run)
     assert (both.label, both.note, both.doubt) == (7, "seven", Doubt.UNUSABLE)
     assert revision_of(by_row(run)) == Revision(frozenset({FAMILIAR}))
-    marks.store(run, [both.image], ())
+    marks.store(run, [both], ())
     assert marks_of(run) == ()
 
 
@@ -95,6 +95,8 @@ def test_the_same_content_in_two_sets_is_two_images(run):
         ([FAMILIAR], {"label": -1}, "no class -1"),
         ([FAMILIAR], {"note": "x" * 501}, "at most 500"),
         ([FAMILIAR], {"note": "  "}, "Nothing is said"),
+        ([FAMILIAR], {"note": "\x1b[2Jgone"}, "cannot be shown"),
+        ([FAMILIAR], {"note": "half \udcff"}, "cannot be shown"),
         ([FAMILIAR], {}, "Nothing is said"),
         ([10**6], {"note": "x"}, "has images 0 to"),
         ([-1], {"note": "x"}, "has images 0 to"),
@@ -118,10 +120,34 @@ def test_marks_that_cannot_be_read_are_a_sentence_and_stay(run, text):
     assert (run.path / "marks.json").read_text() == text
 
 
-def test_there_are_not_too_many(run, monkeypatch):
+def test_there_are_not_too_many_and_what_is_marked_again_counts_once(run, monkeypatch):
     monkeypatch.setattr(marks, "MAX_MARKS", 2)
     with pytest.raises(GscError, match="at most 2 marked images"):
         mark(run, [SIGNS, SIGNS + 1, SIGNS + 2], doubt=Doubt.UNUSABLE)
-    mark(run, [SIGNS, SIGNS + 1], doubt=Doubt.UNUSABLE)
-    mark(run, [SIGNS, SIGNS + 1], doubt=Doubt.NOT_UNFAMILIAR)  # in place of those before
-    assert {one.doubt for one in marks_of(run)} == {Doubt.NOT_UNFAMILIAR}
+    for doubt in (Doubt.UNUSABLE, Doubt.NOT_UNFAMILIAR):
+        mark(run, [SIGNS, SIGNS + 1], doubt=doubt)
+    assert [one.doubt for one in marks_of(run)] == [Doubt.NOT_UNFAMILIAR] * 2
+    with pytest.raises(GscError, match="at most 2 marked images"):
+        mark(run, [SIGNS + 2], doubt=Doubt.UNUSABLE)
+
+
+def test_what_another_marked_meanwhile_is_not_overwritten(run):
+    """Two browsers: each read the marks before the other's were stored."""
+    ours, theirs = marked(run, [SIGNS], note="ours"), marked(run, [SIGNS], doubt=Doubt.UNUSABLE)
+    elsewhere = marked(run, [SIGNS + 1], note="another image")
+    marks.store(run, (), theirs)
+    with pytest.raises(GscError, match="Somebody else has marked"):
+        marks.store(run, (), ours)
+    with pytest.raises(GscError, match="Somebody else has marked"):
+        marks.store(run, ours, ())
+    marks.store(run, (), elsewhere)
+    assert marks_of(run) == (*theirs, *elsewhere)
+
+
+def test_where_it_cannot_be_noted_nothing_is_stored(run):
+    def full() -> None:
+        raise GscError("The log is full.")
+
+    with pytest.raises(GscError, match="The log is full"):
+        marks.store(run, (), marked(run, [SIGNS], note="x"), noted=full)
+    assert marks_of(run) == ()

@@ -1,6 +1,7 @@
 """A workspace with the small classifier and its images, added as the app adds them."""
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from small_audit import PREPROCESS, write_stage
@@ -15,10 +16,18 @@ SETS = {"photos": "id", "more photos": "calibration", "noise": "ood", "faint": "
 _FOLDERS = {"photos": "id", "more photos": "calibration"}
 
 
-def fill(folder: Path) -> None:
-    """Add the model `small` and four sets to GSC_HOME; the files lie in `folder`."""
+def fill(
+    folder: Path,
+    sets: Mapping[str, str] = SETS,
+    plant: Callable[[Path], object] = lambda stage: None,
+) -> None:
+    """Add the model `small` and sets to GSC_HOME; the files lie in `folder`.
+
+    `plant` is done to the files before they are added.
+    """
     stage = write_stage(folder)
-    for name, role in SETS.items():
+    plant(stage)
+    for name, role in sets.items():
         imagesets.register(stage / _FOLDERS.get(name, name), name=name, role=role, origin="a test")
     with (stage / "small.pt2").open("rb") as file:
         prepared = Preprocessing.parse(PREPROCESS)

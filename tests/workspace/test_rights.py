@@ -113,7 +113,7 @@ OF_AUDITORS: dict[str, Callable[[], object]] = {
     "explain an image": lambda: explanations.ask("run1", 0, "gsc"),
     "mark images": lambda: run_marks.mark(run(), [260], doubt=Doubt.UNUSABLE),
     "take marks back": lambda: run_marks.unmark(run(), [260]),
-    "undo a mark": lambda: run_marks.put_back(run(), [260], ()),
+    "undo a mark": lambda: run_marks.undo(run(), run_marks.Change((), ())),
     "try an image": lambda: explanations.ask_try("run1", io.BytesIO(b"x"), "x.png"),
     "export": lambda: exports.submit_export("run1", decision()),
     "explain for the report": lambda: report_images.ask(run(), decision()),

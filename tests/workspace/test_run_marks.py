@@ -23,9 +23,9 @@ def run(tmp_path, monkeypatch) -> Run:
 
 def test_who_marked_is_kept_and_logged_and_undone(run):
     with acting.acting_as(ANN):
-        assert run_marks.mark(run, [260, 261, 262, 263], doubt=Doubt.NOT_UNFAMILIAR) == ()
-        before = run_marks.mark(run, [260, 300], doubt=Doubt.UNUSABLE, note="torn")
-    assert [one.doubt for one in before] == [Doubt.NOT_UNFAMILIAR]
+        assert run_marks.mark(run, [260, 261, 262, 263], doubt=Doubt.NOT_UNFAMILIAR).before == ()
+        change = run_marks.mark(run, [260, 300], doubt=Doubt.UNUSABLE, note="torn")
+    assert [one.doubt for one in change.before] == [Doubt.NOT_UNFAMILIAR]
     stored = by_row(run)
     assert {one.who for one in stored.values()} == {"ann@example.org"}
     assert stored[260].doubt is stored[300].doubt is Doubt.UNUSABLE
@@ -34,12 +34,24 @@ def test_who_marked_is_kept_and_logged_and_undone(run):
     assert newest.detail.startswith("2 as unusable and a note: unseen-signs/")
     assert first.detail.startswith("4 as not unfamiliar:")
     assert first.detail.endswith("and 1 more")
-    run_marks.put_back(run, [260, 300], before)
+    run_marks.undo(run, change)
     assert sorted(by_row(run)) == [260, 261, 262, 263]
     assert by_row(run)[260].doubt is Doubt.NOT_UNFAMILIAR
-    assert len(run_marks.unmark(run, [260, 261, 262, 263, 300])) == 4
-    assert run_marks.unmark(run, [260]) == ()
+    assert len(run_marks.unmark(run, [260, 261, 262, 263, 300]).before) == 4
+    assert run_marks.unmark(run, [260]).before == ()
     assert by_row(run) == {}
+
+
+def test_undo_takes_back_nothing_that_another_said_since(run):
+    ours = run_marks.mark(run, [260, 261], doubt=Doubt.NOT_UNFAMILIAR)
+    with acting.acting_as(ANN):
+        run_marks.mark(run, [261], note="a real sign")
+    said = len(journal.read(Wanted(events=(Event.MARKED,))).entries)
+    with pytest.raises(GscError, match="Somebody else has marked"):
+        run_marks.undo(run, ours)
+    assert by_row(run)[261].note == "a real sign"
+    assert len(by_row(run)) == 2
+    assert len(journal.read(Wanted(events=(Event.MARKED,))).entries) == said
 
 
 def test_what_is_refused_is_neither_stored_nor_logged(run):
@@ -52,3 +64,4 @@ def test_what_is_refused_is_neither_stored_nor_logged(run):
     ):
         run_marks.mark(run, [260], doubt=Doubt.UNUSABLE)
     assert by_row(run) == {}
+    assert not journal.read(Wanted(events=(Event.MARKED,))).entries

@@ -26,7 +26,7 @@ _WHERE = {"feature": "At the layer", "picture": "In the image"}
 @st.fragment
 def factors(run_id: str, found: Ablation) -> None:
     """One thing changed at a time, beside the curves over how much is cut; redraws alone."""
-    st.subheader("One thing changed at a time", anchor=False)
+    st.header("One thing changed at a time", anchor=False)
     with st.container(horizontal=True, gap="medium"):
         metric = st.segmented_control(
             "Measure",
@@ -109,7 +109,7 @@ def _references(found: Ablation, metric: str, ood_set: str) -> None:
 
 def paper(found: Ablation) -> None:
     """The rows of the paper's own ablation, as they come out on this model."""
-    st.subheader("Compared with the paper", anchor=False)
+    st.header("Compared with the paper", anchor=False)
     table = paper_table(found)
     shown = pd.DataFrame(
         {
@@ -151,7 +151,7 @@ def paper(found: Ablation) -> None:
 
 def gradients(found: Ablation) -> None:
     """The paper's premise, checked: do the gradients of unfamiliar images turn more?"""
-    st.subheader("Do gradients keep their direction?", anchor=False)
+    st.header("Do gradients keep their direction?", anchor=False)
     finding = premise(found)
     if finding is None:
         return

@@ -30,7 +30,7 @@ def shelf(run: Run, made: tuple[StoredExport, ...]) -> None:
         st.error(plain(refused))
     if not made:
         return
-    st.subheader("Made so far", anchor=False)
+    st.header("Made so far", anchor=False)
     for stored in made:
         with st.container(border=True):
             _card(run, stored, newest=stored is made[0])
@@ -109,14 +109,14 @@ def _delete(run_id: str, export_id: str) -> None:
 
 def example(stored: StoredExport) -> None:
     """The lines that use it, as its card has them."""
-    st.subheader("Use it", anchor=False)
+    st.header("Use it", anchor=False)
     st.markdown("Wherever PyTorch is installed:")
     st.code(stored.card.example, language="python", wrap_lines=True)
 
 
 def watch() -> None:
     """The command that looks at new images with it."""
-    st.subheader("Watch what it sees", anchor=False)
+    st.header("Watch what it sees", anchor=False)
     st.markdown(
         "Familiar images may change: another camera, a new season, another customer. Show the "
         "detector new ones from time to time: it says whether more of them are flagged than the "

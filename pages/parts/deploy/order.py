@@ -31,7 +31,7 @@ _AT_A_TIME = 4
 def order(run: Run) -> None:
     """The choices and the button, or how far the last order is."""
     own = decisions.current(run)
-    st.subheader("What goes in", anchor=False)
+    st.header("What goes in", anchor=False)
     detector = _detector(run, own)
     decision = decisions.offered(run, detector)
     _threshold(run, own, decision)

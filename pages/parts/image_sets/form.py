@@ -28,7 +28,7 @@ _TYPES = [
 def add_form() -> None:
     """Ask for images, a name and a role; once added, the address leads to the new set."""
     with st.container(border=True, key="set_form"):
-        st.subheader("Add a set", anchor=False)
+        st.header("Add a set", anchor=False)
         role = st.radio(
             "What are these images?",
             list(ROLE_NAMES),

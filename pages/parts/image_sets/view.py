@@ -154,7 +154,7 @@ def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
 
 
 def _pictures(stored: StoredSet, counts: dict[str, int]) -> None:
-    st.subheader("Images", anchor=False)
+    st.header("Images", anchor=False)
     label = None
     if len(counts) > 1:
         label = st.selectbox(

@@ -20,7 +20,7 @@ from pages.parts.shared.text import UNFAMILIAR
 
 GRID = "images_grid"
 SELECTED = "images_selected"  # rows, over all pages, of the run that is shown
-MOST_SELECTED = 2000
+MOST_SELECTED = 5000
 
 
 def board(run: Run, chosen: Order) -> None:

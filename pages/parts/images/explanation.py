@@ -71,7 +71,7 @@ def channels(found: Judged) -> None:
     told = found.explanation
     if told is None:
         return
-    st.subheader("The channels behind the answer", anchor=False)
+    st.header("The channels behind the answer", anchor=False)
     most = len(told.channels)
     count = min(SHOWN, most)
     if most > 1:
@@ -114,7 +114,7 @@ def parts_of_score(fused: str, parts: Sequence[Contribution]) -> None:
 
 def places_table(places: Sequence[Placement]) -> None:
     """Where each detector's score lies among familiar images."""
-    st.subheader("What each detector says", anchor=False)
+    st.header("What each detector says", anchor=False)
     frame = pd.DataFrame(
         {
             "Detector": [each.detector for each in places],
@@ -143,7 +143,7 @@ def depths(found: Judged) -> None:
     """How unusual the image is at each depth of the network; nothing without a layer profile."""
     if not found.depths:
         return
-    st.subheader("Which depth finds it unusual", anchor=False)
+    st.header("Which depth finds it unusual", anchor=False)
     st.markdown(plain(depth_sentence([each.percentile for each in found.depths])))
     numbered = list(enumerate(found.depths, 1))
     st.dataframe(
@@ -182,7 +182,7 @@ def neighbours(run: Run, found: Judged) -> None:
     """The calibration images most like this one, as the model sees them."""
     if not found.nearest:
         return
-    st.subheader("The familiar images most similar to it", anchor=False)
+    st.header("The familiar images most similar to it", anchor=False)
     st.caption("Among the calibration images, by the cosine of their features: 1 is identical.")
     tiles = []
     near = gallery.run_images(run, [each.row for each in found.nearest])

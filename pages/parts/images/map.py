@@ -19,6 +19,7 @@ from gsc_core.team.roles import Action
 from gsc_core.workspace import maps
 from pages.parts.images.hover import image_under_pointer
 from pages.parts.shared.behind import behind
+from pages.parts.shared.in_address import segments
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.text import UNFAMILIAR
 
@@ -30,21 +31,13 @@ BEFORE = (
 
 def map_view(run: Run) -> None:
     """The map, coloured by choice, and the images of the area that is selected on it."""
-    st.header("The images on a map", anchor=False)
+    st.title("The images on a map", anchor=False)
     if not has_features(run):
         st.info(BEFORE)
         return
     fine = stored_map(run)
     of = principal_map(run) if fine is None else fine
-    colouring = st.segmented_control(
-        "Coloured by",
-        list(COLOURINGS),
-        default="set",
-        required=True,
-        format_func=COLOURINGS.__getitem__,
-        key="images_colouring",
-        bind="query-params",
-    )
+    colouring = segments("Coloured by", COLOURINGS, "images_colouring", labelled=True)
     st.caption(_about(run, of, fine is not None), help=UNFAMILIAR)
     decision = decisions.current(run)
     key = f"images_map_{'fine' if fine is not None else 'coarse'}_{colouring}"

@@ -8,11 +8,12 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.run import gallery
 from gsc_core.run.class_names import classes_of
-from gsc_core.run.marks import MAX_NOTE, Doubt, Mark
+from gsc_core.run.marks import MAX_NOTE, Doubt, Mark, by_row
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import run_marks, runs
+from gsc_core.workspace.run_marks import Change
 from pages.parts.shared.text import plain
 
 LAST = "images_last_mark"
@@ -42,12 +43,20 @@ BUTTONS = {
 
 @dataclass(frozen=True)
 class _Last:
-    """The last thing that was said, to be taken back: of which rows, and their marks before."""
+    """The last thing that was said, to be taken back."""
 
     run: str
     sentence: str
-    rows: tuple[int, ...]
-    before: tuple[Mark, ...]
+    change: Change
+
+
+def readable_marks(run: Run) -> dict[int, Mark]:
+    """The marks of a run by row; where they cannot be read none, and the sentence that says why."""
+    try:
+        return by_row(run)
+    except GscError as error:
+        st.warning(plain(str(error)))
+        return {}
 
 
 def mark_bar(run: Run, rows: Sequence[int], marks: Mapping[int, Mark]) -> None:
@@ -174,26 +183,27 @@ def _mark(
     rest = f"; the mark does not suit the other {asked - len(rows):,}" if asked > len(rows) else ""
     sentence = f"{some} marked: {what}{rest}."
     try:
-        before = run_marks.mark(run, rows, doubt=doubt, label=label, note=note)
+        change = run_marks.mark(run, rows, doubt=doubt, label=label, note=note)
     except GscError as error:
         st.session_state[REFUSED] = str(error)
         return
-    _done(_Last(run.id, sentence, rows, before))
+    _done(_Last(run.id, sentence, change))
 
 
 def _unmark(run: Run, rows: tuple[int, ...]) -> None:
     try:
-        before = run_marks.unmark(run, rows)
+        change = run_marks.unmark(run, rows)
     except GscError as error:
         st.session_state[REFUSED] = str(error)
         return
-    some = "The mark was" if len(before) == 1 else f"{len(before):,} marks were"
-    _done(_Last(run.id, f"{some} taken back.", rows, before))
+    count = len(change.before)
+    some = "The mark was" if count == 1 else f"{count:,} marks were"
+    _done(_Last(run.id, f"{some} taken back.", change))
 
 
 def _undo(run: Run, last: _Last) -> None:
     try:
-        run_marks.put_back(run, last.rows, last.before)
+        run_marks.undo(run, last.change)
     except GscError as error:
         st.session_state[REFUSED] = str(error)
         return

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from gsc_core.run import decisions, gallery
 from gsc_core.run.gallery import Side
-from gsc_core.run.marks import Mark, by_row
+from gsc_core.run.marks import Mark
 from gsc_core.run.mistakes import Mistakes, mistakes
 from gsc_core.run.placement import decision_for, predicted_classes
 from gsc_core.run.stored import Run
+from pages.parts.images.marking import readable_marks
 from pages.parts.shared.image_grid import SIZES, Size
+from pages.parts.shared.in_address import dropdown, segments, typed
 from pages.parts.shared.only import named_rows
 
 EVERY_SET, EVERY_CLASS = "", -1  # no set may be named so, no class numbered so
@@ -22,7 +24,8 @@ SETS = {
     "id": "Familiar images",
     "calibration": "Calibration images",
 }
-SHOW, _PICKED = "images_show", "images_picked"  # in the address, and of the widget
+VIEW, SHOW = "images_view", "images_show"  # in the address
+GALLERY, MAP, TRY = "gallery", "map", "try"
 ALL, MISSED, ALARMS, MARKED = "all", "missed", "alarms", "marked"
 SHOWS = {ALL: "All images", MISSED: "Missed", ALARMS: "False alarms", MARKED: "Marked"}
 SIDES: dict[str, Side | None] = {"all": None, "flagged": "outside", "let through": "inside"}
@@ -55,55 +58,58 @@ def order(run: Run) -> Order:
     """
     if (only := named_rows(run)) is not None:
         standing = decisions.current(run)
-        return Order(only, standing.detector, standing.value, ALL, SIZES["medium"], by_row(run))
+        marks = readable_marks(run)
+        return Order(only, standing.detector, standing.value, ALL, SIZES["medium"], marks)
     first = st.container(horizontal=True, horizontal_alignment="distribute", gap="medium")
     controls = st.columns([3, 3, 3, 3])
-    deciding = run.detectors.index(decisions.current(run).detector)
-    detector = controls[0].selectbox(
-        "Sorted by",
-        run.detectors,
-        index=deciding,
-        format_func=lambda name: f"{name} (points the wrong way)" if name in run.inverted else name,
-        key="images_detector",
-        bind="query-params",
-        help="The detector whose outlier score sorts the images; a higher score is less familiar. "
-        "Points the wrong way: with it, unfamiliar images score lower than familiar ones.",
-    )
-    decision, marks = decision_for(run, detector), by_row(run)
+    with controls[0]:
+        detector = dropdown(
+            "Sorted by",
+            run.detectors,
+            lambda name: f"{name} (points the wrong way)" if name in run.inverted else name,
+            "images_detector",
+            usual=decisions.current(run).detector,
+            help="The detector whose outlier score sorts the images; a higher score is less "
+            "familiar. Points the wrong way: with it, unfamiliar images score lower than familiar "
+            "ones.",
+        )
+    decision, marks = decision_for(run, detector), readable_marks(run)
     wrong = mistakes(run, decision)
     with first:
         show = _show(wrong, len(marks))
         titles = {name: size.title for name, size in SIZES.items()}
-        size = _segments("Size of the images", titles, "images_size", usual="medium")
-    of_set = controls[1].selectbox(
-        "From",
-        [EVERY_SET, "id", *run.ood_sets, "calibration"],
-        format_func=set_name,
-        key="images_set",
-        bind="query-params",
-        help="Calibration images taught the detectors what is familiar; they are not tested.",
-    )
-    predicted = controls[2].selectbox(
-        "Classified as",
-        [EVERY_CLASS, *predicted_classes(run)],
-        format_func=lambda c: "any class" if c == EVERY_CLASS else gallery.class_name(run, c),
-        key="images_class",
-        bind="query-params",
-        help="What the model says the image shows.",
-    )
-    named = controls[3].text_input(
-        "File name",
-        key="images_name",
-        bind="query-params",
-        max_chars=200,
-        placeholder="any part of it",
-        icon=":material/search:",
-    )
+        size = segments("Size of the images", titles, "images_size", usual="medium")
+    with controls[1]:
+        of_set = dropdown(
+            "From",
+            [EVERY_SET, "id", *run.ood_sets, "calibration"],
+            set_name,
+            "images_set",
+            usual=EVERY_SET,
+            help="Calibration images taught the detectors what is familiar; they are not tested.",
+        )
+    with controls[2]:
+        predicted = dropdown(
+            "Classified as",
+            [EVERY_CLASS, *predicted_classes(run)],
+            lambda c: "any class" if c == EVERY_CLASS else gallery.class_name(run, c),
+            "images_class",
+            usual=EVERY_CLASS,
+            help="What the model says the image shows.",
+        )
+    with controls[3]:
+        named = typed(
+            "File name",
+            "images_name",
+            longest=200,
+            placeholder="any part of it",
+            icon=":material/search:",
+        )
     direction, side = "strangest", "all"
     if show == ALL:
         with st.container(horizontal=True, gap="medium"):
-            direction = _segments("Order", ORDERS, "images_order")
-            side = _segments("Side of the threshold", SIDE_NAMES, "images_side")
+            direction = segments("Order", ORDERS, "images_order")
+            side = segments("Side of the threshold", SIDE_NAMES, "images_side")
     rows = gallery.ordered(
         run,
         detector,
@@ -112,7 +118,7 @@ def order(run: Run) -> Order:
         threshold=decision.value,
         side=OF_SHOW.get(show, SIDES[side]),
         descending=show != MISSED and direction == "strangest",
-        named=named.strip(),
+        named=named,
     )
     if show == MARKED:
         rows = rows[np.isin(rows, [*marks])]
@@ -126,23 +132,7 @@ def _show(wrong: Mistakes, marked: int) -> str:
         show: f"{title} ({counts[show]:,})" if show in counts else title
         for show, title in SHOWS.items()
     }
-    # Bound by hand: the address would hold the words of a choice, and these have counts in them.
-    asked = st.query_params.get(SHOW, ALL)
-    st.session_state[_PICKED] = asked if asked in SHOWS else ALL
-    st.segmented_control(
-        "Show",
-        list(names),
-        required=True,
-        format_func=names.__getitem__,
-        key=_PICKED,
-        on_change=_keep,
-        label_visibility="collapsed",
-    )
-    return str(st.session_state[_PICKED])
-
-
-def _keep() -> None:
-    st.query_params[SHOW] = str(st.session_state[_PICKED])
+    return segments("Show", names, SHOW)
 
 
 def _sets(run: Run, show: str, of_set: str) -> list[str] | None:
@@ -160,18 +150,3 @@ def _sets(run: Run, show: str, of_set: str) -> list[str] | None:
 def set_name(name: str) -> str:
     """A set as a reader calls it."""
     return SETS.get(name, name)
-
-
-def _segments(label: str, options: dict[str, str], key: str, usual: str | None = None) -> str:
-    usual = usual or next(iter(options))
-    chosen: str | None = st.segmented_control(
-        label,
-        list(options),
-        default=usual,
-        required=True,
-        format_func=options.__getitem__,
-        key=key,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    return chosen or usual  # an empty value in the address chooses nothing

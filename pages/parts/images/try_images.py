@@ -16,6 +16,7 @@ from gsc_core.team.roles import Action
 from gsc_core.workspace import explanations, tried_images
 from gsc_core.workspace.explanations import TryOrder
 from gsc_core.workspace.tried_images import MAX_IMAGES, TryManyOrder
+from pages.parts.images.order import TRY, VIEW
 from pages.parts.images.try_many import many, open_one
 from pages.parts.images.try_one import one
 from pages.parts.shared.job import job_progress
@@ -106,6 +107,7 @@ def _tile(path: Path, name: str) -> Tile:
 def _dropped(run_id: str) -> None:
     """Hand the images to a worker, and put their id in the address: a refresh finds them again."""
     files = st.session_state.get("try_file") or []
+    st.query_params[VIEW] = TRY  # else it would be the gallery once nothing is tried
     for key in ("try", "one", "from"):
         st.query_params.pop(key, None)
     if not files:

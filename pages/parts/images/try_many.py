@@ -15,6 +15,7 @@ from gsc_core.sentences.detector_names import called
 from gsc_core.workspace import explanations, tried_images
 from gsc_core.workspace.explanations import TryOrder
 from gsc_core.workspace.tried_images import TriedImages, Verdict
+from pages.parts.images.order import TRY, VIEW
 from pages.parts.shared.download import logged
 from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.text import plain
@@ -98,7 +99,7 @@ def _tile(run: Run, try_id: str, one: Verdict) -> Tile:
         tried_images.image_file(run, try_id, image.name),
         f"{MARKS[one.word]} {seen}",
         f"{image.name}, {said}",
-        ("images", {"run": run.id, "images_view": "Try images", "try": try_id, "one": image.name}),
+        ("images", {"run": run.id, VIEW: TRY, "try": try_id, "one": image.name}),
     )
 
 

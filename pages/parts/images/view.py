@@ -1,5 +1,6 @@
 """One image of a run: what the model says, what the detectors say, and why."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from gsc_core.jobs import queue
 from gsc_core.run import gallery
 from gsc_core.run.contributions import contributions
 from gsc_core.run.gallery import RunImage
-from gsc_core.run.marks import by_row
+from gsc_core.run.marks import Mark
 from gsc_core.run.placement import Placement, places_of
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
@@ -48,11 +49,11 @@ def image_view(run: Run, asked: str) -> None:
         st.error(plain(str(error)))
         _to_all(None, 1)
         return
-    _ways(run, row)
+    marks = _ways(run, row)
     found = places_of(run, row)
     st.title(plain(_headline(picture, found[0])), anchor=False)
     st.markdown(plain(_reason(found[0])))
-    _marking(run, row)
+    _marking(run, row, marks)
     left, right = st.columns([2, 3], gap="large")
     with right:
         st.caption(plain(f"{picture.file} · {set_name(_set(picture))}"))
@@ -76,9 +77,8 @@ def image_view(run: Run, asked: str) -> None:
         neighbours(run, explanation)
 
 
-def _marking(run: Run, row: int) -> None:
+def _marking(run: Run, row: int, marks: Mapping[int, Mark]) -> None:
     """What people said of the image, and a way to say something."""
-    marks = by_row(run)
     if row in marks:
         st.info(plain(mark_words(run, marks[row])), icon=":material/flag:")
     said(run)
@@ -92,8 +92,8 @@ def _row(asked: str) -> int:
     return int(asked)
 
 
-def _ways(run: Run, row: int) -> None:
-    """Back to the gallery, and on to its neighbours there."""
+def _ways(run: Run, row: int) -> Mapping[int, Mark]:
+    """Back to the gallery, and on to its neighbours there; gives the marks of the run."""
     buttons = st.container(horizontal=True, vertical_alignment="center")
     with st.expander("The gallery's order and filters", key="images_filters"):
         chosen = order(run)
@@ -121,6 +121,7 @@ def _ways(run: Run, row: int) -> None:
             st.caption("Not among the filtered images.")
         else:
             st.caption(f"{place + 1:,} of {len(rows):,}")
+    return chosen.marks
 
 
 def _to_all(place: int | None, on_a_page: int) -> None:

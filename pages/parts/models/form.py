@@ -42,7 +42,7 @@ class Network:
 def add_form() -> None:
     """Ask for a model file; once it is added, the address leads to its record."""
     with st.container(border=True, key="model_form"):
-        st.subheader("Add a model", anchor=False)
+        st.header("Add a model", anchor=False)
         file = st.file_uploader(
             "Model file",
             type=[suffix.removeprefix(".") for suffix in models.SUFFIXES],

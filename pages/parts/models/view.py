@@ -165,13 +165,13 @@ def _next(stored: StoredModel) -> None:
 def _reading(facts: ModelFacts) -> None:
     """What was chosen, concluded or left out when the file became a network."""
     if facts.notes:
-        st.subheader("How the file was read", anchor=False)
+        st.header("How the file was read", anchor=False)
         for note in facts.notes:
             st.info(plain(note), icon=":material/info:")
 
 
 def _preprocessing(facts: ModelFacts) -> None:
-    st.subheader("How an image is prepared", anchor=False)
+    st.header("How an image is prepared", anchor=False)
     st.markdown(plain(preparation(facts.preprocessing)))
     for check in facts.checks:
         if check.outcome == "warning":
@@ -190,7 +190,7 @@ def _preprocessing(facts: ModelFacts) -> None:
 
 
 def _predictions(facts: ModelFacts) -> None:
-    st.subheader("How it classifies some images", anchor=False)
+    st.header("How it classifies some images", anchor=False)
     if not facts.predictions:
         st.caption(
             "Add a set of familiar images and check the model again to see how it classifies them."
@@ -214,7 +214,7 @@ def _predictions(facts: ModelFacts) -> None:
 
 
 def _splits(facts: ModelFacts) -> None:
-    st.subheader("Where GSC can cut the network", anchor=False)
+    st.header("Where GSC can cut the network", anchor=False)
     if not facts.splits:
         st.warning(
             "There is no layer after which everything depends on that layer alone: GSC and other "

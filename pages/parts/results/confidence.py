@@ -23,7 +23,7 @@ PLAIN = {"displayModeBar": False}
 
 def confidence(run: Run) -> None:
     """What of a confidence is meant; one sentence for a run without labels."""
-    st.subheader(
+    st.header(
         "Can its confidence be trusted?",
         anchor=False,
         help="The confidence is the softmax of the predicted class. All of this is measured "

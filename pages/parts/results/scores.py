@@ -33,7 +33,7 @@ READING = {
 @st.fragment
 def scores(run: Run, deciding: str) -> None:
     """Choose a detector, at first the deciding one, and see its scores; redraws alone."""
-    st.subheader("How well a detector separates familiar from unfamiliar images", anchor=False)
+    st.header("How well a detector separates familiar from unfamiliar images", anchor=False)
     left, right = st.columns(2)
     detector = left.selectbox(
         "Detector",

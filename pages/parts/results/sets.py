@@ -24,7 +24,7 @@ def noticed(run: Run) -> None:
     if not things:
         return
     with st.container(border=True):
-        st.subheader("Look at your image sets first", anchor=False)
+        st.header("Look at your image sets first", anchor=False)
         for at, notice in enumerate(things):
             st.markdown(f"**{plain(notice.sentence)}** {plain(notice.so)}")
             try:

@@ -32,7 +32,7 @@ ON_ALL = (
 @st.fragment
 def table(run: Run) -> None:
     """Choose a measure, compare every detector; redraws alone."""
-    st.subheader("Every detector", anchor=False)
+    st.header("Every detector", anchor=False)
     left, right = st.columns(2, vertical_alignment="bottom")
     metric = left.selectbox(
         "Measure",
@@ -87,7 +87,7 @@ def _favourite(run: Run) -> str:
 
 
 def _who_wins(run: Run, metric: str) -> None:
-    st.subheader("Which detector is best where", anchor=False)
+    st.header("Which detector is best where", anchor=False)
     found = winners(run, metric)
     lines = pd.DataFrame(
         {

@@ -27,7 +27,7 @@ def comparison(entries: Sequence[RunEntry]) -> None:
     titles = _titles(entries)
     if len(titles) < 2:
         return
-    st.subheader("Compare runs", anchor=False)
+    st.header("Compare runs", anchor=False)
     chosen = st.multiselect(
         "Finished runs",
         list(titles),

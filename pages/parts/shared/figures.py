@@ -8,14 +8,11 @@ from gsc_core.run.revised import without_marked
 from gsc_core.run.stored import Run
 from gsc_core.sentences import marks as sentences
 from pages.parts.shared import links
+from pages.parts.shared.in_address import segments
 from pages.parts.shared.text import plain
 
 AUDITED, MARKED = "audited", "marked"
 NAMES = {AUDITED: "As audited", MARKED: "Without marked images"}
-NOT_AGAIN = (
-    "Of so many images, average precision and the detection error are not counted again: make an "
-    "image set of what is left, and audit that."
-)
 
 
 def figures_of(run: Run) -> Run:
@@ -39,22 +36,11 @@ def figures_of(run: Run) -> Run:
             help=" ".join(sentences.cautions(marks)),
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            shown = st.segmented_control(
-                "Figures on this page",
-                list(NAMES),
-                default=AUDITED,
-                required=True,
-                format_func=NAMES.__getitem__,
-                key="figures",
-                bind="query-params",
-                label_visibility="collapsed",
-            )
+            shown = segments("Figures on this page", NAMES, "figures")
             st.page_link(
                 links.to("images"),
                 label="The marked images",
                 icon=":material/flag:",
                 query_params={"run": run.id, "images_show": MARKED},
             )
-        if shown == MARKED and len(view.best().metrics) < len(run.best().metrics):
-            st.caption(NOT_AGAIN)
     return view if shown == MARKED else run

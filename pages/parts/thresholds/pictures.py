@@ -15,7 +15,7 @@ MOST = 5  # on each side: a row at 1280 pixels
 
 def nearest(run: Run, decision: Decision) -> None:
     """Two rows of images, each leading to its own page."""
-    st.subheader("On either side of the threshold", anchor=False)
+    st.header("On either side of the threshold", anchor=False)
     try:
         st.markdown("**Just accepted**")
         _row(run, decision, "inside")

@@ -20,7 +20,7 @@ def refusing(run: Run, decision: Decision) -> None:
         st.warning(plain(str(error)))
         return
     area = "" if found is None else area_sentence(found)
-    st.subheader(
+    st.header(
         "What flagging gains",
         anchor=False,
         help="Selective classification: flagged images get no name. The curve shows risk over "

@@ -34,7 +34,7 @@ _CLASS_COLUMNS = {
 
 def sets_table(found: Effect) -> None:
     """One row a set, sortable; scrolls when there are many."""
-    st.subheader("Set by set", anchor=False)
+    st.header("Set by set", anchor=False)
     rows = sorted(found.ood.items(), key=lambda item: -item[1].share)
     frame = pd.DataFrame(
         {
