@@ -7,6 +7,9 @@ BIN := .venv/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 export GSC_HOME ?= .gsc
+# Images for containers often forbid compiled modules to be saved; then each of the many processes
+# that the tests start compiles all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO := $(GSC_HOME)/runs/demo
 
 .PHONY: run check test test-fast bench docs screenshots sbom audit format clean
