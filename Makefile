@@ -25,7 +25,7 @@ check: .venv/tested-with
 
 test: check
 	$(BIN)/python tests/support/browser.py --ensure
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/tested-with
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from browser import at_rest, served
 from filled_workspace import fill
-from login_provider import LOGIN
 from playwright.sync_api import expect
 from stored_run import write_run
 
@@ -30,19 +29,6 @@ def test_a_page_is_drawn_with_the_apps_own_navigation(browser, tmp_path):
             expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Understand")
             expect(page.get_by_role("dialog")).to_have_count(0)  # "Page not found"
             page.close()
-
-
-def test_a_pages_address_meets_the_login(browser, tmp_path):
-    secrets = tmp_path / "secrets.toml"
-    secrets.write_text(LOGIN)
-    with served(tmp_path / "home", STREAMLIT_SECRETS_FILES=str(secrets)) as server:
-        page = browser.new_page()
-        page.goto(f"{server.address}/results?run=demo")
-        expect(page.get_by_role("button", name="Log in")).to_be_visible()
-        at_rest(page)
-        expect(page.locator("body")).to_contain_text("Please log in")
-        expect(page.get_by_test_id("stSidebarNav")).to_have_count(0)
-        page.close()
 
 
 def test_those_who_come_before_it_is_ready_wait_and_meet_no_error(browser, tmp_path):
