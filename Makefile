@@ -7,6 +7,9 @@ BIN := .venv/bin
 PORT ?= 8501
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 export GSC_HOME ?= .gsc
+# Images for containers often forbid compiled modules to be saved; then each of the many processes
+# that the tests start compiles all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO := $(GSC_HOME)/runs/demo
 
 .PHONY: run check test test-fast bench docs screenshots sbom audit format clean
@@ -22,7 +25,7 @@ check: .venv/tested-with
 
 test: check
 	$(BIN)/python tests/support/browser.py --ensure
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/tested-with
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"

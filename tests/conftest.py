@@ -8,6 +8,7 @@ import pretend_device  # noqa: F401 - must be known to torch before the first ba
 import pytest
 from browser import PATIENCE, installed, started
 from hypothesis import settings
+from places import TESTS
 from playwright.sync_api import Browser, expect, sync_playwright
 
 # The same examples at each run, so that it fails only for a change. New ones are looked for with
@@ -17,6 +18,15 @@ settings.register_profile("explore", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 expect.set_options(timeout=1000 * PATIENCE)
+
+# Modules of minutes in few tests. `make test` gives whole modules to two workers, in this order:
+# one that came last would be waited for by an idle core.
+LONGEST = (
+    "audit/test_ray.py",
+    "app/test_journey.py",
+    "jobs/test_worker.py",
+    "deploy/test_export.py",
+)
 
 # An app that a test opens starts no worker: it would do the jobs of the tests that come after.
 os.environ["GSC_WORKERS"] = "elsewhere"
@@ -35,6 +45,8 @@ def main_module_restored() -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test with a browser is slow, wherever it stands; `-m "not slow"` leaves it out."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)

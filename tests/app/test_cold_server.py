@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from browser import at_rest, served
 from filled_workspace import fill
-from login_provider import LOGIN
 from playwright.sync_api import expect
 from stored_run import write_run
 
@@ -18,35 +17,27 @@ pytestmark = pytest.mark.slow
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process loaded")
 
 
-@pytest.mark.parametrize(("path", "heading"), [("image-sets", "Image sets"), ("", "What does")])
-def test_a_page_is_drawn_with_the_apps_own_navigation(path, heading, browser, tmp_path):
+def test_a_page_is_drawn_with_the_apps_own_navigation(browser, tmp_path):
+    """That of the server's first visit, and home to whoever comes next."""
     with served(tmp_path / "home") as server:
-        page = browser.new_page()
-        page.goto(f"{server.address}/{path}")
-        expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_contain_text(heading)
-        at_rest(page)
-        expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Understand")
-        expect(page.get_by_role("dialog")).to_have_count(0)  # "Page not found"
-        page.close()
-
-
-def test_a_pages_address_meets_the_login(browser, tmp_path):
-    secrets = tmp_path / "secrets.toml"
-    secrets.write_text(LOGIN)
-    with served(tmp_path / "home", STREAMLIT_SECRETS_FILES=str(secrets)) as server:
-        page = browser.new_page()
-        page.goto(f"{server.address}/results?run=demo")
-        expect(page.get_by_role("button", name="Log in")).to_be_visible()
-        at_rest(page)
-        expect(page.locator("body")).to_contain_text("Please log in")
-        expect(page.get_by_test_id("stSidebarNav")).to_have_count(0)
-        page.close()
+        for path, heading in (("image-sets", "Image sets"), ("", "What does")):
+            page = browser.new_page()
+            page.goto(f"{server.address}/{path}")
+            shown = page.get_by_test_id("stMain").get_by_role("heading").first
+            expect(shown).to_contain_text(heading)
+            at_rest(page)
+            expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Understand")
+            expect(page.get_by_role("dialog")).to_have_count(0)  # "Page not found"
+            page.close()
 
 
 def test_those_who_come_before_it_is_ready_wait_and_meet_no_error(browser, tmp_path):
     """Each asks for a page of its own: none may see modules that another is still importing."""
     addresses = ("runs", "results?run=gone", "", "thresholds", "image-sets")
-    with served(tmp_path / "home", answering=False) as server, browser.new_context() as context:
+    with (
+        served(tmp_path / "home", answering=False, first=True) as server,
+        browser.new_context() as context,
+    ):
         pages = {address: context.new_page() for address in addresses}
         for address, page in pages.items():  # without waiting for one before the next
             page.evaluate("url => { location.href = url }", f"{server.address}/{address}")
@@ -60,7 +51,7 @@ def test_those_who_come_before_it_is_ready_wait_and_meet_no_error(browser, tmp_p
 
 @ON_LINUX
 def test_what_a_first_visit_needs_is_there_before_it(tmp_path):
-    with served(tmp_path / "home") as server:
+    with served(tmp_path / "home", first=True) as server:
         loaded = Path(f"/proc/{server.pid}/maps").read_text()
         assert "libarrow" in loaded
         assert server.home.joinpath(CATALOGUE_FILE).exists()

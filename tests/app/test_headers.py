@@ -71,12 +71,6 @@ def test_the_metrics_are_closed(server):
 
 
 @pytest.mark.slow
-def test_an_operator_can_open_the_metrics(tmp_path):
-    with served(tmp_path / "home", GSC_METRICS="open", GSC_WORKERS="elsewhere") as server:
-        assert asked(server, "/_stcore/metrics").status == 200
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin", "status"),
     [
@@ -113,11 +107,14 @@ def test_the_operator_names_other_addresses(named, origin, own, monkeypatch):
 
 
 @pytest.mark.slow
-def test_work_that_waited_is_done_though_nobody_comes(tmp_path, monkeypatch):
+def test_work_that_waited_is_done_though_nobody_comes_and_metrics_can_be_open(
+    tmp_path, monkeypatch
+):
     """A restarted server takes up what was queued when the last one ended."""
     home = tmp_path / "home"
     monkeypatch.setenv("GSC_HOME", str(home))
     stored = imagesets.add_upload([("x.zip", packed({"1.png": png(1)}))], name="x", role="ood")
     assert imagesets.image_set(stored.id).readiness is Readiness.WAITING
-    with served(Path(home)):
+    with served(Path(home), GSC_METRICS="open") as server:
+        assert asked(server, "/_stcore/metrics").status == 200
         until(lambda: imagesets.image_set(stored.id).readiness is Readiness.READY)

@@ -60,6 +60,8 @@ def test_who_is_not_in_sends_nothing(browser, tmp_path):
     with served(tmp_path / "home", STREAMLIT_SECRETS_FILES=str(secrets)) as server:
         outside = Visitor(browser, server, "models")
         expect(outside.page.get_by_role("button", name="Log in")).to_be_visible()
+        expect(outside.page.locator("body")).to_contain_text("Please log in")
+        expect(outside.page.get_by_test_id("stSidebarNav")).to_have_count(0)
         assert outside.session
         before = resident(server.pid)
         for _ in range(6):
@@ -78,10 +80,16 @@ def test_who_is_not_in_sends_nothing(browser, tmp_path):
         shared.page.close()
 
 
-def test_a_file_lies_on_disk_and_the_page_gets_it_whole(browser, tmp_path):
+def test_a_file_lies_on_disk_and_the_page_gets_it_whole_or_says_why_not(browser, tmp_path):
     content = os.urandom(3 * MB)
     (tmp_path / "mine.pt").write_bytes(content)
-    with served(tmp_path / "home", GSC_WORKERS="elsewhere") as server:
+    (tmp_path / "large.pt").write_bytes(bytes(5 * MB))
+    with served(tmp_path / "home", GSC_UPLOAD_SESSION_MB="4", GSC_WORKERS="elsewhere") as server:
+        refused = Visitor(browser, server, "models")
+        refused.page.locator(".st-key-model_file input").set_input_files(tmp_path / "large.pt")
+        expect(refused.page.locator(".st-key-model_file")).to_contain_text("413")
+        refused.page.close()
+        assert not spooled(server)
         visitor = Visitor(browser, server, "models")
         visitor.page.locator(".st-key-model_file input").set_input_files(tmp_path / "mine.pt")
         until(lambda: [path.stat().st_size for path in spooled(server)] == [len(content)])
@@ -125,12 +133,3 @@ def test_there_is_a_limit_and_all_goes_when_the_visitor_does(browser, tmp_path):
         third.page.close()
         until(lambda: not spooled(server))
     assert not server.home.joinpath("uploads").exists()
-
-
-def test_a_refused_upload_is_said_on_the_page(browser, tmp_path):
-    (tmp_path / "mine.pt").write_bytes(bytes(3 * MB))
-    with served(tmp_path / "home", GSC_UPLOAD_SESSION_MB="1", GSC_WORKERS="elsewhere") as server:
-        visitor = Visitor(browser, server, "models")
-        visitor.page.locator(".st-key-model_file input").set_input_files(tmp_path / "mine.pt")
-        expect(visitor.page.locator(".st-key-model_file")).to_contain_text("413")
-        visitor.page.close()

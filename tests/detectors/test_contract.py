@@ -1,6 +1,7 @@
 """One contract, held by every detector in the catalogue on a real, small classifier."""
 
 from dataclasses import fields, replace
+from functools import cache
 
 import pytest
 import torch
@@ -38,6 +39,24 @@ def small() -> World:
     return world()
 
 
+@pytest.fixture(scope="module")
+def convolutional() -> tuple[Calibration, Representation]:
+    """Calibration of a network without a last linear layer, every class predicted; its images."""
+    torch.manual_seed(0)
+    network = exported(Convolutional())
+    images, labels = torch.randn(40, 3, 12, 12), torch.arange(40) % CLASSES
+    calibration = calibrate(network, images, labels)
+    assert calibration.features is None
+    evenly = replace(calibration, logits=torch.eye(CLASSES)[labels])
+    return evenly, represent(network, images, EVERYTHING)
+
+
+@cache
+def fitted_once(detector: type[Detector]) -> Detector:
+    """A detector on the small classifier's calibration, for all that only score with it."""
+    return detector().fit(world().calibration)
+
+
 def test_every_detector_has_a_file_of_its_own() -> None:
     files = [detector.__module__ for detector in CATALOGUE]
     assert len(set(files)) == len(CATALOGUE)
@@ -46,7 +65,7 @@ def test_every_detector_has_a_file_of_its_own() -> None:
 @pytest.mark.slow
 @every_detector
 def test_strange_pictures_score_higher(detector: type[Detector], small: World) -> None:
-    fitted = detector().fit(small.calibration)
+    fitted = fitted_once(detector)
     value = auroc(fitted.score(small.known), fitted.score(small.strange))
     if detector is DropGSC:  # documented: at a linear head its direction is backwards
         assert value < 0.4
@@ -57,7 +76,7 @@ def test_strange_pictures_score_higher(detector: type[Detector], small: World) -
 @pytest.mark.slow
 @every_detector
 def test_one_finite_number_an_image_without_a_graph(detector: type[Detector], small: World) -> None:
-    fitted = detector().fit(small.calibration)
+    fitted = fitted_once(detector)
     both = Representation.cat([small.known, small.strange])
     tensors = {f.name: getattr(both, f.name) for f in fields(Representation)}
     there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
@@ -73,7 +92,7 @@ def test_one_finite_number_an_image_without_a_graph(detector: type[Detector], sm
 @pytest.mark.slow
 @every_detector
 def test_other_images_of_the_batch_do_not_matter(detector: type[Detector], small: World) -> None:
-    fitted = detector().fit(small.calibration)
+    fitted = fitted_once(detector)
     whole = fitted.score(small.known)
     for size in (1, 3):
         pieces = [fitted.score(small.known[i : i + size]) for i in range(0, len(whole), size)]
@@ -85,17 +104,17 @@ def test_other_images_of_the_batch_do_not_matter(detector: type[Detector], small
 @pytest.mark.slow
 @every_detector
 def test_fitting_again_gives_the_same_scores(detector: type[Detector], small: World) -> None:
-    first = detector().fit(small.calibration)
-    before = first.score(small.strange)
-    assert torch.equal(detector().fit(small.calibration).score(small.strange), before)
-    assert torch.equal(first.fit(small.calibration).score(small.strange), before)
+    before = fitted_once(detector).score(small.strange)
+    again = detector().fit(small.calibration)
+    assert torch.equal(again.score(small.strange), before)
+    assert torch.equal(again.fit(small.calibration).score(small.strange), before)
 
 
 @every_detector
 def test_reads_only_what_it_needs_and_changes_nothing(
     detector: type[Detector], small: World
 ) -> None:
-    fitted = detector().fit(small.calibration)
+    fitted = fitted_once(detector)
     wanted = {Need.FEATURES: "features", Need.FEATURE_MAP: "feature_map"}
     wanted |= {Need.GRADIENT: "gradient", Need.IMAGES: "images", Need.LAYERS: "layers"}
     absent = {name: None for need, name in wanted.items() if need not in detector.needs}
@@ -109,7 +128,7 @@ def test_reads_only_what_it_needs_and_changes_nothing(
 
 @every_detector
 def test_works_without_and_with_gradients_enabled(detector: type[Detector], small: World) -> None:
-    fitted = detector().fit(small.calibration)
+    fitted = fitted_once(detector)
     with torch.no_grad():
         quiet = fitted.score(small.known)
     assert torch.equal(fitted.score(small.known), quiet)
@@ -119,7 +138,7 @@ def test_works_without_and_with_gradients_enabled(detector: type[Detector], smal
 def test_empty_features_and_even_logits_score_finite(
     detector: type[Detector], small: World
 ) -> None:
-    fitted = detector().fit(small.calibration)
+    fitted = fitted_once(detector)
     for value in (0.0, 3.0):
         even = (getattr(small.known, f.name) for f in fields(Representation))
         # what no detector reads is not there
@@ -143,7 +162,7 @@ def test_too_few_images_are_named(detector: type[Detector], small: World) -> Non
 def test_labels_are_asked_for_only_where_needed(detector: type[Detector], small: World) -> None:
     unlabelled = replace(small.calibration, labels=torch.full_like(small.labels, -1))
     if Fit.LABELS not in detector.fitted_with:
-        expected = detector().fit(small.calibration).score(small.known)
+        expected = fitted_once(detector).score(small.known)
         assert torch.equal(detector().fit(unlabelled).score(small.known), expected)
         return
     with pytest.raises(Excused, match="label"):
@@ -163,18 +182,15 @@ def test_images_without_a_label_are_left_out(detector: type[Detector], small: Wo
 
 
 @every_detector
-def test_without_a_linear_layer(detector: type[Detector]) -> None:
-    torch.manual_seed(0)
-    network = exported(Convolutional())
-    images, labels = torch.randn(40, 3, 12, 12), torch.arange(40) % CLASSES
-    calibration = calibrate(network, images, labels)
-    assert calibration.features is None
+def test_without_a_linear_layer(
+    detector: type[Detector], convolutional: tuple[Calibration, Representation]
+) -> None:
+    calibration, images = convolutional
     if Need.FEATURES in detector.needs and detector not in (AutoGSC, AutoEnsemble):
         with pytest.raises(Excused, match="linear layer"):
             detector().fit(calibration)
         return
-    calibration = replace(calibration, logits=torch.eye(CLASSES)[labels])  # every class predicted
-    scores = detector().fit(calibration).score(represent(network, images, EVERYTHING))
+    scores = detector().fit(calibration).score(images)
     assert bool(scores.isfinite().all())
 
 

@@ -266,6 +266,13 @@ def test_the_pooled_gradient_is_autograds() -> None:
     assert torch.allclose(gradient, leaf.grad, atol=1e-6)
 
 
+@cache
+def calibrated_at(layer: str) -> Calibration:
+    """Calibration of the small classifier, cut at a layer."""
+    network = Network(export(world().model, 12), layer)
+    return calibrate(network, *pictures(40, seed=2))
+
+
 @pytest.mark.parametrize("how", ["zero", "truncate"])
 @pytest.mark.parametrize("ranking", RANKINGS)
 @pytest.mark.parametrize("granularity", ["element", "channel"])
@@ -274,11 +281,12 @@ def test_a_cut_at_a_layer_is_a_loop_over_images(
     layer: str, granularity: str, ranking: str, how: str
 ) -> None:
     model, images = world().model, pictures(8, seed=9)[0]
-    network = Network(export(model, 12), layer)
-    calibration = calibrate(network, *pictures(40, seed=2))
+    calibration = calibrated_at(layer)
     option = cut("split", ranking, 0.3, how, granularity)
     logits, features = (
-        detector_of(option).fit(calibration).after(represent(network, images, EVERYTHING))
+        detector_of(option)
+        .fit(calibration)
+        .after(represent(calibration.network, images, EVERYTHING))
     )
     caps = caps_by_hand(feature_of(model, layer, pictures(40, seed=2)[0]).flatten(2).numpy())
     pooled: list[Tensor] = []

@@ -124,7 +124,8 @@ def test_hostile_names_are_text_in_a_real_browser(home, browser):
         assert not box.locator("img, a, code, em").count()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.get_by_role("button", name="Remove the limits").click()
-        page.get_by_text("No release limits are set").click()
+        at_rest(page).get_by_text("No release limits are set").click()
+        at_rest(page)
         with page.expect_download() as download:
             page.get_by_role("button", name="Example to start from").click()
         assert Path(download.value.path()).read_text(encoding="utf-8") == example()

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,14 +91,24 @@ class Served:
 
 @contextmanager
 def served(
-    home: Path, *, answering: bool = True, port: int | None = None, **environment: str
+    home: Path,
+    *,
+    answering: bool = True,
+    first: bool = False,
+    port: int | None = None,
+    **environment: str,
 ) -> Iterator[Served]:
     """`streamlit run app.py` as a user starts it; ended with its workers, each by its id.
 
     It answers already, unless told not to wait for that: then visitors can stand in its queue.
+    It finds in its workspace the list of detectors that an earlier start left there, unless this is
+    the `first`: to make it takes a process of its own some seconds.
     `port` is a free one, unless the login must be told of it beforehand.
     """
     home.mkdir(parents=True, exist_ok=True)
+    if not first:
+        name, listed = _catalogue()
+        (home / name).write_text(listed, encoding="utf-8")
     port, log = port or free_port(), home.with_name(f"{home.name}-server.txt")
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     settings = {"GSC_HOME": str(home), "GSC_WORKERS": "here", "OMP_NUM_THREADS": "1"}
@@ -118,6 +129,16 @@ def served(
         server.wait(PATIENCE)
         for pid in workers_of(home):
             os.kill(pid, signal.SIGKILL)
+
+
+@cache
+def _catalogue() -> tuple[str, str]:
+    """The list of detectors as a server leaves it, and the name of its file."""
+    # Heavy, and not there yet where this file only looks for a browser.
+    from gsc_core.workspace.catalogue import CATALOGUE_FILE  # noqa: PLC0415
+    from gsc_core.workspace.catalogue_maker import make_catalogue  # noqa: PLC0415
+
+    return CATALOGUE_FILE, make_catalogue().model_dump_json()
 
 
 def workers_of(home: Path) -> list[int]:

@@ -2,10 +2,16 @@
 
 import json
 import re
+from functools import cache
 
 from browser import PATIENCE
 from places import ROOT
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+
+# Streamlit asks every installed distribution whether it brings components: a server once, its test
+# runner for each page that is opened, which takes longer than most of our pages.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 def opened(page: str, **query: str) -> AppTest:

@@ -1,6 +1,9 @@
 """The small classifier and its images as files, for tests of whole audits and of the program."""
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -20,10 +23,7 @@ def model() -> Small:
 
 def save_program(path: Path) -> Path:
     """The module as `.pt2`, with a free batch size."""
-    shapes = ({0: torch.export.Dim("batch")},)
-    torch.export.save(
-        torch.export.export(model(), (pictures(4, 0)[0],), dynamic_shapes=shapes), path
-    )
+    shutil.copy(Path(_stage().name) / "small.pt2", path)
     return path
 
 
@@ -55,13 +55,23 @@ def faint(folder: Path, n: int, seed: int) -> Path:
 
 def write_stage(folder: Path) -> Path:
     """A model and image sets: `small.pt2`, `id`, `calibration`, `noise` and `faint`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_program(folder / "small.pt2")
+    shutil.copytree(_stage().name, folder, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _stage() -> TemporaryDirectory[str]:
+    """The stage as it is made once a process, for every test to copy; gone when that ends."""
+    made = TemporaryDirectory(prefix="stage-")
+    folder = Path(made.name)
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(model(), (pictures(4, 0)[0],), dynamic_shapes=shapes)
+    torch.export.save(program, folder / "small.pt2")
     known(folder / "id", 80, seed=11)
     known(folder / "calibration", 60, seed=12)
     strange(folder / "noise", 40, seed=13)
     faint(folder / "faint", 50, seed=14)
-    return folder
+    return made
 
 
 def read_with_pillow(path: Path) -> Tensor:
