@@ -12,12 +12,16 @@ import argparse
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,17 @@ import torch
 from PIL import Image
 from torchvision.models import resnet18
 
+from gsc_core.audit.inputs import network_of
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
+from gsc_core.classifier.load import load_classifier
+from gsc_core.images import read_images
 from gsc_core.progress import Progress
+from gsc_core.scoring.decoder import fill, prepared
+from gsc_core.scoring.scorer import Scorer
+
+PHASE = "scoring far"
 
 
 def shard_of(path: Path, images: int, side: int, seed: int) -> Path:
@@ -74,60 +85,124 @@ class Memory:
                         # without what is shared: the object store is in each that looks at it
                         statm = (folder / "statm").read_text().split()
                         mb = (int(statm[1]) - int(statm[2])) * os.sysconf("SC_PAGE_SIZE") / 1e6
-                        name = "driver" if own else title.partition("(")[2] or title
+                        name = "driver" if own else "actor" if "_Actor" in title else "task"
                         self.peaks[name] = round(max(self.peaks.get(name, 0.0), mb))
 
 
-def timed(spec: AuditSpec, out: Path) -> dict[str, Any]:
-    """Seconds of scoring from the first image to the last, and until the first."""
-    times: list[tuple[float, int]] = []
+@dataclass(frozen=True)
+class Timed:
+    """One audit. `rate`: images a second from the first that were scored to the last.
+
+    `start_s`: from the begin of scoring to those first; `scoring_s`: all of it.
+    """
+
+    engine: str
+    rate: float
+    start_s: float
+    scoring_s: float
+    memory_mb: dict[str, float]
+
+
+def timed(spec: AuditSpec, out: Path) -> Timed:
+    """Run an audit, and see how the scoring of its OOD images went."""
+    begun: list[float] = []
+    came: list[tuple[float, int]] = []
 
     def step(progress: Progress) -> None:
-        if progress.phase.startswith("scoring "):
-            times.append((time.perf_counter(), progress.done))
+        if progress.phase in ("scoring id", PHASE):
+            begun.append(time.perf_counter())
+        if progress.phase == PHASE and progress.done > (came[-1][1] if came else 0):
+            came.append((time.perf_counter(), progress.done))
 
     with Memory() as memory:
-        start = time.perf_counter()
         run_audit(spec, out, step)
-    came = [at for at, done in times if done] or [start]
-    return {
-        "scoring_s": round(times[-1][0] - times[0][0], 1),
-        "until_first_s": round(came[0] - times[0][0], 1),
-        "memory_mb": memory.peaks,
-    }
+    # When each of two actors has brought one piece: the second is not half done at the first.
+    (first, at_first), (last, at_last) = came[1], came[-1]
+    return Timed(
+        spec.engine,
+        round((at_last - at_first) / (last - first), 1),
+        round(came[0][0] - begun[0], 1),
+        round(last - begun[0], 1),
+        memory.peaks,
+    )
+
+
+def spec_of(folder: Path, images: int, side: int, crop: int) -> AuditSpec:
+    """An audit of so many images in tar shards, by a ResNet-18 that knows nothing."""
+    torch.manual_seed(0)
+    torch.save(resnet18(num_classes=10).state_dict(), folder / "weights.pt")
+    prepare = Preprocessing.parse(f"resize={crop},crop={crop}")
+    return AuditSpec(
+        model=ModelSpec(
+            checkpoint=folder / "weights.pt",
+            architecture="torchvision/resnet18",
+            preprocessing=prepare,
+        ),
+        id=shard_of(folder / "id.tar", 128, side, 1),
+        ood={"far": shard_of(folder / "far.tar", images, side, 2)},
+        detectors=(DetectorSpec(name="energy"), DetectorSpec(name="gsc")),
+        device="cpu",
+        decoders=2,
+        workers=2,
+        repeats=10,
+    )
+
+
+def stages(spec: AuditSpec, folder: Path, images: int = 256) -> dict[str, float]:
+    """Milliseconds of one core to decode an image, and to score it: what the simulation takes."""
+    torch.set_num_threads(1)
+    classifier = load_classifier(spec.model)
+    network = network_of(spec, classifier, None, torch.device("cpu"))
+    source = spec.ood["far"]
+    files = read_images(source, "far", folder / "unpacked").images[:images]
+    scorer = Scorer(network, classifier.preprocessing, [one.build() for one in spec.detectors])
+    pixels = torch.zeros((len(files), *classifier.preprocessing.shape), dtype=torch.uint8)
+    prepare = partial(prepared, classifier.preprocessing)
+    start = time.perf_counter()
+    for row, file in zip(pixels, files, strict=True):
+        fill(row, file, prepare)
+    decoded = time.perf_counter()
+    for at in range(0, len(files), 8):
+        scorer.score(scorer.represent(pixels[at : at + 8]))
+    scored = time.perf_counter()
+    each = 1000 / len(files)
+    return {"decode_ms": (decoded - start) * each, "score_ms": (scored - decoded) * each}
+
+
+def flat(images: int) -> None:
+    """The peaks of the cluster's memory at so many small images, and at ten times as many.
+
+    Each in a process of its own: what a process has once had, it seldom gives back.
+    """
+    for count in (images, 10 * images):
+        command = [sys.executable, "-m", "benchmarks.cluster", "--images", str(count)]
+        command += ["--side", "40", "--crop", "32", "--engines", "ray"]
+        subprocess.run(command, check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1500)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--flat", action="store_true", help="memory, not throughput")
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--crop", type=int, default=112)
-    parser.add_argument("--engines", default="local,ray")
+    parser.add_argument("--engines", default="local,ray,ray,local", help="one after another")
     asked = parser.parse_args()
-    torch.manual_seed(0)
+    if asked.flat:
+        flat(asked.images)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        torch.save(resnet18(num_classes=10).state_dict(), folder / "weights.pt")
-        prepare = f"resize={asked.crop},crop={asked.crop}"
-        spec = AuditSpec(
-            model=ModelSpec(
-                checkpoint=folder / "weights.pt",
-                architecture="torchvision/resnet18",
-                preprocessing=Preprocessing.parse(prepare),
-            ),
-            id=shard_of(folder / "id.tar", 128, asked.side, 1),
-            ood={"far": shard_of(folder / "far.tar", asked.images, asked.side, 2)},
-            detectors=(DetectorSpec(name="energy"), DetectorSpec(name="gsc")),
-            device="cpu",
-            decoders=2,
-            workers=2,
-            repeats=10,
-        )
-        for engine in asked.engines.split(","):
-            result = timed(spec.model_copy(update={"engine": engine}), folder / engine)
-            told = {"engine": engine, "images": asked.images, **result}
-            sys.stdout.write(json.dumps(told) + "\n")
+        spec = spec_of(folder, asked.images, asked.side, asked.crop)
+        rates: defaultdict[str, list[float]] = defaultdict(list)
+        for number, engine in enumerate(asked.engines.split(",")):
+            result = timed(spec.model_copy(update={"engine": engine}), folder / str(number))
+            rates[engine].append(result.rate)
+            sys.stdout.write(json.dumps(asdict(result)) + "\n")
             sys.stdout.flush()
+        if list(rates) == ["local", "ray"]:
+            pairs = [on_ray / here for here, on_ray in zip(*rates.values(), strict=True)]
+            sys.stdout.write(f"ray / local: {', '.join(f'{one:.2f}' for one in pairs)}\n")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ from gsc_core.scoring.traces import Tracer
 PIECE_BYTES = 24 * 2**20
 """Decoded pixels in one piece, at most: several of them wait in memory for each actor."""
 
+_PIECES_OF_ACTOR = 8  # at least, so that no actor waits long for the last of another
 _POLL_S, _TO_CONNECT_S = 0.5, 10
 _STORE_BYTES = 400 * 2**20  # of a cluster on this machine
 _MOST_LOST = 16  # pieces whose tasks died again and again; this process scores their chunks
@@ -172,7 +173,7 @@ class RayEngine:
         for images in sets:
             excuse_as_before(scorer, store, images.name)
         size = batch_in_chunks(pace.batch_size)
-        room = max(1, PIECE_BYTES // math.prod(scorer.preprocessing.shape) // size) * size
+        room = self._room(sum(map(len, sets)), scorer.preprocessing, size)
         pieces = [piece for images in sets for piece in _pieces(images, store, labels, room)]
         left = _Left(sets, pieces, pace)
         if pieces:
@@ -187,6 +188,13 @@ class RayEngine:
                     left.show()
         # What did not come back: processes that decode here end alone, with their image.
         score_sets(scorer, sets, labels, store, pace, temperature, tracer)
+
+    def _room(self, images: int, preprocessing: Preprocessing, size: int) -> int:
+        """How many images are in a piece: whole batches, and several pieces for each actor."""
+        assert self._workers is not None
+        fits = PIECE_BYTES // math.prod(preprocessing.shape)
+        shared = images // (_PIECES_OF_ACTOR * self._workers)
+        return max(1, min(fits, shared) // size) * size
 
     def _scored(
         self, pieces: Sequence[Piece], preprocessing: Preprocessing, wanted: Wanted
