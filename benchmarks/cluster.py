@@ -2,8 +2,10 @@
 
 Images are rendered JPEGs, in tar shards; the network is a ResNet-18 with random weights. Scored are
 so many images by the local engine with two decoding processes, and by a Ray cluster of two actors.
-Told are the seconds of scoring, of starting, and the peak memory of the driver and of each process
-of the cluster. With `--flat`, the cluster's memory at ten times as many small images.
+Told are the images a second once both actors score, the seconds until then, and the peak memory of
+the driver and of each process of the cluster; then what `simulate_cluster` says of that cluster,
+from what decoding and scoring an image took. With `--flat`, the cluster's memory at ten times as
+many small images.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -19,17 +22,18 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torchvision.models import resnet18
 
+from benchmarks.simulate_cluster import Cluster, simulate
 from gsc_core.audit.inputs import network_of
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
@@ -37,7 +41,9 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.classifier.load import load_classifier
 from gsc_core.images import read_images
 from gsc_core.progress import Progress
+from gsc_core.scoring.calibration import calibrate
 from gsc_core.scoring.decoder import fill, prepared
+from gsc_core.scoring.loading import Pace
 from gsc_core.scoring.scorer import Scorer
 
 PHASE = "scoring far"
@@ -148,25 +154,41 @@ def spec_of(folder: Path, images: int, side: int, crop: int) -> AuditSpec:
     )
 
 
-def stages(spec: AuditSpec, folder: Path, images: int = 256) -> dict[str, float]:
-    """Milliseconds of one core to decode an image, and to score it: what the simulation takes."""
-    torch.set_num_threads(1)
+def stages(spec: AuditSpec, folder: Path, images: int = 128) -> tuple[float, float]:
+    """Seconds of one core to decode an image and to score it: what the simulation takes.
+
+    Two processes measure at once, as two cores are busy at once.
+    """
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        both = [pool.submit(_stages, spec, folder / f"stages-{n}", images) for n in range(2)]
+        decode_s, score_s = zip(*(one.result() for one in both), strict=True)
+    return sum(decode_s) / 2, sum(score_s) / 2
+
+
+def _stages(spec: AuditSpec, folder: Path, images: int) -> tuple[float, float]:
+    torch.set_num_threads(1)  # as Ray has it in each actor
     classifier = load_classifier(spec.model)
     network = network_of(spec, classifier, None, torch.device("cpu"))
-    source = spec.ood["far"]
-    files = read_images(source, "far", folder / "unpacked").images[:images]
+    files = read_images(spec.ood["far"], "far", folder).images[:images]
+    prepare, shape = partial(prepared, classifier.preprocessing), classifier.preprocessing.shape
+    pixels = torch.zeros((len(files), *shape), dtype=torch.uint8)
     scorer = Scorer(network, classifier.preprocessing, [one.build() for one in spec.detectors])
-    pixels = torch.zeros((len(files), *classifier.preprocessing.shape), dtype=torch.uint8)
-    prepare = partial(prepared, classifier.preprocessing)
+    pace = Pace(8, 1, lambda *_: None)
+    calibrate(scorer, files[:64], [-1] * 64, seed=0, pace=pace)
     start = time.perf_counter()
     for row, file in zip(pixels, files, strict=True):
         fill(row, file, prepare)
     decoded = time.perf_counter()
-    for at in range(0, len(files), 8):
-        scorer.score(scorer.represent(pixels[at : at + 8]))
+    for at in range(0, len(files), pace.batch_size):
+        scorer.score(scorer.represent(pixels[at : at + pace.batch_size]))
     scored = time.perf_counter()
-    each = 1000 / len(files)
-    return {"decode_ms": (decoded - start) * each, "score_ms": (scored - decoded) * each}
+    return (decoded - start) / len(files), (scored - decoded) / len(files)
+
+
+def simulated(decode_s: float, score_s: float, images: int) -> float:
+    """Images a second that two actors would score on two cores which decode too."""
+    cluster = Cluster(2, 2, decode_s, score_s, image_bytes=0, shared=True)
+    return images / simulate(cluster, images).seconds
 
 
 def flat(images: int) -> None:
@@ -203,6 +225,12 @@ def main() -> None:
         if list(rates) == ["local", "ray"]:
             pairs = [on_ray / here for here, on_ray in zip(*rates.values(), strict=True)]
             sys.stdout.write(f"ray / local: {', '.join(f'{one:.2f}' for one in pairs)}\n")
+        if "ray" in rates:
+            decode_s, score_s = stages(spec, folder)
+            sys.stdout.write(
+                f"decoding {1000 * decode_s:.1f} ms, scoring {1000 * score_s:.1f} ms an image; "
+                f"simulated {simulated(decode_s, score_s, asked.images):.0f} images/s\n"
+            )
 
 
 if __name__ == "__main__":
