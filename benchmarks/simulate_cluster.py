@@ -58,16 +58,19 @@ def simulate(cluster: Cluster, images: int) -> Simulated:
     line_free = now = 0.0
     busy = {"core": 0.0, "actor": 0.0}
 
+    taken = {"core": ("core",), "actor": ("actor", "core") if cluster.shared else ("actor",)}
+
     def begin(what: str, at: float, seconds: float) -> None:
         nonlocal order
         order += 1
-        free["core" if cluster.shared else what] -= 1
-        busy[what] += seconds
+        for one in taken[what]:
+            free[one] -= 1
+            busy[one] += seconds
         heapq.heappush(events, (at, order, what))
 
     def begin_all() -> None:
         nonlocal begun, held, line_free
-        while decoded and free["core" if cluster.shared else "actor"] and now >= cluster.start_s:
+        while decoded and all(free[one] for one in taken["actor"]) and now >= cluster.start_s:
             decoded.popleft()
             begin("actor", now + score_s, score_s)
         while begun < pieces and free["core"] and held < cluster.store:
@@ -84,8 +87,8 @@ def simulate(cluster: Cluster, images: int) -> Simulated:
             decoded.append(1)
         elif what == "actor":
             done, held = done + 1, held - 1
-        if what != "start":
-            free["core" if cluster.shared else what] += 1
+        for one in taken.get(what, ()):
+            free[one] += 1
         begin_all()
     return Simulated(
         now,

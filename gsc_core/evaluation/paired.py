@@ -227,9 +227,9 @@ def _of_fpr95(id_scores: Floats, ood_scores: Floats) -> Influence:
     images that the FPR has no upper bound, nothing is known of how surely it is measured.
     """
     images, first = len(id_scores), fpr.first_rank(len(id_scores))
-    ranked = np.sort(id_scores)
     reach = 2 * math.sqrt(fpr.TAKEN * (1 - fpr.TAKEN) * images)
     low, high = max(math.floor(first - reach), 0), min(math.ceil(first + reach), images - 1)
+    ranked = np.partition(id_scores, [low, first, high])  # those three are where sorting puts them
     between = max(high - low, 1)
     gained = np.mean((ood_scores > ranked[low]) & (ood_scores <= ranked[high]))
     accepted = ood_scores <= ranked[first]

@@ -21,6 +21,8 @@ from gsc_core.run.layout import SCORES_FILE
 
 Rows = NDArray[np.intp]
 
+_LEADING = 16  # letters of a digest that order the images: 64 bits
+
 
 @dataclass(frozen=True)
 class Members:
@@ -36,7 +38,8 @@ class Members:
     @cached_property
     def by_name(self) -> dict[str, Rows]:
         """Row numbers, rising, of `"id"`, `"calibration"` and each OOD set."""
-        order = np.argsort(self.codes, kind="stable")
+        small = self.codes.astype(np.min_scalar_type(len(self.groups)))  # sorted without comparing
+        order = np.argsort(small, kind="stable")
         ends = np.cumsum(np.bincount(self.codes, minlength=len(self.groups)))[:-1]
         parts = zip(self.groups, np.split(order, ends), strict=True)
         counting = ((group, self.counting(rows)) for group, rows in parts)
@@ -127,12 +130,14 @@ def digests(folder: Path, version: int) -> NDArray[np.uint64]:
 
     Raises GscError when the file is missing or damaged.
     """
-    column = pc.utf8_slice_codeunits(sha256(folder, version), 0, 16)
+    column = pc.utf8_slice_codeunits(sha256(folder, version), 0, _LEADING)
     try:
-        leading = np.frombuffer(bytes.fromhex("".join(column.to_pylist())), dtype=">u8")
-    except (TypeError, ValueError) as error:
+        texts = column.cast(pa.binary()).cast(pa.binary(_LEADING)).combine_chunks()
+        text = texts.buffers()[1].slice(_LEADING * texts.offset, _LEADING * len(texts))
+        leading = np.frombuffer(bytes.fromhex(text.to_pybytes().decode("ascii")), dtype=">u8")
+    except (pa.ArrowException, ValueError) as error:
         raise damaged(folder) from error
-    if len(leading) != len(column):
+    if texts.null_count or len(leading) != len(column):
         raise damaged(folder)
     return leading.astype(np.uint64)
 

@@ -242,9 +242,10 @@ class Run:
         wanted = [name for name in by_name if name != CALIBRATION] if sets is None else sets
         if unknown := [name for name in wanted if name not in by_name]:
             raise GscError(f"This run has no set {unknown[0]}: choose another.")
-        if not wanted:
-            return np.empty(0, dtype=np.intp)
-        return np.sort(np.concatenate([by_name[name] for name in dict.fromkeys(wanted)]))
+        asked = np.zeros(len(self.members().codes), dtype=np.bool_)
+        for name in wanted:
+            asked[by_name[name]] = True
+        return np.flatnonzero(asked)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import pickle
 import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from queue import Empty, Full, Queue
@@ -44,6 +44,7 @@ from gsc_core.scoring.batch import (
 )
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore
 from gsc_core.scoring.decoder import fill, prepared
+from gsc_core.scoring.decoders import Decoders
 from gsc_core.scoring.loading import Batch, Pace
 from gsc_core.scoring.local import excuse_as_before, score_sets
 from gsc_core.scoring.scorer import Scorer
@@ -52,9 +53,10 @@ from gsc_core.scoring.traces import Tracer
 PIECE_BYTES = 24 * 2**20
 """Decoded pixels in one piece, at most: several of them wait in memory for each actor."""
 
+_PIECES_OF_ACTOR = 8  # at least, so that no actor waits long for the last of another
 _POLL_S, _TO_CONNECT_S = 0.5, 10
 _STORE_BYTES = 400 * 2**20  # of a cluster on this machine
-_MOST_LOST = 16  # pieces whose tasks died again and again; this process scores their chunks
+_MOST_LOST, _SHARE_LOST = 16, 0.01  # pieces whose tasks died each time: scored here, if so few
 _TRIES = 3  # more, of a piece whose process dies
 _SHARE_OF_CPU = 0.5  # of an actor, and of a task that decodes, where both share the CPUs
 
@@ -138,7 +140,6 @@ class RayEngine:
             ) from error
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        context.max_errored_blocks = _MOST_LOST
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0))
@@ -172,7 +173,7 @@ class RayEngine:
         for images in sets:
             excuse_as_before(scorer, store, images.name)
         size = batch_in_chunks(pace.batch_size)
-        room = max(1, PIECE_BYTES // math.prod(scorer.preprocessing.shape) // size) * size
+        room = self._room(sum(map(len, sets)), scorer.preprocessing, size)
         pieces = [piece for images in sets for piece in _pieces(images, store, labels, room)]
         left = _Left(sets, pieces, pace)
         if pieces:
@@ -185,8 +186,18 @@ class RayEngine:
                         if (chunk := waiting.completed(scored)) is not None:
                             _write(store, chunk, scorer)
                     left.show()
-        # What did not come back: processes that decode here end alone, with their image.
-        score_sets(scorer, sets, labels, store, pace, temperature, tracer)
+        pinned = scorer.network.device.type == "cuda"
+        # What did not come back may end whoever decodes it: here that is a process for it alone.
+        with Decoders(most=1, pinned=pinned) if left.any else nullcontext() as alone:
+            pace = replace(pace, decoders=alone or pace.decoders)
+            score_sets(scorer, sets, labels, store, pace, temperature, tracer)
+
+    def _room(self, images: int, preprocessing: Preprocessing, size: int) -> int:
+        """How many images are in a piece: whole batches, and several pieces for each actor."""
+        assert self._workers is not None
+        fits = PIECE_BYTES // math.prod(preprocessing.shape)
+        shared = images // (_PIECES_OF_ACTOR * self._workers)
+        return max(1, min(fits, shared) // size) * size
 
     def _scored(
         self, pieces: Sequence[Piece], preprocessing: Preprocessing, wanted: Wanted
@@ -198,6 +209,8 @@ class RayEngine:
             self._recipe = ray.put(self._make_scorer())
         assert self._workers is not None
         share = 1.0 if self._on_gpu else _SHARE_OF_CPU
+        lost = max(_MOST_LOST, int(_SHARE_LOST * len(pieces)))
+        ray.data.DataContext.get_current().max_errored_blocks = lost
         rows = [pa.table({"piece": [pickle.dumps(piece)]}) for piece in pieces]
         decoded = ray.data.from_arrow(rows).map_batches(
             partial(_decode, preprocessing=preprocessing),
@@ -355,6 +368,11 @@ class _Left:
     def less(self, piece: ScoredPiece) -> None:
         """Count a piece that came back."""
         self._left[piece.set] -= sum(len(b.images) + len(b.broken) for b in piece.batches)
+
+    @property
+    def any(self) -> bool:
+        """Whether some are still to come."""
+        return any(self._left.values())
 
     def show(self) -> None:
         """Tell of the first set that is not done; this may raise, to stop."""

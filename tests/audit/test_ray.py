@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from browser import PATIENCE
+from crashing import FATAL, Fatal
+from filled_workspace import fill
 from object_store import s3_server
+from opened_page import opened, words
 from picky import PickyRecipe
+from PIL import Image
 from places import IMPORTABLE
 from ray_cluster import processes, ray_cluster
 from small_audit import PREPROCESS, faint, known, save_program, strange, write_pictures
 from small_classifier import pictures
+from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
@@ -30,6 +37,8 @@ from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import Cancelled, SpecError
 from gsc_core.images import read_folder
 from gsc_core.images.sources.uri import Uri
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Job, Kind, State
 from gsc_core.progress import Progress
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.layout import CHUNKS_FOLDER, SCORES_FILE
@@ -239,6 +248,71 @@ def test_a_detector_that_fails_for_one_actor_is_out_for_all(stage: Stage, tmp_pa
     assert any("picky" in table.column_names for table in tables), "some actor had no trouble"
     assert "picky" not in joined.column_names and "energy" in joined.column_names
     assert joined["file"].to_pylist() == [image.name for image in images.images]
+
+
+def test_an_image_that_ends_its_process_costs_itself_alone(stage: Stage, tmp_path: Path) -> None:
+    """On the cluster, each time that it is tried, and then here."""
+    strange(tmp_path / "images", 90, 34)
+    Image.new("RGB", FATAL).save(tmp_path / "images" / "0042.png")
+    images = read_folder(tmp_path / "images", "odd")
+    recipe = PickyRecipe(1e9, Fatal)
+    store, scorer = ChunkStore(tmp_path / "chunks", "key"), recipe()
+    with RayEngine(lambda: recipe, stage.address, 2) as score_sets:
+        score_sets(scorer, [images], {}, store, Pace(8, 2, lambda *_: None))
+    ((table, broken),) = store.tables("odd")
+    assert [(one.name, one.reason) for one in broken] == [
+        ("0042.png", "0042.png stopped the process that decodes it: leave it out.")
+    ]
+    there = [image for image in images.images if image.name != "0042.png"]
+    assert table["file"].to_pylist() == [image.name for image in there]
+    (truth,) = read_batches(there, PickyRecipe(1e9)().preprocessing, 90)
+    scores = scorer.score(scorer.represent(truth.pixels)).outlier["energy"].numpy()
+    np.testing.assert_allclose(table["energy"].to_numpy(), scores, atol=1e-6 * np.ptp(scores))
+
+
+def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GSC_RAY_ADDRESS", stage.address)
+    fill(tmp_path / "files")
+    app = opened("new_audit")
+    app.toggle(key="audit_cluster").set_value(True).run()
+    app.button(key="audit_start").click().run()
+    (job,) = queue.jobs(kinds=(Kind.AUDIT,))
+    with _worker() as worker:
+        while (now := queue.get(job.id)) and not now.phase.startswith("scoring "):
+            assert worker.poll() is None, now.error
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(0.1)
+        assert "Scoring the familiar images: 0 of" in _bar(opened("results", run=job.subject))
+        queue.cancel(job.id)
+        assert worker.wait(PATIENCE) == 0
+    assert _state(job) is State.CANCELLED
+    queue.retry(job.id)
+    with _worker() as worker:
+        assert worker.wait(PATIENCE) == 0
+    assert _state(job) is State.DONE
+    shown = opened("results", run=job.subject)
+    assert not shown.exception
+    assert "of 130 unfamiliar images" in words(shown)
+
+
+def _worker() -> subprocess.Popen[bytes]:
+    """A worker that ends when all is done."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gsc_core", "worker", "--lane", "audit", "--idle", "0"],
+        env=os.environ | {"PYTHONPATH": IMPORTABLE},
+    )
+
+
+def _state(job: Job) -> State | None:
+    now = queue.get(job.id)
+    return now and now.state
+
+
+def _bar(app: AppTest) -> str:
+    return str(app.get("progress")[0].proto.text)
 
 
 def test_no_cluster_is_one_sentence(stage: Stage, tmp_path: Path) -> None:

@@ -30,10 +30,11 @@ class PickyRecipe:
     """Makes the small classifier's scorer with energy and `Picky`."""
 
     limit: float
+    prepares: type[Preprocessing] = Preprocessing
 
     def __call__(self) -> Scorer:
         small = world()
-        preprocessing = Preprocessing(resize=12, crop=12, mean=(MEAN,) * 3, std=(STD,) * 3)
+        preprocessing = self.prepares(resize=12, crop=12, mean=(MEAN,) * 3, std=(STD,) * 3)
         scorer = Scorer(small.network, preprocessing, [Energy(), Picky(limit=self.limit)])
         scorer.fit(scorer.detectors, small.calibration)
         return scorer

@@ -8,7 +8,7 @@ import streamlit as st
 from gsc_core.charts import scores as score_charts
 from gsc_core.charts.scores import Bars
 from gsc_core.errors import GscError
-from gsc_core.evaluation.metrics import curve
+from gsc_core.evaluation.metrics import curve, rising
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from pages.parts.results.selected import of_bar, of_point
@@ -100,7 +100,7 @@ def scores(run: Run, deciding: str) -> None:
 
 @st.cache_data(max_entries=128, show_spinner="Reading the scores…", hash_funcs=BY_VERSION)
 def _figures(run: Run, detector: str, kind: str, log_x: bool) -> tuple[go.Figure, go.Figure, Bars]:
-    found = run.scores(detector)
+    found = {name: rising(scores) for name, scores in run.scores(detector).items()}  # sorted once
     shown = dict(list(found.items())[: MAX_SETS + 1])
     colours = SetColours.of(run.ood_sets)
     curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
