@@ -101,15 +101,15 @@ def _workbench(run: Run) -> None:
 def _counts(found: Effect) -> None:
     """The two numbers that a threshold trades, beside the slider that moves them."""
     st.metric(
-        "Accepted familiar images",
-        f"{in_1000(found.id.share)} of 1,000",
-        help="True positive rate: the share of ID test images at or below the threshold.",
-    )
-    st.metric(
-        "Accepted unfamiliar images",
+        "Unfamiliar images accepted",
         f"{in_1000(found.ood_share)} of 1,000",
         help="False positive rate: the share of OOD images at or below the threshold, each "
         "set with equal weight.",
+    )
+    st.metric(
+        "Familiar images accepted",
+        f"{in_1000(found.id.share)} of 1,000",
+        help="True positive rate: the share of ID test images at or below the threshold.",
     )
 
 

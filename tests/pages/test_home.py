@@ -47,7 +47,7 @@ def test_a_newcomer_reads_three_sentences_and_finds_the_demo(home):
     assert buttons(app) == {"home_demo": "Run the demo audit", "home_add": "Add a model"}
     assert app.button(key="home_demo").proto.type == "primary"
     assert [link.split(":")[0] for link in links(app)] == [
-        "All words",
+        "Glossary",
         "A model",
         "Familiar images",
         "Unfamiliar images",

@@ -90,7 +90,7 @@ def steps(found: Parts) -> tuple[Step, ...]:
         Step(
             bool(found.strangers),
             "Unfamiliar images",
-            "what it was never meant to see",
+            "of any other kind",
             "image-sets",
             "ood",
         ),
@@ -100,7 +100,7 @@ def steps(found: Parts) -> tuple[Step, ...]:
         if step.done:
             st.markdown(f":green[✓] **{step.title}**: {step.about}")
         elif added is None:
-            icon = ":material/radio_button_unchecked:"
+            icon = ":material/add:"
             text = f"**{step.title}**: {step.about}"
             st.page_link(links.to(step.address), label=text, icon=icon)
         else:

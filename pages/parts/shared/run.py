@@ -107,7 +107,7 @@ def _nothing_yet() -> None:
     if not acting.permits(Action.START):
         st.markdown("An auditor can start one.")
         return
-    st.markdown("Start one, or look at the demo first: both take one click.")
+    st.markdown("Start one, or look at the demo first.")
     with st.container(horizontal=True):
         st.page_link(links.to("new-audit"), label="New audit", icon=":material/play_arrow:")
         st.page_link(links.to(""), label="Home, with the demo", icon=":material/home:")
