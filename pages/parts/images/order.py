@@ -137,6 +137,7 @@ def _show(wrong: Mistakes, marked: int) -> str:
         key=_PICKED,
         on_change=_keep,
         label_visibility="collapsed",
+        wrap=True,
     )
     return str(st.session_state[_PICKED])
 

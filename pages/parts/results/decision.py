@@ -89,7 +89,7 @@ def _count(accepted: Interval, colour: str) -> str:
         'border-radius:4px;background:rgba(128,128,128,0.25)">'
         f'<div style="width:{value};height:14px;border-radius:4px;background:{colour}"></div>'
         f'<div style="position:absolute;top:5px;left:{low};width:{width};height:4px;'
-        'background:rgba(64,64,64,0.9)"></div></div>'
+        'background:currentColor;opacity:0.75"></div></div>'
     )
 
 
@@ -113,7 +113,10 @@ def _misses(run: Run, standing: Decision) -> None:
     if not len(rows):
         st.caption("No unfamiliar image was accepted.")
         return
-    st.markdown("The worst misses: unfamiliar images that are accepted, the lowest scores first")
+    st.markdown(
+        "The worst misses: unfamiliar images accepted, with what the model calls them and how sure "
+        "it is"
+    )
     scores = run.column(standing.detector)
     picture_grid(
         [_tile(run, image, float(scores[image.row])) for image in gallery.run_images(run, rows)]

@@ -83,7 +83,7 @@ class Step:
 
 
 def steps(found: Parts) -> tuple[Step, ...]:
-    """Show the three things an audit needs; those that are missing lead to where they are added."""
+    """Show the three things an audit needs, each with the way to where it is added."""
     every = (
         Step(bool(found.models), "A model", "your classifier, a file", "models", "model"),
         Step(bool(found.known), "Familiar images", "what it was made for", "image-sets", "id"),
@@ -97,10 +97,8 @@ def steps(found: Parts) -> tuple[Step, ...]:
     )
     for step in every:
         added = found.unready.get(step.role)
-        if step.done:
-            st.markdown(f":green[✓] **{step.title}**: {step.about}")
-        elif added is None:
-            icon = ":material/add:"
+        if step.done or added is None:
+            icon = ":material/check:" if step.done else ":material/add:"
             text = f"**{step.title}**: {step.about}"
             st.page_link(links.to(step.address), label=text, icon=icon)
         else:

@@ -30,7 +30,7 @@ def chosen_run(view: str, *, titled: bool = False) -> Run | None:
     `titled` puts the page's title beside them, for a page that needs its height for more. Shows
     what to do and gives None when there is no run or it cannot be read.
     """
-    row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    row = st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
     try:
         with row:
             run_id = _choose(view, VIEWS[view] if titled else None)
@@ -84,7 +84,7 @@ def _choose(view: str, title: str | None) -> str | None:
             on_change=_follow,
             args=(key,),
             label_visibility="collapsed",
-            width=280,
+            width=260,
         )
     elif asked in known:
         st.markdown(f"**{plain(runs.title(asked))}**", width="content")
