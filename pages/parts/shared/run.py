@@ -7,6 +7,8 @@ from typing import Any
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind
 from gsc_core.run.stored import Run, version_of
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
@@ -103,6 +105,11 @@ def _follow(key: str) -> None:
 
 
 def _nothing_yet() -> None:
+    if queue.jobs(kinds=(Kind.AUDIT, Kind.DEMO), states=queue.WAITING):
+        st.title("No audit has finished yet", anchor=False)
+        st.markdown("One is waiting or running: Runs shows how far it is.")
+        st.page_link(links.to("runs"), label="Runs", icon=":material/list:")
+        return
     st.title("No audit has run yet", anchor=False)
     if not acting.permits(Action.START):
         st.markdown("An auditor can start one.")
