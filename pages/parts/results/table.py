@@ -88,7 +88,8 @@ def _favourite(run: Run) -> str:
 
 def _who_wins(run: Run, metric: str) -> None:
     st.subheader("Which detector is best where", anchor=False)
-    found = winners(run, metric)
+    alone = len(run.ood_sets) == 1
+    found = [winner for winner in winners(run, metric) if not (alone and winner.ood_set == MEAN)]
     lines = pd.DataFrame(
         {
             "Unfamiliar images": [

@@ -74,6 +74,7 @@ def _choose(view: str, title: str | None) -> str | None:
         return None
     if title is not None:
         st.title(title, anchor=False, width="content")
+        st.space("small")
     if set(known) - {asked}:
         key = f"{view}_run"
         st.selectbox(
@@ -86,7 +87,7 @@ def _choose(view: str, title: str | None) -> str | None:
             on_change=_follow,
             args=(key,),
             label_visibility="collapsed",
-            width=260,
+            width=240,
         )
     elif asked in known:
         st.markdown(f"**{plain(runs.title(asked))}**", width="content")
