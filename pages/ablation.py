@@ -124,7 +124,8 @@ def _basis(run: Run, found: Ablation) -> None:
     st.header("What this rests on", anchor=False)
     facts = found.facts
     parts = [
-        f"{name}: {used.used:,} of {used.of:,}" if used.used < used.of else f"{name}: {used.used:,}"
+        f"{'familiar' if name == 'id' else name}: {used.used:,}"
+        + (f" of {used.of:,}" if used.used < used.of else "")
         for name, used in facts.images.items()
     ]
     text = f"Images: {', '.join(parts)}."

@@ -33,7 +33,7 @@ def _wanted() -> Wanted:
         placeholder="Everything",
         key="log_events",
     )
-    person = right.text_input("Who", placeholder="Everyone: an address", key="log_person")
+    person = right.text_input("Who", placeholder="Everyone, or an e-mail address", key="log_person")
     return Wanted(events=tuple(events), person=(person or "").strip() or None)
 
 

@@ -29,7 +29,7 @@ def render() -> None:
     run = chosen_run("results", titled=True)
     if run is None:
         return
-    st.caption(f"**GSC Audit** · {plain(subject(run))}{_warned(run)}")
+    st.caption(f"{plain(subject(run))}{_warned(run)}")
     shown = figures_of(run)
     deciding = decision(shown)
     first_use()

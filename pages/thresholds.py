@@ -69,9 +69,13 @@ def _workbench(run: Run) -> None:
             )
         return
     controls.begin(start)
-    left, right = st.columns([2, 3], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left:
         detector = controls.detector(start)
+    with right:
+        shown = _shown_set(run)
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
         try:
             drawn = threshold_figures.drawn(run, detector)
             decision = _as_stored(controls.decision(start, detector, drawn), stored)
@@ -84,7 +88,7 @@ def _workbench(run: Run) -> None:
             return
         _counts(found)
     with right:
-        _figures(run, decision, found, decisions.part_of(decision, trial=trial))
+        _figures(run, decision, found, decisions.part_of(decision, trial=trial), shown)
     if detector in run.inverted:
         st.warning(f"{WRONG_WAY} A threshold on it flags the wrong ones.")
     if warning := learned(decision, run):
@@ -101,15 +105,15 @@ def _workbench(run: Run) -> None:
 def _counts(found: Effect) -> None:
     """The two numbers that a threshold trades, beside the slider that moves them."""
     st.metric(
-        "Accepted familiar images",
-        f"{in_1000(found.id.share)} of 1,000",
-        help="True positive rate: the share of ID test images at or below the threshold.",
-    )
-    st.metric(
-        "Accepted unfamiliar images",
+        "Unfamiliar images accepted",
         f"{in_1000(found.ood_share)} of 1,000",
         help="False positive rate: the share of OOD images at or below the threshold, each "
         "set with equal weight.",
+    )
+    st.metric(
+        "Familiar images accepted",
+        f"{in_1000(found.id.share)} of 1,000",
+        help="True positive rate: the share of ID test images at or below the threshold.",
     )
 
 
@@ -167,7 +171,7 @@ def _keep(run: Run, decision: Decision, stored: Decision | None) -> None:
             st.button(
                 "Back to the default", key="threshold_forget", on_click=_store, args=(run, None)
             )
-        st.page_link(links.to("report"), label="Report", query_params={"run": run.id})
+        st.page_link(links.to("report"), label="See the report", query_params={"run": run.id})
     if sentence := st.session_state.pop(REFUSED, None):
         st.error(plain(sentence))
     st.caption(plain(standing_sentence(run, stored or decisions.default(run))))
@@ -195,16 +199,19 @@ def _store(run: Run, decision: Decision | None, note: str = "") -> None:
         st.session_state[REFUSED] = str(error)
 
 
-def _figures(run: Run, decision: Decision, found: Effect, part: Part) -> None:
-    shown = None
-    if len(run.ood_sets) > 1:
-        shown = st.selectbox(
-            "Sets shown",
-            [None, *run.ood_sets],
-            format_func=lambda name: ALL_SETS if name is None else name,
-            key="threshold_set",
-            width=360,
-        )
+def _shown_set(run: Run) -> str | None:
+    """Which OOD set the charts are of; None for all, of which there may be one."""
+    if len(run.ood_sets) == 1:
+        return None
+    return st.selectbox(
+        "Sets shown",
+        [None, *run.ood_sets],
+        format_func=lambda name: ALL_SETS if name is None else name,
+        key="threshold_set",
+    )
+
+
+def _figures(run: Run, decision: Decision, found: Effect, part: Part, shown: str | None) -> None:
     # Drawn of the images that the counts are of, so that the point lies on the curve.
     drawn = threshold_figures.drawn(run, decision.detector, part, shown)
     histogram, roc = marked(drawn, found.only(shown))

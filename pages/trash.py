@@ -13,15 +13,15 @@ _DAY = 86_400.0
 
 
 def render() -> None:
-    """Show the room that is taken, then the trash with two buttons for each entry."""
+    """Say how long things stay, how much room is taken, then each thing with two buttons."""
     st.title("Trash", anchor=False)
     try:
-        st.caption(plain(usage.sentence()))
         days = trash.keep_days()
         st.markdown(
             f"Models, image sets and runs that are deleted stay here for {days:g} days. Until then "
             "they can be restored as they were; what was shared of a run stays revoked."
         )
+        st.caption(plain(usage.sentence()))
         _list(trash.entries(), days)
     except GscError as error:
         st.error(plain(str(error)))

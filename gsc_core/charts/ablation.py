@@ -17,6 +17,8 @@ METRICS: Mapping[str, str] = {
     "fpr95": "Share of unfamiliar images accepted (FPR95)",
     "auroc": "Separation of familiar and unfamiliar images (AUROC)",
 }
+_SHORT: Mapping[str, str] = {"fpr95": "Accepted (FPR95)", "auroc": "Separation (AUROC)"}
+"""For the narrow axis beside the names of the levels."""
 FACTORS: Mapping[str, str] = {
     "share": "Share cut (k)",
     "granularity": "What is cut",
@@ -106,7 +108,7 @@ def factors(
         )
     _reference_line(figure, ablation, metric, ood_set, across=False)
     figure.update_layout(height=136 + _ROW * len(ticks))
-    figure.update_xaxes(title_text=METRICS[metric], tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_xaxes(title_text=_SHORT[metric], tickformat=".0%", range=[-0.02, 1.02])
     figure.update_yaxes(
         tickvals=[at for at, _ in ticks],
         ticktext=[text for _, text in ticks],

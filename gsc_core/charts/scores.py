@@ -25,6 +25,8 @@ QUIET = "rgba(128, 128, 128, 0.85)"
 
 ROW_HEIGHT = 96
 CURVE_HEIGHT = 440
+MAX_BESIDE, LEGEND_ROW = 4, 24
+"""Names that fit above a curve, and the height of each further one, in pixels."""
 BINS = 60
 MAX_BINS = 200
 LONGEST_NAME = 32
@@ -252,7 +254,7 @@ def _lines(
                 hovertemplate=hover,
             )
         )
-    figure.update_layout(height=CURVE_HEIGHT)
+    figure.update_layout(height=CURVE_HEIGHT + LEGEND_ROW * max(0, len(drawn) - MAX_BESIDE))
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
     figure.update_xaxes(
         _log_axis(floor) if log_x else {"tickformat": ".0%", "range": [-0.01, 1.01]}

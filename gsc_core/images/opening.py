@@ -53,6 +53,8 @@ def header(data: bytes, name: str) -> Header:
 def read_bytes(path: Path, name: str) -> bytes:
     """Read an image's file; raises ImageError when that is impossible, or the file is huge."""
     try:
+        if not path.exists():
+            raise ImageError(f"{name} is not there: it may have been moved or deleted.")
         if not path.is_file():  # a named pipe called x.jpg would be waited for without end
             raise ImageError(f"{name} is not a file that can be read: give an image.")
         if path.stat().st_size > MAX_BYTES:

@@ -1,5 +1,7 @@
 """Who or what decided which detector raises the alarm, and by which images that is judged."""
 
+import math
+
 from gsc_core.run import decisions, picking
 from gsc_core.run.decisions import Decision
 from gsc_core.run.earlier import in_preference
@@ -9,7 +11,7 @@ from gsc_core.run.stored import Run
 
 def standing_sentence(run: Run, decision: Decision) -> str:
     """Which decision the run is judged by: a person's, with who, when and their note, or none's."""
-    what = f"{decision.detector} at {decision.value:.4g} ({decision.rule.words()})"
+    what = f"{decision.detector} {_at(decision.value)} ({decision.rule.words()})"
     if decision.chosen is None:
         return (
             f"No threshold has been chosen for this run yet, so the default decides: {what}, named "
@@ -18,6 +20,12 @@ def standing_sentence(run: Run, decision: Decision) -> str:
     by = f" by {decision.who}" if decision.who else ""
     note = f" Note: {decision.note}" if decision.note else ""
     return f"The run's threshold: {what}, chosen {decision.chosen:%d %B %Y}{by}.{note}"
+
+
+def _at(threshold: float) -> str:
+    if math.isfinite(threshold):
+        return f"at {threshold:.4g}"
+    return "with no threshold, so that it flags " + ("nothing" if threshold > 0 else "everything")
 
 
 def picked_sentence(run: Run, decision: Decision, *, trial: bool = False) -> str:

@@ -85,7 +85,9 @@ def fused_sentence(name: str, fused: FusedScore) -> str:
         return f"{said}."
     alone = len(fused.useless) == 1
     verb = "adds nothing to these and is" if alone else "add nothing to these and are"
-    return f"{said}; {' and '.join(fused.useless)} {verb} left out."
+    *some, last = fused.useless
+    names = f"{', '.join(some)} and {last}" if some else last
+    return f"{said}; {names} {verb} left out."
 
 
 def in_words(tried: Tried, split: str | None) -> str:

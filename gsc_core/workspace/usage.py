@@ -47,7 +47,9 @@ def sentence() -> str:
     owner, settings = acting.current().name, configuration()
     taken = by_owner()
     if owner is None:
-        return f"Everything here takes {_mb(taken.total())}{_of(settings.total_disk)}."
+        return (
+            f"All models, image sets and runs take {_mb(taken.total())}{_of(settings.total_disk)}."
+        )
     return f"What you added takes {_mb(taken[owner])}{_of(settings.user_disk)}."
 
 

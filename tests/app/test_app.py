@@ -21,7 +21,7 @@ from gsc_core.jobs.home import home as workspace_home
 from gsc_core.run import picking
 from gsc_core.run.document import RunDocument
 from gsc_core.run.stored import Run
-from gsc_core.sentences.detector_names import called
+from gsc_core.sentences.detector_names import title_of
 from gsc_core.sentences.run import answer, doubt
 from gsc_core.workspace.runs import list_runs
 
@@ -53,12 +53,13 @@ def test_the_demo_opens_with_an_answer_that_the_files_bear_out(home):
     assert "named before any unfamiliar image was seen" in words(app)
 
 
-WRONG = " (points the wrong way)"
+WRONG = "points the wrong way"
 
 
-def named(run: Run, default: str) -> str:
-    """How the table names the default detector."""
-    return f"{called(run, default)} (default)"
+def named(run: Run, detector: str, note: str = "") -> str:
+    """How the table names a detector."""
+    name, title = f"{detector} ({note})" if note else detector, title_of(run, detector)
+    return name if title.lower() == detector else f"{name} · {title}"
 
 
 def on_all_images(app: AppTest) -> AppTest:
@@ -70,15 +71,19 @@ def test_the_table_shows_first_the_half_to_choose_by(home):
     run = Run.load(write_run(home / "demo", detectors={"energy": 3.0, "msp": 0.2, "gsc": 0.4}))
     app = opened("results")
     table = app.dataframe[0].value
-    assert list(table.index) == [called(run, "energy"), named(run, "gsc"), called(run, "msp")]
+    assert list(table.index) == [
+        named(run, "energy"),
+        named(run, "gsc", "default"),
+        named(run, "msp"),
+    ]
     for one in picking.candidates(run):
-        (shown,) = (name for name in table.index if name.startswith(called(run, one.detector)))
+        (shown,) = (name for name in table.index if name.split()[0] == one.detector)
         expected = [100 * one.by_set[name]["fpr95"] for name in ("mean", *SETS)]
         assert list(table.loc[shown]) == pytest.approx(expected)
     assert "choose a detector by these figures" in words(app)
     assert "energy does best on these images, but it was picked afterwards" in words(app)
     whole = on_all_images(app)
-    assert whole.dataframe[0].value.loc[called(run, "energy"), "mean"] == pytest.approx(
+    assert whole.dataframe[0].value.loc[named(run, "energy"), "mean"] == pytest.approx(
         100 * run.row("energy").value("fpr95")
     )
     assert "95 % interval in brackets" in words(whole)
@@ -100,15 +105,13 @@ def test_the_table_holds_every_detector_and_set_as_numbers_to_sort(home):
     table, excused = app.dataframe[0].value, app.dataframe[1].value
     assert list(table.columns) == ["mean", *SETS]
     run = Run.load(folder)
-    plain = {name.removesuffix(" (default)").removesuffix(WRONG) for name in table.index}
-    assert plain == {called(run, name) for name in DETECTORS}
-    assert named(run, "gsc") in table.index
-    assert called(run, "gsc-drop") + WRONG in table.index
+    notes = {"gsc": "default", "gsc-drop": WRONG}
+    assert {*table.index} == {named(run, name, notes.get(name, "")) for name in DETECTORS}
     assert list(table["mean"]) == sorted(table["mean"])
     rows = json.loads((folder / "metrics.json").read_text())["results"]
     for row in rows:
         if row["detector"] == "energy":
-            assert table.loc[called(run, "energy"), row["ood_set"]] == pytest.approx(
+            assert table.loc[named(run, "energy"), row["ood_set"]] == pytest.approx(
                 100 * row["fpr95"]
             )
     assert excused.loc["she", "Why"].startswith("It needs 10 images")

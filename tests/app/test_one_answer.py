@@ -32,13 +32,11 @@ WAYS = (
     r"Of 1,000 unfamiliar images, (?P<ood>\d+) would be",
     r"Unfamiliar images accepted: (?P<ood>\d+) of 1,000 "
     r"Familiar images accepted: (?P<id>\d+) of 1,000",
-    r"Accepted familiar images: (?P<id>\d+) of 1,000 "
-    r"Accepted unfamiliar images: (?P<ood>\d+) of 1,000",
     r" Familiar images accepted(?P<id>\d+) of 1,000.*?"
     r"Unfamiliar images accepted(?P<ood>\d+) of 1,000",
 )
-"""How the two are said: in one sentence, or in one for each; in large numbers on Results, on
-Thresholds and in the report."""
+"""How the two are said: in one sentence, or in one for each; in large numbers on Results and
+Thresholds, and in the report."""
 
 
 def said(text: str) -> set[Counts]:

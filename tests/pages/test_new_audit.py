@@ -193,7 +193,7 @@ def test_what_is_of_the_demo_stands_last_and_is_no_default_for_a_persons_own(hom
     assert not app.exception
     assert app.selectbox(key="audit_id_set").value is None
     assert app.multiselect(key="audit_ood_sets").value == []
-    assert "photos is still being looked at" in words(app)
+    assert "photos is still being checked" in words(app)
     assert "audit_start" not in keys_of(app)
     with session() as db:
         for stored in db.exec(select(StoredSet)):

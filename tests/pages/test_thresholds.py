@@ -44,7 +44,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 def counts(app: AppTest) -> tuple[int, int]:
     """The two large numbers: accepted familiar and unfamiliar images, of 1,000."""
-    known, strange = (int(one.value.split()[0].replace(",", "")) for one in app.metric)
+    strange, known = (int(one.value.split()[0].replace(",", "")) for one in app.metric)
     return known, strange
 
 

@@ -39,7 +39,7 @@ def words(app: AppTest) -> str:
         "success",
     )
     parts = [part.value for kind in kinds for part in getattr(app, kind)]
-    return re.sub(r"[\\\u2060]", "", "\n".join(parts))
+    return re.sub(r"[\\\u2060]", "", "\n".join(parts)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def tiles(app: AppTest) -> list[dict]:

@@ -15,7 +15,7 @@ from gsc_core.charts import ablation as ablation_charts
 from gsc_core.evaluation.counts import percent
 from pages.parts.shared.text import plain
 
-METRICS = {"fpr95": "Accepted unfamiliar images", "auroc": "Separation"}
+METRICS = {"fpr95": "Unfamiliar images accepted", "auroc": "Separation"}
 PAPER = "https://arxiv.org/abs/2507.01417"
 _BASES = {"better": "The better setting", "published": "The setting as summarised"}
 _ABOUT = {base.name: base.about for base in BASES}
@@ -35,7 +35,7 @@ def factors(run_id: str, found: Ablation) -> None:
             required=True,
             format_func=METRICS.__getitem__,
             key="ablation_metric",
-            help="Accepted unfamiliar images: FPR95, the share accepted while 95 % of the familiar "
+            help="Unfamiliar images accepted: FPR95, the share accepted while 95 % of the familiar "
             "images are; lower is better. Separation of familiar and unfamiliar images: AUROC; "
             "higher is better.",
         )
@@ -134,7 +134,7 @@ def paper(found: Ablation) -> None:
                 help=_points_help("the full method, in the share of accepted unfamiliar images")
             ),
             "Learned": st.column_config.TextColumn(
-                help="Accepted unfamiliar images when the direction is learned on surrogate images."
+                help="Unfamiliar images accepted when the direction is learned on surrogate images."
             ),
             "Direction": st.column_config.TextColumn(
                 help="Wrong way: surrogate images lose less confidence than familiar "

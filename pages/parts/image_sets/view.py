@@ -132,13 +132,14 @@ def _range(ends: tuple[int, int]) -> str:
 def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
     source = set_tables.label_source(stored)
     if source and stored.role != "ood":
-        st.caption(plain(f"Labels: {source}" if counts else source))
+        st.caption(f"**Labels.** {plain(source)}" if counts else plain(source))
     if counts:
         few, many = min(counts.values()), max(counts.values())
         each = counted(few, "image") if few == many else f"{few:,} to {many:,} images"
         unlabelled = stored.images - sum(counts.values())
         rest = f" {counted(unlabelled, 'image')} without a label." if unlabelled else ""
-        text = f"{counted(len(counts), 'class', 'classes')} with {each} each.{rest}"
+        of_each = " each" if len(counts) > 1 else ""
+        text = f"{counted(len(counts), 'class', 'classes')} with {each}{of_each}.{rest}"
         with st.expander(plain(text), key="set_classes"):
             table = pd.DataFrame({"Class": list(counts), "Images": list(counts.values())})
             st.dataframe(

@@ -128,8 +128,9 @@ def _caption(chosen: Order, count: int, first: int, shown: int) -> str:
     images = f"{count:,} image{'s' if count > 1 else ''}"
     return (
         f"{MEANINGS.get(chosen.show, '')} {images}, {first + 1:,} to {first + shown:,} shown. "
-        "● familiar, ○ unfamiliar; then how sure the classifier is, and of what. An image is "
-        f"flagged when its score is above {chosen.threshold:.4g}."
+        "Under each: ● familiar or ○ unfamiliar, how sure the classifier is and of what, and how "
+        "many familiar images score lower. An image is flagged when its score is above "
+        f"{chosen.threshold:.4g}."
     ).strip()
 
 

@@ -94,7 +94,7 @@ def _tile(run: Run, try_id: str, one: Verdict) -> Tile:
     seen = gallery.class_name(run, image.predicted)
     said = f"called {seen}, {percent(image.confidence, 0)} sure, {one.word}"
     if one.place is not None:
-        said += f", as unfamiliar as {one.place.share_below} of the familiar images or more"
+        said += f"; {one.place.share_below} of the familiar images score no higher"
     return Tile(
         tried_images.image_file(run, try_id, image.name),
         f"{MARKS[one.word]} {seen}",

@@ -40,8 +40,8 @@ def _verdict(run: Run, found: Tried) -> None:
         return
     score, threshold = told_apart(place.score, place.threshold)
     reason = (
-        f"{called(run, place.detector)} scores it {score}, as high as or higher than "
-        f"{place.share_below} of the familiar images; the threshold is {threshold}."
+        f"{called(run, place.detector)} scores it {score}; {place.share_below} of the familiar "
+        f"images score no higher, and the threshold is {threshold}."
     )
     if place.outside:
         st.error(

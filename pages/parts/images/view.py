@@ -153,16 +153,16 @@ def _headline(picture: RunImage, place: Placement) -> str:
 
 
 def _reason(place: Placement) -> str:
-    above = f"as high as or higher than {place.share_below} of the familiar images"
+    below = f"{place.share_below} of the familiar images score no higher"
     if place.threshold is None:
         score = number(place.score)
         return (
-            f"{place.detector} scores it {score}, {above}; there are too few calibration images "
-            "to set an alarm."
+            f"{place.detector} scores it {score}; {below}, but there are too few calibration "
+            "images to set an alarm."
         )
     score, threshold = told_apart(place.score, place.threshold)
     side = "above" if place.outside else "not above"
-    return f"{place.detector} scores it {score}, {above}, and {side} the threshold of {threshold}."
+    return f"{place.detector} scores it {score}, {side} the threshold of {threshold}; {below}."
 
 
 def _set(picture: RunImage) -> str:

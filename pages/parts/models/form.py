@@ -223,6 +223,7 @@ def _class_names(prefix: str) -> BinaryIO | None:
     file = st.file_uploader(
         "Class names (optional)",
         type=["txt", "json"],
+        max_upload_size=16,
         key=f"{prefix}_class_names",
         help="A text file with one name per line in the order of the model's outputs, or a "
         "JSON list. Without it classes are shown by number.",

@@ -55,8 +55,7 @@ def _coming(found: Parts, role: str) -> None:
     """What is still being looked at, by its name."""
     for each in found.coming(role):
         st.caption(
-            f"{plain(each.name)} is still being looked at: it can be "
-            "chosen as soon as that is done."
+            f"{plain(each.name)} is still being checked: it can be chosen as soon as that is done."
         )
 
 

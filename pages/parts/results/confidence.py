@@ -68,9 +68,10 @@ def _classes(run: Run, trust: Trust) -> None:
             "Right": [f"{one.right:,} of {one.images:,}" for one in shown],
             "Accuracy": [100 * one.accuracy for one in shown],
             "95 % interval": [f"{100 * one.low:.0f} to {100 * one.high:.0f}" for one in shown],
-            "Worse than the others": ["clearly" if one.worse else "" for one in shown],
         }
     )
+    if any(one.worse for one in shown):
+        rows["Worse than the others"] = ["clearly" if one.worse else "" for one in shown]
     st.dataframe(
         rows,
         hide_index=True,

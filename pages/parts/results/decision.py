@@ -18,7 +18,8 @@ from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import excused_sentence, picked_sentence, standing_sentence
 from gsc_core.sentences.run import doubt, two_counts
-from gsc_core.sentences.threshold import familiar_sentence
+from gsc_core.sentences.threshold import familiar_sentence, shortage
+from gsc_core.sentences.warnings import extreme
 from pages.parts.shared import links, threshold_figures
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.run import BY_VERSION
@@ -43,6 +44,8 @@ def decision(run: Run) -> str:
     try:
         found = decisions.effect_of(run, standing)
         _numbers(found)
+        if warning := _useless(run, standing):
+            st.warning(plain(warning))
         st.caption(plain(" ".join(filter(None, _who(run, standing)))))
         _histogram(run, standing, found)
         _misses(run, standing)
@@ -50,6 +53,12 @@ def decision(run: Run) -> str:
     except GscError as error:
         st.error(plain(str(error)))
     return standing.detector
+
+
+def _useless(run: Run, standing: Decision) -> str | None:
+    """Why the threshold flags nothing or everything, where it does and means nothing."""
+    calibration = len(run.calibration_scores(standing.detector))
+    return shortage(standing.rule, calibration) or extreme(standing)
 
 
 def _who(run: Run, standing: Decision) -> Iterator[str]:
@@ -89,7 +98,7 @@ def _count(accepted: Interval, colour: str) -> str:
         'border-radius:4px;background:rgba(128,128,128,0.25)">'
         f'<div style="width:{value};height:14px;border-radius:4px;background:{colour}"></div>'
         f'<div style="position:absolute;top:5px;left:{low};width:{width};height:4px;'
-        'background:rgba(64,64,64,0.9)"></div></div>'
+        'background:currentColor;opacity:0.75"></div></div>'
     )
 
 
@@ -113,7 +122,10 @@ def _misses(run: Run, standing: Decision) -> None:
     if not len(rows):
         st.caption("No unfamiliar image was accepted.")
         return
-    st.markdown("The worst misses: unfamiliar images that are accepted, the lowest scores first")
+    st.markdown(
+        "The worst misses: unfamiliar images accepted, with what the model calls them and how sure "
+        "it is"
+    )
     scores = run.column(standing.detector)
     picture_grid(
         [_tile(run, image, float(scores[image.row])) for image in gallery.run_images(run, rows)]

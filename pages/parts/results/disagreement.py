@@ -1,5 +1,7 @@
 """Images that one detector flags and another accepts."""
 
+from functools import partial
+
 import streamlit as st
 
 from gsc_core.errors import GscError
@@ -7,6 +9,7 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.run.disagreement import MOST, Disagreement, disagreements
 from gsc_core.run.gallery import RunImage, class_name, run_images
 from gsc_core.run.stored import Run
+from gsc_core.sentences.detector_names import called
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import plain
@@ -30,9 +33,12 @@ def gallery(run: Run) -> None:
 def _compare(run: Run) -> None:
     ours, theirs = _pair(run)
     left, right = st.columns(2)
-    one = left.selectbox("One detector", ours, key="results_gsc")
+    words = partial(called, run)
+    one = left.selectbox("One detector", ours, format_func=words, key="results_gsc")
     others = [name for name in (*theirs, *run.detectors) if name != one]
-    other = right.selectbox("Compared with", list(dict.fromkeys(others)), key="results_baseline")
+    other = right.selectbox(
+        "Compared with", list(dict.fromkeys(others)), format_func=words, key="results_baseline"
+    )
     try:
         found = _disagreements(run, one, other)
     except GscError as error:

@@ -13,6 +13,7 @@ from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from pages.parts.results.selected import of_bar, of_point
 from pages.parts.shared.behind import behind
+from pages.parts.shared.detector_choice import detector_choice
 from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import WRONG_WAY, plain
 
@@ -35,13 +36,8 @@ def scores(run: Run, deciding: str) -> None:
     """Choose a detector, at first the deciding one, and see its scores; redraws alone."""
     st.header("How well a detector separates familiar from unfamiliar images", anchor=False)
     left, right = st.columns(2)
-    detector = left.selectbox(
-        "Detector",
-        run.detectors,
-        index=run.detectors.index(deciding),
-        key="results_detector",
-        bind="query-params",
-    )
+    with left:
+        detector = detector_choice(run, run.detectors, "results_detector", first=deciding)
     kind = right.segmented_control(
         "Curve",
         list(CURVES),

@@ -10,7 +10,7 @@ from gsc_core.sentences.set_checks import Notice, notices
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import run_marks, runs
-from pages.parts.shared.behind import tile
+from pages.parts.shared.behind import UNDER, tile
 from pages.parts.shared.only import link_to
 from pages.parts.shared.pictures import picture_grid
 from pages.parts.shared.text import plain
@@ -25,6 +25,7 @@ def noticed(run: Run) -> None:
         return
     with st.container(border=True):
         st.header("Look at your image sets first", anchor=False)
+        st.caption(UNDER)
         for at, notice in enumerate(things):
             st.markdown(f"**{plain(notice.sentence)}** {plain(notice.so)}")
             try:

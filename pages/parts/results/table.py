@@ -11,7 +11,7 @@ from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run import decisions, picking
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import favourite_sentence
-from gsc_core.sentences.detector_names import called
+from gsc_core.sentences.detector_names import called, title_of
 from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 from pages.parts.shared.run import BY_VERSION
@@ -88,7 +88,8 @@ def _favourite(run: Run) -> str:
 
 def _who_wins(run: Run, metric: str) -> None:
     st.header("Which detector is best where", anchor=False)
-    found = winners(run, metric)
+    alone = len(run.ood_sets) == 1
+    found = [winner for winner in winners(run, metric) if not (alone and winner.ood_set == MEAN)]
     lines = pd.DataFrame(
         {
             "Unfamiliar images": [
@@ -183,15 +184,17 @@ def _columns(run: Run) -> tuple[str, ...]:
 def _index_width(run: Run) -> int:
     """Pixels for the longest detector name, with room left for numbers on a phone."""
     longest = max(len(_shown(run, detector)) for detector in run.detectors)
-    return min(40 + 7 * longest, 300)
+    return min(40 + 7 * longest, 260)
 
 
 def _shown(run: Run, detector: str) -> str:
+    """Its short name and what to know of it, then its title: what a narrow column can cut."""
     notes = ["default"] if detector == decisions.default_detector(run) else []
     notes += ["points the wrong way"] if detector in run.inverted else []
     notes += ["direction flipped"] if run.directions.get(detector) == "turned" else []
-    name = called(run, detector)
-    return f"{name} ({', '.join(notes)})" if notes else name
+    name = f"{detector} ({', '.join(notes)})" if notes else detector
+    title = title_of(run, detector)
+    return name if title.lower() == detector.lower() else f"{name} · {title}"
 
 
 def _height(run: Run) -> Literal["content"] | int:

@@ -104,7 +104,7 @@ def _curves(found: Comparison, chosen: tuple[tuple[str, int], ...]) -> None:
         format_func=lambda pair: _pair(*pair),
         key="runs_compare_pair",
     )
-    log_x = right.toggle("Logarithmic scale for unfamiliar images", key="runs_compare_log")
+    log_x = right.toggle("Logarithmic scale", key="runs_compare_log")
     st.plotly_chart(
         _figure(chosen, detector, ood_set, log_x),
         key="runs_compare_roc",

@@ -83,24 +83,22 @@ class Step:
 
 
 def steps(found: Parts) -> tuple[Step, ...]:
-    """Show the three things an audit needs; those that are missing lead to where they are added."""
+    """Show the three things an audit needs, each with the way to where it is added."""
     every = (
         Step(bool(found.models), "A model", "your classifier, a file", "models", "model"),
         Step(bool(found.known), "Familiar images", "what it was made for", "image-sets", "id"),
         Step(
             bool(found.strangers),
             "Unfamiliar images",
-            "what it was never meant to see",
+            "of any other kind",
             "image-sets",
             "ood",
         ),
     )
     for step in every:
         added = found.unready.get(step.role)
-        if step.done:
-            st.markdown(f":green[✓] **{step.title}**: {step.about}")
-        elif added is None:
-            icon = ":material/radio_button_unchecked:"
+        if step.done or added is None:
+            icon = ":material/check:" if step.done else ":material/add:"
             text = f"**{step.title}**: {step.about}"
             st.page_link(links.to(step.address), label=text, icon=icon)
         else:

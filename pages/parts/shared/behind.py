@@ -11,6 +11,7 @@ from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.text import plain
 
 SHOWN = 6
+UNDER = "Under each image: ● familiar or ○ unfamiliar, and what the model calls it."
 
 
 def behind(run: Run, subset: Subset, shown: int = SHOWN) -> None:
@@ -21,6 +22,7 @@ def behind(run: Run, subset: Subset, shown: int = SHOWN) -> None:
         if not len(rows):
             return
         picture_grid([tile(run, image) for image in run_images(run, rows[:shown])])
+        st.caption(UNDER)
         if len(rows) > shown:
             link_to(run, subset, f"Open all {len(rows):,}")
     except GscError as error:

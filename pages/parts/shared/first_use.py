@@ -16,4 +16,4 @@ def first_use() -> None:
             "(OOD): of any other kind.",
             width="content",
         )
-        st.page_link(links.to("glossary"), label="All words", icon=":material/menu_book:")
+        st.page_link(links.to("glossary"), label="Glossary", icon=":material/menu_book:")

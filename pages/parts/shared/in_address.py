@@ -33,6 +33,7 @@ def segments(
         key=key,
         on_change=partial(_put_in_address, key, usual),
         label_visibility="visible" if labelled else "collapsed",
+        wrap=True,
     )
     return chosen or usual
 

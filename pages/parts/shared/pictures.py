@@ -15,7 +15,7 @@ from pages.parts.shared.text import plain
 
 MOST = 48  # thumbnails a page
 SIDE = 148  # pixels of a tile: two fit beside each other on a phone
-_LETTERS = 21  # of a caption, which is to stay on one line
+_LETTERS = 19  # of a caption, which is to stay on one line
 
 
 @dataclass(frozen=True)

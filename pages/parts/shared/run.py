@@ -7,6 +7,8 @@ from typing import Any
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.jobs import queue
+from gsc_core.jobs.database import Kind
 from gsc_core.run.stored import Run, version_of
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
@@ -30,7 +32,7 @@ def chosen_run(view: str, *, titled: bool = False) -> Run | None:
     `titled` puts the page's title beside them, for a page that needs its height for more. Shows
     what to do and gives None when there is no run or it cannot be read.
     """
-    row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    row = st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
     try:
         with row:
             run_id = _choose(view, VIEWS[view] if titled else None)
@@ -72,6 +74,7 @@ def _choose(view: str, title: str | None) -> str | None:
         return None
     if title is not None:
         st.title(title, anchor=False, width="content")
+        st.space("small")
     if set(known) - {asked}:
         key = f"{view}_run"
         st.selectbox(
@@ -84,7 +87,7 @@ def _choose(view: str, title: str | None) -> str | None:
             on_change=_follow,
             args=(key,),
             label_visibility="collapsed",
-            width=280,
+            width=240,
         )
     elif asked in known:
         st.markdown(f"**{plain(runs.title(asked))}**", width="content")
@@ -103,11 +106,16 @@ def _follow(key: str) -> None:
 
 
 def _nothing_yet() -> None:
+    if queue.jobs(kinds=(Kind.AUDIT, Kind.DEMO), states=queue.WAITING):
+        st.title("No audit has finished yet", anchor=False)
+        st.markdown("One is waiting or running: Runs shows how far it is.")
+        st.page_link(links.to("runs"), label="Runs", icon=":material/list:")
+        return
     st.title("No audit has run yet", anchor=False)
     if not acting.permits(Action.START):
         st.markdown("An auditor can start one.")
         return
-    st.markdown("Start one, or look at the demo first: both take one click.")
+    st.markdown("Start one, or look at the demo first.")
     with st.container(horizontal=True):
         st.page_link(links.to("new-audit"), label="New audit", icon=":material/play_arrow:")
         st.page_link(links.to(""), label="Home, with the demo", icon=":material/home:")

@@ -43,7 +43,7 @@ def card(entry: RunEntry, *, key: str = "run", manage: bool = True) -> None:
             job_progress(entry.job.id, f"{key}_job_{entry.id}")
         else:
             _outcome(entry, key if manage else None)
-        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             if entry.finished and not entry.waiting:
                 for address, title in VIEWS.items():
                     icon = ":material/insights:" if address == "results" else None

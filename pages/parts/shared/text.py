@@ -28,6 +28,7 @@ def plain(text: str) -> str:
     # Links, :icons: and arrows are found after escapes are read; a word joiner breaks them up.
     # A figure such as 0.5 stays whole.
     dot = r"(?<!\d)\\\.(?=\S)|\\\.(?=[^\s\d])"
+    escaped = re.sub(r"(?<=\d) (?=\\%)", "\N{NO-BREAK SPACE}", escaped)  # no line ends in "95"
     return re.sub(rf"(?<=\S)(\\[:@>]|{dot})", "\N{WORD JOINER}\\1", escaped)
 
 

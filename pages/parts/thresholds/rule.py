@@ -43,7 +43,7 @@ def chosen(start: ThresholdRule) -> ThresholdRule | None:
 
 def _asked_kind(start: ThresholdRule) -> type[ThresholdRule]:
     kinds = thresholds.kinds()
-    name = st.segmented_control(
+    name = st.pills(  # joined buttons look torn where they take two lines
         "How it is set",
         list(kinds),
         default=start.name,
