@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=100_000, help="ID images; as many OOD")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    measured: list[Measured] = []
     with TemporaryDirectory() as folder:
         os.environ |= {"GSC_HOME": folder, "GSC_WORKERS": "elsewhere"}
         path = Path(folder) / "runs" / "big"
@@ -54,11 +56,12 @@ def main() -> int:
         run = Run.load(path)
         for rows in shown(run):
             write_photos(run, rows)
-        measured = [*in_the_browser(run, options.rounds), *again(run)]
+        for each in chain(in_the_browser(run, options.rounds), again(run)):
+            sys.stdout.write(each.line() + "\n")
+            sys.stdout.flush()
+            measured.append(each)
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     sys.stdout.write(f"{os.cpu_count()} cores, load over 1, 5 and 15 minutes {load}\n")
-    for each in measured:
-        sys.stdout.write(each.line() + "\n")
     return int(any(each.limit is not None and each.value > each.limit for each in measured))
 
 
@@ -130,7 +133,7 @@ def visit(browser: Browser, url: str, drawn: Callable[[Page], object]) -> tuple[
 def points(page: Page) -> None:
     """Wait for all points of the map."""
     drawn = "document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length"
-    page.wait_for_function(f"{drawn} >= {MOST}", timeout=PATIENCE)
+    page.wait_for_function(f"most => {drawn} >= most", arg=MOST, timeout=PATIENCE)
     at_rest(page)
 
 

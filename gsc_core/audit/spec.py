@@ -37,7 +37,11 @@ class DetectorSpec(BaseModel):
     @classmethod
     def of(cls, detector: Detector) -> DetectorSpec:
         """The specification of a detector that was built already."""
-        return cls(name=detector.name, settings=detector.settings())
+        usual = {knob.name: knob.default for knob in detector.knobs()}
+        changed = {
+            name: value for name, value in detector.settings().items() if value != usual[name]
+        }
+        return cls(name=detector.name, settings=changed)
 
     def build(self) -> Detector:
         """A fresh detector; raises SpecError for an unknown name or knob."""

@@ -59,6 +59,13 @@ def spec_of(stage: Path, **changed: object) -> AuditSpec:
     return AuditSpec(**values)
 
 
+def test_a_specification_of_a_detector_says_what_differs_from_the_usual():
+    assert [DetectorSpec.of(detector()).settings for detector in CATALOGUE] == [{}] * len(CATALOGUE)
+    changed = find("gsc").configured({"share": 0.1, "seed": 0})
+    assert DetectorSpec.of(changed) == DetectorSpec(name="gsc", settings={"share": 0.1})
+    assert DetectorSpec.of(changed).build().settings() == changed.settings()
+
+
 def rows_of(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "scores.parquet")
 
