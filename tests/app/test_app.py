@@ -312,3 +312,4 @@ def test_links_and_icons_that_are_found_after_escapes_are_broken_up(monkeypatch)
     )
     assert not re.search(r"www\.|https?:|\w@|:\w+:|->", read)
     assert read.replace("\u2060", "") == "www.e.example http://e.example me@e.example :smile: a->b"
+    assert plain("95 % of 1 a%") == "95\xa0\\% of 1 a\\%"  # no line ends between them

@@ -161,6 +161,19 @@ def test_lost_pictures_and_lost_scores_are_sentences(home):
     assert not app.radio
 
 
+@pytest.mark.slow
+def test_a_threshold_that_cannot_be_set_is_said_beside_the_numbers(home):
+    folder = write_run(home / "demo", n=40, m=40)
+    table = pd.read_parquet(folder / "scores.parquet")
+    ten = (table.role != "calibration") | (table.groupby("role").cumcount() < 10)
+    table[ten].to_parquet(folder / "scores.parquet", index=False)
+    app = opened("results")
+    assert not app.exception
+    text = words(app)
+    assert "takes 19 calibration images, and this run has 10" in text
+    assert "gsc with no threshold, so that it flags nothing" in text
+
+
 def test_detectors_that_agree_and_a_detector_alone(home):
     with_pictures(home / "demo")
     table = pd.read_parquet(home / "demo/scores.parquet")

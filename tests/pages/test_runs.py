@@ -66,6 +66,14 @@ def test_an_empty_workspace_says_what_to_do(home):
     assert links(app) == ["New audit", "Home, with the demo"]
 
 
+def test_while_the_first_audit_is_at_work_results_leads_to_it(home):
+    queue.submit(Kind.AUDIT, "one", "one", {})
+    app = opened("results")
+    assert not app.exception
+    assert "No audit has finished yet" in words(app)
+    assert links(app) == ["Runs"]
+
+
 def test_a_finished_run_says_its_answer_and_leads_on(home, written):
     folder = finished(home, written, "one")
     app = opened("runs")

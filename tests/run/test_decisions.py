@@ -157,6 +157,10 @@ def test_who_chose_when_and_why_is_kept_and_said(home):
     assert "by ann@example.org. Note: two <b>weeks</b> of trial" in said
     nobody = decisions.store(run, made, note=" ")
     assert (nobody.who, nobody.note) == (None, None)
+    unset = decisions.decide(run, "gsc", KeepId(share=0.99))  # 50 calibration images are too few
+    assert "gsc with no threshold, so that it flags nothing (accept 99 %" in (
+        said_of.standing_sentence(run, unset)
+    )
     with pytest.raises(GscError, match="at most 500 characters"):
         decisions.store(run, made, note="x" * 501)
     assert decisions.stored(run) == nobody

@@ -20,7 +20,7 @@ from pages.parts.shared.download import logged
 from pages.parts.shared.pictures import MOST, Tile, picture_grid
 from pages.parts.shared.text import plain
 
-MARKS = {"flagged": "▲", "accepted": "●", "undecided": "?"}
+MARKS = {"flagged": "▲", "accepted": "✓", "undecided": "?"}
 EVERY = "all"
 
 
@@ -43,7 +43,7 @@ def many(run: Run, try_id: str, found: TriedImages) -> None:
         )
     shown = [one for one in every if side in (EVERY, one.word)]
     pages = -(-len(shown) // MOST)
-    st.caption("▲ flagged, ● accepted, and what the model calls it. Choose one to see why.")
+    st.caption("▲ flagged, ✓ accepted, and what the model calls it. Choose one to see why.")
     place = st.container()
     page = st.pagination(pages, key="try_page") if pages > 1 else 1
     with place:

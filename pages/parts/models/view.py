@@ -122,7 +122,7 @@ def _done(change: Callable[[], None]) -> None:
 
 def _found(stored: StoredModel, facts: ModelFacts) -> None:
     height, width = facts.input_size
-    with st.container(horizontal=True, gap="large", key="model_facts"):
+    with st.container(horizontal=True, gap="medium", key="model_facts"):
         for label, value, meaning in (
             ("Classes", f"{facts.num_classes:,}", "Kinds of images it distinguishes."),
             ("Input", f"{height} × {width}", "Pixels the network sees of each image."),
