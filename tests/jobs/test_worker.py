@@ -19,6 +19,7 @@ import small_audit
 import torch
 from browser import PATIENCE
 from places import ROOT
+from states import until
 
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
@@ -48,13 +49,6 @@ LIMITED = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("GSC_HOME", str(tmp_path / "home"))
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def submit(do: str, subject: str = "s", kind: Kind = Kind.SET) -> Job:
