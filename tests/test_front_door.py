@@ -1,6 +1,7 @@
 """What whoever comes first sees: metadata, extras, documents, and nothing of our machines."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -87,7 +88,7 @@ def test_the_app_is_installed_within_the_bounds_of_the_library() -> None:
 
 
 WITHOUT_EXTRAS = """
-import sys
+import contextlib, io, json, sys
 from importlib.machinery import PathFinder
 
 there = PathFinder.find_spec
@@ -97,52 +98,66 @@ def find_spec(cls, name, path=None, target=None):
 
 PathFinder.find_spec = classmethod(find_spec)  # as where they are not installed: libraries look too
 from gsc_core.cli.app import main
-sys.argv = ["gsc", *sys.argv[1:]]
-main()
+ended = []
+for words in json.loads(sys.argv[1]):
+    sys.argv, said, code = ["gsc", *words], io.StringIO(), 0
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            main()
+    except SystemExit as end:
+        code = end.code or 0
+    ended.append([code, said.getvalue()])
+print(json.dumps(ended))
 """
 
 
 @pytest.mark.slow
 def test_from_an_audit_to_a_watch_no_extra_is_needed(tmp_path: Path) -> None:
-    """Weights of torchvision, all that `pip install .` gives, and one sentence for the rest."""
+    """Weights of torchvision, all that `pip install .` gives, and one sentence for the rest.
+
+    In one process: eleven would take most of their minutes to import torch.
+    """
     torch.manual_seed(0)
     torch.save(resnet18(num_classes=4).state_dict(), tmp_path / "weights.pt")
     known(tmp_path / "id", 60, seed=1)
     strange(tmp_path / "noise", 30, seed=2)
     model = ("--model", "weights.pt", "--arch", "torchvision/resnet18")
     images = ("--preprocess", "resize=32,crop=32", "--id", "id")
-
-    def gsc(*words: str) -> subprocess.CompletedProcess[str]:
-        absent = set(EXTRAS) - {"jinja2"}  # which torch brings
-        code = WITHOUT_EXTRAS.replace("EXTRAS", repr(absent))
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, *words],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
     policy = str(ROOT / "tests" / "earlier" / "policy.toml")
-    for words, status in (
+    work = (
         (("audit", *model, *images, "--ood", "noise=noise", "--out", "run"), {0}),
         (("gate", "run", "--policy", policy), {0, 3, 4}),
         (("export", "run", "--detector", "energy", "--out", "detector.pt2"), {0}),
         (("watch", "--detector", "detector.pt2", "--images", "noise"), {0, 3}),
         (("ablate", "run", "--images", "20"), {0}),
-    ):
-        done = gsc(*words)
-        assert done.returncode in status, (words, done.stderr)
+    )
     sets = ("--ood", "n=noise", "--out")
-    for words, extra in (
+    refused = (
         (("report", "run", "--out", "report.html"), "report"),
         (("export", "run", "--detector", "energy", "--onnx"), "onnx"),
         (("audit", "--arch", "timm/resnet18", "--pretrained", *images, *sets, "t"), "timm"),
         (("worker", "--idle", "0"), "app"),
         (("gate", "demo"), "app"),
         (("ablate", "demo"), "app"),
-    ):
-        done = gsc(*words)
-        assert done.returncode == 2, (words, done.stderr)
-        assert done.stderr.splitlines()[-1].endswith(f"pip install 'gsc-audit[{extra}]'.")
+    )
+    commands = [words for words, _ in (*work, *refused)]
+    absent = set(EXTRAS) - {"jinja2"}  # which torch brings
+    code = WITHOUT_EXTRAS.replace("EXTRAS", repr(absent))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, json.dumps(commands)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ended = json.loads(done.stdout)
+    for (words, allowed), (status, said) in zip(work, ended[: len(work)], strict=True):
+        assert status in allowed, (words, said)
+    for (words, extra), (status, said) in zip(refused, ended[len(work) :], strict=True):
+        assert status == 2, (words, said)
+        assert said.splitlines()[-1].endswith(f"pip install 'gsc-audit[{extra}]'.")
 
 
 # --- documents ---------------------------------------------------------------------------------

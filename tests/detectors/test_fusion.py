@@ -81,7 +81,7 @@ def test_where_nothing_tells_or_little_is_there_all_weigh_the_same() -> None:
 @pytest.mark.parametrize("same", [1.0, 0.5, 0.0], ids=["same", "half", "other"])
 def test_the_promise_holds_for_weights_that_are_given(same: float) -> None:
     """Learned before, from all, half or none of the images that a threshold is set on."""
-    n, columns, draws, others = 40, 10, 400, 500
+    n, columns, draws, others = 40, 10, 250, 500
     kept, in_sample = [], []
     for draw in range(draws):
         generator = torch.Generator().manual_seed(draw)
@@ -99,8 +99,8 @@ def test_the_promise_holds_for_weights_that_are_given(same: float) -> None:
         test = fusion(images(others)).numpy()
         kept.append(np.mean(test <= keep_id(scores.numpy(), 0.95)))
         in_sample.append(np.mean(test <= keep_id(fusion(calibration).numpy(), 0.95)))
-    # of 40 the 39th smallest keeps 39/41 on average; four standard errors of the mean
-    error = 4 * np.std(kept) / draws**0.5
+    # of 40 the 39th smallest keeps 39/41 on average; three standard errors of the mean
+    error = 3 * np.std(kept) / draws**0.5
     assert abs(np.mean(kept) - 39 / 41) < error + 0.004
     if same == 1.0:
         assert np.mean(in_sample) < 0.94  # what it would be without
@@ -130,12 +130,13 @@ def test_the_conformal_promise_holds_though_weights_are_learned_on_the_same_imag
         ours = drawn(n, [0] * 10, mixing, 1000 + seed)
         far = drawn(n, [0.7] * 10, mixing, 50_000 + seed)
         fusion = Fusion.of(ours, far)
+        of_fresh = fusion(fresh)
         for scores, accepted in (
             (Fusion.held_out(ours, far), shares),
             (fusion(ours), in_sample),
         ):
             threshold = keep_id(scores.numpy(), 0.95)
-            accepted.append(float((fusion(fresh) <= threshold).double().mean()))
+            accepted.append(float((of_fresh <= threshold).double().mean()))
     tolerance = 4 * np.std(shares) / np.sqrt(len(shares))
     assert 0.95 - tolerance <= np.mean(shares) <= 0.95 + 1 / (n + 1) + 0.01 + tolerance
     # Over all draws, what is learned from the images themselves is too sure of them.
