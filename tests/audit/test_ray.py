@@ -43,6 +43,7 @@ from gsc_core.progress import Progress
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.layout import CHUNKS_FOLDER, SCORES_FILE
 from gsc_core.run.stored import Run
+from gsc_core.run.summary import Summary
 from gsc_core.scoring.chunks import ChunkStore, join
 from gsc_core.scoring.loading import Pace, read_batches
 from gsc_core.scoring.ray import RayEngine
@@ -138,9 +139,10 @@ def _chunks(run: Path) -> dict[Path, int]:
 
 
 def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
-    stage: Stage, tmp_path: Path
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two actors, one of which is killed in the middle."""
+    monkeypatch.setattr("gsc_core.audit.run.SUMMARISED_FROM", sum(IMAGES.values()))
     killed: list[int] = []
 
     def kill() -> None:
@@ -163,6 +165,7 @@ def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
         shown = [p.done for p in seen if p.phase == f"scoring {name}"]
         assert shown == sorted(shown) and shown[-1] <= images
     assert not (run.path / CHUNKS_FOLDER).exists()
+    assert Summary.of(run) is not None, "so many images are summed up"
     files = ImageFiles.of(run.path, run.settings)
     assert run.document.decision is not None
     column = run.column(run.document.decision.detector)
