@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.files import written_aside
 from gsc_core.run.layout import SCORES_FILE, SUMMARY_FILE
-from gsc_core.run.stored import Run, RunKey
+from gsc_core.run.stored import Run
 
 SUMMARISED_FROM = 200_000
 """Images from which an audit stores it: fewer are counted in a second."""
@@ -59,20 +58,16 @@ class Summary(BaseModel):
     @classmethod
     def of(cls, run: Run) -> Summary | None:
         """That of a run as it was audited; None where there is none, or of other scores."""
-        return None if run.revision is not None else _of(run.key)
+        if run.revision is not None:
+            return None
+        try:
+            stored = cls.model_validate_json((run.path / SUMMARY_FILE).read_bytes())
+            size = (run.path / SCORES_FILE).stat().st_size
+        except (OSError, ValidationError):  # it can be counted again
+            return None
+        return stored if stored.scores_bytes == size else None
 
     def write(self, run: Run) -> None:
         """Put it beside the run."""
         with written_aside(run.path / SUMMARY_FILE) as part:
             part.write_text(self.model_dump_json(), encoding="utf-8")
-
-
-@lru_cache(maxsize=8)
-def _of(key: RunKey) -> Summary | None:
-    try:
-        text = (key.path / SUMMARY_FILE).read_bytes()
-        stored = Summary.model_validate_json(text)
-        size = (key.path / SCORES_FILE).stat().st_size
-    except (OSError, ValidationError):  # it can be counted again
-        return None
-    return stored if stored.scores_bytes == size else None

@@ -5,7 +5,7 @@ import json
 import pytest
 from stored_run import SETS, write_run
 
-from gsc_core.run import picking, summarise, summary, winners
+from gsc_core.run import picking, summarise, winners
 from gsc_core.run.layout import SCORES_FILE, SUMMARY_FILE
 from gsc_core.run.stored import Revision, Run
 from gsc_core.run.summary import Summary
@@ -30,7 +30,6 @@ def test_pages_show_what_was_stored_and_it_is_what_they_would_count(run, tmp_pat
 def test_it_is_read_and_not_counted(run):
     small = summarise.summarised(run)
     small.model_copy(update={"level": {"fpr95": {"mean": ("marked",)}}}).write(run)
-    summary._of.cache_clear()
     winners._tied.cache_clear()
     assert winners.winners(run, "fpr95")[0].level == ("marked",)
 
@@ -39,10 +38,8 @@ def test_of_other_scores_marked_images_or_a_damaged_file_nothing_is_taken(run):
     whole = summarise.summarised(run)
     for damaged in (whole.model_copy(update={"scores_bytes": 1}).model_dump_json(), "{", "[]"):
         (run.path / SUMMARY_FILE).write_text(damaged)
-        summary._of.cache_clear()
         assert Summary.of(run) is None
     whole.write(run)
-    summary._of.cache_clear()
     assert Summary.of(run) == whole
     assert Summary.of(Run(run.path, run.document, Revision(frozenset({0})))) is None
     assert json.loads((run.path / SUMMARY_FILE).read_text())["scores_bytes"] == (
