@@ -27,6 +27,8 @@ from benchmarks.load import drawn, resident
 from benchmarks.sessions import all_at_once
 from gsc_core.run.document import RunDocument
 from gsc_core.run.layout import SCORES_FILE
+from gsc_core.run.stored import Run
+from gsc_core.run.summarise import summarised
 
 PAGES = ("results", "thresholds", "images")
 LIMIT_S = 3.0
@@ -55,13 +57,16 @@ def enlarge(run: Path, rows: int) -> None:
     images = dict(document.images)
     for name, count in zip(*counts, strict=True):
         images[name] = images[name].model_copy(update={"scored": int(count)})
-    document.model_copy(
+    document = document.model_copy(
         update={
             "images": images,
             "results": tuple(row for row in document.results if row.detector in names),
             "detectors": tuple(one for one in document.detectors if one.name in names),
         }
-    ).write(run)
+    )
+    document.write(run)
+    large = Run(run, document)
+    summarised(large).write(large)  # as an audit of that size ends
 
 
 def _detectors(document: RunDocument) -> list[str]:

@@ -52,9 +52,12 @@ from gsc_core.run.layout import (
     METRICS_FILE,
     SCORES_FILE,
     SPEC_FILE,
+    SUMMARY_FILE,
     UNPACKED_FOLDER,
 )
 from gsc_core.run.stored import Run
+from gsc_core.run.summarise import summarised
+from gsc_core.run.summary import SUMMARISED_FROM
 from gsc_core.run.temperature import temperature_record
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.calibration_file import keep
@@ -66,7 +69,14 @@ from gsc_core.scoring.traces import TRACED, Tracer, Traces
 from gsc_core.scoring.trial import WORTH_A_TRIAL, batch_size_by_trial
 from gsc_core.stopwatch import Stopwatch
 
-_OF_ONE_RESULT = (METRICS_FILE, SCORES_FILE, FEATURES_FILE, CALIBRATION_FILE, CHANNELS_FILE)
+_OF_ONE_RESULT = (
+    METRICS_FILE,
+    SCORES_FILE,
+    SUMMARY_FILE,
+    FEATURES_FILE,
+    CALIBRATION_FILE,
+    CHANNELS_FILE,
+)
 _WRITTEN = (*_OF_ONE_RESULT, LOG_FILE, CHUNKS_FOLDER, UNPACKED_FOLDER)
 
 
@@ -214,7 +224,7 @@ def _scored(subject: Subject, scorer: Scorer, store: ChunkStore, out: Path, step
 
 
 def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
-    """Write the document, with the decision that was named beforehand.
+    """Write the document, with the decision that was named beforehand; of many images a summary.
 
     Who decides is one of those that were asked for; else a part of the ensembles among them.
     """
@@ -223,7 +233,10 @@ def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
     decision = name_beforehand(run, [*in_preference(names), *in_preference(parts)])
     document = run.document.model_copy(update={"decision": decision})
     document.write(run.path)
-    return replace(run, document=document)
+    run = replace(run, document=document)
+    if sum(counts.scored for counts in run.images.values()) >= SUMMARISED_FROM:
+        summarised(run).write(run)
+    return run
 
 
 def _tuned_on(spec: AuditSpec, calibrated: Calibrated) -> int | None:

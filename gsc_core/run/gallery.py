@@ -5,6 +5,7 @@ An image is named by its row in `scores.parquet`, which a run keeps for good.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from gsc_core.errors import GscError
 from gsc_core.run.class_names import class_name
 from gsc_core.run.image_files import ImageFiles
 from gsc_core.run.score_table import Rows
-from gsc_core.run.stored import Run
+from gsc_core.run.stored import Run, RunKey
 
 __all__ = ["RunImage", "class_name", "image_bytes", "image_path", "ordered", "run_images"]
 
@@ -89,6 +90,22 @@ def ordered(
     in letters of either case. Equal scores stay in row order.
     Raises GscError for an unknown detector or set.
     """
+    asked = None if sets is None else tuple(sets)
+    return _ordered(run.key, detector, asked, predicted, threshold, side, descending, named)
+
+
+@lru_cache(maxsize=4)  # a page asks for the same at each of its runs; millions take seconds
+def _ordered(
+    key: RunKey,
+    detector: str,
+    sets: tuple[str, ...] | None,
+    predicted: int | None,
+    threshold: float | None,
+    side: Side | None,
+    descending: bool,
+    named: str,
+) -> Rows:
+    run = key.run
     rows = run.rows_of(sets)
     values = run.column(detector)
     if predicted is not None:
@@ -101,6 +118,7 @@ def ordered(
         rows = rows[np.asarray(hits.to_numpy(), dtype=np.bool_)[rows]]
     scores = values[rows]
     order: Rows = rows[np.argsort(-scores if descending else scores, kind="stable")]
+    order.flags.writeable = False
     return order
 
 

@@ -19,24 +19,9 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import ID
 from gsc_core.run.ood_halves import halves, scores_of
 from gsc_core.run.stored import Run, RunKey
+from gsc_core.run.summary import Candidate, Summary
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A detector on the images to choose by: each metric, 0 to 1, by OOD set and of their `"mean"`.
-
-    inverted: OOD images of this half, or surrogate outliers, score lower than calibration images.
-    """
-
-    detector: str
-    by_set: Mapping[str, Mapping[str, float]]
-    inverted: bool
-
-    @property
-    def rank(self) -> tuple[bool, float, float, str]:
-        """The lowest FPR95 comes first, then the highest AUROC; inverted ones are last."""
-        mean = self.by_set[MEAN]
-        return self.inverted, mean["fpr95"], -mean["auroc"], self.detector
+__all__ = ["Candidate", "Favourite", "candidates", "favourite", "judged", "metrics_of"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +84,8 @@ def is_inverted(run: Run, detector: str, auroc: float) -> bool:
 @lru_cache(maxsize=16)
 def _candidates(key: RunKey) -> tuple[Candidate, ...]:
     run = key.run
+    if (stored := Summary.of(run)) is not None and stored.candidates:
+        return stored.candidates
     setting = halves(run).setting
     compared = []
     for detector in run.detectors:

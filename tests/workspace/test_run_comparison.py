@@ -12,7 +12,8 @@ from gsc_core.jobs.database import Kind
 from gsc_core.run import decisions
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
-from gsc_core.workspace.run_comparison import compare, winners
+from gsc_core.run.winners import winners
+from gsc_core.workspace.run_comparison import compare
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.run import decisions, picking
 from gsc_core.run.stored import Run
+from gsc_core.run.winners import HIGHER_IS_BETTER, Winner, winners
 from gsc_core.sentences.decision import favourite_sentence
 from gsc_core.sentences.detector_names import called, title_of
-from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER, Winner, winners
 from pages.parts.shared.intervals import MEANINGS, METRIC_NAMES, better, in_words, styled
 from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import SURROGATE, plain

@@ -4,7 +4,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from gsc_core.evaluation.intervals import Interval
-from gsc_core.workspace.run_comparison import HIGHER_IS_BETTER
+from gsc_core.run.winners import HIGHER_IS_BETTER
 
 METRIC_NAMES = {
     "fpr95": "FPR95: unfamiliar images accepted",
