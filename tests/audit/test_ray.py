@@ -286,7 +286,7 @@ def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(
     app.button(key="audit_start").click().run()
     (job,) = queue.jobs(kinds=(Kind.AUDIT,))
     with _worker() as worker:
-        while (now := queue.get(job.id)) and not now.phase.startswith("scoring "):
+        while (now := queue.get(job.id)) and now.phase != "scoring id":
             assert worker.poll() is None, now.error
             with suppress(subprocess.TimeoutExpired):
                 worker.wait(0.1)
