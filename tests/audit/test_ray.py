@@ -300,7 +300,9 @@ def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(
     assert _state(job) is State.DONE
     shown = opened("results", run=job.subject)
     assert not shown.exception
-    assert "of 130 unfamiliar images" in words(shown)
+    assert "Which detector is best where" in words(shown)
+    run = Run.load(tmp_path / "home" / "runs" / job.subject)
+    assert {name: run.images[name].scored for name in run.ood_sets} == {"noise": 40, "faint": 50}
 
 
 def _worker() -> subprocess.Popen[bytes]:
