@@ -286,7 +286,7 @@ def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(
     app.button(key="audit_start").click().run()
     (job,) = queue.jobs(kinds=(Kind.AUDIT,))
     with _worker() as worker:
-        while (now := queue.get(job.id)) and not now.phase.startswith("scoring "):
+        while (now := queue.get(job.id)) and now.phase != "scoring id":
             assert worker.poll() is None, now.error
             with suppress(subprocess.TimeoutExpired):
                 worker.wait(0.1)
@@ -300,7 +300,11 @@ def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(
     assert _state(job) is State.DONE
     shown = opened("results", run=job.subject)
     assert not shown.exception
-    assert "of 130 unfamiliar images" in words(shown)
+    assert "Which detector is best where" in words(shown)
+    run = Run.load(tmp_path / "home" / "runs" / job.subject)
+    scored = {name: run.images[name].scored for name in job.payload["spec"]["ood"]}
+    assert scored and scored.items() <= {"noise": 40, "faint": 50}.items()
+    assert job.payload["spec"]["engine"] == "ray"
 
 
 def _worker() -> subprocess.Popen[bytes]:
