@@ -235,8 +235,16 @@ def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
     document.write(run.path)
     run = replace(run, document=document)
     if sum(counts.scored for counts in run.images.values()) >= SUMMARISED_FROM:
-        summarised(run).write(run)
+        _summarise(run)
     return run
+
+
+def _summarise(run: Run) -> None:
+    """Store what pages show of all scores; they count it again where that goes wrong."""
+    try:
+        summarised(run).write(run)
+    except Exception:
+        LOGGER.exception("there is no summary for the pages")
 
 
 def _tuned_on(spec: AuditSpec, calibrated: Calibrated) -> int | None:
