@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from gsc_core.evaluation.intervals import evaluate
 from gsc_core.images.surrogates import KINDS
@@ -17,7 +20,14 @@ DETECTORS = {"energy": 1.0, "msp": 0.7, "gsc": 1.2, "gsc-drop": -0.6}
 
 
 def write_run(
-    folder: Path, sets=SETS, detectors=DETECTORS, *, n=200, m=120, seed=0, **extra
+    folder: Path,
+    sets: Mapping[str, float] = SETS,
+    detectors: Mapping[str, float] = DETECTORS,
+    *,
+    n: int = 200,
+    m: int = 120,
+    seed: int = 0,
+    **extra: Any,
 ) -> Path:
     """`sets` maps names to how far out they lie, `detectors` to how well each sees that."""
     rng = np.random.default_rng(seed)
@@ -42,7 +52,7 @@ def write_run(
         of = {name: part[detector].to_numpy() for name, part in scores.groupby("set")}
         found = evaluate(of["id"], {name: of[name] for name in sets}, repeats=100)
         for ood_set, row in found.items():
-            entry = {"detector": detector, "ood_set": ood_set}
+            entry: dict[str, Any] = {"detector": detector, "ood_set": ood_set}
             for metric, interval in row.items():
                 entry[metric] = interval.value
                 entry[f"{metric}_low"], entry[f"{metric}_high"] = interval.low, interval.high
@@ -64,21 +74,28 @@ def write_run(
     return folder
 
 
-def write_features(folder, dimensions=16, seed=0) -> np.ndarray:
+def write_features(folder: Path, dimensions: int = 16, seed: int = 0) -> NDArray[np.float16]:
     """As an audit leaves them, for a run that `write_run` wrote."""
     rows = pq.read_metadata(folder / "scores.parquet").num_rows
     rng = np.random.default_rng(seed)
     values = (rng.normal(0, 1, (rows, dimensions)) * np.linspace(1, 0.2, dimensions)) / 4
-    values = values.astype(np.float16)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), dimensions)
+    stored = values.astype(np.float16)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), dimensions)
     table = pa.table({"feature": column, "self_confidence": pa.nulls(rows, pa.float32())})
     pq.write_table(table, folder / "features.parquet")
-    return values
+    return stored
 
 
-def tried(layer, fpr95, auroc, *, capped=True, share=0.05) -> dict:
+def tried(
+    layer: str, fpr95: float, auroc: float, *, capped: bool = True, share: float = 0.05
+) -> dict[str, Any]:
     """What `metrics.json` has of one way to cut that was tried on surrogate images."""
-    cut = {"layer": layer, "granularity": "element", "ranking": "gradient", "share": 0.0}
+    cut: dict[str, Any] = {
+        "layer": layer,
+        "granularity": "element",
+        "ranking": "gradient",
+        "share": 0.0,
+    }
     if layer == "split":
         cut |= {"granularity": "channel", "ranking": "attribution", "share": share}
     kinds = {
@@ -88,7 +105,7 @@ def tried(layer, fpr95, auroc, *, capped=True, share=0.05) -> dict:
     return {"short_circuit": cut | {"intervention": "zero"}, "capped": capped, **figures}
 
 
-def own_choices(*, ways=30) -> dict:
+def own_choices(*, ways: int = 30) -> dict[str, Any]:
     """For `write_run`: a run in which gsc-auto cut channels at layer4, and a partner was chosen."""
     chosen, nothing = tried("split", 0.24, 0.93), tried("none", 0.33, 0.9)
     others = [tried("split", 0.25 + i / 200, 0.92, share=0.1 + i / 100) for i in range(ways)]
