@@ -14,15 +14,15 @@ import os
 import pickle
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ PIECE_BYTES = 24 * 2**20
 """Decoded pixels in one piece, at most: several of them wait in memory for each actor."""
 
 _PIECES_OF_ACTOR = 8  # at least, so that no actor waits long for the last of another
-_POLL_S, _TO_CONNECT_S = 0.5, 10
+_POLL_S, _TO_CONNECT_S, _TO_END_S = 0.5, 10, 60
 _STORE_BYTES = 400 * 2**20  # of a cluster on this machine
 _MOST_LOST, _SHARE_LOST = 16, 0.01  # pieces whose tasks died each time: scored here, if so few
 _TRIES = 3  # more, of a piece whose process dies
@@ -179,8 +179,9 @@ class RayEngine:
         if pieces:
             here = None if tracer is None else tracer.on("cpu")
             wanted, waiting = Wanted(size, temperature, here), _Waiting(pieces)
-            with pace.watch.phase("waiting for the cluster"):
-                for scored in self._scored(pieces, scorer.preprocessing, wanted):
+            results = self._scored(pieces, scorer.preprocessing, wanted)
+            with pace.watch.phase("waiting for the cluster"), closing(results):
+                for scored in results:
                     if scored is not None:
                         left.less(scored)
                         if (chunk := waiting.completed(scored)) is not None:
@@ -201,7 +202,7 @@ class RayEngine:
 
     def _scored(
         self, pieces: Sequence[Piece], preprocessing: Preprocessing, wanted: Wanted
-    ) -> Iterator[ScoredPiece | None]:
+    ) -> Generator[ScoredPiece | None]:
         """Pieces as they come back, in any order; None now and then while none does."""
         import ray  # noqa: PLC0415
 
@@ -236,12 +237,14 @@ class RayEngine:
         )
         batches = scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         try:
-            for table in _polled(iter(batches)):
-                if table is None:
-                    yield None
-                    continue
-                for cell in table["scored"]:
-                    yield pickle.loads(cell.as_buffer())  # noqa: S301 - our own actors'
+            items = cast("Generator[pa.Table]", iter(batches))  # as Ray documents, to be closed
+            with closing(_polled(items)) as tables:
+                for table in tables:
+                    if table is None:
+                        yield None
+                        continue
+                    for cell in table["scored"]:
+                        yield pickle.loads(cell.as_buffer())  # noqa: S301 - our own actors'
         except ray.exceptions.RayError as error:
             LOGGER.exception("the Ray cluster ended the work")
             raise SpecError(
@@ -393,8 +396,12 @@ def _write(store: ChunkStore, pieces: Sequence[ScoredPiece], scorer: Scorer) -> 
     store.write(name, chunk, chunk_of(name, batches, scorer.excused))
 
 
-def _polled(items: Iterator[pa.Table]) -> Iterator[pa.Table | None]:
-    """The same items, and None every half second without one, so that a person can stop it."""
+def _polled(items: Generator[pa.Table]) -> Generator[pa.Table | None]:
+    """The same items, and None every half second without one, so that a person can stop it.
+
+    When it is closed, so are the items, as soon as the next one is there: Ray ends a process that
+    leaves the cluster while a thread of it still waits there.
+    """
     arrived: Queue[pa.Table | BaseException | None] = Queue(maxsize=2)
     stopped = Event()
 
@@ -406,15 +413,17 @@ def _polled(items: Iterator[pa.Table]) -> Iterator[pa.Table | None]:
 
     def consume() -> None:
         try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    return
+            with closing(items):
+                for item in items:
+                    put(item)
+                    if stopped.is_set():
+                        return
             put(None)
         except BaseException as error:  # it belongs to who waits for the items
             put(error)
 
-    Thread(target=consume, daemon=True).start()
+    waiting = Thread(target=consume, daemon=True)
+    waiting.start()
     try:
         while True:
             try:
@@ -429,3 +438,4 @@ def _polled(items: Iterator[pa.Table]) -> Iterator[pa.Table | None]:
             yield item
     finally:
         stopped.set()
+        waiting.join(_TO_END_S)

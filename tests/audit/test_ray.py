@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from places import IMPORTABLE
 from ray_cluster import processes, ray_cluster
 from small_audit import PREPROCESS, faint, known, save_program, strange, write_pictures
 from small_classifier import pictures
+from states import until
 from streamlit.testing.v1 import AppTest
 
 from gsc_core.audit.run import run_audit
@@ -286,10 +286,8 @@ def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(
     app.button(key="audit_start").click().run()
     (job,) = queue.jobs(kinds=(Kind.AUDIT,))
     with _worker() as worker:
-        while (now := queue.get(job.id)) and now.phase != "scoring id":
-            assert worker.poll() is None, now.error
-            with suppress(subprocess.TimeoutExpired):
-                worker.wait(0.1)
+        until(lambda: worker.poll() is not None or _phase(job) == "scoring id")
+        assert worker.poll() is None
         assert "Scoring the familiar images: 0 of" in _bar(opened("runs"))
         queue.cancel(job.id)
         assert worker.wait(PATIENCE) == 0
@@ -318,6 +316,11 @@ def _worker() -> subprocess.Popen[bytes]:
 def _state(job: Job) -> State | None:
     now = queue.get(job.id)
     return now and now.state
+
+
+def _phase(job: Job) -> str | None:
+    now = queue.get(job.id)
+    return now and now.phase
 
 
 def _bar(app: AppTest) -> str:
