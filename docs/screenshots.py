@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 DOCS = Path(__file__).resolve().parent
 sys.path.append(str(DOCS.parent / "tests" / "support"))
 
-from browser import PATIENCE, installed, served, started  # noqa: E402
+from browser import PATIENCE, at_rest, installed, served, started  # noqa: E402
 
 WIDTH = 1280
 HARDEST, DETECTOR = "night-fog", "auto-ensemble"
@@ -78,6 +78,11 @@ def _draw(page: Page, words: str) -> None:
     page.get_by_text(words).first.wait_for()
     busy = "[data-testid=stStatusWidget], [data-testid=stSpinner], [data-stale=true], progress"
     page.wait_for_function("busy => !document.querySelector(busy)", arg=busy)
+    at_rest(page)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.stPlotlyChart')].every("
+        "chart => chart.querySelector('.main-svg'))"
+    )
     page.wait_for_load_state("networkidle")
 
 
