@@ -136,5 +136,6 @@ def join(tables: Sequence[pa.Table], path: Path, traces_path: Path | None = None
         pq.write_table(joined.drop_columns(aside), part)
     if traces and traces_path is not None:
         with written_aside(traces_path) as part:
-            pq.write_table(joined.select(traces), part)
+            # hardly a number is there twice: a dictionary makes reading five times as slow
+            pq.write_table(joined.select(traces), part, use_dictionary=False)
     return joined

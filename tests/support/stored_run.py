@@ -82,7 +82,7 @@ def write_features(folder: Path, dimensions: int = 16, seed: int = 0) -> NDArray
     stored = values.astype(np.float16)
     column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), dimensions)
     table = pa.table({"feature": column, "self_confidence": pa.nulls(rows, pa.float32())})
-    pq.write_table(table, folder / "features.parquet")
+    pq.write_table(table, folder / "features.parquet", use_dictionary=False)
     return stored
 
 
