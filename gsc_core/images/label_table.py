@@ -134,6 +134,11 @@ def read_table(table: Path, names: Sequence[str]) -> LabelTable:
     return LabelTable(table, columns, finder.labels_of(cells, table.name), is_sure)
 
 
+def delimiter_of(head: str) -> str:
+    """What separates the columns of a table: of the usual characters, that its head has most of."""
+    return max(",;\t|", key=head.count)
+
+
 def _is_head(keys: Sequence[str]) -> bool:
     return any(key in (*_FILE_COLUMNS, *_LABEL_COLUMNS) for key in keys)
 
@@ -295,7 +300,7 @@ def _stem(parts: Parts) -> Parts:
 
 
 def _rows(table: Path) -> list[list[str]]:
-    """Read a table as nothing but text, with the delimiter that its head has most of."""
+    """Read a table as nothing but text."""
     try:
         if table.stat().st_size > _MAX_BYTES:
             raise ImageError(
@@ -303,7 +308,7 @@ def _rows(table: Path) -> list[list[str]]:
             )
         text = table.read_text(encoding="utf-8-sig")
         head = text.partition("\n")[0]
-        delimiter = max(",;\t|", key=head.count)
+        delimiter = delimiter_of(head)
         if delimiter not in head and table.suffix.lower() == ".txt":
             delimiter = " "
         return [

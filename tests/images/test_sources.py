@@ -6,6 +6,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from gsc_core.errors import ImageError
 from gsc_core.images import ImageSet, read_folder, read_images
 from gsc_core.images.decode import decode
+from gsc_core.images.sources.shards import images_of_shard
 from gsc_core.images.sources.uri import Reach, Uri, source_of
 
 NAMES = ["cat/10.png", "cat/9.png", "dog/1.jpg", "dog/2.png"]  # not in the order of a sort
@@ -220,6 +222,60 @@ def test_hostile_rows_are_refused(tmp_path: Path, rows: list[tuple[str, str]], s
         read_images(manifest(tmp_path / "list.csv", rows), "id", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "head", ["uri,label", "uri, label", " URI ,Label", "uri;label", "uri\tlabel"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_manifest_is_read_as_people_write_it(photos: Path, head: str, end: str) -> None:
+    by = next(by for by in ",;\t" if by in head)
+    lines = [head, *(by.join(row) for row in rows_of(photos))]
+    path = photos / "written.csv"
+    path.write_text(end.join(lines) + end, encoding="utf-8-sig", newline="")
+    images = read_images(path, "id", photos.parent / "unpacked")
+    assert [(image.name, image.label) for image in images.images] == [
+        (name, name.split("/")[0].upper()) for name in NAMES
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "reads nothing"),
+        (b"uri,label\n", "lists no image"),
+        (b"uri,URI,uri\na,b,c\n", "two columns called uri"),
+        (b"path,class\na.png,b\n", "which reads 'path', 'class'"),
+        ("uri,label\na.png,b\n".encode("utf-16"), "save it as CSV, UTF-8"),
+        (b"uri,label\na.png,b,c\n", "save it as CSV, UTF-8"),
+    ],
+)
+def test_a_table_that_is_no_manifest_is_one_sentence(
+    tmp_path: Path, text: bytes, said: str
+) -> None:
+    (tmp_path / "list.csv").write_bytes(text)
+    with pytest.raises(ImageError, match=said):
+        read_images(tmp_path / "list.csv", "id", tmp_path)
+
+
+def test_tables_as_pandas_writes_them(photos: Path, tmp_path: Path) -> None:
+    table = pd.DataFrame(rows_of(photos)[: len(NAMES)], columns=["uri", "label"], dtype="category")
+    table.to_parquet(photos / "categories.parquet")
+    images = read_images(photos / "categories.parquet", "id", tmp_path / "a").images
+    assert [image.label for image in images] == ["CAT", "CAT", "DOG", "DOG"]
+    with_gaps = table.assign(
+        label=[3.0, float("nan"), 0.0, 1.0]
+    )  # a column of numbers, one missing
+    with_gaps.to_parquet(photos / "gaps.parquet")
+    images = read_images(photos / "gaps.parquet", "id", tmp_path / "b").images
+    assert [image.label for image in images] == ["3", None, "0", "1"]
+    cells = with_gaps.drop(columns="uri").assign(image=[(photos / n).read_bytes() for n in NAMES])
+    cells.to_parquet(photos / "cells.parquet")
+    images = read_images(photos / "cells.parquet", "id", tmp_path / "c").images
+    assert [image.label for image in images] == ["3", None, "0", "1"]
+    with_gaps.assign(label=0.5).to_parquet(photos / "halves.parquet")
+    with pytest.raises(ImageError, match="neither text nor whole numbers"):
+        read_images(photos / "halves.parquet", "id", tmp_path / "d")
+
+
 def test_a_table_without_addresses_is_refused(tmp_path: Path) -> None:
     path = manifest(tmp_path / "list.csv", [("a.png", "b")], head=("file", "label"))
     with pytest.raises(ImageError, match="no column called uri"):
@@ -297,6 +353,28 @@ def test_compressed_and_cut_shards_are_refused(photos: Path, tmp_path: Path) -> 
     ):
         with pytest.raises(ImageError, match=said):
             read_images(tmp_path / name, "id", tmp_path)
+
+
+def test_no_image_of_a_damaged_shard_is_lost_in_silence(photos: Path, tmp_path: Path) -> None:
+    """Cut anywhere, with any header damaged, or followed by another: all images, or a sentence."""
+    path = tmp_path / "a.tar"
+    whole = tar_of(path, shard_members(photos)).read_bytes()
+    all_names = [image.name for image in images_of_shard(path)]
+    with tarfile.open(path) as shard:
+        headers = [member.offset for member in shard]
+        end = shard.offset
+    assert len(headers) == 8 and len(all_names) == 4
+
+    cuts = range(256, end + tarfile.BLOCKSIZE, 256)
+    damaged = [whole[: at + 8] + b"~" + whole[at + 9 :] for at in headers]
+    trials = [*(whole[:cut] for cut in cuts), *damaged, whole + whole]
+    for trial in trials:
+        path.write_bytes(trial)
+        with pytest.raises(ImageError, match=r"cut off|damaged"):
+            images_of_shard(path)
+    for padded in (whole[: end + tarfile.BLOCKSIZE], whole, whole + bytes(20_480)):
+        path.write_bytes(padded)
+        assert [image.name for image in images_of_shard(path)] == all_names
 
 
 def test_an_address_is_a_path_after_file(tmp_path: Path) -> None:

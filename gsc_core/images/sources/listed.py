@@ -21,6 +21,18 @@ class Listed:
     label: str | None = None
 
 
+def column_called(wanted: str, names: Sequence[str], source: str) -> str | None:
+    """The column of that name, in any case and with spaces around it; None without one.
+
+    Raises ImageError where two could be meant.
+    """
+    same = [name for name in names if name.strip().casefold() == wanted]
+    exact = [name for name in same if name == wanted] or same
+    if len(exact) > 1:
+        raise ImageError(f"{source} has two columns called {wanted}: keep one of them.")
+    return exact[0] if exact else None
+
+
 def require_names_once(names: Sequence[str], source: str) -> None:
     """Raise ImageError for the first name that is there twice."""
     if len(set(names)) == len(names):

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from gsc_core.errors import ImageError
 from gsc_core.images.opening import IMAGE_SUFFIXES
 from gsc_core.images.sources.address import Address
-from gsc_core.images.sources.listed import Listed, require_names_once
-from gsc_core.images.sources.manifest import images_of_manifest, is_manifest
+from gsc_core.images.sources.listed import Listed, quoted, require_names_once
+from gsc_core.images.sources.manifest import columns_of, images_of_manifest, is_manifest
 from gsc_core.images.sources.shards import COMPRESSED, TAR, images_of_shard
 from gsc_core.images.sources.stores import Place, below
 from gsc_core.images.sources.tables import PARQUET, images_of_table
@@ -63,7 +63,11 @@ def _contained(source: Place, reach: Reach, within: str = "") -> list[Listed]:
         return images_of_manifest(source, reach)
     if source.suffix.lower() == PARQUET:
         return images_of_table(source, within)
-    raise ImageError(f"{source.name} has no column called uri: name it so in its first row.")
+    columns = ", ".join(quoted(column) for column in columns_of(source)[:8])
+    raise ImageError(
+        f"{source.name} has no column called uri: name it so in its first row, which reads "
+        f"{columns or 'nothing'}."
+    )
 
 
 def _below(source: Place) -> list[Listed]:

@@ -71,6 +71,7 @@ def images_of_shard(place: Place, within: str = "") -> list[Listed]:
                     written = shard.extractfile(member)
                     text = written.read() if written else b""
                     labels[_key(member.name)] = composed(text.decode("utf-8", "replace").strip())
+            _require_end(file, cast(Any, shard).offset, name)
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise ImageError(
             f"{name} is a damaged or compressed tar archive: pack it again, without compression."
@@ -109,6 +110,21 @@ def _checked(shard: tarfile.TarFile, name: str, size: int) -> Iterator[tarfile.T
                 "pack it again."
             )
         yield member
+
+
+def _require_end(file: Any, at: int, name: str) -> None:
+    """Raise ImageError unless a shard ends `at` that byte with zeros and with nothing after them.
+
+    The library stops without a word at a header that it cannot read, and at the first of two
+    archives in one file: the images behind it would be missing.
+    """
+    file.seek(at)
+    end = bytes(file.read(_MAX_HEADER_BYTES))
+    if len(end) < tarfile.BLOCKSIZE or end.strip(b"\0"):
+        raise ImageError(
+            f"{name} is cut off, damaged, or two archives in one: images behind byte {at:,} would "
+            "be missing. Pack it again."
+        )
 
 
 def _key(member: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gsc_core.errors import ImageError
-from gsc_core.images.names import composed
 from gsc_core.images.sources.address import Address, Cell
-from gsc_core.images.sources.listed import Listed, require_text
+from gsc_core.images.sources.listed import Listed
+from gsc_core.images.sources.manifest import labels_of, plain
 from gsc_core.images.sources.stores import Place, opened
 
 PARQUET = ".parquet"
@@ -31,7 +30,7 @@ def images_of_table(place: Place, within: str = "") -> list[Listed]:
                 "one so."
             )
         label = next((column for column in _LABEL if column in schema.names), None)
-        labels = _labels(parquet, label, name) if label else None
+        labels = labels_of(plain(parquet.read(columns=[label]))[label], name) if label else None
         rows = [parquet.metadata.row_group(at) for at in range(parquet.num_row_groups)]
         if any(group.total_byte_size > _MAX_GROUP_BYTES for group in rows):
             raise ImageError(f"{name} has row groups of more than 2 GB: write smaller ones.")
@@ -50,12 +49,3 @@ def _holds_bytes(schema: pa.Schema, column: str) -> bool:
             return False
         kind = kind.field("bytes").type
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _labels(parquet: pq.ParquetFile, column: str, name: str) -> list[str | None]:
-    values = parquet.read(columns=[column])[column]
-    if not (pa.types.is_integer(values.type) or pa.types.is_string(values.type)):
-        raise ImageError(f"{name} has labels that are neither text nor whole numbers: write such.")
-    texts = pc.cast(values, pa.string()).to_pylist()
-    require_text(set(filter(None, texts)), name)
-    return [composed(text.strip()) or None if text else None for text in texts]
