@@ -346,10 +346,15 @@ def test_compressed_and_cut_shards_are_refused(photos: Path, tmp_path: Path) -> 
         shard.add(photos / NAMES[0], "a.png")
     (tmp_path / "c.tar.gz").write_bytes(whole)
     (tmp_path / "d.tar").write_bytes(whole[:700])
+    beside = tmp_path / "shards"
+    beside.mkdir()
+    (beside / "a.tar").write_bytes(whole)
+    (beside / "b.TAR.gz").write_bytes(whole)
     for name, said in (
         ("b.tar", "compress"),
         ("c.tar.gz", "compressed"),
         ("d.tar", "cut off|damaged"),
+        ("shards", "'b.TAR.gz' is compressed"),
     ):
         with pytest.raises(ImageError, match=said):
             read_images(tmp_path / name, "id", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from gsc_core.errors import ImageError
@@ -39,8 +40,7 @@ def images_listed(source: Place, reach: Reach) -> list[Listed]:
     if isinstance(source, Uri):
         reach.require([source])
     suffix = source.suffix.lower()
-    if suffix in COMPRESSED:
-        raise ImageError(f"{source.name} is compressed: unpack it to .tar, and give that.")
+    _require_plain([source.name])
     if isinstance(source, Path) and source.is_dir():
         listed = _below(source)
     elif suffix in (TAR, PARQUET, ".csv"):
@@ -70,6 +70,13 @@ def _contained(source: Place, reach: Reach, within: str = "") -> list[Listed]:
     )
 
 
+def _require_plain(names: Iterable[str]) -> None:
+    """Raise ImageError for a compressed archive: its images would be missing."""
+    for name in names:
+        if name.lower().endswith(COMPRESSED):
+            raise ImageError(f"{quoted(name)} is compressed: unpack it to .tar, and give that.")
+
+
 def _below(source: Place) -> list[Listed]:
     """Images below a prefix; without any, those of all shards or tables there."""
     there = below(source, source.name)
@@ -83,6 +90,7 @@ def _below(source: Place) -> list[Listed]:
     for suffix, images_of in ((TAR, images_of_shard), (PARQUET, images_of_table)):
         inner = [pair for pair in there if pair[0].lower().endswith(suffix)]
         if inner:
+            _require_plain(name for name, _ in there)
             listed = [image for name, place in inner for image in images_of(place, f"{name}/")]
             require_names_once([image.name for image in listed], source.name)
             return listed
