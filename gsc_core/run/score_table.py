@@ -4,7 +4,8 @@ A run may have a million rows: what is kept in memory is numbers and codes, neve
 Callers give the file's version (`stored.version_of`), so a replaced file is read anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,9 +18,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gsc_core.errors import GscError
-from gsc_core.run.layout import SCORES_FILE
+from gsc_core.run.layout import CALIBRATION, SCORES_FILE
 
 Rows = NDArray[np.intp]
+
+AS_SCORES: dict[str, Any] = {"use_dictionary": ["role", "set"], "row_group_size": 65_536}
+"""How the file is written: hardly a score is there twice, so a dictionary makes reading slower, and
+of a few images only the groups of rows that they are in are read."""
 
 _LEADING = 16  # letters of a digest that order the images: 64 bits
 
@@ -94,6 +99,60 @@ def column(folder: Path, version: int, name: str) -> NDArray[Any]:
     return array
 
 
+@lru_cache(maxsize=8)
+def row_groups(folder: Path, version: int) -> Rows:
+    """The first row of each row group of the file, and the number of all rows `[G + 1]`.
+
+    Raises GscError when the file is missing or damaged.
+    """
+    with _parquet(folder) as file:
+        sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+    return np.cumsum([0, *sizes], dtype=np.intp)
+
+
+@lru_cache(maxsize=8)
+def calibration_rows(folder: Path, version: int) -> Rows:
+    """The rows of the calibration images, rising; groups whose extremes rule them out are not read.
+
+    Raises GscError when the file is missing or damaged.
+    """
+    starts, found = row_groups(folder, version), [np.empty(0, dtype=np.intp)]
+    with _parquet(folder) as file:
+        place = file.schema_arrow.names.index("role")
+        for group, start in enumerate(starts[:-1]):
+            extremes = file.metadata.row_group(group).column(place).statistics
+            if extremes is None or not extremes.has_min_max or _holds(extremes, CALIBRATION):
+                roles = file.read_row_group(group, columns=["role"])["role"].cast(pa.string())
+                found.append(start + np.flatnonzero(pc.equal(roles, CALIBRATION).fill_null(False)))
+    return np.concatenate(found)
+
+
+def _holds(extremes: pq.Statistics, value: str) -> bool:
+    return bool(extremes.min <= value <= extremes.max)
+
+
+def cells(folder: Path, version: int, name: str, rows: Rows) -> pa.ChunkedArray:
+    """A column at some rows `[K]`: only their row groups are read.
+
+    Raises GscError when the file is missing or damaged, or has no such column.
+    """
+    starts = row_groups(folder, version)
+    groups = np.searchsorted(starts, rows, side="right") - 1
+    order = np.argsort(groups, kind="stable")
+    parts = [
+        _group(folder, version, name, int(group)).take(rows[groups == group] - starts[group])
+        for group in np.unique(groups)
+    ]
+    values = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+    return values.take(np.argsort(order, kind="stable"))
+
+
+@lru_cache(maxsize=128)
+def _group(folder: Path, version: int, name: str, group: int) -> pa.ChunkedArray:
+    with _parquet(folder) as file:
+        return file.read_row_group(group, columns=[name])[name]
+
+
 @lru_cache(maxsize=4)
 def files(folder: Path, version: int) -> pa.ChunkedArray:
     """The names of the images, row by row, as Arrow keeps them."""
@@ -109,11 +168,8 @@ def sha256(folder: Path, version: int) -> pa.ChunkedArray:
 @lru_cache(maxsize=8)
 def column_names(folder: Path, version: int) -> frozenset[str]:
     """What the columns are called: earlier versions wrote fewer. Raises GscError as `members`."""
-    try:
-        with (folder / SCORES_FILE).open("rb") as file:
-            return frozenset(pq.ParquetFile(file).schema_arrow.names)
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(folder) from error
+    with _parquet(folder) as file:
+        return frozenset(file.schema_arrow.names)
 
 
 def rows_of(folder: Path, rows: Rows, columns: Sequence[str]) -> pa.Table:
@@ -150,15 +206,21 @@ def damaged(folder: Path) -> GscError:
 
 
 def _read(folder: Path, columns: list[str], *, dictionary: bool = False) -> pa.Table:
+    with _parquet(folder, columns if dictionary else None) as file:
+        return file.read(columns=columns).select(columns)
+
+
+@contextmanager
+def _parquet(folder: Path, coded: list[str] | None = None) -> Iterator[pq.ParquetFile]:
+    """The file, of which some columns are read as codes; what goes wrong is a GscError."""
     path = folder / SCORES_FILE
     if not path.is_file():
         raise GscError(f'The run "{folder.name}" has no {SCORES_FILE}: run the audit again.')
     try:
         # A file handle, so that an odd path is never read as a dataset or an address.
         with path.open("rb") as file:
-            coded = columns if dictionary else None
-            return pq.ParquetFile(file, read_dictionary=coded).read(columns=columns).select(columns)
-    except (OSError, KeyError, pa.ArrowException) as error:
+            yield pq.ParquetFile(file, read_dictionary=coded)
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise damaged(folder) from error
 
 
