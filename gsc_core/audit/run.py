@@ -59,6 +59,7 @@ from gsc_core.run.stored import Run
 from gsc_core.run.summarise import summarised
 from gsc_core.run.summary import SUMMARISED_FROM
 from gsc_core.run.temperature import temperature_record
+from gsc_core.scoring.batch import Beside
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.calibration_file import keep
 from gsc_core.scoring.chunks import ChunkStore, Rows, join
@@ -217,8 +218,7 @@ def _scored(subject: Subject, scorer: Scorer, store: ChunkStore, out: Path, step
             labels,
             store,
             pace,
-            calibrated.temperature,
-            tracer,
+            Beside(calibrated.temperature, tracer),
         )
     return _Scored(calibrated, traces, check.results, -(-pace.batch_size // scorer.pieces))
 

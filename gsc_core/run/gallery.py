@@ -152,8 +152,8 @@ def _ordered(key: RunKey, detector: str, wanted: Wanted) -> Rows:
         rows = rows[run.column("predicted")[rows] == wanted.predicted]
     if wanted.threshold is not None and wanted.side is not None:
         # Scores are float32: a plain float would be rounded to that before it is compared.
-        inside = values[rows] <= np.float64(wanted.threshold)
-        rows = rows[inside == (wanted.side == "inside")]
+        accepted = values[rows] <= np.float64(wanted.threshold)
+        rows = rows[accepted == (wanted.side == "inside")]
     if wanted.named:
         hits = pc.match_substring(run.files(), wanted.named, ignore_case=True)
         rows = rows[np.asarray(hits.to_numpy(), dtype=np.bool_)[rows]]

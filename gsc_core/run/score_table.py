@@ -116,15 +116,15 @@ def calibration_rows(folder: Path, version: int) -> Rows:
 
     Raises GscError when the file is missing or damaged.
     """
-    starts, found = row_groups(folder, version), [np.empty(0, dtype=np.intp)]
+    starts, parts = row_groups(folder, version), [np.empty(0, dtype=np.intp)]
     with _parquet(folder) as file:
         place = file.schema_arrow.names.index("role")
         for group, start in enumerate(starts[:-1]):
             extremes = file.metadata.row_group(group).column(place).statistics
             if extremes is None or not extremes.has_min_max or _holds(extremes, CALIBRATION):
                 roles = file.read_row_group(group, columns=["role"])["role"].cast(pa.string())
-                found.append(start + np.flatnonzero(pc.equal(roles, CALIBRATION).fill_null(False)))
-    return np.concatenate(found)
+                parts.append(start + np.flatnonzero(pc.equal(roles, CALIBRATION).fill_null(False)))
+    return np.concatenate(parts)
 
 
 def _holds(extremes: pq.Statistics, value: str) -> bool:
