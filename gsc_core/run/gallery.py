@@ -59,7 +59,7 @@ def run_images(run: Run, rows: Sequence[int] | Rows) -> tuple[RunImage, ...]:
             role=role,
             file=file,
             path=places.path(role, set_name, file),
-            label=None if label is None or label < 0 else int(label),
+            label=None if label < 0 else int(label),
             predicted=int(predicted),
             confidence=float(confidence),
         )

@@ -26,6 +26,7 @@ AS_SCORES: dict[str, Any] = {"use_dictionary": ["role", "set"], "row_group_size"
 """How the file is written: hardly a score is there twice, so a dictionary makes reading slower, and
 of a few images only the groups of rows that they are in are read."""
 
+_FEW = 200  # rows whose cells are remembered
 _LEADING = 16  # letters of a digest that order the images: 64 bits
 
 
@@ -89,13 +90,17 @@ def column(folder: Path, version: int, name: str) -> NDArray[Any]:
 
     Raises GscError when there is no such column, or one of its scores is not finite.
     """
-    values = _read(folder, [name])[name]
+    array = _numbers(_read(folder, [name])[name], folder)
+    array.flags.writeable = False
+    return array
+
+
+def _numbers(values: pa.ChunkedArray, folder: Path) -> NDArray[Any]:
     if pa.types.is_integer(values.type):
         values = pc.fill_null(values, -1)
     array = np.asarray(values.to_numpy())
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise damaged(folder)
-    array.flags.writeable = False
     return array
 
 
@@ -131,23 +136,38 @@ def _holds(extremes: pq.Statistics, value: str) -> bool:
     return bool(extremes.min <= value <= extremes.max)
 
 
-def cells(folder: Path, version: int, name: str, rows: Rows) -> pa.ChunkedArray:
-    """A column at some rows `[K]`: only their row groups are read.
+def cells(folder: Path, version: int, name: str, rows: Rows) -> list[Any]:
+    """A column at some rows `[K]`, of which only the row groups are read; numbers as by `column`.
 
     Raises GscError when the file is missing or damaged, or has no such column.
     """
+    if len(rows) > _FEW:
+        return _cells(folder, version, name, rows)
+    return list(_few_cells(folder, version, name, tuple(rows.tolist())))
+
+
+@lru_cache(maxsize=512)
+def _few_cells(folder: Path, version: int, name: str, rows: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of a page, which asks for the same at each of its runs."""
+    return tuple(_cells(folder, version, name, np.asarray(rows, dtype=np.intp)))
+
+
+def _cells(folder: Path, version: int, name: str, rows: Rows) -> list[Any]:
+    if not len(rows):
+        return []
     starts = row_groups(folder, version)
     groups = np.searchsorted(starts, rows, side="right") - 1
-    order = np.argsort(groups, kind="stable")
     parts = [
         _group(folder, version, name, int(group)).take(rows[groups == group] - starts[group])
         for group in np.unique(groups)
     ]
-    values = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
-    return values.take(np.argsort(order, kind="stable"))
+    in_file = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+    values = in_file.take(np.argsort(np.argsort(groups, kind="stable"), kind="stable"))
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    return list(_numbers(values, folder).tolist() if is_number else values.to_pylist())
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=8)
 def _group(folder: Path, version: int, name: str, group: int) -> pa.ChunkedArray:
     with _parquet(folder) as file:
         return file.read_row_group(group, columns=[name])[name]

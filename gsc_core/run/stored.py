@@ -206,10 +206,7 @@ class Run:
         rows = self.calibration_rows()
         if not len(rows):
             raise score_table.damaged(self.path)
-        scores = np.asarray(self.cells(detector, rows), dtype=np.float64)
-        if not np.isfinite(scores).all():
-            raise score_table.damaged(self.path)
-        return scores
+        return np.asarray(self.cells(detector, rows), dtype=np.float64)
 
     def calibration_rows(self) -> score_table.Rows:
         """The rows of the calibration images, rising. Raises GscError as `members` does."""
@@ -235,15 +232,12 @@ class Run:
         return corrected
 
     def cells(self, name: str, rows: Sequence[int] | score_table.Rows) -> list[Any]:
-        """A column's values in a few rows, in their order; None where one is unknown.
+        """A column's values in some rows, in their order; a whole number that is unknown is −1.
 
         Raises GscError as `column` does.
         """
         wanted = np.asarray(rows, dtype=np.intp)
-        if not len(wanted):
-            return []
-        table = score_table.cells(self.path, version_of(self.path), name, wanted)
-        values: list[Any] = table.to_pylist()
+        values = score_table.cells(self.path, version_of(self.path), name, wanted)
         if name != LABEL or self.revision is None:
             return values
         corrected = dict(self.revision.labels)

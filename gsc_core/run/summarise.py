@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gsc_core.log import Step
 from gsc_core.run import decisions, picking, winners
 from gsc_core.run.confidence import trust_of
 from gsc_core.run.gallery import EVERY, first_rows, in_order
@@ -20,9 +21,9 @@ ON_A_PAGE = 48
 """Images that the gallery opens with."""
 
 
-def summarised(run: Run) -> Summary:
-    """What pages show of all scores of a run that has no summary yet."""
-    return Summary.counted(run, questions_of(run))
+def summarised(run: Run, step: Step = lambda *_: None) -> Summary:
+    """What pages show of all scores of a run that has no summary yet; `step` may raise to stop."""
+    return Summary.counted(run, questions_of(run), step)
 
 
 def questions_of(run: Run) -> Iterator[Question]:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gsc_core.errors import GscError
 from gsc_core.files import written_aside
-from gsc_core.log import LOGGER
+from gsc_core.log import LOGGER, Step
 from gsc_core.run.layout import SCORES_FILE, SUMMARY_FILE
 from gsc_core.run.stored import Run, RunKey
 
@@ -32,6 +32,9 @@ R = TypeVar("R")
 
 SUMMARISED_FROM = 200_000
 """Images from which an audit stores it: fewer are counted in a second."""
+
+
+PHASE = "measuring what pages show"
 
 
 class Summary(BaseModel):
@@ -58,13 +61,13 @@ class Summary(BaseModel):
         return _read(run.key, (run.path / SUMMARY_FILE).stat().st_mtime_ns)
 
     @classmethod
-    def counted(cls, run: Run, questions: Iterable[Question]) -> Summary:
+    def counted(cls, run: Run, questions: Iterable[Question], step: Step) -> Summary:
         """The answers to these questions; what has none is left out, and the page says why."""
-        answers = {}
-        for question in questions:
-            if question.text not in answers:
-                with suppress(GscError):
-                    answers[question.text] = question.answered(run)
+        asked, answers = {question.text: question for question in questions}, {}
+        for at, (text, question) in enumerate(asked.items()):
+            step(PHASE, at, len(asked))
+            with suppress(GscError):
+                answers[text] = question.answered(run)
         scores = digest_of(run)
         return cls(scores=scores, audited=run.provenance.finished, answers=answers)
 

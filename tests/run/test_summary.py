@@ -6,6 +6,7 @@ import shutil
 import pytest
 from stored_run import write_run
 
+from gsc_core.errors import Cancelled
 from gsc_core.run import picking, score_table, summarise, winners
 from gsc_core.run.layout import SCORES_FILE, SUMMARY_FILE
 from gsc_core.run.stored import Revision, Run
@@ -79,3 +80,17 @@ def test_it_is_plain_json(run):
     stored = json.loads((run.path / SUMMARY_FILE).read_text())
     named = {one["detector"] for one in stored["answers"]["candidates []"]}
     assert stored["format"] == 2 and named == {*DETECTORS}
+
+
+def test_it_says_how_far_it_is_and_can_be_stopped(run):
+    seen = []
+    summarise.summarised(run, lambda *step: seen.append(step))
+    count = len({one.text for one in summarise.questions_of(run)})
+    assert seen == [("measuring what pages show", at, count) for at in range(count)]
+
+    def stop(_phase: str, done: int, _total: int) -> None:
+        if done == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        summarise.summarised(run, stop)
