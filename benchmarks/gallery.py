@@ -29,9 +29,9 @@ from playwright.sync_api import Browser, Page
 from benchmarks.browsing import PATIENCE, Measured, at_rest, chromium, opened, serving
 from benchmarks.dashboard import write_run
 from gsc_core.run import decisions
-from gsc_core.run.gallery import ordered, run_images
+from gsc_core.run.gallery import Wanted, ordered, run_images
 from gsc_core.run.image_map import MOST, ImageMap, principal_map, sampled, write_map
-from gsc_core.run.mistakes import mistakes
+from gsc_core.run.mistakes import false_alarms_at, missed_at
 from gsc_core.run.revised import revised
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Revision, Run
@@ -68,10 +68,12 @@ def main() -> int:
 def shown(run: Run) -> Iterator[Rows]:
     """The rows of each page that is opened below."""
     decision = decisions.current(run)
-    wrong = mistakes(run, decision)
-    every = (ordered(run, decision.detector), wrong.missed, wrong.false_alarms)
-    narrowed = [ordered(run, decision.detector, predicted=CLASS)]
-    narrowed += [ordered(run, decision.detector, named=NAME)]
+    at, detector = decision.value, decision.detector
+    missed = ordered(run, detector, missed_at(run, at))
+    alarms = ordered(run, detector, false_alarms_at(at))
+    every = (ordered(run, detector), missed, alarms)
+    narrowed = [ordered(run, detector, Wanted(predicted=CLASS))]
+    narrowed += [ordered(run, detector, Wanted(named=NAME))]
     for rows in (*every, *narrowed):
         yield rows[:ON_A_PAGE]
 

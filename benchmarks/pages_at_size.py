@@ -27,6 +27,7 @@ from benchmarks.load import drawn, resident
 from benchmarks.sessions import all_at_once
 from gsc_core.run.document import RunDocument
 from gsc_core.run.layout import SCORES_FILE
+from gsc_core.run.score_table import AS_SCORES
 from gsc_core.run.stored import Run
 from gsc_core.run.summarise import summarised
 
@@ -46,12 +47,13 @@ def enlarge(run: Path, rows: int) -> None:
     calibration = np.asarray(table["role"].to_numpy(zero_copy_only=False) == "calibration")
     rest = np.flatnonzero(~calibration)
     random = np.random.default_rng(0)
-    with pq.ParquetWriter(run / "larger.parquet", table.schema) as writer:
+    coded, size = AS_SCORES["use_dictionary"], AS_SCORES["row_group_size"]
+    with pq.ParquetWriter(run / "larger.parquet", table.schema, use_dictionary=coded) as writer:
         writer.write_table(table.filter(pa.array(calibration)))
         share = np.sort(random.integers(0, len(rest), rows))  # set by set, as an audit writes them
         for start in range(0, rows, BLOCK):
             drawn_again = table.take(pa.array(rest[share[start : start + BLOCK]]))
-            writer.write_table(_varied(drawn_again, names, start, random))
+            writer.write_table(_varied(drawn_again, names, start, random), size)
     (run / "larger.parquet").replace(run / SCORES_FILE)
     counts = np.unique(table["set"].to_numpy(zero_copy_only=False)[rest[share]], return_counts=True)
     images = dict(document.images)

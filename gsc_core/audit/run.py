@@ -59,6 +59,7 @@ from gsc_core.run.stored import Run
 from gsc_core.run.summarise import summarised
 from gsc_core.run.summary import SUMMARISED_FROM
 from gsc_core.run.temperature import temperature_record
+from gsc_core.scoring.batch import Beside
 from gsc_core.scoring.calibration import Calibrated, calibrate
 from gsc_core.scoring.calibration_file import keep
 from gsc_core.scoring.chunks import ChunkStore, Rows, join
@@ -182,7 +183,7 @@ def _audited(
             "provenance": provenance_of(subject, watch, started),
         }
     )
-    run = _written_with_decision(Run(out, document), detectors)
+    run = _written_with_decision(Run(out, document), detectors, step)
     copy_shown(run, subject.sets, {ID: spec.id, CALIBRATION: spec.calibration, **spec.ood})
     store.remove()
     return run
@@ -217,13 +218,12 @@ def _scored(subject: Subject, scorer: Scorer, store: ChunkStore, out: Path, step
             labels,
             store,
             pace,
-            calibrated.temperature,
-            tracer,
+            Beside(calibrated.temperature, tracer),
         )
     return _Scored(calibrated, traces, check.results, -(-pace.batch_size // scorer.pieces))
 
 
-def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
+def _written_with_decision(run: Run, asked: Sequence[Detector], step: Step) -> Run:
     """Write the document, with the decision that was named beforehand; of many images a summary.
 
     Who decides is one of those that were asked for; else a part of the ensembles among them.
@@ -235,14 +235,17 @@ def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
     document.write(run.path)
     run = replace(run, document=document)
     if sum(counts.scored for counts in run.images.values()) >= SUMMARISED_FROM:
-        _summarise(run)
+        _summarise(run, step)
     return run
 
 
-def _summarise(run: Run) -> None:
-    """Store what pages show of all scores; they count it again where that goes wrong."""
+def _summarise(run: Run, step: Step) -> None:
+    """Store what pages show of all scores; they count it again where that goes wrong.
+
+    The run is there by now: who stops this gets it, without a summary.
+    """
     try:
-        summarised(run).write(run)
+        summarised(run, step).write(run)
     except Exception:
         LOGGER.exception("there is no summary for the pages")
 

@@ -10,15 +10,12 @@ from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
 from gsc_core.evaluation.counts import percent
-from gsc_core.evaluation.histogram import ScoreAxis
-from gsc_core.evaluation.metrics import Curve
+from gsc_core.evaluation.histogram import MAX_VALUES, Histograms, ScoreAxis, SmallFloats
+from gsc_core.evaluation.metrics import Curve, Floats
 from gsc_core.run.set_colours import SetColours
-
-Floats = NDArray[np.float64]
 
 GRID = "rgba(128, 128, 128, 0.22)"
 QUIET = "rgba(128, 128, 128, 0.85)"
@@ -27,14 +24,9 @@ ROW_HEIGHT = 96
 CURVE_HEIGHT = 440
 MAX_BESIDE, LEGEND_ROW = 4, 24
 """Names that fit above a curve, and the height of each further one, in pixels."""
-BINS = 60
-MAX_BINS = 200
 LONGEST_NAME = 32
 RANKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Round ticks for scores that are drawn by their log-odds."""
-
-VALUES = 4000
-"""Most values a figure carries over all its lines, which keeps it under 50 kB."""
 
 
 def label(name: str) -> str:
@@ -63,49 +55,37 @@ class Bars:
         return self.sets[first : first + 2][::-1]
 
 
-def bars_of(
-    scores_by_set: Mapping[str, ArrayLike], *, colours: SetColours, bins: int = BINS
-) -> Bars:
+def bars_of(histograms: Histograms, *, colours: SetColours) -> Bars:
     """What the bars count that `histogram` draws of the same."""
-    _, rows, axis = _binned(scores_by_set, colours.id_set, bins)
+    axis = histograms.axis
     edges = axis.score(axis.edges)
     edges[0], edges[-1] = -np.inf, np.inf
+    rows = _rows(histograms, colours.id_set)
     traces = (shown for name in rows for shown in dict.fromkeys([colours.id_set, name]))
     return Bars(tuple(traces), edges)
 
 
-def _binned(
-    scores_by_set: Mapping[str, ArrayLike], id_set: str, bins: int
-) -> tuple[dict[str, Floats], list[str], ScoreAxis]:
-    """The sets' scores, those that have a row, and the bins that all share."""
-    sets = {name: np.asarray(scores, dtype=np.float64) for name, scores in scores_by_set.items()}
-    rows = [name for name in sorted(sets) if name != id_set] or [id_set]
-    bins = max(4, min(bins, MAX_BINS, VALUES // (2 * len(rows))))
-    return sets, rows, ScoreAxis.of(list(sets.values()), bins)
+def _rows(histograms: Histograms, id_set: str) -> list[str]:
+    """The sets that have a row."""
+    return [name for name in sorted(histograms.heights) if name != id_set] or [id_set]
 
 
-def histogram(
-    scores_by_set: Mapping[str, ArrayLike],
-    *,
-    colours: SetColours,
-    bins: int = BINS,
-) -> go.Figure:
+def histogram(histograms: Histograms, *, colours: SetColours) -> go.Figure:
     """Outlier scores of the ID set against each OOD set, one row an OOD set, on one scale.
 
-    `scores_by_set` maps names to finite scores; `colours.id_set` names the ID set. Heights are
-    shares of the set's own images, so sets of different sizes compare. All rows share at most 200
-    bins between the 0.5th and 99.5th percentile of the sets, pooled with equal weight; what lies
-    beyond is counted in the first and last bin, and their tick labels (≤, ≥) say so.
+    `colours.id_set` names the ID set. Heights are shares of the set's own images, so sets of
+    different sizes compare. All rows share the bins between the 0.5th and 99.5th percentile of the
+    sets, pooled with equal weight; what lies beyond is counted in the first and last bin, and their
+    tick labels (≤, ≥) say so.
     """
-    id_set = colours.id_set
-    sets, rows, axis = _binned(scores_by_set, id_set, bins)
+    id_set, axis, heights = colours.id_set, histograms.axis, histograms.heights
+    rows = _rows(histograms, id_set)
     tall = max(CURVE_HEIGHT, 96 + ROW_HEIGHT * len(rows))  # as tall as the curve beside it
     figure = make_subplots(
         rows=len(rows),
         shared_xaxes=True,
         vertical_spacing=min(30 / tall, 0.9 / len(rows)),
     )
-    heights = {name: axis.shares(scores) for name, scores in sets.items()}
     top = 1.08 * float(max(height.max() for height in heights.values()))
     for row, name in enumerate(rows, start=1):
         for shown in dict.fromkeys([id_set, name]):
@@ -198,7 +178,7 @@ def _name_row(figure: go.Figure, row: int, name: str, colour: str) -> None:
     )
 
 
-def score_bars(axis: ScoreAxis, heights: NDArray[np.float32], name: str, colour: str) -> go.Bar:
+def score_bars(axis: ScoreAxis, heights: SmallFloats, name: str, colour: str) -> go.Bar:
     """A histogram's bars `[bins]`, which say their scores when pointed at."""
     return go.Bar(
         x0=axis.centres[0],
@@ -263,8 +243,8 @@ def _lines(
 
 
 def _reduced(curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """The curves with so few points that all lines together stay within `VALUES`."""
-    points = max(VALUES // (2 * len(curves)), 3)
+    """The curves with so few points that all lines together stay within `MAX_VALUES`."""
+    points = max(MAX_VALUES // (2 * len(curves)), 3)
     return {name: _fewer(curve, points) for name, curve in curves.items()}
 
 

@@ -4,21 +4,19 @@ The figures are drawn once for a detector; a step of the threshold only moves th
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-from gsc_core.charts.scores import Floats, dressed, label, score_bars, score_ticks
+from gsc_core.charts.scores import dressed, label, score_bars, score_ticks
 from gsc_core.evaluation.histogram import ScoreAxis
 from gsc_core.evaluation.selective import Selective
 from gsc_core.evaluation.thresholds import Effect
+from gsc_core.evaluation.tradeoff import Tradeoff
 from gsc_core.run.set_colours import ID_COLOUR, OOD_COLOURS, SetColours
 
-BINS = 80
-POINTS = 240  # thresholds along the curve, from each of the two groups
-STEPS = 500  # of a slider over the scores
 HEIGHT = 340
 PASSING = "%{x:.1%} of unfamiliar images and %{y:.1%} of familiar images are accepted"
 MARK = "#9A5BC8"
@@ -38,22 +36,20 @@ class ThresholdFigures:
 
 
 def figures(
-    id_scores: Floats, ood_sets: Mapping[str, Floats], *, colours: SetColours
+    tradeoff: Tradeoff, ood_sets: Sequence[str], *, colours: SetColours
 ) -> ThresholdFigures:
-    """Draw ID scores `[N]` against OOD sets `[M]` each; several sets are averaged, equal weight."""
-    axis = ScoreAxis.of([id_scores, *ood_sets.values()], BINS)
+    """Draw what thresholds do to ID images and to the OOD sets of these names together."""
     name, colour, dash = "Unfamiliar images, mean of the sets", OOD_COLOURS[0], "solid"
     if len(ood_sets) == 1:
         (only,) = ood_sets
         name, colour, dash = label(only), colours.colour(only), colours.dash(only)
-    low, high, step = _slider(id_scores, ood_sets)
     return ThresholdFigures(
-        _histogram(id_scores, ood_sets, axis, name, colour),
-        axis,
-        _roc(id_scores, ood_sets, name, {"color": colour, "dash": dash, "width": 2}),
-        low,
-        high,
-        step,
+        _histogram(tradeoff, name, colour),
+        tradeoff.axis,
+        _roc(tradeoff, name, {"color": colour, "dash": dash, "width": 2}),
+        tradeoff.low,
+        tradeoff.high,
+        tradeoff.step,
     )
 
 
@@ -108,23 +104,6 @@ def refusing(selective: Selective) -> go.Figure:
     return _dressed(figure)
 
 
-def passing(scores: Floats, thresholds: Floats) -> Floats:
-    """Share of `scores` `[N]` at or below each of the `thresholds` `[T]`."""
-    return np.searchsorted(np.sort(scores), thresholds, side="right") / len(scores)
-
-
-def mean_roc(id_scores: Floats, ood_sets: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-    """Points (share of OOD, share of ID that are accepted) `[T]`, OOD averaged over the sets."""
-    steps = np.linspace(0, 1, POINTS)
-    pooled = [np.quantile(scores, steps, method="inverted_cdf") for scores in ood_sets.values()]
-    ood = np.quantile(np.concatenate(pooled), steps, method="inverted_cdf")
-    thresholds = np.unique(
-        np.concatenate([np.quantile(id_scores, steps, method="inverted_cdf"), ood])
-    )
-    fpr = np.mean([passing(scores, thresholds) for scores in ood_sets.values()], axis=0)
-    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], passing(id_scores, thresholds)])
-
-
 def _point(x: float, y: float, said: str) -> go.Scatter:
     """Where the threshold is on a curve."""
     return go.Scatter(
@@ -138,14 +117,11 @@ def _point(x: float, y: float, said: str) -> go.Scatter:
     )
 
 
-def _histogram(
-    id_scores: Floats, ood_sets: Mapping[str, Floats], axis: ScoreAxis, name: str, colour: str
-) -> go.Figure:
-    mean = np.mean([axis.shares(scores) for scores in ood_sets.values()], axis=0)
-    figure = go.Figure()
+def _histogram(tradeoff: Tradeoff, name: str, colour: str) -> go.Figure:
+    axis, figure = tradeoff.axis, go.Figure()
     for text, heights, fill in (
-        ("Familiar images", axis.shares(id_scores), ID_COLOUR),
-        (name, mean.astype(np.float32), colour),
+        ("Familiar images", tradeoff.of_id, ID_COLOUR),
+        (name, tradeoff.of_ood, colour),
     ):
         figure.add_trace(score_bars(axis, heights, text, fill))
     figure.update_layout(barmode="overlay", bargap=0, height=HEIGHT)
@@ -155,14 +131,11 @@ def _histogram(
     return _dressed(figure, right=64)  # "flagged" stands beside a line at the very end
 
 
-def _roc(
-    id_scores: Floats, ood_sets: Mapping[str, Floats], name: str, line: Mapping[str, object]
-) -> go.Figure:
-    x, y = mean_roc(id_scores, ood_sets)
+def _roc(tradeoff: Tradeoff, name: str, line: Mapping[str, object]) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
-        x=x.astype(np.float32),
-        y=y.astype(np.float32),
+        x=tradeoff.fpr.astype(np.float32),
+        y=tradeoff.tpr.astype(np.float32),
         name=name,
         mode="lines",
         line=dict(line),
@@ -173,19 +146,6 @@ def _roc(
     figure.update_xaxes(title_text="Share of unfamiliar images accepted", **percent)
     figure.update_yaxes(title_text="Share of familiar images accepted", **percent)
     return _dressed(figure)
-
-
-def _slider(id_scores: Floats, ood_sets: Mapping[str, Floats]) -> tuple[float, float, float]:
-    """Round ends and a round step, over all but the farthest thousandth of each set."""
-    ends = np.array(
-        [np.quantile(scores, [0.001, 0.999]) for scores in (id_scores, *ood_sets.values())]
-    )
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
-    if not high > low:
-        low, high = low - max(abs(low), 1.0) / 2, high + max(abs(high), 1.0) / 2
-    step = float(10.0 ** np.floor(np.log10((high - low) / STEPS)))
-    step *= next(m for m in (1, 2, 5, 10) if m * step * STEPS >= high - low)
-    return float(np.floor(low / step) * step), float(np.ceil(high / step) * step), step
 
 
 def _dressed(figure: go.Figure, right: int = 16) -> go.Figure:

@@ -4,15 +4,22 @@ A score that is a rank among familiar images puts most unfamiliar ones into the 
 the familiar ones evenly, so that neither shows. By the log-odds of the rank both do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
+from gsc_core.evaluation.arrays import AsList
 from gsc_core.evaluation.metrics import Floats
 
+SmallFloats = Annotated[NDArray[np.float32], AsList(np.float32)]
+
+BINS, MAX_BINS = 60, 200
+MAX_VALUES = 4000
+"""Most values that a figure carries over all its bars or lines, which keeps it under 50 kB."""
 FEWER = 3  # times as few bins for ranks, of which many are tied
 CROWDED = 0.25  # share of a set in one bin, from which on even bins between 0 and 1 hide the rest
 
@@ -58,7 +65,7 @@ class ScoreAxis:
         places = np.asarray(place, dtype=np.float64)
         return np.asarray(expit(places)) if self.by_log_odds else places
 
-    def shares(self, scores: Floats) -> NDArray[np.float32]:
+    def shares(self, scores: Floats) -> SmallFloats:
         """Share of the scores in each bin; the outermost bins take all that lies beyond."""
         return shares(self.place(scores), self.edges)
 
@@ -66,6 +73,24 @@ class ScoreAxis:
     def centres(self) -> Floats:
         """The middle of each bin, as a place."""
         return (self.edges[:-1] + self.edges[1:]) / 2
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Several sets in bins that all share; `heights` `[bins]` are shares of a set's images."""
+
+    axis: ScoreAxis
+    heights: Mapping[str, SmallFloats]
+
+    @classmethod
+    def of(cls, scores_by_set: Mapping[str, ArrayLike], bins: int = BINS) -> "Histograms":
+        """Of ID images and OOD sets; with many sets in fewer bins, so that a figure stays small."""
+        sets = {name: np.asarray(one, dtype=np.float64) for name, one in scores_by_set.items()}
+        rows = max(1, len(sets) - 1)
+        axis = ScoreAxis.of(
+            list(sets.values()), max(4, min(bins, MAX_BINS, MAX_VALUES // (2 * rows)))
+        )
+        return cls(axis, {name: axis.shares(scores) for name, scores in sets.items()})
 
 
 def shared_edges(sets: Iterable[Floats], bins: int) -> Floats:
@@ -81,8 +106,8 @@ def shared_edges(sets: Iterable[Floats], bins: int) -> Floats:
     return np.linspace(low, high, bins + 1)
 
 
-def shares(scores: Floats, edges: Floats) -> NDArray[np.float32]:
+def shares(scores: Floats, edges: Floats) -> SmallFloats:
     """Share of `scores` in each bin `[bins]`; the outermost bins take all that lies beyond."""
     counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
-    share: NDArray[np.float32] = (counts / len(scores)).astype(np.float32)
+    share: SmallFloats = (counts / len(scores)).astype(np.float32)
     return share

@@ -5,13 +5,15 @@ same few lines serve the observed scores and, with a leading axis, all bootstrap
 """
 
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.arrays import AsList
 
-Floats = NDArray[np.float64]
+Floats = Annotated[NDArray[np.float64], AsList(np.float64)]
 Counts = NDArray[np.int64]
 
 CURVE_POINTS = 500

@@ -37,7 +37,8 @@ _PASSED_ON = re.compile(
     r"|SSL_CERT_(FILE|DIR)|(?i:(https?|all|no)_proxy)"
 )
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY", re.IGNORECASE)
-_OF_CLOUDS = re.compile(r"(AWS|GOOGLE|AZURE)_\w+")  # read there, where addresses are allowed
+_OF_CLOUDS = re.compile(r"(AWS|GOOGLE|AZURE|CLOUD_STORAGE)_\w+")
+"""Read there, where addresses are allowed."""
 _LOG = logging.getLogger(__name__)
 _starting = threading.Lock()
 

@@ -15,6 +15,7 @@ from gsc_core.run.document import Temperature
 from gsc_core.run.layout import CALIBRATION, ID
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
+from gsc_core.run.summary import remembered
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Trust:
         return tuple(one for one in self.classes if one.worse)
 
 
+@remembered
 def trust_of(run: Run) -> Trust | None:
     """None where no familiar test image has a label.
 

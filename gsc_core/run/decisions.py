@@ -37,6 +37,7 @@ from gsc_core.run.layout import DECISION_FILE
 from gsc_core.run.ood_halves import halves, scores_of
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
+from gsc_core.run.summary import remembered
 
 KEEP = 0.95  # what is kept of familiar images until somebody decides
 MAX_NOTE, MAX_NAME = 500, 200  # characters
@@ -272,8 +273,14 @@ def effect_of(run: Run, decision: Decision, *, trial: bool = False) -> Effect:
     `trial` is for a picked detector that is only tried: on the half to choose by. Raises GscError
     for a decision that one half tests where a set is too small for halves.
     """
-    scores = tested_scores(run, decision.detector, part_of(decision, trial=trial))
-    return effect(decision.value, scores.pop("id"), scores)
+    return effect_at(run, decision.detector, decision.value, part_of(decision, trial=trial))
+
+
+@remembered
+def effect_at(run: Run, detector: str, value: float, part: Part) -> Effect:
+    """What a threshold does on ID test images and a part of each OOD set; see `effect_of`."""
+    scores = tested_scores(run, detector, part)
+    return effect(value, scores.pop("id"), scores)
 
 
 def part_of(decision: Decision, *, trial: bool = False) -> Part:
@@ -320,13 +327,19 @@ def selective_of(run: Run, decision: Decision) -> Selective | None:
 
     None when none of them has a label, or none of those passes.
     """
+    return selective_at(run, decision.detector, decision.value)
+
+
+@remembered
+def selective_at(run: Run, detector: str, value: float) -> Selective | None:
+    """The same at a threshold."""
     rows = run.rows_of(["id"])
     rows = rows[run.column("label")[rows] >= 0]
-    scores = run.column(decision.detector)[rows].astype(np.float64)
-    if not (scores <= decision.value).any():
+    scores = run.column(detector)[rows].astype(np.float64)
+    if not (scores <= value).any():
         return None
     correct = run.column("predicted")[rows] == run.column("label")[rows]
-    return selective(correct, scores, decision.value)
+    return selective(correct, scores, value)
 
 
 def version(run: Run) -> int:

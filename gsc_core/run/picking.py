@@ -19,9 +19,25 @@ from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import ID
 from gsc_core.run.ood_halves import halves, scores_of
 from gsc_core.run.stored import Run, RunKey
-from gsc_core.run.summary import Candidate, Summary
+from gsc_core.run.summary import remembered
 
-__all__ = ["Candidate", "Favourite", "candidates", "favourite", "judged", "metrics_of"]
+
+@dataclass(frozen=True)
+class Candidate:
+    """A detector on the images to choose by: each metric, 0 to 1, by OOD set and of their `"mean"`.
+
+    inverted: OOD images of this half, or surrogate outliers, score lower than calibration images.
+    """
+
+    detector: str
+    by_set: Mapping[str, Mapping[str, float]]
+    inverted: bool
+
+    @property
+    def rank(self) -> tuple[bool, float, float, str]:
+        """The lowest FPR95 comes first, then the highest AUROC; inverted ones are last."""
+        mean = self.by_set[MEAN]
+        return self.inverted, mean["fpr95"], -mean["auroc"], self.detector
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ class Favourite:
     others: int
 
 
+@remembered
 def candidates(run: Run) -> tuple[Candidate, ...]:
     """Every detector on the images to choose by, the best first.
 
@@ -62,7 +79,16 @@ def favourite(run: Run) -> Favourite | None:
     best, usual = run.best().detector, decisions.default_detector(run)
     if best == usual:
         return None
-    return _favourite(run.key, best, usual)
+    return compared(run, best, usual)
+
+
+@remembered
+def compared(run: Run, best: str, usual: str) -> Favourite:
+    """A detector that does best against the usual one, on all test images.
+
+    Raises GscError when the scores are missing or damaged.
+    """
+    return _compared(run.key, best, usual)
 
 
 def metrics_of(run: Run, decision: Decision) -> Mapping[str, Mapping[str, Interval]]:
@@ -84,8 +110,6 @@ def is_inverted(run: Run, detector: str, auroc: float) -> bool:
 @lru_cache(maxsize=16)
 def _candidates(key: RunKey) -> tuple[Candidate, ...]:
     run = key.run
-    if (stored := Summary.of(run)) is not None and stored.candidates:
-        return stored.candidates
     setting = halves(run).setting
     compared = []
     for detector in run.detectors:
@@ -107,7 +131,7 @@ def _measured(id_scores: Floats, ood: Mapping[str, Floats]) -> dict[str, dict[st
 
 
 @lru_cache(maxsize=64)
-def _favourite(key: RunKey, best: str, usual: str) -> Favourite:
+def _compared(key: RunKey, best: str, usual: str) -> Favourite:
     run = key.run
     scores = {name: run.scores(name) for name in run.detectors}
     test = against(scores, usual, "fpr95")[best]

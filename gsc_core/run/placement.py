@@ -12,8 +12,8 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.gallery import run_images
 from gsc_core.run.layout import ID
-from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run, RunKey
+from gsc_core.run.summary import remembered
 
 
 class Placement(BaseModel):
@@ -67,6 +67,7 @@ def in_order(run: Run) -> list[str]:
     return sorted(run.ranked(), key=lambda name: name != alarm)
 
 
+@remembered
 def predicted_classes(run: Run) -> tuple[int, ...]:
     """The classes that some image of the run was taken for, rising."""
     return _predicted(run.key)
@@ -90,10 +91,11 @@ def place(run: Run, detector: str, score: float) -> Placement:
     )
 
 
-def percentiles(run: Run, detector: str, rows: Rows) -> Floats:
+@remembered
+def percentiles(run: Run, detector: str, rows: tuple[int, ...]) -> Floats:
     """The `Placement.percentile` of each of these images `[N]`, 0 to 100."""
     familiar = np.sort(run.scores(detector)[ID])
-    scores = run.column(detector)[rows].astype(np.float64)
+    scores = run.column(detector)[list(rows)].astype(np.float64)
     return np.asarray(100 * np.searchsorted(familiar, scores, side="right") / len(familiar))
 
 

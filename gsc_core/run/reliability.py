@@ -15,11 +15,12 @@ from gsc_core.evaluation.reliability import (
 )
 from gsc_core.run import decisions
 from gsc_core.run.confidence import is_correct, labelled_rows
-from gsc_core.run.decisions import Decision
+from gsc_core.run.decisions import Decision, Part
 from gsc_core.run.layout import CALIBRATION, ID
 from gsc_core.run.ood_halves import halves
 from gsc_core.run.score_table import Rows
 from gsc_core.run.stored import Run
+from gsc_core.run.summary import remembered
 
 PREVALENCE = 0.1  # share of OOD images where nobody says what to expect
 
@@ -47,11 +48,20 @@ def errors_of(
     `ood_set` None takes all OOD sets, each weighing the same. Counted on the images that test the
     decision. Raises GscError where nothing is accepted, and for damaged scores.
     """
+    part = decisions.part_of(decision)
+    return errors_at(run, decision.detector, decision.value, part, ood_set, prevalence)
+
+
+@remembered
+def errors_at(
+    run: Run, detector: str, value: float, part: Part, ood_set: str | None, prevalence: float
+) -> AcceptedErrors | None:
+    """The same of a threshold, by a part of each OOD set."""
     rows = labelled_rows(run, ID)
     if not len(rows):
         return None
-    ood = decisions.effect_of(run, decision).only(ood_set).ood.values()
-    accepted = rows[run.column(decision.detector)[rows].astype(np.float64) <= decision.value]
+    ood = decisions.effect_at(run, detector, value, part).only(ood_set).ood.values()
+    accepted = rows[run.column(detector)[rows].astype(np.float64) <= value]
     right = int(np.count_nonzero(is_correct(run, accepted)))
     wrong = accepted_errors(right, len(accepted) - right, len(rows), tuple(ood), prevalence)
     of_ood = prevalence * float(np.mean([one.share for one in ood]))
@@ -65,6 +75,7 @@ def errors_of(
     )
 
 
+@remembered
 def frontier_of(run: Run, detector: str, prevalence: float = PREVALENCE) -> Frontier | None:
     """What the confidence, a detector and both can do at best, for every share accepted.
 

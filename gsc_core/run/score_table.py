@@ -4,7 +4,8 @@ A run may have a million rows: what is kept in memory is numbers and codes, neve
 Callers give the file's version (`stored.version_of`), so a replaced file is read anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,10 +18,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gsc_core.errors import GscError
-from gsc_core.run.layout import SCORES_FILE
+from gsc_core.run.layout import CALIBRATION, SCORES_FILE
 
 Rows = NDArray[np.intp]
 
+AS_SCORES: dict[str, Any] = {"use_dictionary": ["role", "set"], "row_group_size": 65_536}
+"""How the file is written: hardly a score is there twice, so a dictionary makes reading slower, and
+of a few images only the groups of rows that they are in are read."""
+
+_FEW = 200  # rows whose cells are remembered
 _LEADING = 16  # letters of a digest that order the images: 64 bits
 
 
@@ -84,14 +90,87 @@ def column(folder: Path, version: int, name: str) -> NDArray[Any]:
 
     Raises GscError when there is no such column, or one of its scores is not finite.
     """
-    values = _read(folder, [name])[name]
+    array = _numbers(_read(folder, [name])[name], folder)
+    array.flags.writeable = False
+    return array
+
+
+def _numbers(values: pa.ChunkedArray, folder: Path) -> NDArray[Any]:
     if pa.types.is_integer(values.type):
         values = pc.fill_null(values, -1)
     array = np.asarray(values.to_numpy())
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise damaged(folder)
-    array.flags.writeable = False
     return array
+
+
+@lru_cache(maxsize=8)
+def row_groups(folder: Path, version: int) -> Rows:
+    """The first row of each row group of the file, and the number of all rows `[G + 1]`.
+
+    Raises GscError when the file is missing or damaged.
+    """
+    with _parquet(folder) as file:
+        sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+    return np.cumsum([0, *sizes], dtype=np.intp)
+
+
+@lru_cache(maxsize=8)
+def calibration_rows(folder: Path, version: int) -> Rows:
+    """The rows of the calibration images, rising; groups whose extremes rule them out are not read.
+
+    Raises GscError when the file is missing or damaged.
+    """
+    starts, parts = row_groups(folder, version), [np.empty(0, dtype=np.intp)]
+    with _parquet(folder) as file:
+        place = file.schema_arrow.names.index("role")
+        for group, start in enumerate(starts[:-1]):
+            extremes = file.metadata.row_group(group).column(place).statistics
+            if extremes is None or not extremes.has_min_max or _holds(extremes, CALIBRATION):
+                roles = file.read_row_group(group, columns=["role"])["role"].cast(pa.string())
+                parts.append(start + np.flatnonzero(pc.equal(roles, CALIBRATION).fill_null(False)))
+    return np.concatenate(parts)
+
+
+def _holds(extremes: pq.Statistics, value: str) -> bool:
+    return bool(extremes.min <= value <= extremes.max)
+
+
+def cells(folder: Path, version: int, name: str, rows: Rows) -> list[Any]:
+    """A column at some rows `[K]`, of which only the row groups are read; numbers as by `column`.
+
+    Raises GscError when the file is missing or damaged, or has no such column.
+    """
+    if len(rows) > _FEW:
+        return _cells(folder, version, name, rows)
+    return list(_few_cells(folder, version, name, tuple(rows.tolist())))
+
+
+@lru_cache(maxsize=512)
+def _few_cells(folder: Path, version: int, name: str, rows: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of a page, which asks for the same at each of its runs."""
+    return tuple(_cells(folder, version, name, np.asarray(rows, dtype=np.intp)))
+
+
+def _cells(folder: Path, version: int, name: str, rows: Rows) -> list[Any]:
+    if not len(rows):
+        return []
+    starts = row_groups(folder, version)
+    groups = np.searchsorted(starts, rows, side="right") - 1
+    parts = [
+        _group(folder, version, name, int(group)).take(rows[groups == group] - starts[group])
+        for group in np.unique(groups)
+    ]
+    in_file = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+    values = in_file.take(np.argsort(np.argsort(groups, kind="stable"), kind="stable"))
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    return list(_numbers(values, folder).tolist() if is_number else values.to_pylist())
+
+
+@lru_cache(maxsize=8)
+def _group(folder: Path, version: int, name: str, group: int) -> pa.ChunkedArray:
+    with _parquet(folder) as file:
+        return file.read_row_group(group, columns=[name])[name]
 
 
 @lru_cache(maxsize=4)
@@ -109,11 +188,8 @@ def sha256(folder: Path, version: int) -> pa.ChunkedArray:
 @lru_cache(maxsize=8)
 def column_names(folder: Path, version: int) -> frozenset[str]:
     """What the columns are called: earlier versions wrote fewer. Raises GscError as `members`."""
-    try:
-        with (folder / SCORES_FILE).open("rb") as file:
-            return frozenset(pq.ParquetFile(file).schema_arrow.names)
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(folder) from error
+    with _parquet(folder) as file:
+        return frozenset(file.schema_arrow.names)
 
 
 def rows_of(folder: Path, rows: Rows, columns: Sequence[str]) -> pa.Table:
@@ -150,15 +226,21 @@ def damaged(folder: Path) -> GscError:
 
 
 def _read(folder: Path, columns: list[str], *, dictionary: bool = False) -> pa.Table:
+    with _parquet(folder, columns if dictionary else None) as file:
+        return file.read(columns=columns).select(columns)
+
+
+@contextmanager
+def _parquet(folder: Path, coded: list[str] | None = None) -> Iterator[pq.ParquetFile]:
+    """The file, of which some columns are read as codes; what goes wrong is a GscError."""
     path = folder / SCORES_FILE
     if not path.is_file():
         raise GscError(f'The run "{folder.name}" has no {SCORES_FILE}: run the audit again.')
     try:
         # A file handle, so that an odd path is never read as a dataset or an address.
         with path.open("rb") as file:
-            coded = columns if dictionary else None
-            return pq.ParquetFile(file, read_dictionary=coded).read(columns=columns).select(columns)
-    except (OSError, KeyError, pa.ArrowException) as error:
+            yield pq.ParquetFile(file, read_dictionary=coded)
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise damaged(folder) from error
 
 

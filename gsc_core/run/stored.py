@@ -203,10 +203,16 @@ class Run:
 
         Raises GscError as `scores` does, and when the run kept none.
         """
-        rows = self.members().by_name.get(CALIBRATION)
-        if rows is None:
+        rows = self.calibration_rows()
+        if not len(rows):
             raise score_table.damaged(self.path)
-        return np.asarray(self.column(detector)[rows], dtype=np.float64)
+        return np.asarray(self.cells(detector, rows), dtype=np.float64)
+
+    def calibration_rows(self) -> score_table.Rows:
+        """The rows of the calibration images, rising. Raises GscError as `members` does."""
+        rows = score_table.calibration_rows(self.path, version_of(self.path))
+        left_out = self.revision.without if self.revision else frozenset()
+        return rows[~np.isin(rows, [*left_out])] if left_out else rows
 
     def members(self) -> score_table.Members:
         """The set of every row of `scores.parquet`."""
@@ -225,13 +231,30 @@ class Run:
         corrected[list(rows)] = classes
         return corrected
 
+    def cells(self, name: str, rows: Sequence[int] | score_table.Rows) -> list[Any]:
+        """A column's values in some rows, in their order; a whole number that is unknown is −1.
+
+        Raises GscError as `column` does.
+        """
+        wanted = np.asarray(rows, dtype=np.intp)
+        values = score_table.cells(self.path, version_of(self.path), name, wanted)
+        if name != LABEL or self.revision is None:
+            return values
+        corrected = dict(self.revision.labels)
+        return [corrected.get(int(row), value) for row, value in zip(wanted, values, strict=True)]
+
+    @property
+    def row_count(self) -> int:
+        """How many rows `scores.parquet` has. Raises GscError as `members` does."""
+        return int(score_table.row_groups(self.path, version_of(self.path))[-1])
+
     def files(self) -> pa.ChunkedArray:
         """The names of the images over all rows."""
         return score_table.files(self.path, version_of(self.path))
 
     def sha256(self, row: int) -> str:
         """The SHA-256 of a row's image, as it was audited."""
-        return str(score_table.sha256(self.path, version_of(self.path))[row].as_py())
+        return str(self.cells("sha256", [row])[0])
 
     def rows_of(self, sets: Sequence[str] | None = None) -> score_table.Rows:
         """Row numbers, rising, of some sets (`"id"`, `"calibration"`, an OOD set's name).

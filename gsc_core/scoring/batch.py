@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
+import torch
 
 from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.run.layout import ID
@@ -17,12 +18,30 @@ from gsc_core.scoring.tempering import Tempered
 from gsc_core.scoring.traces import Tracer, Traces
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What is recorded of each image beside its scores.
+
+    temperature: what the logits of ID images are divided by, beside the usual confidence. tracer:
+    makes what else is kept of each image.
+    """
+
+    temperature: float | None = None
+    tracer: Tracer | None = None
+
+    def on(self, device: torch.device | str) -> Beside:
+        """The same for images on this device."""
+        return self if self.tracer is None else replace(self, tracer=self.tracer.on(device))
+
+
+NOTHING = Beside()
+
+
 class Engine(Protocol):
     """Scores what of sets is not on disk yet, chunk by chunk, and leaves the chunks in `store`.
 
     `labels` gives the class index of an ID image by its digest; an OOD image has none.
-    `temperature` is what the logits of ID images are divided by, beside the usual confidence.
-    `tracer` makes what else is kept of each image.
+    `beside` is what is recorded of each image beside its scores.
     Detectors that fail on the way are excused in `scorer`. Batches are the same whatever the
     engine, and so are the scores.
     """
@@ -34,8 +53,7 @@ class Engine(Protocol):
         labels: Mapping[str, int],
         store: ChunkStore,
         pace: Pace,
-        temperature: float | None = None,
-        tracer: Tracer | None = None,
+        beside: Beside = NOTHING,
     ) -> None:
         """Score some sets."""
 
@@ -56,8 +74,7 @@ def score_batch(
     scorer: Scorer,
     batch: Batch,
     labels: Sequence[int] | None,
-    temperature: float | None,
-    tracer: Tracer | None = None,
+    beside: Beside,
 ) -> Scored:
     """Score a batch of ID images, whose class indices are `labels`, or of OOD images (None)."""
     indices = [-1] * len(batch.images) if labels is None else labels
@@ -66,9 +83,9 @@ def score_batch(
     representation = scorer.represent(batch.pixels)
     scores = scorer.score(representation, after=labels is not None)
     tempered = None
-    if labels is not None and temperature is not None:
-        tempered = Tempered.of(representation.logits, indices, temperature)
-    traces = None if tracer is None else tracer(representation, indices)
+    if labels is not None and beside.temperature is not None:
+        tempered = Tempered.of(representation.logits, indices, beside.temperature)
+    traces = None if beside.tracer is None else beside.tracer(representation, indices)
     return Scored(batch.images, batch.broken, tuple(indices), scores, tempered, traces)
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from gsc_core.files import writing_to, written_aside
 from gsc_core.images import Broken, ImageFile
 from gsc_core.run.layout import PREDICTED_AFTER, TEMPERED_COLUMNS
+from gsc_core.run.score_table import AS_SCORES
 from gsc_core.scoring.scorer import Scores
 from gsc_core.scoring.tempering import Tempered
 from gsc_core.scoring.traces import PASSING_COLUMNS, TRACE_COLUMNS, Traces
@@ -133,7 +134,7 @@ def join(tables: Sequence[pa.Table], path: Path, traces_path: Path | None = None
     traces = [name for name in TRACE_COLUMNS if name in joined.column_names]
     with written_aside(path) as part:
         aside = [name for name in joined.column_names if name in (*traces, *PASSING_COLUMNS)]
-        pq.write_table(joined.drop_columns(aside), part)
+        pq.write_table(joined.drop_columns(aside), part, **AS_SCORES)
     if traces and traces_path is not None:
         with written_aside(traces_path) as part:
             # hardly a number is there twice: a dictionary makes reading five times as slow

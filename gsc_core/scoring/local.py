@@ -7,6 +7,8 @@ from itertools import islice
 
 from gsc_core.images import ImageSet
 from gsc_core.scoring.batch import (
+    NOTHING,
+    Beside,
     Scored,
     batch_in_chunks,
     chunk_of,
@@ -18,7 +20,6 @@ from gsc_core.scoring.batch import (
 from gsc_core.scoring.chunks import CHUNK_IMAGES, ChunkStore
 from gsc_core.scoring.loading import DECODING, Pace, read_batches
 from gsc_core.scoring.scorer import NOT_A_NUMBER, Scorer
-from gsc_core.scoring.traces import Tracer
 
 
 def score_sets(
@@ -27,12 +28,11 @@ def score_sets(
     labels: Mapping[str, int],
     store: ChunkStore,
     pace: Pace,
-    temperature: float | None = None,
-    tracer: Tracer | None = None,
+    beside: Beside = NOTHING,
 ) -> None:
     """Score what of sets is not on disk yet, one after another; see `Engine`."""
     for images in sets:
-        score_set(scorer, images, labels, store, pace, temperature, tracer)
+        score_set(scorer, images, labels, store, pace, beside)
 
 
 def score_set(
@@ -41,8 +41,7 @@ def score_set(
     labels: Mapping[str, int],
     store: ChunkStore,
     pace: Pace,
-    temperature: float | None = None,
-    tracer: Tracer | None = None,
+    beside: Beside = NOTHING,
 ) -> None:
     """The same of one set."""
     size = batch_in_chunks(pace.batch_size)
@@ -57,7 +56,7 @@ def score_set(
         parts: list[Scored] = []
         for batch in islice(batches, CHUNK_IMAGES // size):
             of_batch = class_indices_of(images.name, batch.images, labels)
-            parts.append(score_batch(scorer, batch, of_batch, temperature, tracer))
+            parts.append(score_batch(scorer, batch, of_batch, beside))
             done += len(batch.images) + len(batch.broken)
             pace.step(phase, done, total)
         with pace.watch.phase("writing"):

@@ -34,6 +34,8 @@ from gsc_core.extras import require
 from gsc_core.images import Broken, ImageFile, ImageSet
 from gsc_core.log import LOGGER
 from gsc_core.scoring.batch import (
+    NOTHING,
+    Beside,
     Scored,
     batch_in_chunks,
     chunk_of,
@@ -48,7 +50,6 @@ from gsc_core.scoring.decoders import Decoders
 from gsc_core.scoring.loading import Batch, Pace
 from gsc_core.scoring.local import excuse_as_before, score_sets
 from gsc_core.scoring.scorer import Scorer
-from gsc_core.scoring.traces import Tracer
 
 PIECE_BYTES = 24 * 2**20
 """Decoded pixels in one piece, at most: several of them wait in memory for each actor."""
@@ -57,7 +58,9 @@ _PIECES_OF_ACTOR = 8  # at least, so that no actor waits long for the last of an
 _POLL_S, _TO_CONNECT_S, _TO_END_S = 0.5, 10, 60
 _STORE_BYTES = 400 * 2**20  # of a cluster on this machine
 _MOST_LOST, _SHARE_LOST = 16, 0.01  # pieces whose tasks died each time: scored here, if so few
-_TRIES = 3  # more, of a piece whose process dies
+_TRIES = 3
+"""More, of a piece whose process dies: else Ray would try for ever. It says so by arguments that
+Ray 2.60 calls deprecated and has no others for."""
 _SHARE_OF_CPU = 0.5  # of an actor, and of a task that decodes, where both share the CPUs
 
 
@@ -85,11 +88,10 @@ class ScoredPiece:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How pieces are scored: so many images at a time, at this temperature; what else is kept."""
+    """How pieces are scored: so many images at a time, and what is recorded beside."""
 
     batch_size: int
-    temperature: float | None
-    tracer: Tracer | None
+    beside: Beside
 
 
 class RayEngine:
@@ -166,8 +168,7 @@ class RayEngine:
         labels: Mapping[str, int],
         store: ChunkStore,
         pace: Pace,
-        temperature: float | None = None,
-        tracer: Tracer | None = None,
+        beside: Beside = NOTHING,
     ) -> None:
         """Score what of sets is not on disk yet, all in one go; see `Engine`."""
         for images in sets:
@@ -177,8 +178,7 @@ class RayEngine:
         pieces = [piece for images in sets for piece in _pieces(images, store, labels, room)]
         left = _Left(sets, pieces, pace)
         if pieces:
-            here = None if tracer is None else tracer.on("cpu")
-            wanted, waiting = Wanted(size, temperature, here), _Waiting(pieces)
+            wanted, waiting = Wanted(size, beside.on("cpu")), _Waiting(pieces)
             results = self._scored(pieces, scorer.preprocessing, wanted)
             with pace.watch.phase("waiting for the cluster"), closing(results):
                 for scored in results:
@@ -191,7 +191,7 @@ class RayEngine:
         # What did not come back may end whoever decodes it: here that is a process for it alone.
         with Decoders(most=1, pinned=pinned) if left.any else nullcontext() as alone:
             pace = replace(pace, decoders=alone or pace.decoders)
-            score_sets(scorer, sets, labels, store, pace, temperature, tracer)
+            score_sets(scorer, sets, labels, store, pace, beside)
 
     def _room(self, images: int, preprocessing: Preprocessing, size: int) -> int:
         """How many images are in a piece: whole batches, and several pieces for each actor."""
@@ -269,9 +269,8 @@ class _Actor:
         import ray  # noqa: PLC0415
 
         make: Callable[[], Scorer] = ray.get(recipe)
-        self._scorer, self._wanted = make(), wanted
-        device = self._scorer.network.device
-        self._tracer = None if wanted.tracer is None else wanted.tracer.on(device)
+        self._scorer, self._size = make(), wanted.batch_size
+        self._beside = wanted.beside.on(self._scorer.network.device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Pieces with their pixels to their scores."""
@@ -284,7 +283,7 @@ class _Actor:
         reasons: list[str | None] = pickle.loads(reason_data)  # noqa: S301 - our own tasks'
         shape = (len(piece.images), *self._scorer.preprocessing.shape)
         pixels = torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
-        size, scored = self._wanted.batch_size, []
+        size, scored = self._size, []
         for start in range(0, len(piece.images), size):
             part = slice(start, start + size)
             pairs = list(zip(piece.images[part], reasons[part], strict=True))
@@ -295,9 +294,7 @@ class _Actor:
                 broken=tuple(Broken(image.name, why) for image, why in pairs if why is not None),
             )
             of_batch = None if piece.labels is None else [piece.labels[part][at] for at in good]
-            scored.append(
-                score_batch(self._scorer, batch, of_batch, self._wanted.temperature, self._tracer)
-            )
+            scored.append(score_batch(self._scorer, batch, of_batch, self._beside))
         excused = dict(self._scorer.excused)
         return pickle.dumps(ScoredPiece(piece.set, piece.chunk, piece.part, tuple(scored), excused))
 

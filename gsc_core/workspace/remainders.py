@@ -45,8 +45,8 @@ def submit_remainder(run: Run, set_name: str, name: str) -> StoredSet:
     stored = imagesets.new_set(name, role, f"{set_name} of run {run.id}, {out:,} left out")
     if role != "ood" and (run.column("label")[list(part.rows)] >= 0).any():
         stored.labels_from = str(Path(stored.folder) / LABELS_FILE)
-    rows = run.members().by_name[set_name].tolist()
-    without = tuple(run.sha256(row) for row in rows if row not in left)
+    rows = [row for row in run.members().by_name[set_name].tolist() if row not in left]
+    without = tuple(run.cells("sha256", rows))
     order = RemainderOrder(run=run.id, set=set_name, without=without)
     return imagesets.begin(stored, order, f"Making {stored.name}")
 
@@ -66,7 +66,9 @@ def _remainder(
         for left in folder.parent.glob(".part-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         run, without = Run.load(runs.run_folder(order.run)), frozenset(order.without)
-        rows = [row for row in run.rows_of([order.set]).tolist() if run.sha256(row) not in without]
+        every = run.rows_of([order.set]).tolist()
+        digests = zip(every, run.cells("sha256", every), strict=True)
+        rows = [row for row, digest in digests if digest not in without]
         with folder_written_aside(folder) as part:
             run_images.write_images(run, rows, part, on_count)
     table = folder / LABELS_FILE

@@ -11,6 +11,8 @@ from gsc_core.jobs.orders import JobOrder
 from gsc_core.progress import Progress
 from gsc_core.run import decisions, gallery
 from gsc_core.run.decisions import Decision
+from gsc_core.run.gallery import Wanted
+from gsc_core.run.layout import ID
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
@@ -43,15 +45,12 @@ def telling(run: Run, decision: Decision) -> tuple[Group, ...]:
 
     Raises GscError when the scores are missing or damaged.
     """
-    ood_sets = list(run.ood_sets)
-    groups = (
-        ("Unfamiliar images that look most familiar", ood_sets, False),
-        ("Familiar images that look least familiar", ["id"], True),
-        ("Unfamiliar images that stand out most", ood_sets, True),
-    )
-    return tuple(
-        Group(title, _first(run, decision, sets, descending)) for title, sets, descending in groups
-    )
+    groups = {
+        "Unfamiliar images that look most familiar": Wanted(run.ood_sets, descending=False),
+        "Familiar images that look least familiar": Wanted((ID,)),
+        "Unfamiliar images that stand out most": Wanted(run.ood_sets),
+    }
+    return tuple(Group(title, _first(run, decision, wanted)) for title, wanted in groups.items())
 
 
 def explainer(run: Run, decision: Decision) -> str:
@@ -112,8 +111,8 @@ def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
     _explain(run, order.rows, order.detector, on_progress)
 
 
-def _first(run: Run, decision: Decision, sets: Sequence[str], descending: bool) -> tuple[int, ...]:
-    rows = gallery.ordered(run, decision.detector, sets=sets, descending=descending)
+def _first(run: Run, decision: Decision, wanted: Wanted) -> tuple[int, ...]:
+    rows = gallery.in_order(run, decision.detector, wanted)
     return tuple(int(row) for row in rows[:IN_A_GROUP])
 
 

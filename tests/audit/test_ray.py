@@ -36,7 +36,7 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.errors import Cancelled, SpecError
-from gsc_core.images import read_folder
+from gsc_core.images import ImageSet, read_folder
 from gsc_core.images.sources.uri import Uri
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Job, Kind, State
@@ -139,11 +139,22 @@ def _chunks(run: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (run / CHUNKS_FOLDER).rglob("*.parquet")}
 
 
-def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
+def test_the_scores_are_those_of_the_local_engine_whatever_dies(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two actors, one of which is killed in the middle."""
+    """The driver is killed, then the local engine cancelled, then one of two actors is killed."""
     monkeypatch.setattr("gsc_core.audit.run.SUMMARISED_FROM", sum(IMAGES.values()))
+    _killed_driver(stage.on_ray(), tmp_path)
+    by_driver = _chunks(tmp_path / "run")
+    assert 3 <= len(by_driver) < 8
+
+    def cancel() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_audit(stage.spec, tmp_path / "run", _once(tmp_path / "run", len(by_driver) + 1, cancel))
+    before = _chunks(tmp_path / "run")
+    assert by_driver.items() < before.items() and len(before) < CHUNKS - 1
     killed: list[int] = []
 
     def kill() -> None:
@@ -151,11 +162,13 @@ def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
         os.kill(killed[0], signal.SIGKILL)
 
     seen: list[Progress] = []
-    at_first = _once(tmp_path / "run", 1, kill)
+    at_once = _once(tmp_path / "run", len(before) + 1, kill)
+    at_the_end = _untouched(tmp_path / "run", before)
 
     def step(progress: Progress) -> None:
         seen.append(progress)
-        at_first(progress)
+        at_once(progress)
+        at_the_end(progress)
 
     run = run_audit(stage.on_ray(), tmp_path / "run", step)
     assert len(killed) == 2
@@ -164,9 +177,15 @@ def test_the_scores_are_those_of_the_local_engine_though_an_actor_dies(
     assert {name: run.images[name].scored for name in IMAGES} == IMAGES
     for name, images in IMAGES.items():
         shown = [p.done for p in seen if p.phase == f"scoring {name}"]
-        assert shown == sorted(shown) and shown[-1] <= images
+        assert shown == sorted(shown) and all(done <= images for done in shown)
+    assert any(p.phase.startswith("scoring ") for p in seen)
     assert not (run.path / CHUNKS_FOLDER).exists()
     assert Summary.of(run) is not None, "so many images are summed up"
+    _assert_shown_images_are_there(run)
+
+
+def _assert_shown_images_are_there(run: Run) -> None:
+    """Of a bucket too: the images of the highest scores were copied."""
     files = ImageFiles.of(run.path, run.settings)
     assert run.document.decision is not None
     column = run.column(run.document.decision.detector)
@@ -185,25 +204,11 @@ def _untouched(run: Path, before: dict[Path, int]) -> Callable[[Progress], None]
     return _once(run, CHUNKS, check)
 
 
-def test_a_cancelled_audit_goes_on_with_another_engine(stage: Stage, tmp_path: Path) -> None:
-    """One actor as far as it came, and this process for the rest."""
-
-    def cancel() -> None:
-        raise Cancelled
-
-    with pytest.raises(Cancelled):
-        run_audit(stage.on_ray(workers=1), tmp_path / "run", _once(tmp_path / "run", 3, cancel))
-    before = _chunks(tmp_path / "run")
-    assert 3 <= len(before) < CHUNKS
-    untouched = _untouched(tmp_path / "run", before)
-    assert_same(run_audit(stage.spec, tmp_path / "run", untouched), stage.scores)
-
-
-def test_a_driver_that_is_killed_is_gone_on_from(stage: Stage, tmp_path: Path) -> None:
-    spec = stage.on_ray()
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+def _killed_driver(spec: AuditSpec, folder: Path) -> None:
+    """An audit in a process of its own, that is killed when a quarter is scored."""
+    (folder / "spec.json").write_text(spec.model_dump_json())
     with subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, str(tmp_path)],
+        [sys.executable, "-c", _DRIVER, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": IMPORTABLE},
@@ -211,10 +216,6 @@ def test_a_driver_that_is_killed_is_gone_on_from(stage: Stage, tmp_path: Path) -
         assert driver.stdout is not None
         assert any("some" in line for line in iter(driver.stdout.readline, ""))
         driver.kill()
-    before = _chunks(tmp_path / "run")
-    assert 3 <= len(before) < CHUNKS
-    untouched = _untouched(tmp_path / "run", before)
-    assert_same(run_audit(spec, tmp_path / "run", untouched), stage.scores)
 
 
 _DRIVER = """
@@ -232,8 +233,36 @@ run_audit(AuditSpec.model_validate_json((folder / "spec.json").read_text()), fol
 """
 
 
-def test_a_detector_that_fails_for_one_actor_is_out_for_all(stage: Stage, tmp_path: Path) -> None:
-    """One image in the last chunk, which one of two actors gets."""
+def test_what_fails_on_the_cluster_costs_itself_alone(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector that fails on one image is out for all; an image that ends its process is out."""
+    monkeypatch.setattr("gsc_core.scoring.ray._TRIES", 1)  # each takes a process that starts
+    images, limit = _highest_last(stage)
+    odd = _with_a_fatal_one(tmp_path / "images")
+    recipe = PickyRecipe(limit, Fatal)
+    store, scorer = ChunkStore(tmp_path / "chunks", "key"), recipe()
+    with RayEngine(lambda: recipe, stage.address, 2) as score_sets:
+        score_sets(scorer, [images, odd], {}, store, Pace(8, 2, lambda *_: None))
+    assert list(scorer.excused) == ["picky"] and "too high" in scorer.excused["picky"]
+    tables = [table for table, _ in store.tables("id")]
+    joined = join(tables, tmp_path / SCORES_FILE)
+    assert any("picky" in table.column_names for table in tables), "some actor had no trouble"
+    assert "picky" not in joined.column_names and "energy" in joined.column_names
+    assert joined["file"].to_pylist() == [image.name for image in images.images]
+    ((table, broken),) = store.tables("odd")
+    assert [(one.name, one.reason) for one in broken] == [
+        ("0042.png", "0042.png stopped the process that decodes it: leave it out.")
+    ]
+    there = [image for image in odd.images if image.name != "0042.png"]
+    assert table["file"].to_pylist() == [image.name for image in there]
+    (truth,) = read_batches(there, PickyRecipe(1e9)().preprocessing, len(there))
+    scores = scorer.score(scorer.represent(truth.pixels)).outlier["energy"].numpy()
+    np.testing.assert_allclose(table["energy"].to_numpy(), scores, atol=1e-6 * np.ptp(scores))
+
+
+def _highest_last(stage: Stage) -> tuple[ImageSet, float]:
+    """The familiar images, of which the last one alone has a logit above the limit."""
     assert isinstance(stage.spec.id, Path)
     images = read_folder(stage.spec.id.parent / "familiar", "id")
     everyone = PickyRecipe(1e9)()
@@ -241,39 +270,15 @@ def test_a_detector_that_fails_for_one_actor_is_out_for_all(stage: Stage, tmp_pa
         float(everyone.represent(batch.pixels).logits.max())
         for batch in read_batches(images.images, everyone.preprocessing, 1)
     ]
-    in_order = np.argsort(highest, kind="stable")  # so that the one comes last
-    images = replace(images, images=tuple(images.images[at] for at in in_order))
-    recipe = PickyRecipe(sorted(highest)[-2])
-    store, scorer = ChunkStore(tmp_path / "chunks", "key"), recipe()
-    pace = Pace(8, 2, lambda *_: None)
-    with RayEngine(lambda: recipe, stage.address, 2) as score_sets:
-        score_sets(scorer, [images], {}, store, pace)
-    assert list(scorer.excused) == ["picky"] and "too high" in scorer.excused["picky"]
-    tables = [table for table, _ in store.tables("id")]
-    joined = join(tables, tmp_path / SCORES_FILE)
-    assert any("picky" in table.column_names for table in tables), "some actor had no trouble"
-    assert "picky" not in joined.column_names and "energy" in joined.column_names
-    assert joined["file"].to_pylist() == [image.name for image in images.images]
+    in_order = np.argsort(highest, kind="stable")
+    ordered = replace(images, images=tuple(images.images[at] for at in in_order))
+    return ordered, sorted(highest)[-2]
 
 
-def test_an_image_that_ends_its_process_costs_itself_alone(stage: Stage, tmp_path: Path) -> None:
-    """On the cluster, each time that it is tried, and then here."""
-    strange(tmp_path / "images", 90, 34)
-    Image.new("RGB", FATAL).save(tmp_path / "images" / "0042.png")
-    images = read_folder(tmp_path / "images", "odd")
-    recipe = PickyRecipe(1e9, Fatal)
-    store, scorer = ChunkStore(tmp_path / "chunks", "key"), recipe()
-    with RayEngine(lambda: recipe, stage.address, 2) as score_sets:
-        score_sets(scorer, [images], {}, store, Pace(8, 2, lambda *_: None))
-    ((table, broken),) = store.tables("odd")
-    assert [(one.name, one.reason) for one in broken] == [
-        ("0042.png", "0042.png stopped the process that decodes it: leave it out.")
-    ]
-    there = [image for image in images.images if image.name != "0042.png"]
-    assert table["file"].to_pylist() == [image.name for image in there]
-    (truth,) = read_batches(there, PickyRecipe(1e9)().preprocessing, 90)
-    scores = scorer.score(scorer.represent(truth.pixels)).outlier["energy"].numpy()
-    np.testing.assert_allclose(table["energy"].to_numpy(), scores, atol=1e-6 * np.ptp(scores))
+def _with_a_fatal_one(folder: Path) -> ImageSet:
+    strange(folder, 90, 34)
+    Image.new("RGB", FATAL).save(folder / "0042.png")
+    return read_folder(folder, "odd")
 
 
 def test_ordered_in_the_app_an_audit_is_cancelled_resumed_and_shown(

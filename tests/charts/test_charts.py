@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from gsc_core.charts import scores as score_charts
 from gsc_core.charts.threshold import figures
-from gsc_core.evaluation.histogram import shared_edges, shares
+from gsc_core.evaluation.histogram import Histograms, shared_edges, shares
 from gsc_core.evaluation.metrics import curve, metrics
+from gsc_core.evaluation.tradeoff import Tradeoff
 from gsc_core.run.set_colours import ID_COLOUR, MORE_COLOURS, OOD_COLOURS, SetColours
 
 LIGHT = 50_000
@@ -24,7 +25,7 @@ def sets(count: int, size: int = 400) -> dict[str, np.ndarray]:
 
 
 def histogram(scores, **more):
-    return score_charts.histogram(scores, colours=SetColours.of(scores), **more)
+    return score_charts.histogram(Histograms.of(scores, **more), colours=SetColours.of(scores))
 
 
 def roc(found, **more):
@@ -149,7 +150,9 @@ def test_the_point_at_95_percent_is_always_drawn(count):
 def test_the_end_labels_of_the_threshold_histogram_say_what_the_end_bars_hold():
     rng = np.random.default_rng(0)
     known = np.concatenate([rng.normal(0, 1, 1000), [-50.0, 50.0]])
-    drawn = figures(known, {"x": known + 1}, colours=SetColours.of(["x"])).histogram
+    drawn = figures(
+        Tradeoff.of(known, {"x": known + 1}), ["x"], colours=SetColours.of(["x"])
+    ).histogram
     bars, ticks = drawn.data[0], drawn.layout.xaxis.ticktext
     first, last = (float(text[2:].replace("−", "-")) for text in (ticks[0], ticks[-1]))
     assert bars.x0 + bars.dx / 2 == pytest.approx(first, rel=0.01)

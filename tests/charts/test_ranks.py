@@ -9,8 +9,9 @@ from stored_run import write_run
 
 from gsc_core.charts import scores as score_charts
 from gsc_core.charts.threshold import figures, marked
-from gsc_core.evaluation.histogram import ScoreAxis
+from gsc_core.evaluation.histogram import Histograms, ScoreAxis
 from gsc_core.evaluation.thresholds import Typed, effect
+from gsc_core.evaluation.tradeoff import Tradeoff
 from gsc_core.report import report_of, to_html
 from gsc_core.report.figures import histogram_svg
 from gsc_core.report.svg import MARK
@@ -73,7 +74,7 @@ def test_a_place_and_its_score_are_the_same_point():
 @pytest.mark.parametrize("threshold", [0.5, 0.9, 0.95, 0.99])
 def test_the_threshold_parts_the_bars_as_it_parts_the_images(threshold):
     sets = {"far": UNFAMILIAR}
-    drawn = figures(FAMILIAR, sets, colours=SetColours.of(sets))
+    drawn = figures(Tradeoff.of(FAMILIAR, sets), list(sets), colours=SetColours.of(sets))
     found = effect(threshold, FAMILIAR, sets)
     histogram, _ = marked(drawn, found)
     at = next(shape.x0 for shape in histogram.layout.shapes if shape.type == "line")
@@ -86,7 +87,7 @@ def test_the_threshold_parts_the_bars_as_it_parts_the_images(threshold):
 
 def test_ticks_are_ranks_and_point_at_their_place():
     sets = {"id": FAMILIAR, "far": UNFAMILIAR}
-    figure = score_charts.histogram(sets, colours=SetColours.of(["far"]))
+    figure = score_charts.histogram(Histograms.of(sets), colours=SetColours.of(["far"]))
     axis = figure.layout.xaxis
     named = dict(zip(axis.ticktext, axis.tickvals, strict=True))
     assert {"0.1", "0.5", "0.9"} <= named.keys()
@@ -111,7 +112,9 @@ def test_the_report_draws_the_threshold_where_the_page_does(tmp_path, monkeypatc
     (line,) = (each for each in ElementTree.fromstring(svg).iter() if each.get("stroke") == MARK)
     at = float(line.get("d").removeprefix("M").split()[0]) / 1000
     scores = run.scores("a")
-    drawn = figures(scores.pop("id"), scores, colours=SetColours.of(scores))
+    drawn = figures(
+        Tradeoff.of(scores.pop("id"), scores), list(scores), colours=SetColours.of(scores)
+    )
     first, last = drawn.axis.edges[[0, -1]]
     assert at == pytest.approx((drawn.axis.place(0.9) - first) / (last - first), abs=0.03)
     assert "≥ " in svg

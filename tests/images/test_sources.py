@@ -13,11 +13,13 @@ import pytest
 import torch
 from object_store import s3_server
 from PIL import Image
+from pyarrow.fs import AzureFileSystem
 
 from gsc_core.errors import ImageError
 from gsc_core.images import ImageSet, read_folder, read_images
 from gsc_core.images.decode import decode
 from gsc_core.images.sources.shards import images_of_shard
+from gsc_core.images.sources.stores import _azure, reading
 from gsc_core.images.sources.uri import Reach, Uri, source_of
 
 NAMES = ["cat/10.png", "cat/9.png", "dog/1.jpg", "dog/2.png"]  # not in the order of a sort
@@ -177,6 +179,81 @@ def test_wrong_credentials_are_one_sentence(
     with pytest.raises(ImageError, match="cannot be read") as refused:
         read_images(source_of(f"{bucket}/photos"), "id", tmp_path)
     assert "wrong" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+KEY = "a2V5IGtleSBrZXkga2V5"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"AZURE_STORAGE_ACCOUNT_NAME": "ours"}, {"account_name": "ours"}),
+        (
+            {"AZURE_STORAGE_ACCOUNT_NAME": "ours", "AZURE_STORAGE_ACCOUNT_KEY": KEY},
+            {"account_name": "ours", "account_key": KEY},
+        ),
+        (
+            {"AZURE_STORAGE_ACCOUNT_NAME": "ours", "AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=2"},
+            {"account_name": "ours", "sas_token": "sv=1&sig=2"},
+        ),
+        (
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": f"AccountName=ours;AccountKey={KEY}==;"
+                "BlobEndpoint=https://ours.blob.core.example/"
+            },
+            {
+                "account_name": "ours",
+                "account_key": f"{KEY}==",
+                "blob_storage_authority": ".blob.core.example",
+                "blob_storage_scheme": "https",
+                "dfs_storage_authority": ".dfs.core.example",
+                "dfs_storage_scheme": "https",
+            },
+        ),
+        (
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": "AccountName=ours;SharedAccessSignature=sv=1;"
+                "BlobEndpoint=http://127.0.0.1:10000/ours"
+            },
+            {
+                "account_name": "ours",
+                "sas_token": "sv=1",
+                "blob_storage_authority": "127.0.0.1:10000",
+                "blob_storage_scheme": "http",
+                "dfs_storage_authority": "127.0.0.1:10000",
+                "dfs_storage_scheme": "http",
+            },
+        ),
+    ],
+)
+def test_an_azure_account_is_what_its_own_libraries_read(
+    environment: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert _azure(environment) == expected
+    AzureFileSystem(**_azure(environment))  # which asks nobody yet
+
+
+def test_an_azure_account_without_a_name_is_one_sentence() -> None:
+    with pytest.raises(ImageError, match="set AZURE_STORAGE_ACCOUNT_NAME, or"):
+        _azure({"AZURE_STORAGE_CONNECTION_STRING": "nonsense;;=;"})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "google::cloud::Status(UNAUTHENTICATED: Could not create a OAuth2 access token to",
+        "Azure Error: [AuthorizationFailure] 403 Server failed to authenticate the request.",
+        "Check for Hierarchical Namespace: N5Azure4Core11Credentials23AuthenticationExceptionE",
+        "AWS Error ACCESS_DENIED during ListObjectsV2 operation: No response body.",
+        "AWS Error UNKNOWN (HTTP status 403) during HeadObject operation",
+    ],
+)
+def test_what_a_service_says_of_credentials_is_one_sentence(said: str) -> None:
+    with (
+        pytest.raises(ImageError, match=r"^a\.png cannot be read with the credentials of the env"),
+        reading(Path("a.png"), "a.png"),
+    ):
+        raise OSError(said)
 
 
 @pytest.mark.parametrize(

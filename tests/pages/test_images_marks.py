@@ -1,5 +1,6 @@
 """What is done with images in the gallery: selected, marked, undone, exported; figures follow."""
 
+import numpy as np
 import pytest
 from opened_page import opened, tiles, words
 from pictured_run import write_pictured_run
@@ -9,7 +10,7 @@ from uploads import work
 from gsc_core.jobs.database import Readiness
 from gsc_core.run import decisions
 from gsc_core.run.marks import Doubt, by_row
-from gsc_core.run.mistakes import mistakes
+from gsc_core.run.mistakes import Mistakes, mistakes, worst_missed
 from gsc_core.run.stored import Run
 from gsc_core.team import acting
 from gsc_core.team.roles import Person, Role
@@ -35,19 +36,35 @@ def keys(app: AppTest) -> set[str]:
     return {button.key for button in app.button if button.key}
 
 
+def missed_and_false_alarms(run: Run) -> tuple[list[int], list[int]]:
+    """Rows of both, the worst first, sorted anew."""
+    standing, rows = decisions.current(run), run.members().by_name
+    scores = run.column(standing.detector)
+    ood = [row for name in run.ood_sets for row in rows[name].tolist()]
+    missed = [row for row in sorted(ood) if scores[row] <= np.float64(standing.value)]
+    alarms = [row for row in rows["id"].tolist() if scores[row] > np.float64(standing.value)]
+    found = (
+        sorted(missed, key=lambda row: scores[row]),
+        sorted(alarms, key=lambda row: -scores[row]),
+    )
+    assert mistakes(run, standing) == Mistakes(len(missed), len(alarms))
+    assert worst_missed(run, standing.detector, standing.value, "all", 5) == tuple(found[0][:5])
+    return found
+
+
 def test_mistakes_come_first_and_say_so(run):
-    wrong = mistakes(run, decisions.current(run))
+    missed, false_alarms = missed_and_false_alarms(run)
     app = opened("images", images_show="missed")
     assert not app.exception
     shown = tiles(app)
-    assert [tile["row"] for tile in shown] == wrong.missed.tolist()
+    assert [tile["row"] for tile in shown] == missed
     assert {tile["state"] for tile in shown} == {"missed"}
     assert shown[0]["badge"] == "✕ missed" and shown[0]["src"].startswith("data:image/jpeg")
     assert "which is a miss" in shown[0]["alt"]
     labels = app.segmented_control(key="images_show").options
-    assert labels[1] == f"Missed ({len(wrong.missed)})"
+    assert labels[1] == f"Missed ({len(missed)})"
     app.segmented_control(key="images_show").set_value("alarms").run()
-    assert [tile["row"] for tile in tiles(app)] == wrong.false_alarms.tolist()
+    assert [tile["row"] for tile in tiles(app)] == false_alarms
     assert app.query_params["images_show"] == "alarms"
     assert {tile["state"] for tile in tiles(app)} <= {"alarm"}
     assert tiles(opened("images", images_show="nonsense"))
@@ -103,11 +120,11 @@ def test_a_class_is_corrected_and_a_note_kept(run):
 
 
 def test_both_figures_are_said_and_shown(run):
-    wrong = mistakes(run, decisions.current(run))
-    rows = wrong.missed[:3].tolist()
+    missed, _ = missed_and_false_alarms(run)
+    rows = missed[:3]
     assert "As audited" not in words(opened("results"))
     run_marks.mark(run, rows, doubt=Doubt.NOT_UNFAMILIAR)
-    before, after = len(wrong.missed), len(wrong.missed) - 3
+    before, after = len(missed), len(missed) - 3
     sentence = "3 images are left out (3 not unfamiliar)"
     for page in ("results", "thresholds"):
         app = opened(page)

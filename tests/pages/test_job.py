@@ -171,6 +171,7 @@ def test_what_a_cancelled_job_keeps_is_said_as_it_is(kind: Kind) -> None:
         ),
         ("measuring layer4", "Measuring each setting at layer layer4: 1 of 9"),
         ("measuring its speed", "Measuring its speed: 1 of 9"),
+        ("measuring what pages show", "Counting what its pages show: 1 of 9"),
     ],
 )
 def test_phases_are_plain_words_and_names_stay_as_they_are(phase: str, said: str) -> None:

@@ -11,6 +11,7 @@ from stored_run import write_features, write_run
 
 from gsc_core.charts.image_map import COLOURINGS, image_map, rows_of_points
 from gsc_core.charts.scores import bars_of
+from gsc_core.evaluation.histogram import Histograms
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind
 from gsc_core.run import decisions
@@ -126,7 +127,7 @@ def test_an_address_shows_its_images_alone_and_leads_back_to_all(run):
 
 def test_a_bar_and_a_point_open_the_images_they_count(run):
     detector = decisions.current(run).detector
-    bars = bars_of(run.scores(detector), colours=SetColours.of(run.ood_sets))
+    bars = bars_of(Histograms.of(run.scores(detector)), colours=SetColours.of(run.ood_sets))
 
     def event(**point):
         return SimpleNamespace(selection={"points": [point]})

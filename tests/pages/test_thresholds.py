@@ -26,6 +26,7 @@ from gsc_core.evaluation.thresholds import (
     Typed,
     effect,
 )
+from gsc_core.evaluation.tradeoff import Tradeoff
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.set_colours import SetColours
@@ -424,16 +425,16 @@ def large() -> dict[str, np.ndarray]:
 def test_a_step_is_light_at_200000_scores(large):
     sets = dict(large)
     known = sets.pop("id")
-    prepared = figures(known, sets, colours=SetColours.of(sets))
+    prepared = figures(Tradeoff.of(known, sets), list(sets), colours=SetColours.of(sets))
     histogram, roc = marked(prepared, effect(1.2, known, sets))
     assert len(histogram.to_json()) + len(roc.to_json()) < 40_000
-    again = figures(known, sets, colours=SetColours.of(sets))
+    again = figures(Tradeoff.of(known, sets), list(sets), colours=SetColours.of(sets))
     assert prepared.histogram == again.histogram  # the marks went to copies
 
 
 def test_the_point_lies_on_the_curve_and_the_line_at_the_threshold(large):
     sets = {"set 1": large["set 1"]}
-    prepared = figures(large["id"], sets, colours=SetColours.of(sets))
+    prepared = figures(Tradeoff.of(large["id"], sets), list(sets), colours=SetColours.of(sets))
     assert prepared.low < prepared.high
     assert (prepared.high - prepared.low) / prepared.step == pytest.approx(500, rel=0.7)
     histogram, roc = marked(prepared, effect(0.75, large["id"], sets))
@@ -464,9 +465,13 @@ def test_the_risk_coverage_curve_is_light_and_the_point_on_it(large):
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
 def test_a_slider_fits_any_scale(scale):
     known, sets = np.array([0.0, scale]), {"x": np.array([scale, 2 * scale])}
-    prepared = figures(known, sets, colours=SetColours.of(sets))
+    prepared = figures(Tradeoff.of(known, sets), list(sets), colours=SetColours.of(sets))
     assert prepared.low <= 0
     assert prepared.high >= 1.99 * scale
     assert 100 <= (prepared.high - prepared.low) / prepared.step <= 1300
-    flat = figures(np.full(3, scale), {"x": np.full(3, scale)}, colours=SetColours.of(["x"]))
+    flat = figures(
+        Tradeoff.of(np.full(3, scale), {"x": np.full(3, scale)}),
+        ["x"],
+        colours=SetColours.of(["x"]),
+    )
     assert flat.low < scale < flat.high

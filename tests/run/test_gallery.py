@@ -16,7 +16,7 @@ from stored_run import SETS, write_run
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.run.disagreement import MOST, disagreements
-from gsc_core.run.gallery import class_name, image_path, ordered, run_images
+from gsc_core.run.gallery import Wanted, class_name, image_path, in_order, ordered, run_images
 from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run
 from pages.parts.images.explanation import told_apart
@@ -61,15 +61,15 @@ def placed(tmp_path) -> Run:
     descending=st.booleans(),
 )
 def test_the_order_is_that_of_a_plain_sort(run, chosen, predicted, threshold, side, descending):
-    rows = ordered(
-        run,
-        "energy",
-        sets=chosen,
+    wanted = Wanted(
+        sets=None if chosen is None else tuple(chosen),
         predicted=predicted,
         threshold=threshold,
         side=side,
         descending=descending,
     )
+    rows = ordered(run, "energy", wanted)
+    assert in_order(run, "energy", wanted).whole is rows
     table = frame(run)
     want = (
         table[table["role"] != "calibration"]
@@ -88,8 +88,8 @@ def test_the_order_is_that_of_a_plain_sort(run, chosen, predicted, threshold, si
 def test_a_threshold_between_two_float32_numbers_is_not_rounded(run):
     score = float(run.column("energy")[60])
     below = np.nextafter(score, -np.inf)
-    assert 60 in ordered(run, "energy", sets=["id"], threshold=score, side="inside")
-    assert 60 in ordered(run, "energy", sets=["id"], threshold=below, side="outside")
+    assert 60 in ordered(run, "energy", Wanted(("id",), threshold=score, side="inside"))
+    assert 60 in ordered(run, "energy", Wanted(("id",), threshold=below, side="outside"))
 
 
 def test_a_picture_is_its_row(run):
@@ -113,7 +113,7 @@ def test_a_row_that_is_not_there_is_one_sentence(run, row):
 
 def test_what_is_not_there_is_one_sentence(run):
     with pytest.raises(GscError, match="no set gone"):
-        ordered(run, "energy", sets=["gone"])
+        ordered(run, "energy", Wanted(("gone",)))
     with pytest.raises(GscError, match="damaged"):
         ordered(run, "set")
     with pytest.raises(GscError, match="damaged"):

@@ -8,7 +8,7 @@ from stored_run import write_run
 
 from gsc_core.charts.scores import bars_of, histogram
 from gsc_core.errors import GscError
-from gsc_core.evaluation.histogram import ScoreAxis
+from gsc_core.evaluation.histogram import Histograms, ScoreAxis
 from gsc_core.run import decisions
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
@@ -114,7 +114,8 @@ def test_checks_are_shown_pair_by_pair_and_marked_on_one_side(run):
 def test_the_bars_of_a_histogram_count_the_images_they_open(run):
     scores = run.scores("energy")
     colours = SetColours.of(run.ood_sets)
-    bars, drawn = bars_of(scores, colours=colours), histogram(scores, colours=colours)
+    shapes = Histograms.of(scores)
+    bars, drawn = bars_of(shapes, colours=colours), histogram(shapes, colours=colours)
     for at, trace in enumerate(drawn.data):
         heights = np.asarray(trace.y)
         for bar in (0, 1, len(heights) // 2, len(heights) - 1):
@@ -168,7 +169,7 @@ def test_ranks_have_bars_too():
     sets = {"id": rng.uniform(0, 1, 300), "x": np.r_[rng.uniform(0, 1, 60), np.ones(200)]}
     colours = SetColours.of(["x"])
     assert ScoreAxis.of(list(sets.values()), 60).by_log_odds
-    bars = bars_of(sets, colours=colours)
+    bars = bars_of(Histograms.of(sets), colours=colours)
     ends = [bars.between(bar) for bar in range(len(bars.edges) - 1)]
     inside = [((sets["x"] > low) & (sets["x"] <= high)).sum() for low, high in ends]
     assert sum(inside) == 260

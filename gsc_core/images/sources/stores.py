@@ -9,10 +9,13 @@ from __future__ import annotations
 import functools
 import io
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -25,12 +28,20 @@ Place = Path | Uri
 
 _SECONDS = 30  # until an address that does not answer is given up
 _BUFFER = 1 << 20
-_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how the variables begin that the file systems read
+_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_", "CLOUD_STORAGE_")
+"""How the variables begin that the file systems read."""
+_REFUSED = re.compile(
+    r"\b40[13]\b|authenti[cf]|authoriz|access.?denied|access token|signature|InvalidAccessKey",
+    re.IGNORECASE,
+)
+"""What the services say of credentials that are missing or wrong."""
 
 
-@functools.lru_cache(maxsize=8)
-def _system(scheme: str, process: int, settings: frozenset[tuple[str, str]]) -> fs.FileSystem:
-    """The file system of a scheme, for one process and what its environment says of it."""
+@functools.lru_cache(maxsize=64)
+def _system(
+    scheme: str, container: str, process: int, settings: frozenset[tuple[str, str]]
+) -> fs.FileSystem:
+    """The file system of a bucket, for one process and what its environment says of it."""
     if scheme == "s3":
         # Arrow asks the SDK for credentials, and would ask AWS for the region of each bucket.
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -44,17 +55,54 @@ def _system(scheme: str, process: int, settings: frozenset[tuple[str, str]]) -> 
             request_timeout=_SECONDS,
         )
     if scheme == "gs":
-        return fs.GcsFileSystem()
-    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+        # What the SDK calls an emulator wants no credentials, and it would look for some.
+        emulated = "CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ
+        limit = timedelta(seconds=_SECONDS)  # else it tries for a quarter of an hour
+        return fs.GcsFileSystem(anonymous=emulated, retry_time_limit=limit)
+    account = _azure(os.environ)
+    system = fs.AzureFileSystem(**account)
+    if not {"account_key", "sas_token"} & account.keys():
+        # Where these fail, Arrow ends the process as an object is opened, and raises here.
+        system.get_file_info(f"{container}/-")
+    return system
+
+
+def _azure(environment: Mapping[str, str]) -> dict[str, str]:
+    """What Arrow asks of an account, from what Azure's own libraries read of the environment.
+
+    Raises ImageError where no account is named.
+    """
+    said = environment.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    pairs = (part.split("=", 1) for part in said.split(";") if "=" in part)
+    stated = {name.strip(): value.strip() for name, value in pairs}
+    account = stated.get("AccountName") or environment.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
-        raise ImageError("az:// needs the name of an account: set AZURE_STORAGE_ACCOUNT_NAME.")
-    return fs.AzureFileSystem(account, os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+        raise ImageError(
+            "az:// needs the name of an account: set AZURE_STORAGE_ACCOUNT_NAME, or "
+            "AZURE_STORAGE_CONNECTION_STRING."
+        )
+    sas = stated.get("SharedAccessSignature") or environment.get("AZURE_STORAGE_SAS_TOKEN")
+    key = stated.get("AccountKey") or environment.get("AZURE_STORAGE_ACCOUNT_KEY")
+    settings = {"account_name": account}
+    if sas:
+        settings["sas_token"] = sas
+    elif key:
+        settings["account_key"] = key
+    if "BlobEndpoint" in stated:
+        endpoint = urlsplit(stated["BlobEndpoint"])
+        host = endpoint.netloc.removeprefix(account)  # `.blob.…`, or a server that is no account's
+        for service in ("blob", "dfs"):
+            place = host.replace(".blob.", f".{service}.", 1)
+            settings[f"{service}_storage_authority"] = place
+            settings[f"{service}_storage_scheme"] = endpoint.scheme
+    return settings
 
 
 def _of(place: Place) -> tuple[fs.FileSystem, str]:
     if isinstance(place, Uri):
         settings = frozenset(pair for pair in os.environ.items() if pair[0].startswith(_SETTINGS))
-        return _system(place.scheme, os.getpid(), settings), place.key
+        container = place.key.partition("/")[0]
+        return _system(place.scheme, container, os.getpid(), settings), place.key
     return fs.LocalFileSystem(), str(place.absolute())
 
 
@@ -66,6 +114,11 @@ def reading(place: Place, name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(f"{name} is not there: check the address.") from error
     except (OSError, pa.ArrowException) as error:
+        if not isinstance(error, PermissionError) and _REFUSED.search(str(error)):
+            raise ImageError(
+                f"{name} cannot be read with the credentials of the environment: check these, and "
+                "who may read it."
+            ) from error
         said = str(getattr(error, "strerror", None) or error).splitlines()[0][:200].rstrip(". ")
         raise ImageError(f"{name} cannot be read: {said}.") from error
 

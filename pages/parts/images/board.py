@@ -2,7 +2,6 @@
 
 import hashlib
 
-import numpy as np
 import streamlit as st
 
 from gsc_core.evaluation.counts import percent
@@ -55,7 +54,7 @@ def _selection(run: Run, chosen: Order) -> frozenset[int]:
     of_run, rows = st.session_state.get(SELECTED, ("", frozenset()))
     if of_run != run.id or not rows:
         return frozenset()
-    return frozenset(rows).intersection(chosen.rows.tolist())
+    return frozenset(rows).intersection(chosen.rows.whole.tolist())
 
 
 def _select(run: Run, rows: frozenset[int]) -> None:
@@ -69,10 +68,10 @@ def _grid(
     rows: Rows,
     selection: frozenset[int],
 ) -> Answer:
-    places = percentiles(run, chosen.detector, rows)
-    scores = run.column(chosen.detector)[rows]
+    places = percentiles(run, chosen.detector, tuple(rows.tolist()))
+    scores = run.cells(chosen.detector, rows)
     tiles = [
-        _tile(run, image, float(place), bool(score <= np.float64(chosen.threshold)), chosen)
+        _tile(run, image, float(place), score <= chosen.threshold, chosen)
         for image, place, score in zip(gallery.run_images(run, rows), places, scores, strict=True)
     ]
     about = f"{run.id} {times_renewed()} {rows.tolist()}"
@@ -150,7 +149,7 @@ def _bar(run: Run, chosen: Order, selection: list[int]) -> None:
                 key="images_select_all",
                 type="tertiary",
                 on_click=_select,
-                args=(run, frozenset(chosen.rows.tolist())),
+                args=(run, frozenset(chosen.rows.whole.tolist())),
             )
         if selection:
             st.button(

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from gsc_core.run import decisions, gallery
-from gsc_core.run.gallery import Side
+from gsc_core.run.gallery import InOrder, Side, Wanted
 from gsc_core.run.marks import Mark
 from gsc_core.run.mistakes import Mistakes, mistakes
 from gsc_core.run.placement import decision_for, predicted_classes
@@ -43,7 +42,7 @@ MEANINGS = {
 class Order:
     """The row numbers to show, by which detector, its threshold, and the marks by row."""
 
-    rows: NDArray[np.intp]
+    rows: InOrder
     detector: str
     threshold: float
     show: str
@@ -59,7 +58,9 @@ def order(run: Run) -> Order:
     if (only := named_rows(run)) is not None:
         standing = decisions.current(run)
         marks = readable_marks(run)
-        return Order(only, standing.detector, standing.value, ALL, SIZES["medium"], marks)
+        return Order(
+            InOrder.of(only), standing.detector, standing.value, ALL, SIZES["medium"], marks
+        )
     first = st.container(horizontal=True, horizontal_alignment="distribute", gap="medium")
     controls = st.columns([3, 3, 3, 3])
     with controls[0]:
@@ -110,24 +111,24 @@ def order(run: Run) -> Order:
         with st.container(horizontal=True, gap="medium"):
             direction = segments("Order", ORDERS, "images_order")
             side = segments("Side of the threshold", SIDE_NAMES, "images_side")
-    rows = gallery.ordered(
-        run,
-        detector,
+    at = OF_SHOW.get(show, SIDES[side])
+    wanted = Wanted(
         sets=_sets(run, show, of_set),
         predicted=None if predicted == EVERY_CLASS else predicted,
-        threshold=decision.value,
-        side=OF_SHOW.get(show, SIDES[side]),
+        threshold=None if at is None else decision.value,
+        side=at,
         descending=show != MISSED and direction == "strangest",
         named=named,
     )
+    rows = gallery.in_order(run, detector, wanted)
     if show == MARKED:
-        rows = rows[np.isin(rows, [*marks])]
+        rows = InOrder.of(rows.whole[np.isin(rows.whole, [*marks])])
     return Order(rows, detector, decision.value, show, SIZES[size], marks)
 
 
 def _show(wrong: Mistakes, marked: int) -> str:
     """What to show first: mistakes are why one looks at images."""
-    counts = {MISSED: len(wrong.missed), ALARMS: len(wrong.false_alarms), MARKED: marked}
+    counts = {MISSED: wrong.missed, ALARMS: wrong.false_alarms, MARKED: marked}
     names = {
         show: f"{title} ({counts[show]:,})" if show in counts else title
         for show, title in SHOWS.items()
@@ -135,16 +136,16 @@ def _show(wrong: Mistakes, marked: int) -> str:
     return segments("Show", names, SHOW)
 
 
-def _sets(run: Run, show: str, of_set: str) -> list[str] | None:
+def _sets(run: Run, show: str, of_set: str) -> tuple[str, ...] | None:
     """The sets of the choices; None for all test images."""
     if show == ALL:
-        return None if of_set == EVERY_SET else [of_set]
+        return None if of_set == EVERY_SET else (of_set,)
     every = {
         MISSED: [*run.ood_sets],
         ALARMS: ["id"],
         MARKED: list(run.members().by_name),
     }[show]
-    return [name for name in every if of_set in (EVERY_SET, name)]
+    return tuple(name for name in every if of_set in (EVERY_SET, name))
 
 
 def set_name(name: str) -> str:

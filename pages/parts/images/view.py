@@ -97,7 +97,7 @@ def _ways(run: Run, row: int) -> Mapping[int, Mark]:
     buttons = st.container(horizontal=True, vertical_alignment="center")
     with st.expander("The gallery's order and filters", key="images_filters"):
         chosen = order(run)
-    rows = chosen.rows
+    rows = chosen.rows.whole
     at = np.flatnonzero(rows == row)
     place = int(at[0]) if len(at) else None
     with buttons:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import streamlit as st
 
 from gsc_core.charts.threshold import marked
@@ -13,8 +12,7 @@ from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run import decisions, gallery
 from gsc_core.run.decisions import Decision
 from gsc_core.run.gallery import RunImage
-from gsc_core.run.ood_halves import halves
-from gsc_core.run.score_table import Rows
+from gsc_core.run.mistakes import worst_missed
 from gsc_core.run.stored import Run
 from gsc_core.sentences.decision import excused_sentence, picked_sentence, standing_sentence
 from gsc_core.sentences.run import doubt, two_counts
@@ -22,7 +20,6 @@ from gsc_core.sentences.threshold import familiar_sentence, shortage
 from gsc_core.sentences.warnings import extreme
 from pages.parts.shared import links, threshold_figures
 from pages.parts.shared.pictures import Tile, picture_grid
-from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import UNFAMILIAR, plain
 
 MISSES = 5  # a row at 1280 pixels
@@ -57,7 +54,7 @@ def decision(run: Run) -> str:
 
 def _useless(run: Run, standing: Decision) -> str | None:
     """Why the threshold flags nothing or everything, where it does and means nothing."""
-    calibration = len(run.calibration_scores(standing.detector))
+    calibration = len(run.calibration_rows())
     return shortage(standing.rule, calibration) or extreme(standing)
 
 
@@ -118,33 +115,20 @@ def _histogram(run: Run, standing: Decision, found: Effect) -> None:
 
 def _misses(run: Run, standing: Decision) -> None:
     """Unfamiliar images that are accepted, those that look most familiar first."""
-    rows = _missed(run, standing)
-    if not len(rows):
+    part = decisions.part_of(standing)
+    rows = worst_missed(run, standing.detector, standing.value, part, MISSES)
+    if not rows:
         st.caption("No unfamiliar image was accepted.")
         return
     st.markdown(
         "The worst misses: unfamiliar images accepted, with what the model calls them and how sure "
         "it is"
     )
-    scores = run.column(standing.detector)
+    scores = run.cells(standing.detector, rows)
+    images = gallery.run_images(run, rows)
     picture_grid(
-        [_tile(run, image, float(scores[image.row])) for image in gallery.run_images(run, rows)]
+        [_tile(run, image, float(score)) for image, score in zip(images, scores, strict=True)]
     )
-
-
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_VERSION)
-def _missed(run: Run, standing: Decision) -> Rows:
-    rows = gallery.ordered(
-        run,
-        standing.detector,
-        sets=run.ood_sets,
-        threshold=standing.value,
-        side="inside",
-        descending=False,
-    )
-    if standing.spares_half:
-        rows = rows[np.isin(rows, np.concatenate(list(halves(run).testing.values())))]
-    return rows[:MISSES]
 
 
 def _tile(run: Run, image: RunImage, score: float) -> Tile:

@@ -17,8 +17,8 @@ def mistake_links(run: Run) -> None:
     except GscError:
         return
     shown = (
-        (MISSED, "Missed", len(wrong.missed), ":material/visibility_off:"),
-        (ALARMS, "False alarms", len(wrong.false_alarms), ":material/notification_important:"),
+        (MISSED, "Missed", wrong.missed, ":material/visibility_off:"),
+        (ALARMS, "False alarms", wrong.false_alarms, ":material/notification_important:"),
     )
     with st.container(horizontal=True, key="results_mistakes"):
         for show, title, count, icon in shown:

@@ -8,7 +8,7 @@ import streamlit as st
 from gsc_core.charts import scores as score_charts
 from gsc_core.charts.scores import Bars
 from gsc_core.errors import GscError
-from gsc_core.evaluation.metrics import curve, rising
+from gsc_core.run.score_shapes import MAX_SETS, shapes_of
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from pages.parts.results.selected import of_bar, of_point
@@ -17,7 +17,6 @@ from pages.parts.shared.detector_choice import detector_choice
 from pages.parts.shared.run import BY_VERSION
 from pages.parts.shared.text import WRONG_WAY, plain
 
-MAX_SETS = 12
 CURVES = {
     "roc": "ROC",
     "ood": "Precision: unfamiliar",
@@ -96,17 +95,14 @@ def scores(run: Run, deciding: str) -> None:
 
 @st.cache_data(max_entries=128, show_spinner="Reading the scores…", hash_funcs=BY_VERSION)
 def _figures(run: Run, detector: str, kind: str, log_x: bool) -> tuple[go.Figure, go.Figure, Bars]:
-    found = {name: rising(scores) for name, scores in run.scores(detector).items()}  # sorted once
-    shown = dict(list(found.items())[: MAX_SETS + 1])
-    colours = SetColours.of(run.ood_sets)
-    curves = {name: curve(found["id"], shown[name]) for name in shown if name != "id"}
+    shapes, colours = shapes_of(run, detector), SetColours.of(run.ood_sets)
     if kind == "roc":
-        line = score_charts.roc(curves, log_x=log_x, colours=colours)
+        line = score_charts.roc(shapes.curves, log_x=log_x, colours=colours)
     else:
         whose: Literal["id", "ood"] = "id" if kind == "id" else "ood"
-        line = score_charts.precision_recall(curves, whose, log_x=log_x, colours=colours)
-    histogram = score_charts.histogram(shown, colours=colours)
-    return histogram, line, score_charts.bars_of(shown, colours=colours)
+        line = score_charts.precision_recall(shapes.curves, whose, log_x=log_x, colours=colours)
+    histogram = score_charts.histogram(shapes.histograms, colours=colours)
+    return histogram, line, score_charts.bars_of(shapes.histograms, colours=colours)
 
 
 def _about(run: Run, name: str) -> str:

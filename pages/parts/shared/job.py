@@ -25,6 +25,7 @@ _PHASES = {
     "scoring surrogate outliers": "Trying it on surrogate images",
     "scoring id": "Scoring the familiar images",
     "measuring": "Measuring",
+    "measuring what pages show": "Counting what its pages show",
     "measuring its speed": "Measuring its speed",
 }
 _SCORING, _MEASURING = "scoring ", "measuring "  # a set by its name, a layer by its name

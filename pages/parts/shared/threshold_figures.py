@@ -3,8 +3,8 @@
 import streamlit as st
 
 from gsc_core.charts.threshold import ThresholdFigures, figures
-from gsc_core.run import decisions
 from gsc_core.run.decisions import Part
+from gsc_core.run.score_shapes import tradeoff_of
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
 from pages.parts.shared.run import BY_VERSION
@@ -15,7 +15,6 @@ def drawn(
     run: Run, detector: str, part: Part = "all", ood_set: str | None = None
 ) -> ThresholdFigures:
     """The figures without a line at a threshold, of a part of one OOD set or of all."""
-    scores = decisions.tested_scores(run, detector, part)
-    familiar = scores.pop("id")
-    shown = scores if ood_set is None else {ood_set: scores[ood_set]}
-    return figures(familiar, shown, colours=SetColours.of(run.ood_sets))
+    shown = run.ood_sets if ood_set is None else (ood_set,)
+    colours = SetColours.of(run.ood_sets)
+    return figures(tradeoff_of(run, detector, part, ood_set), shown, colours=colours)

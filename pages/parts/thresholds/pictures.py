@@ -5,7 +5,8 @@ import streamlit as st
 from gsc_core.errors import GscError
 from gsc_core.run import gallery
 from gsc_core.run.decisions import Decision
-from gsc_core.run.gallery import RunImage, Side
+from gsc_core.run.gallery import RunImage, Wanted
+from gsc_core.run.mistakes import nearest_to
 from gsc_core.run.stored import Run
 from pages.parts.shared.pictures import Tile, picture_grid
 from pages.parts.shared.text import plain
@@ -18,36 +19,31 @@ def nearest(run: Run, decision: Decision) -> None:
     st.header("On either side of the threshold", anchor=False)
     try:
         st.markdown("**Just accepted**")
-        _row(run, decision, "inside")
+        accepted, flagged = nearest_to(decision.value)
+        _row(run, decision, accepted)
         st.markdown("**Just flagged**")
-        _row(run, decision, "outside")
+        _row(run, decision, flagged)
     except GscError as error:
         st.warning(plain(str(error)))
 
 
-def _row(run: Run, decision: Decision, side: Side) -> None:
-    rows = gallery.ordered(
-        run,
-        decision.detector,
-        threshold=decision.value,
-        side=side,
-        descending=side == "inside",
-    )[:MOST]
+def _row(run: Run, decision: Decision, wanted: Wanted) -> None:
+    rows = gallery.in_order(run, decision.detector, wanted)[:MOST]
     if not len(rows):
         st.caption("None: all images are on the other side.")
         return
-    scores = run.column(decision.detector)
+    scores, images = run.cells(decision.detector, rows), gallery.run_images(run, rows)
     tiles = [
-        _tile(run, picture, float(scores[picture.row]), side)
-        for picture in gallery.run_images(run, rows)
+        _tile(run, image, float(score), wanted.side == "inside")
+        for image, score in zip(images, scores, strict=True)
     ]
     picture_grid(tiles)
 
 
-def _tile(run: Run, picture: RunImage, score: float, side: Side) -> Tile:
+def _tile(run: Run, picture: RunImage, score: float, is_accepted: bool) -> Tile:
     kind = "Familiar" if picture.role == "id" else picture.set
     caption = f"{kind}, {score:.4g}"
     seen = gallery.class_name(run, picture.predicted)
-    verdict = "accepted" if side == "inside" else "flagged"
+    verdict = "accepted" if is_accepted else "flagged"
     alt = f"{picture.file}: {kind}, classified as {seen}, outlier score {score:.4g}, just {verdict}"
     return Tile(picture.path, caption, alt, ("images", {"run": run.id, "image": str(picture.row)}))
