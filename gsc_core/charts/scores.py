@@ -37,11 +37,15 @@ VALUES = 4000
 """Most values a figure carries over all its lines, which keeps it under 50 kB."""
 
 
-def label(name: str) -> str:
-    """A user's name as plain chart text: printable, no markup, at most 32 characters."""
+def short(name: str) -> str:
+    """A user's name as it is, but printable and at most 32 characters."""
     seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    short = seen if len(seen) <= LONGEST_NAME else seen[: LONGEST_NAME - 1] + "…"
-    return html.escape(short, quote=False)
+    return seen if len(seen) <= LONGEST_NAME else seen[: LONGEST_NAME - 1] + "…"
+
+
+def label(name: str) -> str:
+    """A user's name as plain chart text: `short`, and no markup."""
+    return html.escape(short(name), quote=False)
 
 
 @dataclass(frozen=True)
