@@ -143,16 +143,20 @@ function draw(map) {
   const pen = canvas.getContext("2d");
   pen.setTransform(map.dots, 0, 0, map.dots, 0, 0);
   pen.clearRect(0, 0, map.width, map.height);
-  pen.lineWidth = 1.3;
+  const words = getComputedStyle(canvas).color;
+  pen.lineWidth = data.scale ? 0.6 : 1.3;
   for (const at of map.order) {
     const look = data.looks[data.look[at]];
     const strong = !map.spotlit.size || map.spotlit.has(data.look[at]);
     pen.globalAlpha = strong && (!map.selected || map.selected.has(at)) ? 0.8 : FADED;
     pen.fillStyle = pen.strokeStyle = look.colour;
     mark(pen, look.shape, ...map.places[at], RADIUS);
+    if (!data.scale) continue;
+    pen.globalAlpha *= 0.5; // an edge: one end of a scale is faint on any page
+    pen.strokeStyle = words;
+    pen.stroke();
   }
-  pen.globalAlpha = 1;
-  pen.strokeStyle = getComputedStyle(canvas).color;
+  Object.assign(pen, { globalAlpha: 1, lineWidth: 1.3, strokeStyle: words });
   outline(map, pen);
   for (const at of [map.pointed, ...(map.selected?.size === 1 ? map.selected : [])]) {
     if (at !== null) mark(pen, "ring", ...map.places[at], RADIUS + 4);
@@ -194,9 +198,10 @@ function showLegend(map) {
     item.setAttribute("aria-pressed", map.spotlit.has(at));
   });
   pressed();
-  if (!scale) return map.legend.append(...items);
-  const end = (text) => element("span", { className: "end", textContent: text });
-  map.legend.append(end(scale[0]), ...items, end(scale[1]));
+  map.legend.append(...items);
+  for (const text of scale ?? []) {
+    map.legend.append(element("span", { className: "end", textContent: text }));
+  }
 }
 
 // --- what is done ----------------------------------------------------------------------------
