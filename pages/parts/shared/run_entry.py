@@ -51,6 +51,9 @@ def card(entry: RunEntry, *, key: str = "run", manage: bool = True) -> None:
                     st.page_link(links.to(address), label=title, icon=icon, query_params=query)
             if manage and not entry.waiting:
                 _manage(entry, key)
+            elif not (manage or entry.finished or entry.waiting):
+                query = {"run": entry.id}
+                st.page_link(links.to("runs"), label="What can be done", query_params=query)
 
 
 def _headline(entry: RunEntry) -> None:
