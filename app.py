@@ -93,7 +93,8 @@ def _page(module: str, title: str) -> Page:
         try:
             acting.ensure(needs)
         except GscError as error:
-            st.error(plain(str(error)))
+            st.title(title, anchor=False)
+            st.info(plain(str(error)))
             return
         import_module(f"pages.{module}").render()
 

@@ -134,8 +134,7 @@ def visit(browser: Browser, url: str, drawn: Callable[[Page], object]) -> tuple[
 
 def points(page: Page) -> None:
     """Wait for all points of the map."""
-    drawn = "document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length"
-    page.wait_for_function(f"most => {drawn} >= most", arg=MOST, timeout=PATIENCE)
+    page.locator(f"canvas[data-points='{MOST}']").wait_for(timeout=PATIENCE)
     at_rest(page)
 
 

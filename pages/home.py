@@ -12,7 +12,7 @@ from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace.catalogue import catalogue
 from gsc_core.workspace.demo import is_of_demo, submit_demo
-from gsc_core.workspace.history import RunEntry, history, summary
+from gsc_core.workspace.history import Outcome, RunEntry, history, summary
 from gsc_core.workspace.runs import DEMO_RUN
 from pages.parts.shared import links
 from pages.parts.shared.audit_parts import Parts, labels, parts, steps
@@ -125,7 +125,8 @@ def _recent(entries: list[RunEntry]) -> None:
     if not entries:
         st.caption("The audits you start are listed here, with their progress and their answer.")
         return
-    for entry in entries[:RECENT]:
+    at_work_first = sorted(entries, key=lambda entry: entry.outcome is not Outcome.RUNNING)
+    for entry in at_work_first[:RECENT]:
         card(entry, key="home", manage=False)
     st.page_link(links.to("runs"), label="All runs", icon=":material/list:")
 

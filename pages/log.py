@@ -60,7 +60,7 @@ def _row(entry: Entry) -> dict[str, str]:
         "When": when(entry.time),
         "Who": entry.person or "no login",
         "Role": entry.role,
-        "What": " ".join(filter(None, (entry.event, entry.what))),
+        "What": " ".join(dict.fromkeys(filter(None, (str(entry.event), entry.what)))),
         "Name": entry.name,
         "Details": entry.detail,
         "Id": entry.subject,

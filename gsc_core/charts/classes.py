@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -44,3 +44,13 @@ def class_bars(effects: Sequence[ClassEffect]) -> go.Figure:
     return figure.update_layout(
         height=96 + ROW_HEIGHT * len(shown), margin={"t": 8, "r": 48, "b": 48}, showlegend=False
     )
+
+
+def class_of_bar(points: Sequence[Mapping[str, object]]) -> int | None:
+    """The class whose bar is among selected points, as Streamlit gives them."""
+    for point in points:
+        said = point.get("customdata")
+        index = said[0] if isinstance(said, list) and said else said
+        if isinstance(index, int | float):
+            return int(index)
+    return None

@@ -29,11 +29,15 @@ RANKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Round ticks for scores that are drawn by their log-odds."""
 
 
-def label(name: str) -> str:
-    """A user's name as plain chart text: printable, no markup, at most 32 characters."""
+def short(name: str) -> str:
+    """A user's name as it is, but printable and at most 32 characters."""
     seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    short = seen if len(seen) <= LONGEST_NAME else seen[: LONGEST_NAME - 1] + "…"
-    return html.escape(short, quote=False)
+    return seen if len(seen) <= LONGEST_NAME else seen[: LONGEST_NAME - 1] + "…"
+
+
+def label(name: str) -> str:
+    """A user's name as plain chart text: `short`, and no markup."""
+    return html.escape(short(name), quote=False)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from browser import Served, at_rest, free_port, served
 from filled_workspace import fill
+from judged import grave
 from oidc_provider import log_in, provided, python_with_provider, secrets
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from stored_run import write_run
@@ -130,6 +131,7 @@ def test_people_come_in_with_their_roles_and_the_log_has_them(browser, tmp_path,
             says(auditor.visit("models"), "Add a model")
         with Session(browser, server, "eve") as outsider:
             says(outsider.page, "eve@example.com is not invited")
+            assert not grave(outsider.page)
             expect(outsider.page.get_by_test_id("stSidebarNav")).to_have_count(0)
         with Session(browser, server, "liar") as liar:
             says(liar.page, "is not invited")
@@ -155,6 +157,7 @@ def test_a_login_ends_by_itself_and_at_the_button(browser, tmp_path):
         auditor.page.get_by_role("button", name="Log out").click()
         auditor.page.wait_for_url("**/end_session**")
         says(auditor.visit("models"), "Please log in")
+        assert not grave(auditor.page)
 
 
 def test_a_reader_tries_every_address_and_every_button(browser, tmp_path, monkeypatch):

@@ -103,6 +103,17 @@ def test_images_are_marked_and_the_mark_is_undone(run):
     assert "images_undo" not in keys(app)
 
 
+def test_what_cannot_be_undone_says_why_and_offers_it_no_longer(run):
+    app = selecting(opened("images"), SIGNS)
+    app.button(key="images_mark_not_unfamiliar").click().run()
+    run_marks.mark(run, [SIGNS], note="somebody else's")
+    app.button(key="images_undo").click().run()
+    assert not app.exception
+    assert [error.value for error in app.error]
+    assert "images_undo" not in keys(app) and "1 image marked" not in words(app)
+    assert by_row(run)[SIGNS].note == "somebody else's"
+
+
 def test_a_class_is_corrected_and_a_note_kept(run):
     app = selecting(opened("images"), FAMILIAR)
     app.selectbox(key="images_mark_class").set_value(2).run()

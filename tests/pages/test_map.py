@@ -8,18 +8,31 @@ import numpy as np
 import pytest
 from opened_page import opened, words
 from stored_run import write_features, write_run
+from streamlit.testing.v1 import AppTest
 
-from gsc_core.charts.image_map import COLOURINGS, image_map, rows_of_points
+from gsc_core.charts.classes import class_of_bar
+from gsc_core.charts.image_map import (
+    CLASS,
+    COLOURINGS,
+    DECISION,
+    SCORE,
+    SET,
+    STEPS,
+    Drawing,
+    Frame,
+    image_map,
+)
 from gsc_core.charts.scores import bars_of
 from gsc_core.evaluation.histogram import Histograms
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind
 from gsc_core.run import decisions
+from gsc_core.run.gallery import class_name, run_images
 from gsc_core.run.image_map import MOST, ImageMap, principal_map, write_map
 from gsc_core.run.marks import Doubt, by_row
 from gsc_core.run.set_colours import SetColours
 from gsc_core.run.stored import Run
-from gsc_core.run.subsets import OnMap, Picked, Scored
+from gsc_core.run.subsets import OnMap, Picked, Scored, Subset
 from pages.parts.images.map import selected
 from pages.parts.results.selected import of_bar, of_point
 
@@ -61,9 +74,7 @@ def test_a_sketch_is_there_at_once_and_the_finer_map_is_asked_for_once(run):
     write_map(run, principal_map(run))
     app = opened("images", run="a", images_view="Map")
     assert "Images that the network finds alike lie together" in words(app)
-    (chart,) = app.get("plotly_chart")
-    drawn = json.loads(chart.proto.spec)
-    assert [trace["name"] for trace in drawn["data"]][:2] == [
+    assert [look["name"] for look in canvas(app)["looks"]][:2] == [
         "Calibration images",
         "Familiar images",
     ]
@@ -73,41 +84,88 @@ def test_a_run_of_before_says_so(home):
     write_run(home / "a")
     app = opened("images", run="a", images_view="Map")
     assert "made before the app kept what a map is drawn from" in words(app)
-    assert not app.get("plotly_chart") and not queue.jobs(kinds=(Kind.MAP,))
+    assert not app.get("bidi_component") and not queue.jobs(kinds=(Kind.MAP,))
 
 
 @pytest.mark.parametrize("colouring", COLOURINGS)
-def test_every_point_is_drawn_once_and_says_its_row(run, colouring):
+def test_every_point_is_drawn_once_where_it_lies_and_says_its_image(run, colouring):
     of = principal_map(run)
-    figure = image_map(run, of, decisions.current(run), colouring)
-    rows = np.concatenate([np.asarray(trace.customdata) for trace in figure.data])
-    assert sorted(rows.tolist()) == of.rows.tolist()
-    places = dict(zip(of.rows.tolist(), of.places.tolist(), strict=True))
-    trace = max(figure.data, key=lambda trace: len(trace.x))
-    drawn = zip(trace.customdata, trace.x, trace.y, trace.text, strict=True)
-    assert all([x, y] == places[int(row)] and text for row, x, y, text in drawn)
+    drawn = image_map(run, of, decisions.current(run), colouring)
+    assert drawn.rows == of.rows.tolist() and len({*drawn.rows}) == len(of.rows)
+    back = Frame.of(of).places([*zip(drawn.x, drawn.y, strict=True)])
+    side = (of.places.max(axis=0) - of.places.min(axis=0)).max()
+    np.testing.assert_allclose(back, of.places, atol=1.01 * side / STEPS / 2)
+    assert min(drawn.x + drawn.y) == 0 and max(drawn.x + drawn.y) == STEPS
+    images = run_images(run, of.rows)
+    for image, predicted, sure in zip(images, drawn.predicted, drawn.sure, strict=True):
+        assert drawn.classes[predicted] == class_name(run, image.predicted)
+        assert abs(sure - 100 * image.confidence) <= 0.5
+
+
+def test_a_look_says_what_its_points_have_in_common(run):
+    of, decision = principal_map(run), decisions.current(run)
+    images = run_images(run, of.rows)
+    unfamiliar = [image.set in run.ood_sets for image in images]
+    names = {"calibration": "Calibration images", "id": "Familiar images"}
+    assert named(image_map(run, of, decision, SET)) == [
+        names.get(image.set, image.set) for image in images
+    ]
+    scores = run.column(decision.detector)[of.rows]
+    assert named(image_map(run, of, decision, DECISION)) == [
+        f"{'Unfamiliar' if out else 'Familiar'}, "
+        f"{'flagged' if score > decision.value else 'accepted'}"
+        for out, score in zip(unfamiliar, scores, strict=True)
+    ]
+    familiar = run.column(decision.detector)[run.rows_of(["id"])]
+    for score, name in zip(scores, named(image_map(run, of, decision, SCORE)), strict=True):
+        low, high = (int(part.split()[0]) / 100 for part in name.split(" to "))
+        share = np.mean(familiar < score)
+        assert low <= share < high or share == high == 1
+    by_class = named(image_map(run, of, decision, CLASS))
+    for image, name in zip(images, by_class, strict=True):
+        assert name in (class_name(run, image.predicted), "other classes")
+
+
+def named(drawn: Drawing) -> list[str]:
+    """What the legend calls each point."""
+    return [drawn.looks[look].name for look in drawn.look]
 
 
 def test_as_many_points_as_there_may_be_are_a_light_page(home):
-    folder = write_run(home / "b", n=3000, m=1500, settings={"class_names": ["a" * 40] * 12})
+    folder = write_run(home / "b", n=3000, m=3000, settings={"class_names": ["a" * 40] * 12})
     write_features(folder)
     run = Run.load(folder)
     of = principal_map(run)
     assert len(of.rows) == MOST
     for colouring in COLOURINGS:
-        figure = image_map(run, of, decisions.current(run), colouring)
-        assert len(figure.to_json()) < 500_000
+        drawn = image_map(run, of, decisions.current(run), colouring)
+        assert len(json.dumps(drawn.as_data())) < 200_000
 
 
-def test_what_is_selected_is_an_area_or_single_points():
-    lasso = {"x": [0.0, 1.0, 1.0], "y": [0.0, 0.0, 2.0]}
-    assert selected({"lasso": [lasso]}, fine=True) == OnMap(True, ((0, 0), (1, 0), (1, 2)))
-    box = selected({"box": [{"x": [0.0, 2.0], "y": [1.0, 3.0]}]}, fine=False)
-    assert box == OnMap(False, ((0, 1), (2, 1), (2, 3), (0, 3)))
-    points = [{"customdata": [7]}, {"customdata": 9}, {"customdata": None}, {}]
-    assert rows_of_points(points) == [7, 9]
-    assert selected({"points": points}, fine=True) == Picked((7, 9))
-    assert selected({}, fine=True) is None
+def test_what_a_browser_says_is_selected_is_an_area_or_a_point_of_this_map_or_nothing():
+    of = ImageMap(np.array([4, 7, 9]), np.array([[1, 2], [3, 2], [1, 3]], dtype=np.float32))
+
+    def of_said(said: object) -> Subset | None:
+        return selected(said, "this", of, fine=True)
+
+    area = [[0, 0], [STEPS, 0], [0, STEPS / 2]]
+    assert of_said({"generation": "this", "area": area}) == OnMap(True, ((1, 2), (3, 2), (1, 3)))
+    assert of_said({"generation": "this", "row": 7}) == Picked((7,))
+    assert of_said({"generation": "before", "row": 7}) is None
+    for row in (5, "7", True, None, [7]):
+        assert of_said({"generation": "this", "row": row}) is None
+    nowhere = ([], area[:2], [*area, "x"], [*area, [1]], [*area, [1, math.nan]], [*area, [1, "2"]])
+    for wrong in (*nowhere, [*area, [1, math.inf]], area * 100, {"x": 1}):
+        assert of_said({"generation": "this", "area": wrong}) is None
+    for said in (None, "row", [], 7, {}):
+        assert of_said(said) is None
+
+
+def canvas(app: AppTest) -> dict:
+    """What the map is told to draw."""
+    told = (json.loads(part.proto.json) for part in app.get("bidi_component"))
+    (drawn,) = (each for each in told if "looks" in each)
+    return drawn
 
 
 # --- where charts lead -----------------------------------------------------------------------
@@ -141,6 +199,12 @@ def test_a_bar_and_a_point_open_the_images_they_count(run):
     assert alarms == Scored(detector, "id", 0.5, math.inf)
     assert not [*of_point(run, detector, event(curve_number=0, customdata=None))]
     assert not [*of_bar(detector, bars, SimpleNamespace(selection={}))]
+
+
+def test_a_bar_of_a_class_says_which():
+    assert class_of_bar([{}, {"customdata": [3]}, {"customdata": 4}]) == 3
+    assert class_of_bar([{"customdata": 4}]) == 4
+    assert class_of_bar([]) is None and class_of_bar([{"customdata": None}]) is None
 
 
 def test_the_classes_that_swallow_most_are_shown_with_their_images(run):

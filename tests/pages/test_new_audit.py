@@ -173,6 +173,22 @@ def test_a_press_on_start_asks_for_what_is_shown(home):
 
 
 @pytest.mark.slow
+def test_a_set_too_small_to_judge_by_is_not_chosen_at_first_and_says_why(home):
+    with session() as db:
+        for role in ("id", "ood"):
+            stored = db.exec(select(StoredSet).where(StoredSet.role == role)).first()
+            fields = stored.model_dump(exclude={"id", "created"})
+            db.add(StoredSet(id=f"few-{role}", **(fields | {"name": "few", "images": 3})))
+    app = opened("new_audit")
+    assert app.selectbox(key="audit_id_set").value not in (None, "few-id")
+    assert app.multiselect(key="audit_ood_sets").value not in ([], ["few-ood"])
+    assert words(app).count("few was not chosen for you: with 3 images") == 2
+    app.selectbox(key="audit_id_set").select("few, 3 images").run()
+    assert not app.exception
+    assert words(app).count("few was not chosen for you") == 1
+
+
+@pytest.mark.slow
 def test_what_is_of_the_demo_stands_last_and_is_no_default_for_a_persons_own(home):
     with session() as db:
         (noise,) = db.exec(select(StoredSet).where(StoredSet.name == "noise"))

@@ -74,6 +74,22 @@ def test_while_the_first_audit_is_at_work_results_leads_to_it(home):
     assert links(app) == ["Runs"]
 
 
+def test_an_audit_without_result_says_on_each_of_its_pages_how_it_stands(home):
+    job("mine", State.FAILED, error="The disk is full")
+    app = opened("results", run="mine")
+    assert not app.exception
+    assert [error.value for error in app.error] == ["The disk is full"]
+    assert "This audit has no result yet" in words(app)
+    assert "run_retry_mine" in buttons(app)
+    assert "There is no result for the run" in words(opened("images", run="another"))
+
+
+def test_an_empty_page_says_what_it_will_show(home):
+    assert "Thresholds will show what a lower or higher threshold would" in words(
+        opened("thresholds")
+    )
+
+
 def test_a_finished_run_says_its_answer_and_leads_on(home, written):
     folder = finished(home, written, "one")
     app = opened("runs")

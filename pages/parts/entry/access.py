@@ -84,10 +84,12 @@ def entered() -> bool:
     if person.role is Role.GUEST:
         email = str(st.user.get("email") or "")
         _log_once(Event.NOT_INVITED, person, email, str(st.user.get("iat")))
+        st.title("GSC Audit", anchor=False)
         st.error(plain(f"{email or 'This account'} is not invited: ask the operator of this app."))
         st.button("Log out", key="logout", on_click=st.logout)
         return False
     if time.time() >= person.until:
+        st.title("GSC Audit", anchor=False)
         st.warning(acting.EXPIRED)
         st.button("Log in", key="login", type="primary", on_click=st.login)
         return False

@@ -9,6 +9,7 @@ from pages.parts.entry import access
 from pages.parts.shared.text import plain
 
 GONE = "This report is no longer shared, or the address is incomplete: ask the person who sent it."
+GONE_WIDTH = 640
 _OPENED = "shared_opened"
 _ANY_HEIGHT = 100_000  # as high as the window
 # Streamlit's own bar and menu are no use to a reader; the report takes what the window leaves.
@@ -33,7 +34,8 @@ def show(token: str) -> None:
 
         found = shares.opened(token) if access.sharing() else None
     if found is None:
-        st.warning(GONE)
+        st.title("GSC Audit", anchor=False)
+        st.warning(GONE, width=GONE_WIDTH)
         return
     share = found.share
     if _OPENED not in st.session_state:  # once a visit

@@ -1,29 +1,30 @@
 """The images on a map: near where the network finds them alike; an area opens its images."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import plotly.graph_objects as go
 import streamlit as st
 
-from gsc_core.charts.image_map import COLOURINGS, image_map, rows_of_points
+from gsc_core.charts.image_map import COLOURINGS, STEPS, Frame, image_map
 from gsc_core.jobs import queue
 from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.features import has_features
 from gsc_core.run.image_map import ImageMap, principal_map, stored_map
 from gsc_core.run.stored import Run
-from gsc_core.run.subsets import MAX_PICKED, OnMap, Picked, Subset
+from gsc_core.run.subsets import OnMap, Picked, Subset
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import maps
-from pages.parts.images.hover import image_under_pointer
+from pages.parts.images.hover import FILES, image_under_pointer
 from pages.parts.shared.behind import behind
+from pages.parts.shared.browser_part import browser_part
 from pages.parts.shared.in_address import segments
 from pages.parts.shared.job import job_progress
 from pages.parts.shared.text import UNFAMILIAR
 
 SHOWN = 12
+MAX_SENT = 200  # corners of an area, as the browser draws it
+MOST_STEPS = 100 * STEPS  # from the map's corner: an area may reach beyond its edges
 BEFORE = (
     "This audit was made before the app kept what a map is drawn from: run it again to see one."
 )
@@ -40,22 +41,28 @@ def map_view(run: Run) -> None:
     colouring = segments("Coloured by", COLOURINGS, "images_colouring", labelled=True)
     st.caption(_about(run, of, fine is not None), help=UNFAMILIAR)
     decision = decisions.current(run)
-    key = f"images_map_{'fine' if fine is not None else 'coarse'}_{colouring}"
-    event = st.plotly_chart(
-        _figure(str(run.path), run.version, fine is not None, colouring, decision, run),
-        key=key,
-        on_select="rerun",
-        selection_mode=("points", "box", "lasso"),
-        config={"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["autoScale"]},
-        alt=f"A point for each of {len(of.rows):,} images, near where the network finds them alike",
+    map_of = f"{run.id}, {run.version}, {'fine' if fine is not None else 'coarse'}"
+    data = _drawing(str(run.path), run.version, fine is not None, colouring, decision, run)
+    canvas = browser_part("image_map", FILES, "map.js", "map.css")
+    said = canvas(
+        data={**data, "run": f"{run.id}/", "label": _label(of), "generation": map_of},
+        key="images_map",
+        on_selected_change=lambda: None,  # without one that hears of it, no value comes
     )
-    image_under_pointer(run, key)
+    image_under_pointer(run)
     if fine is None:
         _finer(run)
-    if (subset := selected(event.selection, fine is not None)) is not None:
+    if (subset := selected(said.get("selected"), map_of, of, fine=fine is not None)) is not None:
         _show(run, subset)
     else:
         st.caption("Choose a point, or draw around some: their images appear here.")
+
+
+def _label(of: ImageMap) -> str:
+    return (
+        f"Map of {len(of.rows):,} images, near where the network finds them alike. Arrow keys go "
+        "from image to image, Enter opens one, plus and minus zoom."
+    )
 
 
 def _about(run: Run, of: ImageMap, fine: bool) -> str:
@@ -75,12 +82,12 @@ def _about(run: Run, of: ImageMap, fine: bool) -> str:
 
 
 @st.cache_data(max_entries=32, show_spinner="Drawing the map…")
-def _figure(
+def _drawing(
     path: str, version: int, fine: bool, colouring: str, decision: Decision, _run: Run
-) -> go.Figure:
+) -> dict[str, object]:
     made = stored_map(_run) if fine else None
     of = principal_map(_run) if made is None else made
-    return image_map(_run, of, decision, colouring)
+    return image_map(_run, of, decision, colouring).as_data()
 
 
 def _finer(run: Run) -> None:
@@ -102,16 +109,32 @@ def _finer(run: Run) -> None:
         job_progress(job.id, "images_map_job")
 
 
-def selected(selection: Mapping[str, Any], fine: bool) -> Subset | None:
-    """What is selected: the area where one was drawn, else the points."""
-    for area in (*selection.get("lasso", ()), *selection.get("box", ())):
-        x, y = list(area["x"]), list(area["y"])
-        if len(x) == 2:  # two corners of a box
-            x, y = [x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]]
-        if len(x) >= 3:
-            return OnMap.area(fine, x, y)
-    rows = rows_of_points(selection.get("points", ()))
-    return Picked(tuple(rows[:MAX_PICKED])) if rows else None
+def selected(said: object, map_of: str, of: ImageMap, *, fine: bool) -> Subset | None:
+    """What is selected on the map that is shown: an area or a point.
+
+    A browser may say anything: only what is on the map is taken from it.
+    """
+    if not isinstance(said, Mapping) or said.get("generation") != map_of:
+        return None
+    row, area = said.get("row"), said.get("area")
+    if type(row) is int and row in of.rows:
+        return Picked((row,))
+    if (
+        not isinstance(area, list)
+        or not 3 <= len(area) <= MAX_SENT
+        or not all(map(_is_place, area))
+    ):
+        return None
+    x, y = zip(*Frame.of(of).places([(x, y) for x, y in area]), strict=True)
+    return OnMap.area(fine, list(x), list(y))
+
+
+def _is_place(corner: object) -> bool:
+    return (
+        isinstance(corner, list)
+        and len(corner) == 2
+        and all(type(each) in (int, float) and abs(each) <= MOST_STEPS for each in corner)
+    )
 
 
 def _show(run: Run, subset: Subset) -> None:

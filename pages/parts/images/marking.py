@@ -185,7 +185,7 @@ def _mark(
     try:
         change = run_marks.mark(run, rows, doubt=doubt, label=label, note=note)
     except GscError as error:
-        st.session_state[REFUSED] = str(error)
+        _refused(error)
         return
     _done(_Last(run.id, sentence, change))
 
@@ -194,7 +194,7 @@ def _unmark(run: Run, rows: tuple[int, ...]) -> None:
     try:
         change = run_marks.unmark(run, rows)
     except GscError as error:
-        st.session_state[REFUSED] = str(error)
+        _refused(error)
         return
     count = len(change.before)
     some = "The mark was" if count == 1 else f"{count:,} marks were"
@@ -205,9 +205,15 @@ def _undo(run: Run, last: _Last) -> None:
     try:
         run_marks.undo(run, last.change)
     except GscError as error:
-        st.session_state[REFUSED] = str(error)
+        _refused(error)
         return
     _done(None)
+
+
+def _refused(error: GscError) -> None:
+    """Only why: beside it, a way back would seem to be one from what was refused."""
+    st.session_state[REFUSED] = str(error)
+    st.session_state.pop(LAST, None)
 
 
 def _done(last: _Last | None) -> None:

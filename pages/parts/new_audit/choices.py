@@ -1,10 +1,12 @@
 """Which model, images, layer and device an audit takes: the widgets, and what they say."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import streamlit as st
 
+from gsc_core.evaluation.selective import FEWEST
 from gsc_core.images.class_orders import ORDERS, LabelOrder, order_called
 from gsc_core.jobs.database import StoredModel, StoredSet
 from gsc_core.workspace import audits
@@ -35,13 +37,14 @@ def one_of(
         placeholder="Choose one",
         **more,
     )
+    _small(records, [chosen])
     _coming(found, role)
     return None if chosen is None else by_id[chosen]
 
 
 def _usual(key: str, records: Sequence[Record], found: Parts, role: str) -> str | None:
     """The id of what is chosen at first, and of what was waited for once it is ready."""
-    first = next(iter(records), None)
+    first = next((each for each in records if not _is_small(each)), None)
     usual = None if first is None or (is_of_demo(first) and found.own_begun) else first.id
     waits = f"{key}_waits"
     if usual is None and found.coming(role):
@@ -49,6 +52,21 @@ def _usual(key: str, records: Sequence[Record], found: Parts, role: str) -> str 
     elif st.session_state.pop(waits, False) and usual and not st.session_state.get(key):
         st.session_state[key] = [usual] if role == "ood" else usual
     return usual
+
+
+def _is_small(record: StoredModel | StoredSet) -> bool:
+    return isinstance(record, StoredSet) and record.images < FEWEST
+
+
+def _small(records: Sequence[StoredModel | StoredSet], chosen: Sequence[str | None]) -> None:
+    """The newest sets that were passed over, and why; those that a person takes all the same."""
+    for each in takewhile(_is_small, records):
+        if isinstance(each, StoredSet) and each.id not in chosen:
+            images = "1 image" if each.images == 1 else f"{each.images:,} images"
+            st.caption(
+                f"{plain(each.name)} was not chosen for you: with {images}, a share says next to "
+                f"nothing. Take {FEWEST} or more."
+            )
 
 
 def _coming(found: Parts, role: str) -> None:
@@ -102,6 +120,7 @@ def strangers_of(found: Parts) -> tuple[StoredSet, ...]:
         help="Out-of-distribution (OOD) sets. Several kinds, similar and very different, tell you "
         "more than one.",
     )
+    _small(sets, chosen)
     _coming(found, "ood")
     return tuple(by_id[each] for each in chosen)
 

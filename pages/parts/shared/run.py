@@ -13,7 +13,9 @@ from gsc_core.run.stored import Run, version_of
 from gsc_core.team import acting
 from gsc_core.team.roles import Action
 from gsc_core.workspace import runs
+from gsc_core.workspace.history import history
 from pages.parts.shared import links
+from pages.parts.shared.run_entry import card
 from pages.parts.shared.text import plain
 
 VIEWS = {
@@ -24,6 +26,14 @@ VIEWS = {
     "report": "Report",
     "deploy": "Deploy",
 }
+ABOUT = {
+    "results": "how many unfamiliar images the model would accept, and how sure that is",
+    "images": "every image of the audit, the worst mistakes first",
+    "thresholds": "what a lower or higher threshold would accept and flag",
+    "ablation": "what each part of the method contributes",
+    "report": "the audit as one page for a colleague, to download or share",
+    "deploy": "how to take the detector along as one file",
+}
 
 
 def chosen_run(view: str, *, titled: bool = False) -> Run | None:
@@ -33,17 +43,17 @@ def chosen_run(view: str, *, titled: bool = False) -> Run | None:
     what to do and gives None when there is no run or it cannot be read.
     """
     row = st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
+    run_id = None
     try:
         with row:
             run_id = _choose(view, VIEWS[view] if titled else None)
         if run_id is None:
-            _nothing_yet()
+            _nothing_yet(view)
             return None
         path = runs.run_folder(run_id)
         run = load(str(path), version_of(path))
     except GscError as error:
-        st.error(plain(str(error)))
-        st.page_link(links.to("runs"), label="All runs", icon=":material/list:")
+        _without_result(run_id, error)
         return None
     st.session_state["run"] = run_id
     with row:
@@ -105,13 +115,28 @@ def _follow(key: str) -> None:
     st.query_params["run"] = st.session_state[key]
 
 
-def _nothing_yet() -> None:
+def _without_result(run_id: str | None, error: GscError) -> None:
+    """How far the audit is, or how it ended, where it is in the history; else what is wrong."""
+    try:
+        entry = next((each for each in history() if each.id == run_id and not each.finished), None)
+    except GscError:  # what was said already is what is wrong
+        entry = None
+    if entry is None:
+        st.error(plain(str(error)))
+    else:
+        st.caption("This audit has no result yet.")
+        card(entry)
+    st.page_link(links.to("runs"), label="All runs", icon=":material/list:")
+
+
+def _nothing_yet(view: str) -> None:
     if queue.jobs(kinds=(Kind.AUDIT, Kind.DEMO), states=queue.WAITING):
         st.title("No audit has finished yet", anchor=False)
         st.markdown("One is waiting or running: Runs shows how far it is.")
         st.page_link(links.to("runs"), label="Runs", icon=":material/list:")
         return
     st.title("No audit has run yet", anchor=False)
+    st.markdown(f"{VIEWS[view]} will show {ABOUT[view]}.")
     if not acting.permits(Action.START):
         st.markdown("An auditor can start one.")
         return

@@ -51,6 +51,9 @@ def card(entry: RunEntry, *, key: str = "run", manage: bool = True) -> None:
                     st.page_link(links.to(address), label=title, icon=icon, query_params=query)
             if manage and not entry.waiting:
                 _manage(entry, key)
+            elif not (manage or entry.finished or entry.waiting) and _may_manage(entry):
+                query = {"run": entry.id}
+                st.page_link(links.to("runs"), label="What can be done", query_params=query)
 
 
 def _headline(entry: RunEntry) -> None:
@@ -80,11 +83,16 @@ def _outcome(entry: RunEntry, key: str | None) -> None:
     if reason is not None:
         st.error(plain(reason))
     elif entry.outcome is Outcome.CANCELLED:
-        st.caption("Cancelled. Finished work is kept: resume it, or delete it.")
+        what = ": resume it, or delete it" if _may_manage(entry) else ""
+        st.caption(f"Cancelled. Finished work is kept{what}.")
+
+
+def _may_manage(entry: RunEntry) -> bool:
+    return acting.permits(Action.DELETE, entry.owner)
 
 
 def _manage(entry: RunEntry, key: str) -> None:
-    if not acting.permits(Action.DELETE, entry.owner):
+    if not _may_manage(entry):
         return
     st.space("stretch")
     try:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from gsc_core.charts import classes
-from gsc_core.charts.image_map import rows_of_points
 from gsc_core.run import decisions
 from gsc_core.run.decisions import ClassEffect, Decision
 from gsc_core.run.stored import Run
@@ -34,8 +33,8 @@ def swallowing(
         alt=f"Accepted unfamiliar images by class: {shown[0].name} takes most of them, "
         f"{shown[0].unnoticed:,}.",
     )
-    picked = rows_of_points(event.selection.get("points", ()))
-    index = picked[0] if picked else shown[0].index
+    picked = classes.class_of_bar(event.selection.get("points", ()))
+    index = shown[0].index if picked is None else picked
     part = decisions.part_of(decision, trial=trial)
     behind(run, Classified(index, decision.detector, decision.value, part))
     st.caption("Choose a bar to see the images of another class.")

@@ -5,22 +5,20 @@ policy lets no other script run.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 import streamlit as st
-from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
-from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 
 from gsc_core.errors import GscError
 from gsc_core.images.thumbnails import thumbnail
+from pages.parts.shared.browser_part import browser_part
 from pages.parts.shared.pictures import version_of
 
-_PACKAGE, _NAME = "gsc-audit", "image_grid"
-_MANIFEST = ComponentManifest(_PACKAGE, "1", [ComponentConfig(_NAME, "browser")])
+_FILES = Path(__file__).parent / "browser"
 
 Sizes = Literal["small", "medium", "large"]
 
@@ -90,7 +88,8 @@ def image_grid(
         "generation": generation,
         "tiles": [_as_data(tile, size.side) for tile in tiles],
     }
-    said = _component()(key=key, data=data, on_selected_change=_heard, on_opened_change=_heard)
+    grid = browser_part("image_grid", _FILES, "grid.js", "grid.css")
+    said = grid(key=key, data=data, on_selected_change=_heard, on_opened_change=_heard)
     return _checked(said, [tile.row for tile in tiles], generation)
 
 
@@ -108,15 +107,6 @@ def _checked(said: Mapping[str, Any], rows: Sequence[int], generation: str) -> A
             selected = frozenset(picked).intersection(rows)
     is_row = type(opened) is int and opened in rows
     return Answer(opened if is_row else None, selected)
-
-
-def _component() -> Callable[..., Any]:
-    """The component, known to the server at hand: a test has one of its own."""
-    manager = get_bidi_component_manager()
-    name = f"{_PACKAGE}.{_NAME}"
-    if manager.get_component_asset_root(name) is None:
-        manager.register_from_manifest(_MANIFEST, Path(__file__).parent)
-    return st.components.v2.component(name, css="grid.css", js="grid.js")
 
 
 def _as_data(tile: GridTile, side: int) -> dict[str, Any]:
