@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pretend_device  # noqa: F401 - must be known to torch before the first backward pass
 import pytest
@@ -40,6 +41,13 @@ def main_module_restored() -> Iterator[None]:
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the runs of a workspace of the test's own lie."""
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stage(tmp_path_factory.mktemp("stage"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,7 @@ RESULT = {
     "spec.json", "scores.parquet", "features.parquet", "metrics.json", "calibration.safetensors",
     "log.txt",
 }  # fmt: skip
+TABLE = tuple("┏┃┡│└")
 METRICS = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out", "detection_error")
 
 
@@ -67,40 +69,53 @@ def check_document(document: dict, detectors: set[str], sets: set[str]) -> None:
     assert document["provenance"]["versions"]["gsc-audit"] == __version__
 
 
-def test_the_real_program_prints_the_document_it_writes(
-    stage: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    """Two OOD sets, every detector; a pipe gets plain lines and clean JSON."""
-    more = ["--ood", f"faint={stage / 'faint'}", "--json"]
-    command = program(*audit(stage, tmp_path / "out", *more, detectors="all"))
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    assert all(PROGRESS.fullmatch(line) for line in done.stderr.splitlines()), done.stderr
-    assert "scoring faint 50/50" in done.stderr.splitlines()
-    document = json.loads(done.stdout)
-    assert document == json.loads((tmp_path / "out" / "metrics.json").read_text())
-    check_document(document, {detector.name for detector in CATALOGUE}, {"noise", "faint"})
-    files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {*RESULT, "channels.parquet"}
-    assert set(Run.load(tmp_path / "out").ood_sets) == {"noise", "faint"}
+@dataclass(frozen=True)
+class Printed:
+    """What the real program wrote, and where it left its result."""
+
+    out: str
+    err: list[str]
+    seconds: float
+    run: Path
 
 
-def test_a_profile_shows_where_the_time_went_and_leaves_json_clean(
-    stage: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    """A process of its own: the rows of the phases sum up to the last one, which is the whole."""
-    command = program(*audit(stage, tmp_path / "out", "--json", "--profile"))
+@pytest.fixture(scope="module")
+def printed(
+    stage: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Printed:
+    """Two OOD sets, every detector, into pipes."""
+    run = tmp_path_factory.mktemp("printed") / "out"
+    more = ["--ood", f"faint={stage / 'faint'}", "--json", "--profile"]
+    command = program(*audit(stage, run, *more, detectors="all"))
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     took = time.perf_counter() - started
     assert done.returncode == 0, done.stderr
-    table = [line.split("│")[1:3] for line in done.stderr.splitlines() if line.startswith("│")]
+    return Printed(done.stdout, done.stderr.splitlines(), took, run)
+
+
+def test_the_real_program_prints_the_document_it_writes(printed: Printed) -> None:
+    """A pipe gets plain lines and clean JSON."""
+    plain = [line for line in printed.err if not line.startswith(TABLE)]
+    assert all(PROGRESS.fullmatch(line) for line in plain), printed.err
+    assert "scoring faint 50/50" in plain
+    document = json.loads(printed.out)
+    assert document == json.loads((printed.run / "metrics.json").read_text())
+    check_document(document, {detector.name for detector in CATALOGUE}, {"noise", "faint"})
+    files = {path.name for path in printed.run.iterdir()}
+    assert files == {*RESULT, "channels.parquet"}
+    assert set(Run.load(printed.run).ood_sets) == {"noise", "faint"}
+
+
+def test_a_profile_shows_where_the_time_went(printed: Printed) -> None:
+    """The rows of the phases sum up to the last one, which is the whole."""
+    table = [line.split("│")[1:3] for line in printed.err if line.startswith("│")]
     seconds = {name: float(value) for name, value in table if not name.startswith("   ")}
     seconds = {name.strip(): value for name, value in seconds.items()}
     whole = seconds.pop("total")
     assert sum(seconds.values()) == pytest.approx(whole, abs=0.01 * len(seconds))
-    assert 0 < whole < took
-    stored = json.loads(done.stdout)["provenance"]["phases"]
+    assert 0 < whole < printed.seconds
+    stored = json.loads(printed.out)["provenance"]["phases"]
     assert set(stored) <= set(seconds)
     assert stored["fitting"]["wall_s"] == pytest.approx(seconds["fitting"], abs=0.01)
     told = {"importing", "opening the model", "the network's forward pass", "scoring", "measuring"}

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -78,27 +79,32 @@ def same_result(a: dict, b: dict) -> bool:
     return all(a[key] == b[key] for key in ("results", "images", "id_accuracy", "inverted"))
 
 
-def test_a_terminal_shows_a_bar(stage: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def all_of(terminal: int) -> bytes:
+    """What is shown until the other side is closed."""
+    shown = b""
+    with contextlib.suppress(OSError):  # a terminal's end
+        while block := os.read(terminal, 4096):
+            shown += block
+    return shown
+
+
+def test_a_terminal_shows_a_bar(
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also for a set whose name would be markup."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
     terminal, theirs = pty.openpty()
-    with subprocess.Popen(
-        program(*audit(stage, tmp_path / "out", "--json", ood=f"[/x]={stage / 'noise'}")),
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env={**environment, "TERM": "xterm", "COLUMNS": "100"},
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # a terminal's end
-            while block := os.read(terminal, 4096):
-                shown += block
-        assert process.stdout is not None
-        printed = process.stdout.read()
+    with ThreadPoolExecutor(1) as reader:
+        shown = reader.submit(all_of, terminal)
+        with os.fdopen(theirs, "w") as screen:
+            command = audit(stage, tmp_path / "out", "--json", ood=f"[/x]={stage / 'noise'}")
+            ran = gsc(*command, screen=screen)
+        text = shown.result().decode()
     os.close(terminal)
-    text = shown.decode()
-    assert process.returncode == 0, text
+    assert ran.code == 0, text
     assert "━━━" in text
     assert "\x1b[" in text
     assert "scoring [/x]" in text
     assert "40/40" in text
-    assert json.loads(printed)["images"]["[/x]"]["scored"] == 40
+    assert json.loads(ran.out)["images"]["[/x]"]["scored"] == 40
