@@ -9,8 +9,11 @@ import pretend_device  # noqa: F401 - must be known to torch before the first ba
 import pytest
 from browser import PATIENCE, installed, started
 from hypothesis import settings
+from opened_models import opening_once
 from places import TESTS
 from playwright.sync_api import Browser, expect, sync_playwright
+
+from gsc_core.classifier import load
 
 # The same examples at each run, so that it fails only for a change. New ones are looked for with
 # HYPOTHESIS_PROFILE=explore.
@@ -41,6 +44,18 @@ def main_module_restored() -> Iterator[None]:
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
+
+
+OPEN_ONCE = opening_once(load._loaded)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_open_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hundreds of audits are of the same few files; tests of opening itself open each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if TESTS / "classifier" not in request.path.parents:
+            patch.setattr(load, "_loaded", OPEN_ONCE)
+        yield
 
 
 @pytest.fixture
