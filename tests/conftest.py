@@ -3,13 +3,17 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pretend_device  # noqa: F401 - must be known to torch before the first backward pass
 import pytest
 from browser import PATIENCE, installed, started
 from hypothesis import settings
+from opened_models import opening_once
 from places import TESTS
 from playwright.sync_api import Browser, expect, sync_playwright
+
+from gsc_core.classifier import load
 
 # The same examples at each run, so that it fails only for a change. New ones are looked for with
 # HYPOTHESIS_PROFILE=explore.
@@ -40,6 +44,25 @@ def main_module_restored() -> Iterator[None]:
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
+
+
+OPEN_ONCE = opening_once(load._loaded)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_open_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hundreds of audits are of the same few files; tests of opening itself open each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if TESTS / "classifier" not in request.path.parents:
+            patch.setattr(load, "_loaded", OPEN_ONCE)
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the runs of a workspace of the test's own lie."""
+    monkeypatch.setenv("GSC_HOME", str(tmp_path))
+    return tmp_path / "runs"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
+from axe_core import grave
 from browser import Served, at_rest, served
 from filled_workspace import fill, set_state
-from judged import grave
 from playwright.sync_api import Browser, Page, expect
 from small_run import RUN, make
 

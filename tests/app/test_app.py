@@ -6,7 +6,6 @@ import math
 import os
 import re
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,12 +23,6 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.detector_names import title_of
 from gsc_core.sentences.run import answer, doubt
 from gsc_core.workspace.runs import list_runs
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
 
 
 @pytest.mark.slow

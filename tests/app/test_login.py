@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_core import grave
 from browser import Served, at_rest, free_port, served
 from filled_workspace import fill
-from judged import grave
 from oidc_provider import log_in, provided, python_with_provider, secrets
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from stored_run import write_run

@@ -56,12 +56,6 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
-
-
-@pytest.fixture
 def before(home: Path, audited: Path) -> Path:
     """A run that was audited and not ablated yet."""
     folder = Path(shutil.copytree(audited, home / "done"))

@@ -50,12 +50,6 @@ NOTICED = {
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
-
-
-@pytest.fixture
 def run(home) -> Run:
     folder = write_run(home / "a", set_checks=NOTICED)
     write_features(folder)

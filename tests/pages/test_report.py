@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import pytest
 from filled_workspace import set_state, work_off
@@ -23,12 +22,6 @@ from gsc_core.run.stored import Run
 from gsc_core.workspace import release_policy, report_images
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
 
 
 def preview(app) -> str:

@@ -27,12 +27,6 @@ OPEN = {"results_disagreement": "true", "results_basis": "true", "results_select
 """The address with the sections open that are drawn only then."""
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
-
-
 def with_pictures(folder: Path, **extra) -> Path:
     """A run whose sets lie beside it, with an image for each row."""
     roots = {name: str(folder / "sets" / name) for name in ("id", "calibration", *SETS)}

@@ -29,12 +29,6 @@ def written(tmp_path_factory) -> Path:
     return write_run(tmp_path_factory.mktemp("written") / "run")
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
-
-
 def job(run_id: str, state: State = State.QUEUED, title: str = "", **fields) -> Job:
     asked = queue.submit(Kind.AUDIT, title or f"audit {run_id}", run_id, {"spec": {}})
     set_state(asked, state, **fields)

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -35,12 +34,6 @@ from gsc_core.sentences.run import answer
 from gsc_core.team import acting
 from gsc_core.workspace import runs
 from pages.parts.entry import access
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
 
 
 def counts(app: AppTest) -> tuple[int, int]:

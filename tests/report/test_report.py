@@ -41,12 +41,6 @@ LIMIT = 2_000_000
 EXAMPLE = (Path(policy.__file__).with_name("example.toml")).read_bytes()
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
-
-
 def hostile_run(home: Path) -> Run:
     """A run in which the sets, the files, the classes and the detectors have hostile names."""
     folder = write_run(

@@ -26,12 +26,6 @@ PUBLISHED = ROOT / "docs" / "run.schema.json"
 WRITE_IT = "from gsc_core.run.schema import schema_json; print(schema_json(), end='')"
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GSC_HOME", str(tmp_path))
-    return tmp_path / "runs"
-
-
 def changed(folder: Path, **changes: object) -> None:
     file = folder / "metrics.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))

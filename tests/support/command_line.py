@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from small_audit import PREPROCESS
 
@@ -32,12 +33,12 @@ class Ran:
         return [line for line in self.err.splitlines() if not PROGRESS.fullmatch(line)]
 
 
-def gsc(*arguments: object) -> Ran:
-    """Run a command in this process."""
+def gsc(*arguments: object, screen: TextIO | None = None) -> Ran:
+    """Run a command in this process; what it says on standard error goes to the screen, if any."""
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["gsc", *map(str, arguments)]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(screen or err):
             main()
         code = 0
     except SystemExit as end:

@@ -1,16 +1,26 @@
-"""What axe-core finds on a page."""
+"""A run held against a policy that is written in the test; the interval of a loss in pairs."""
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from pathlib import Path
 
-GRAVE = {"serious", "critical"}
+import numpy as np
+
+from gsc_core.evaluation.intervals import Interval
+from gsc_core.release import intervals
+from gsc_core.release.judge import judge
+from gsc_core.release.policy import read_policy
+from gsc_core.release.verdict import Verdict
+from gsc_core.run import decisions
+from gsc_core.run.stored import Run
 
 
-def grave(page: Page) -> list[str]:
-    """What keeps people from using the page, each with the element."""
-    return [
-        f"{each['id']}: {node['html'][:160]} {node['target']}"
-        for each in Axe().run(page).response["violations"]
-        if each["impact"] in GRAVE
-        for node in each["nodes"]
-    ]
+def judged(folder: Path, policy: str, decision=None) -> Verdict:
+    run = Run.load(folder)
+    return judge(run, decision or decisions.default(run), read_policy(policy))
+
+
+def lost(worse: int, better: int, n: int) -> Interval:
+    before = np.zeros(n, dtype=bool)
+    after = np.zeros(n, dtype=bool)
+    before[:worse] = True
+    after[worse : worse + better] = True
+    return intervals.lost(before, after)
