@@ -29,7 +29,7 @@ def render() -> None:
 
 def _list(entries: list[Deleted], days: float) -> None:
     if not entries:
-        st.caption("Nothing is in the trash.")
+        st.caption("The trash is empty.")
         return
     pages = -(-len(entries) // ON_A_PAGE)
     page = min(st.session_state.get("trash_page", 1), pages) if pages > 1 else 1

@@ -71,5 +71,5 @@ def _part(images: Path | Uri, folder: str) -> Path | Uri:
     if isinstance(images, Uri):
         return images.joined(folder)
     if not images.is_dir():
-        raise SpecError(f"{images.name} is no folder: unpack it, and give its folder {folder}.")
+        raise SpecError(f"{images.name} is not a folder: unpack it, and give its folder {folder}.")
     return images / folder

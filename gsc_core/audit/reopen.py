@@ -146,7 +146,9 @@ class Reopened:
         Raises SpecError when `name` is no such detector, or no layer of the network can be cut.
         """
         if self.network.split is None:
-            raise SpecError("No layer of this network can be cut in two, so GSC explains nothing.")
+            raise SpecError(
+                "This network cannot be cut at any layer, so GSC has nothing to explain."
+            )
         detector = self.detectors.get(name_in(self.detectors, name))
         if isinstance(detector, AutoGSC):
             at_split = detector.short_circuit_.layer == "split"

@@ -171,7 +171,7 @@ def _runners_up(
 def _check_file(out: Path) -> None:
     """Raise SpecError unless `out` is free, or holds an earlier choice."""
     if out.exists() and (not out.is_file() or content_of(out) is None):
-        raise SpecError(f"{out} already exists and is not a file of gsc tune: name another file.")
+        raise SpecError(f"{out} already exists and was not written by gsc tune: name another file.")
 
 
 @contextmanager

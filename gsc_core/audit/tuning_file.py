@@ -130,10 +130,12 @@ def read_tuned(file: Path) -> Tuned:
     """A choice that `tune` wrote; raises SpecError when it cannot be read."""
     content = content_of(file)
     if content is None:
-        raise SpecError(f"{file} is not a file of gsc tune: name one that it wrote.")
+        raise SpecError(f"{file} was not written by gsc tune: name a file that was.")
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise SpecError(f"{file} is of a newer version: update this program, or tune again.")
+        raise SpecError(
+            f"{file} was written by a newer version of this program: update it, or tune again."
+        )
     try:
         return Tuned.model_validate(content)
     except (ValidationError, SpecError) as error:

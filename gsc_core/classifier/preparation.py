@@ -12,7 +12,7 @@ def preparation(preprocessing: Preprocessing) -> str:
         ", ".join(f"{value:.3g}" for value in dict.fromkeys(values))
         for values in (preprocessing.mean, preprocessing.std)
     )
-    rest = f"mean {mean}, deviation {std}."
+    rest = f"mean {mean}, standard deviation {std}."
     fitted = _fitted(preprocessing)
     if preprocessing.crop_mode != "center" and preprocessing.resize == preprocessing.crop:
         return f"{fitted}; {rest}"

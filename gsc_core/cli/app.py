@@ -1,4 +1,4 @@
-"""`gsc …`: the product on the command line. Exit 0 done, 2 what the user can mend, 1 our fault."""
+"""`gsc …`: the product on the command line. Exit 0 done, 2 what the user can fix, 1 our fault."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line; errors a user can mend are one sentence on standard error."""
+    """Run the command line; errors a user can fix are one sentence on standard error."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers
     keep_freed_memory()

@@ -20,7 +20,7 @@ from gsc_core.evaluation.counts import percent
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
 
-LAST = "The order was seen afterwards, and flatters the first."
+LAST = "The order was found afterwards, which flatters the first."
 _SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
 
 if TYPE_CHECKING:  # heavy, and no command but its own should wait for it

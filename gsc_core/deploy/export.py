@@ -133,7 +133,7 @@ def _ensure_free(out: Path) -> None:
         read_card(out.with_suffix(".json"))
     except SpecError as error:
         raise SpecError(
-            f"{taken[0]} already exists and is no exported detector: choose another name."
+            f"{taken[0]} already exists and is not an exported detector: choose another name."
         ) from error
 
 

@@ -111,7 +111,8 @@ def _check_size(width: int, height: int, name: str) -> None:
         )
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            f"{name} has {width} × {height} pixels: a side needs at least {MIN_SIDE}, leave it out."
+            f"{name} has {width} × {height} pixels, and each side needs at least {MIN_SIDE}: leave "
+            "it out."
         )
 
 

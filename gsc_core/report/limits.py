@@ -96,8 +96,7 @@ def _marked(run: Run) -> str:
     except NothingLeftError as reason:
         return str(reason)
     return (
-        f"After the audit {said} in figures of their own; all others are as audited, with every "
-        "image."
+        f"After the audit {said} in separate figures; all others are as audited, with every image."
     )
 
 

@@ -90,7 +90,7 @@ def calibrate(
     passing = _Passing(scorer, images, labels, pace)
     sampled = list(passing.represented(order[:size]))
     if not sampled:
-        raise ImageError("None of the calibration images can be read; check the folder.")
+        raise ImageError("None of the calibration images can be read: check the folder.")
     sample, whole = Representation.cat(sampled), pace.batch_size
     surrogates, sources = _surrogates(scorer, tuple(passing.done), seed, pace)
 

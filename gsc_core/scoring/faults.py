@@ -53,7 +53,7 @@ def is_fault(error: Exception) -> bool:
 
 def in_words(error: Exception) -> str:
     """Why a detector is left out for a fault, in one line without a full stop."""
-    return f"{FAILED}{said_by(error)}, our fault; the log has the details"
+    return f"{FAILED}{said_by(error)}, a fault of GSC Audit; the log has the details"
 
 
 def checked(scores: object, images: int) -> Tensor:

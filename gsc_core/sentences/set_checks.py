@@ -11,8 +11,8 @@ from gsc_core.run.stored import Run
 from gsc_core.run.subsets import Copies, DoubtedLabels, Subset
 from gsc_core.run.subsets import FamiliarLooking as LookFamiliar
 
-NOTHING = "The image sets: nothing to look at."
-FAILED = "The image sets could not be compared, our fault; the log has the details."
+NOTHING = "The image sets: nothing stands out."
+FAILED = "The image sets could not be compared, a fault of GSC Audit; the log has the details."
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def in_short(run: Run) -> str | None:
     if run.document.set_checks.failed:
         return FAILED
     said = [notice.short for notice in notices(run)]
-    return f"The image sets, to look at: {'; '.join(said)}." if said else NOTHING
+    return f"The image sets, worth a look: {'; '.join(said)}." if said else NOTHING
 
 
 def limits(run: Run) -> str:
@@ -71,11 +71,11 @@ def _copies(copies: NearCopies) -> Notice:
     ours = "familiar test images" if copies.set == ID else f"images of {copies.set}"
     are = "is" if copies.images == 1 else "are"
     sentence = (
-        f"{some[0].upper()}{some[1:]} {ours} {are} nearly the same as {whose}, such as encoded "
-        "or scaled again, or mirrored."
+        f"{some[0].upper()}{some[1:]} {ours} {are} nearly the same as {whose}, for instance "
+        "encoded again, rescaled or mirrored."
     )
     so = (
-        "The detectors have as good as seen them, so figures and thresholds look better than they "
+        "The detectors have practically seen them, so figures and thresholds look better than they "
         "are: keep images of one scene in one set."
         if copies.set == ID
         else "These are hardly unfamiliar: a detector that accepts them is right."

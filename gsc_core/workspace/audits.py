@@ -220,7 +220,7 @@ def _placed(spec: AuditSpec) -> AuditSpec:
     settings = configuration()
     if settings.ray_address is None:
         raise SpecError(
-            "There is no cluster for audits any more: start the audit again without one."
+            "There is no longer a cluster for audits: start the audit again without one."
         )
     return spec.model_copy(
         update={"ray_address": settings.ray_address, "workers": settings.ray_workers}

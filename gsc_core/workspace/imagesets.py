@@ -94,7 +94,7 @@ def add_address(address: str, *, name: str, role: str) -> StoredSet:
     acting.ensure(Action.ADD)
     source = source_of(address.strip())
     if not isinstance(source, Uri):
-        raise GscError("That is no address of a bucket: write one such as s3://bucket/photos.")
+        raise GscError("That is not the address of a bucket: write one such as s3://bucket/photos.")
     allowed_addresses().require([source])
     name = checked_name(name, role)
     origin = f"the address {source}"
@@ -120,7 +120,7 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
         raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(available))}.")
     if is_listing(source_of(source.folder)):
         raise GscError(
-            "Surrogate images are made of images that lie on this server: upload some of the set."
+            "Surrogate images are made from images stored on this server: upload some of the set."
         )
     if source.readiness is not Readiness.READY:
         raise GscError("The set has not been read yet: wait until it is ready.")

@@ -118,7 +118,7 @@ def test_exchanged_red_and_blue_are_noticed(tmp_path: Path, source: str) -> None
     check = said(module, painted(tmp_path, 60), preprocessing)
     assert check is not None
     assert check.outcome == "warning"
-    assert "with red and blue exchanged (as OpenCV reads images), " in check.sentence
+    assert "with red and blue swapped (as OpenCV reads images), " in check.sentence
     assert "x[:, [2, 1, 0]]" in check.sentence
 
 
@@ -127,7 +127,7 @@ def test_another_normalisation_is_noticed_without_a_batch_norm(tmp_path: Path) -
     check = said(module, painted(tmp_path, 60, colours=GREYS))
     assert check is not None
     assert check.outcome == "warning"
-    assert "with mean and deviation 0.5, " in check.sentence
+    assert "with mean and standard deviation 0.5, " in check.sentence
     (setting,) = [word for word in check.sentence.split() if word.startswith("resize=")]
     given = Preprocessing.parse(setting.rstrip("."))
     assert (given.mean, given.std) == ((0.5,) * 3, (0.5,) * 3)

@@ -276,7 +276,7 @@ def test_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.Monk
     """The real loader, stopped at its cache folder, which is a file here: no network is asked."""
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    with pytest.raises(CheckpointError, match="could not be fetched: pass a checkpoint"):
+    with pytest.raises(CheckpointError, match="could not be downloaded: pass a checkpoint"):
         load_classifier(ModelSpec(architecture="squeezenet1_1", pretrained=True))
 
 

@@ -184,7 +184,7 @@ def test_wrong_credentials_are_one_sentence(
         ("/etc/passwd.png", "lies outside the folder"),
         ("file:///etc/hosts.png", "lies outside the folder"),
         ("link.png", "lies outside the folder"),
-        ("https://host/a.png", "begins with none of"),
+        ("https://host/a.png", "does not begin with any of"),
         ("s3://key:secret@bucket/a.png", "credentials and settings in the environment"),
         ("s3://bucket/a.png?endpoint_override=host", "credentials and settings in the environment"),
         ("s3://bucket/../other/a.png", "no address of an object"),

@@ -62,7 +62,7 @@ def test_backwards_and_missing_detectors_are_named_above_everything(home):
 
 
 def test_a_detector_that_failed_midway_is_not_said_to_have_never_run(home):
-    failed = "failed: ValueError: no root, our fault; the log has the details"
+    failed = "failed: ValueError: no root, a fault of GSC Audit; the log has the details"
     write_run(home / "demo", excused={"vra": failed})
     app = opened("results")
     assert "Left out: vra. The reason is below the table." in words(app)

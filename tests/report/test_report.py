@@ -172,7 +172,7 @@ ORDER = (
     "The decision, in counts", "The release limits, one by one",
     "How well the scores separate them", "What every threshold would",
     "What refusing flagged images gains", "Can its confidence be trusted?",
-    "What is wrong of what is accepted", "The most informative images",
+    "What is wrong among what is accepted", "The most informative images",
     "Set by set, class by class",
     "Every detector that was tried", "How it was done", "Glossary", "Where it comes from",
 )  # fmt: skip
@@ -422,7 +422,7 @@ def test_too_few_unfamiliar_images_for_halves_leave_the_errors_without_curves(ho
     report = report_of(run, decisions.default(run), images=False)
     assert report.errors.by_both == ()
     assert "too few images" in report.errors.sentences[1]
-    assert "What is wrong of what is accepted" in to_html(report)
+    assert "What is wrong among what is accepted" in to_html(report)
 
 
 def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):

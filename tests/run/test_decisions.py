@@ -141,7 +141,7 @@ def test_a_picked_detector_is_counted_on_the_half_that_did_not_pick_it(home):
     assert {one.total for one in decisions.effect_of(run, usual).ood.values()} == {31}
     said = said_of.picked_sentence(run, made)
     assert "energy was picked after the audit, in place of gsc" in said
-    assert "(45 images) is to choose by, and all counts are of the other half (48)" in said
+    assert "(45 images) is for choosing, and all counts are of the other half (48)" in said
     assert said_of.picked_sentence(run, usual) == ""
 
 
@@ -169,7 +169,7 @@ def test_who_chose_when_and_why_is_kept_and_said(home):
 def test_why_another_than_the_usual_detector_decides_is_said(home):
     run = stored_run(home, excused={"auto-ensemble": "x", "she": "y"})
     said = said_of.excused_sentence(run, decisions.current(run))
-    assert said == ("auto-ensemble would decide by default and was left out here, so gsc does.")
+    assert said == ("auto-ensemble would decide by default, but was left out here, so gsc does.")
     picked = decisions.decide(run, "energy", KeepId(share=0.9))
     assert said_of.excused_sentence(run, picked) == ""
     whole = stored_run(home, "whole")

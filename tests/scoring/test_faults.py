@@ -236,7 +236,7 @@ def test_where_all_fail_the_sentence_says_so(name: str, stage: Path, tmp_path: P
     with pytest.raises(SpecError) as found:
         run_audit(spec_of(stage, name), tmp_path / "out")
     sentence = str(found.value)
-    assert sentence.startswith("None of the detectors ran to its end, so try others: ")
+    assert sentence.startswith("No detector ran to the end, so choose others: ")
     assert f"{name} failed: " in sentence and sentence.endswith(f"{OURS}.")
     assert "Traceback" in log_of(tmp_path / "out")
     assert not (tmp_path / "out" / "metrics.json").exists()

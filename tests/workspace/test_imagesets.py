@@ -452,7 +452,7 @@ def test_the_root_of_a_data_set_is_refused_as_familiar_and_read_as_unfamiliar_im
         stored = upload(files, "root", role)
         assert stored.readiness is Readiness.REFUSED
         assert stored.sentence == (
-            "root holds the parts of a data set, test and train, which are no classes: choose its "
+            "root holds the parts of a data set, test and train, which are not classes: choose its "
             "folder test alone or its folder train alone."
         )
     assert upload(files, "root", "ood").readiness is Readiness.READY

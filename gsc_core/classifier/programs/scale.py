@@ -60,7 +60,7 @@ def probabilities_refused(scale: Scale, source: str, images: str) -> str:
     """
     last = "sigmoid" if scale is Scale.UNIT else "softmax"
     return (
-        f"{source} gives {images} {scale.value}, which are no logits: export or save the network "
+        f"{source} gives {images} {scale.value}, which are not logits: export or save the network "
         f"without its {last}, so that it gives the values before it."
     )
 

@@ -152,7 +152,7 @@ def assumed_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessin
         return Preprocessing.model_validate({**usual.model_dump(), "crop": crop, "resize": resize})
     except (ValueError, TypeError) as error:  # ValidationError is a ValueError
         raise SpecError(
-            f"Images of the size {str(size)[:40]} cannot be made: give the preprocessing yourself."
+            f"Images of the size {str(size)[:40]} cannot be made: set the preprocessing yourself."
         ) from error
 
 
@@ -174,8 +174,8 @@ def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | N
         model = torchvision.models.get_model(bare, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"The trained weights of {library}/{bare} could not be fetched: pass a checkpoint file "
-            f"instead, or try again where the Internet can be reached."
+            f"The trained weights of {library}/{bare} could not be downloaded: pass a checkpoint "
+            "file instead, or try again where the Internet can be reached."
         ) from error
     categories = tuple(weights.meta["categories"])
     return model, Preprocessing.from_torchvision(weights.transforms()), categories

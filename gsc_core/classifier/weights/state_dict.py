@@ -150,17 +150,17 @@ def _matched(
         raise _misfit(table, start, further, name)
     if further:
         raise CheckpointError(
-            f"{name} holds layers beside those of {start.architecture} ({listed(further)}), so it "
+            f"{name} holds layers besides those of {start.architecture} ({listed(further)}), so it "
             f"is a network of your own around it: export it whole, as .pt2, with {RECIPE}."
         )
     if not set(match.skeleton.of_classes) & match.table.keys() and match.head is None:
         raise _headless(name, start.architecture)
     if match.renamed:
-        notes += ("The names of its weights are an earlier version's, which its library reads.",)
+        notes += ("Its weights are named as in an earlier version, which its library reads.",)
     if match.head is not None:
         notes += (
-            f"Its head is one linear layer of its own ({match.head.linear}) in the place of "
-            f"{match.head.place}; what else is there without weights, such as dropout or a "
+            f"Its head is one linear layer of its own ({match.head.linear}) in place of "
+            f"{match.head.place}; anything else without weights, such as dropout or a "
             "softmax, was left out.",
         )
     return match, notes
@@ -363,7 +363,7 @@ def _misfit(table: Table, start: Skeleton, further: list[str], name: str) -> Che
         return _headless(name, start.architecture, further)
     if head is not None:
         return CheckpointError(
-            f"{name} has a head of your own in the place of {head.place} ({listed(head.names)}), "
+            f"{name} has a head of your own in place of {head.place} ({listed(head.names)}), "
             f"and weights do not say what is computed between its layers: export the whole model, "
             f"as .pt2, with {RECIPE}."
         )
@@ -381,7 +381,7 @@ def _misfit(table: Table, start: Skeleton, further: list[str], name: str) -> Che
 def _headless(name: str, architecture: str, further: list[str] | None = None) -> CheckpointError:
     if further:
         return CheckpointError(
-            f"{name} holds {architecture} without its head, and layers beside it "
+            f"{name} holds {architecture} without its head, and layers besides "
             f"({listed(further)}): it is a network of your own, so export it whole, as .pt2, with "
             f"{RECIPE}."
         )

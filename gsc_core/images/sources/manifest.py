@@ -98,7 +98,10 @@ def _labels(table: pa.Table, name: str) -> list[str | None]:
         return [None] * table.num_rows
     column = table[LABEL]
     if not (_is_text(column.type) or pa.types.is_integer(column.type)):
-        raise ImageError(f"{name} has labels that are neither text nor whole numbers: write such.")
+        raise ImageError(
+            f"{name} has labels that are neither text nor whole numbers: write them as one of "
+            "these."
+        )
     texts = pc.cast(column, pa.string()).unify_dictionaries().dictionary_encode()
     for chunk in texts.chunks:
         require_text(filter(None, chunk.dictionary.to_pylist()), name)

@@ -28,7 +28,7 @@ def images_of_table(place: Place, within: str = "") -> list[Listed]:
         if image is None:
             raise ImageError(
                 f"{name} has neither a column uri of addresses nor a column image of bytes: name "
-                "one so."
+                "one of its columns so."
             )
         label = next((column for column in _LABEL if column in schema.names), None)
         labels = _labels(parquet, label, name) if label else None
@@ -55,7 +55,10 @@ def _holds_bytes(schema: pa.Schema, column: str) -> bool:
 def _labels(parquet: pq.ParquetFile, column: str, name: str) -> list[str | None]:
     values = parquet.read(columns=[column])[column]
     if not (pa.types.is_integer(values.type) or pa.types.is_string(values.type)):
-        raise ImageError(f"{name} has labels that are neither text nor whole numbers: write such.")
+        raise ImageError(
+            f"{name} has labels that are neither text nor whole numbers: write them as one of "
+            "these."
+        )
     texts = pc.cast(values, pa.string()).to_pylist()
     require_text(set(filter(None, texts)), name)
     return [composed(text.strip()) or None if text else None for text in texts]

@@ -85,8 +85,8 @@ def _device() -> Check:
         return Check(
             "device",
             Level.WARN,
-            "There is a graphics card that torch cannot use: install a driver and a torch of one "
-            "CUDA version.",
+            "There is a graphics card that torch cannot use: install a driver and a torch of the "
+            "same CUDA version.",
         )
     return Check("device", Level.GOOD, f"No graphics card: {cores()} processor cores.")
 
@@ -146,7 +146,7 @@ def _writable(folder: Path, parent: Path, good: str) -> Check:
 
 def _uploads(settings: Configuration, web: WebSettings) -> Check:
     session, one = settings.upload_session_mb * MB, web.max_upload_mb * _MIB
-    said = f"{one / MB:,.0f} MB a file, {session / MB:,.0f} MB a visitor"
+    said = f"{one / MB:,.0f} MB per file, {session / MB:,.0f} MB per visitor"
     if one > session:
         return Check(
             "uploads",
@@ -180,7 +180,7 @@ def _login(settings: Configuration, web: WebSettings) -> Check:
         return Check(
             "login",
             Level.WARN,
-            "Everybody with an account at the provider comes in, as operator: set [gsc] allowed.",
+            "Everybody with an account at the provider gets in, as an operator: set [gsc] allowed.",
         )
     names = {*(people.allowed or ()), *people.operators, *people.auditors, *people.readers}
     if not names:

@@ -53,7 +53,7 @@ class Health:
                 "index", Level.BAD, f"The index cannot be read ({self.index_error}): {advice}."
             )
         jobs = sum(lane.queued + lane.running for lane in self.lanes)
-        return Check("index", Level.GOOD, f"{jobs:,} jobs wait or run.")
+        return Check("index", Level.GOOD, f"{jobs:,} jobs are waiting or running.")
 
     def _disk(self) -> Check:
         return disk_check(self.free_bytes)
@@ -68,8 +68,8 @@ class Health:
             return Check(
                 "workers",
                 Level.BAD,
-                f"Jobs wait and no worker takes them ({', '.join(stalled)}): start gsc worker, or "
-                "look into the log of the app.",
+                f"Jobs are waiting and no worker takes them ({', '.join(stalled)}): start gsc "
+                "worker, or look into the app's log.",
             )
         busy = sum(lane.has_worker for lane in self.lanes)
         return Check("workers", Level.GOOD, f"{busy} of {len(self.lanes)} lanes have a worker.")

@@ -109,7 +109,7 @@ class UploadGuard:
         except QuotaError as error:
             refusal = PlainTextResponse(str(error), 413)
         except (FormParserError, _NotOneFile, ValueError):
-            refusal = PlainTextResponse("This is not one file.", 400)
+            refusal = PlainTextResponse("Send one file at a time.", 400)
         except GscError as error:
             refusal = PlainTextResponse(str(error), 507)
         except ClientDisconnect:

@@ -49,7 +49,7 @@ def _mark(run: Run, notice: Notice, at: int) -> None:
     marked = by_row(run)
     left = [row for row in rows if row not in marked or marked[row].doubt is None]
     if not left:
-        st.caption(f"All {len(rows):,} are marked, and the figures can be read without them.")
+        st.caption(f"All {len(rows):,} are marked, and the figures can be shown without them.")
         return
     if not acting.permits(Action.MARK, runs.owner(run.id)):
         return

@@ -387,7 +387,7 @@ def test_a_wrapper_with_a_head_beside_the_network_is_named() -> None:
     module.fc = nn.Identity()
     content = prefixed(module, "backbone.") | {"classifier.weight": torch.ones(3, 512)}
     said = question(content, "torchvision/resnet18")
-    assert "without its head, and layers beside it (classifier.weight)" in said
+    assert "without its head, and layers besides (classifier.weight)" in said
 
 
 # Names of earlier versions
