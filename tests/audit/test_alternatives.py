@@ -155,7 +155,7 @@ def test_without_labels_it_is_said_that_nothing_was_compared(tmp_path: Path) -> 
     check = alternatives(evidence_of(Painted(IMAGENET), paths, ASSUMED, [-1] * 20))
     assert check is not None
     assert check.outcome == "unchecked"
-    assert "no labels by which it could be compared" in check.sentence
+    assert "without labels of these images, it cannot be compared" in check.sentence
 
 
 def test_the_librarys_own_preprocessing_is_not_doubted(tmp_path: Path) -> None:

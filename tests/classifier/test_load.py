@@ -203,10 +203,10 @@ def test_class_name_files(name: str, text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("n.txt", b"", "one name a class"),
+        ("n.txt", b"", "one name per class"),
         ("n.txt", b"ant\n\nbee", "without gaps"),
         ("n.txt", b"\xff\xfe\x00", "UTF-8"),
-        ("n.json", b"[1, 2]", "one name a class"),
+        ("n.json", b"[1, 2]", "one name per class"),
         ("n.json", b'{"0": "a", "2": "b"}', "from 0 without gaps"),
         ("n.json", b"{", "not valid JSON"),
         ("n.json", b"[" * 100_000, "not valid JSON"),

@@ -283,7 +283,7 @@ def test_who_cannot_run_is_passed_over_and_one_alone_is_no_ensemble() -> None:
     ensemble = AutoEnsemble()
     ensemble.join([Energy(), MSP(), find("knn")()])
     assert [part.name for part in ensemble.parts_] == ["energy", "knn"]
-    with pytest.raises(Excused, match="needs two detectors"):
+    with pytest.raises(Excused, match="needs at least two of its parts"):
         AutoEnsemble().join([Energy(), MSP()])
     with pytest.raises(Excused, match="needs knn, which cannot run here"):
         AutoEnsemble(partner="knn").join([find("gsc-auto")(), Energy()])

@@ -210,7 +210,7 @@ def test_a_worker_says_it_at_its_start(home, monkeypatch):
     (home / "gsc.toml").write_text("upload = 3")
     ended = gsc("worker", "--idle", "0")
     assert ended.code == 2
-    assert ended.err.startswith(f"'upload' in {home / 'gsc.toml'} is no setting of GSC Audit")
+    assert ended.err.startswith(f"'upload' in {home / 'gsc.toml'} is not a setting of GSC Audit")
 
 
 # --- they hold ---------------------------------------------------------------------------------

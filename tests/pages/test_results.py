@@ -379,7 +379,7 @@ def test_a_temperature_whose_gain_may_be_chance_is_no_gain(home):
     write_run(home / "demo", **with_temperature(gain=(0.01, -0.02, 0.04)))
     assert "may be chance" in words(opened("results"))
     write_run(home / "worse", **with_temperature(gain=(-0.1, -0.2, -0.05)))
-    assert "It does harm" in words(opened("results", run="worse"))
+    assert "It makes things worse" in words(opened("results", run="worse"))
     write_run(home / "earlier")
     assert "No temperature was fitted" in words(opened("results", run="earlier"))
 

@@ -469,7 +469,7 @@ def test_pictures_are_small_and_can_be_left_out(home, images):
     else:
         assert not urls
         assert not re.search(r"\d+/?&lt;img", page)  # no file names either
-        assert "Images were left out" in page
+        assert "This report was made without images" in page
 
 
 def test_lost_pictures_and_no_folders_of_this_machine(home):

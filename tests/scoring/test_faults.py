@@ -47,7 +47,7 @@ from gsc_core.scoring.chunks import CHUNK_IMAGES
 from gsc_core.scoring.faults import in_words, of_memory
 
 GOOD = ("energy", "knn", "gsc")
-OURS = "our fault; the log has the details"
+OURS = "a fault of GSC Audit; the log has the details"
 
 
 @dataclass(eq=False)

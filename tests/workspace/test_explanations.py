@@ -242,7 +242,7 @@ def test_what_is_not_there_is_one_sentence(table: pd.DataFrame, folder: Path) ->
         explanations.ask(RUN, 0, "energy")
     with pytest.raises(GscError, match="no result for the run"):
         explanations.ask("another", 0, "gsc")
-    with pytest.raises(GscError, match="named by letters"):
+    with pytest.raises(GscError, match="named with letters"):
         explanations.explanation("../small", 0, "gsc")
     assert queue.jobs() == []
 

@@ -244,17 +244,17 @@ def test_an_address_is_read_where_it_lies(tmp_path, monkeypatch):
     assert (stored.readiness, stored.owned) == (Readiness.READY, False)
     assert (stored.images, stored.broken, stored.duplicates, stored.labels) == (3, 1, 1, 2)
     assert [each.name for each in members(stored, 0, 9)] == ["cat/1.png", "cat/2.png", "dog/1.png"]
-    with pytest.raises(GscError, match="lie on this server"):
+    with pytest.raises(GscError, match="stored on this server"):
         imagesets.submit_surrogates(stored.id, ["zoom"])
 
 
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("s3://secret/photos", "below none of the addresses"),
-        ("s3://bucket/photos-of-others", "below none of the addresses"),
-        ("/etc", "no address of a bucket"),
-        ("file:///etc", "no address of a bucket"),
+        ("s3://secret/photos", "not below any address"),
+        ("s3://bucket/photos-of-others", "not below any address"),
+        ("/etc", "not the address of a bucket"),
+        ("file:///etc", "not the address of a bucket"),
         ("s3://key:secret@bucket/photos", "in the environment"),
     ],
 )

@@ -378,7 +378,7 @@ def test_a_head_of_several_layers_is_named_with_the_way_out(head: nn.Module) -> 
     module = torchvision.models.resnet18()
     module.fc = head
     said = question(module.state_dict(), "torchvision/resnet18")
-    assert "head of your own in the place of fc (fc." in said
+    assert "head of your own in place of fc (fc." in said
     assert "torch.export.export" in said
 
 
