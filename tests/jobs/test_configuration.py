@@ -202,7 +202,7 @@ def test_the_environment_is_read_strictly(name, value, sentence, home, monkeypat
 
 def test_a_file_that_was_named_must_be_there(home, monkeypatch):
     monkeypatch.setenv("GSC_CONFIG", str(home / "gone.toml"))
-    with pytest.raises(GscError, match=r"GSC_CONFIG names .*gone.toml, which is not there"):
+    with pytest.raises(GscError, match=r"GSC_CONFIG names .*gone.toml, which does not exist"):
         configuration()
 
 
