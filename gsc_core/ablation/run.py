@@ -63,7 +63,7 @@ def ablate(
     are named from shallow to deep; else the audit's own and one two blocks before it.
     `on_progress` is called after every batch and may raise Cancelled; nothing is left then.
 
-    What went wrong is added to `log.txt`. Raises GscError for whatever the user can mend.
+    What went wrong is added to `log.txt`. Raises GscError for whatever the user can fix.
     """
     with sole_writer_in(out, in_use(out)), logged_to(out / LOG_FILE, at_fault=True) as log:
         return _ablated(spec, out, on_progress, images_per_set, layers, log)

@@ -70,7 +70,7 @@ class Tuned(BaseModel):
     @field_validator("settings")
     @classmethod
     def _nothing_is_open(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        settings = AutoGSC.former_settings() | settings  # a file of before there were all of them
+        settings = AutoGSC.former_settings() | settings  # a file from before there were all of them
         AutoGSC.configured(settings)  # raises SpecError
         cuts = settings.get("layer") == "none" or settings.get("share")
         if settings.keys() != _KNOBS or AUTO in settings.values() or not cuts:

@@ -113,7 +113,7 @@ def classifier_from_module(
         source: what to call it.
 
     Raises:
-        CheckpointError: the module is no image classifier or cannot be exported.
+        CheckpointError: the module is not an image classifier or cannot be exported.
     """
     module = copy.deepcopy(module).cpu()
     notes: list[str] = []

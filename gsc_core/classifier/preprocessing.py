@@ -251,7 +251,7 @@ _EXPECTED = {
 
 
 def _parsed(key: str, text: str) -> Any:
-    """The text as the model takes it; what is no number is left for the model to refuse."""
+    """The text as the model takes it; what is not a number is left for the model to refuse."""
     if key in ("interpolation", "crop_mode"):
         return text
     if (key, text) in (("resize", "none"), ("fill", "mean")):

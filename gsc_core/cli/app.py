@@ -37,7 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 _INTERRUPTED = 130
-_NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
+_NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start again after Ctrl-C
 _WITHOUT_ENGINE = frozenset({"gate", "mark", "log", "doctor", "backup", "restore"})
 """Commands that need no torch, which would take seconds, or look at it themselves."""
 

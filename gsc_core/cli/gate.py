@@ -89,7 +89,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _answer(run: Run) -> str | None:
-    """What the decision does; None where that cannot be counted, which the limits tell of."""
+    """What the decision does; None where that cannot be counted, which the limits mention."""
     from gsc_core.errors import GscError
     from gsc_core.sentences.run import answer
 

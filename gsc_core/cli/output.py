@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
 
 
 def console() -> Console:
-    """Standard output, wide enough for the tables when it is no terminal."""
+    """Standard output, wide enough for the tables when it is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else 120)
 
 
@@ -43,7 +43,7 @@ def shown_progress() -> Iterator[Any]:
     if not errors.is_terminal:
         yield _plain_lines()
         return
-    # a set's name comes from a person: it is no markup
+    # a set's name comes from a person: it is not markup
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
         tasks: dict[str, TaskID] = {}

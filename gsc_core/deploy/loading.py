@@ -31,7 +31,7 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     Nothing in the file is given to torch but what passed the gate (`classifier.gate`), so that one
     which an unfamiliar image made runs no code here. Raises SpecError or CheckpointError when the
     card is
-    missing, the two do not belong together, or the program is no exported detector.
+    missing, the two do not belong together, or the program is not an exported detector.
 
     >>> import torch
     >>> from gsc_core import load_detector

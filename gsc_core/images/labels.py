@@ -233,7 +233,7 @@ def _tables(
     for path in _files(names, root):
         try:
             table = read_table(path, names)
-        except ContradictionError:  # it is about these images, so passing it over is no answer
+        except ContradictionError:  # it is about these images, so passing it over is not an answer
             raise
         except ImageError as error:
             unused.append(f"{path.name} is not used: {str(error).removeprefix(f'{path.name} ')}")

@@ -58,7 +58,7 @@ def read_folder(
 ) -> ImageSet:
     """Read all images below a folder, labelled by a CSV table, class folders or WordNet ids.
 
-    Hidden files, those of operating systems, and files that are no images by their names are
+    Hidden files, those of operating systems, and files that are not images by their names are
     passed over; linked folders are not entered. `on_count` may raise, to stop. Raises ImageError
     when no image can be read.
     """
@@ -211,7 +211,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _name(path: Path, root: Path) -> str:
-    # Names on Linux may hold bytes that are no text; a database and a report cannot.
+    # Names on Linux may hold bytes that are not text; a database and a report cannot.
     return path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
 
 

@@ -125,7 +125,7 @@ def cancel(job_id: str) -> None:
 def retry(job_id: str, payload: dict[str, Any] | None = None) -> None:
     """Queue an ended job again, with another order where one is given.
 
-    It goes on from its finished chunks. Raises NotAllowedError for who may not.
+    It continues from its finished chunks. Raises NotAllowedError for who may not.
     """
     with session() as db:
         job = db.get(Job, job_id)

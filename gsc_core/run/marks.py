@@ -32,7 +32,7 @@ FORMAT: Final = "gsc-audit-marks"
 VERSION: Final = 1
 MAX_NOTE, MAX_NAME = 500, 200  # characters
 _UNSEEN = {"Cc", "Cs"}  # control characters, which steer a terminal; halves of characters
-MAX_MARKS = 20_000  # of a run: a set of which so much is wrong is better put together anew
+MAX_MARKS = 20_000  # of a run: a set of which so much is wrong is better put together again
 
 
 class Doubt(StrEnum):

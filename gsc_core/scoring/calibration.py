@@ -49,10 +49,10 @@ class Calibrated:
 
     `surrogates` are the scores of surrogate outliers made from the first `sample` images: what an
     inverted detector can be told by without seeing an OOD image. `calibration` is what the
-    detectors were fitted on, without pixels: large, so it is written down and let go of.
+    detectors were fitted on, without pixels: large, so it is saved and released.
     `in_sample` names detectors whose scores here are of images they have learned from, because
     there are too few to leave some out: a threshold set on these promises too much. `temperature`
-    is what an audit fitted to the logits before it let go of them.
+    is what an audit fitted to the logits before it released them.
     """
 
     images: tuple[ImageFile, ...]

@@ -1,6 +1,6 @@
 """What a detector does that nobody foresaw: it is left out for it, and the others go on.
 
-Being told to stop and running out of memory are no faults of a detector: they end the work.
+Being told to stop and running out of memory are not faults of a detector: they end the work.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def favourite_sentence(run: Run) -> str:
 
 
 def excused_sentence(run: Run, decision: Decision) -> str:
-    """Why another detector than the usual one decides by default; empty where that is no excuse."""
+    """Why not the usual detector decides by default; empty where that has no excuse."""
     if decision.detector != decisions.default_detector(run):
         return ""
     order = in_preference([*run.excused, decision.detector])

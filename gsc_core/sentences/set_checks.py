@@ -33,7 +33,7 @@ class Notice:
 
 
 def notices(run: Run) -> tuple[Notice, ...]:
-    """What there is to look at, the gravest first; nothing of a run of before this was checked."""
+    """What there is to look at, the gravest first; nothing for an earlier, unchecked run."""
     checks = run.document.set_checks
     if checks is None:
         return ()
@@ -47,7 +47,7 @@ def notices(run: Run) -> tuple[Notice, ...]:
 
 
 def in_short(run: Run) -> str | None:
-    """All of it as one line; None of a run of before this was checked."""
+    """All of it as one line; None of an earlier run, which was not checked."""
     if run.document.set_checks is None:
         return None
     if run.document.set_checks.failed:

@@ -44,7 +44,7 @@ def one_class(evidence: Evidence) -> ModelCheck | None:
 
 
 def logits(evidence: Evidence) -> ModelCheck:
-    """Warns where logits are no numbers, or the same whatever the image."""
+    """Warns where logits are not numbers, or the same whatever the image."""
     broken = int((~evidence.logits.isfinite()).any(dim=1).sum())
     n = len(evidence.logits)
     if broken:

@@ -38,8 +38,8 @@ def transformers_network(folder: Path, configuration: Configuration, weights: Ta
 
     Raises:
         MissingExtra: transformers is not installed.
-        CheckpointError: it is no image classifier, needs code of the folder's, or the weights do
-            not fit.
+        CheckpointError: it is not an image classifier, needs the folder's own code, or its weights
+            do not fit.
     """
     require("transformers")
     model_class, config = _class_and_config(folder, configuration)

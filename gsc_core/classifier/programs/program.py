@@ -31,7 +31,7 @@ def export(
         say: takes a sentence for each thing that had to be changed.
 
     Raises:
-        CheckpointError: torch cannot export it, or it is no image classifier.
+        CheckpointError: torch cannot export it, or it is not an image classifier.
     """
     module.eval().requires_grad_(False)
     check_weights(dict(module.state_dict()), name)

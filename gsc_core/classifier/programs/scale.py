@@ -53,10 +53,10 @@ def scale_of(outputs: Tensor, *, bounded: bool) -> Scale:
 
 
 def probabilities_refused(scale: Scale, source: str, images: str) -> str:
-    """The sentence for outputs that are no logits.
+    """The sentence for outputs that are not logits.
 
     >>> probabilities_refused(Scale.UNIT, "model.pt2", "noise").split(":")[0]
-    'model.pt2 gives noise outputs that all lie between 0 and 1, which are no logits'
+    'model.pt2 gives noise outputs that all lie between 0 and 1, which are not logits'
     """
     last = "sigmoid" if scale is Scale.UNIT else "softmax"
     return (

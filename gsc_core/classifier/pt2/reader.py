@@ -16,7 +16,7 @@ Covered, each where torch 2.15 (`torch/_export/serde/serialize.py`,
   Plain identifiers only; dotted layer names of letters, digits, `_` and `-`.
 - `guards_code`: compiled and executed. Left out.
 - `in_spec`, `out_spec`: pytree descriptions whose contexts import modules by name. Compared, or
-  written anew.
+  written again.
 - operators: found by attribute walks from `torch`, `math` and `operator`. Allow-list by name.
 - sub-graphs: only those under `no_grad` or autocast, each checked as the graph is.
 - other higher-order operators, custom objects, tokens, named-tuple tables, `custom` and
@@ -24,7 +24,7 @@ Covered, each where torch 2.15 (`torch/_export/serde/serialize.py`,
 - `data/aotinductor/**` (shared libraries), ExecuTorch programs, further models: refused.
 - `extra/*`: text that torch only returns. Not copied.
 - the archive before torch 2.8 (`serialized_*.pt`), which torch falls back to: refused, with what
-  writes it anew.
+  writes it again.
 - two readers that see two archives in one file (duplicate, compressed, overlapping or encrypted
   members): refused, and torch only sees the archive written here.
 - sizes: a weight is at most as large as its bytes, on the CPU, strided.

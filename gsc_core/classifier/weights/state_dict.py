@@ -243,7 +243,7 @@ def _size_of(module: nn.Module) -> int:
 
 
 def _image_size(tokens: int, usual_tokens: int, usual_size: int) -> int | None:
-    """The side of square images that make so many tokens, some of which are no patches."""
+    """The side of square images that make so many tokens, some of which are not patches."""
     for prefix in range(_MAX_PREFIX_TOKENS + 1):
         sides = [math.isqrt(max(0, n - prefix)) for n in (tokens, usual_tokens)]
         if [side**2 + prefix for side in sides] == [tokens, usual_tokens] and sides[1]:

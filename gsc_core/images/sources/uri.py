@@ -81,7 +81,7 @@ def uri_of(text: str) -> Uri:
 def source_of(said: object) -> Path | Uri:
     """A source as it was said: an address of a bucket, else a path, also after `file://`.
 
-    Raises ImageError for an address that cannot be used, ValueError for what is no text.
+    Raises ImageError for an address that cannot be used, ValueError for what is not text.
     """
     if isinstance(said, Path | Uri):
         return said

@@ -18,7 +18,7 @@ from gsc_core.jobs.home import home
 from gsc_core.jobs.lane_lock import is_held
 from gsc_core.workspace.operation.check import Check, Level
 
-WITHOUT_WORKER_S = 60.0  # after which work that nobody takes is no matter of starting
+WITHOUT_WORKER_S = 60.0  # after which work that nobody takes is not a matter of starting
 _READ_TIMEOUT_S = 1.0
 _JOBS = "SELECT lane, state, count(*), min(created) FROM job WHERE state IN (?, ?) GROUP BY 1, 2"
 

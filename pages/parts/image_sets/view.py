@@ -284,7 +284,7 @@ def _delete(stored: StoredSet) -> None:
 
 
 def _done(change: Callable[[], object], *, leave: bool = False) -> None:
-    """Make a change and show the page anew, or say in a sentence why it cannot be made."""
+    """Make a change and show the page again, or say in a sentence why it cannot be made."""
     try:
         change()
     except GscError as error:
