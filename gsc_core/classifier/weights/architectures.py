@@ -117,8 +117,9 @@ def usual_size(name: str) -> tuple[int, int]:
 def usual_preprocessing(name: str) -> Preprocessing:
     """The library's own preprocessing of an architecture, without fetching its weights.
 
-    Where the library has none, or one other than a resize and centre crop, the usual ImageNet values
-    for the size of the architecture, with `source="assumed"`. Raises SpecError for unknown names.
+    Where the library has none, or one other than a resize and centre crop, the usual ImageNet
+    values for the size of the architecture, with `source="assumed"`. Raises SpecError for
+    unknown names.
     """
     library, bare = resolve(name).split("/")
     try:
