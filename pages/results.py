@@ -64,8 +64,8 @@ def _warned(run: Run) -> str:
     count = len(warnings_of(run)) + len(_warnings(run))
     if not count:
         return ""
-    some = "1 warning stands" if count == 1 else f"{count} warnings stand"
-    return f" · **{some} below the images**"
+    some = "1 warning" if count == 1 else f"{count} warnings"
+    return f" · **{some}, below the images**"
 
 
 def _doubts(run: Run) -> None:
@@ -105,8 +105,8 @@ def _counts(run: Run) -> None:
                 "scored": "Scored",
                 "without_class": st.column_config.NumberColumn(
                     "Without a class",
-                    help="Familiar images whose label is no class of the model, or that have none: "
-                    "they do not count for the accuracy.",
+                    help="Familiar images whose label is not a class of the model, or that have "
+                    "none: they do not count for the accuracy.",
                 ),
                 "broken": "Broken",
                 "duplicates": st.column_config.NumberColumn(

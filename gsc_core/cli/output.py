@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
-from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.counts import number_of, percent
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
 
@@ -137,7 +137,7 @@ def print_result(run: Run) -> None:
         show(
             Text(
                 f"{name}: {counts.scored} scored, {counts.broken} broken, "
-                f"{counts.duplicates} duplicates"
+                f"{number_of(counts.duplicates, 'duplicate')}"
                 + (f", {counts.without_class} without a class" if counts.without_class else "")
             )
         )

@@ -229,7 +229,9 @@ def _nothing(name: str, paths: list[Path], broken: tuple[Broken, ...]) -> str:
     """Say in one sentence what was found where images were expected."""
     if broken:
         first = f"{broken[0].name} {broken[0].reason}"
-        return f"None of the {len(broken)} images in {name} can be read; the first: {first}"
+        if len(broken) == 1:
+            return f"The one image in {name} cannot be read: {first}"
+        return f"None of the {len(broken):,} images in {name} can be read; the first: {first}"
     kinds = Counter(sorted(path.suffix.lower() or "without an ending" for path in paths))
     others = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(4))
     return (

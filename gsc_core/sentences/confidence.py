@@ -6,7 +6,7 @@ import numpy as np
 
 from gsc_core.evaluation.calibration import ConfidenceCalibration, Group
 from gsc_core.evaluation.class_accuracy import ClassAccuracy
-from gsc_core.evaluation.counts import between, in_1000, percent
+from gsc_core.evaluation.counts import between, in_1000, number_of, percent
 from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.reliability import Curve, Frontier
 from gsc_core.evaluation.temperature import MOST
@@ -183,7 +183,7 @@ def _of(group: Group) -> str:
 
 
 def _images(number: int, which: str = "") -> str:
-    return f"{number:,} {which}image" if number == 1 else f"{number:,} {which}images"
+    return number_of(number, f"{which}image")
 
 
 def _percent(share: float) -> str:

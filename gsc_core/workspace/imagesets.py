@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from gsc_core.audit.spec import MAX_BYTES, MAX_CHARACTERS, RESERVED
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Answer, Setting
+from gsc_core.evaluation.counts import number_of
 from gsc_core.files import is_full
 from gsc_core.images import ImageSet, read_archive, read_folder
 from gsc_core.images.archive import Limits
@@ -70,7 +71,7 @@ def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -
     packed = is_archive([file for file, _ in files])
     name = checked_name(name, role)
     usage.ensure_room(person.name, sum(size_of(stream) for _, stream in files))
-    stored = new_set(name, role, "a ZIP" if packed else f"{len(files):,} uploaded files")
+    stored = new_set(name, role, "a ZIP" if packed else number_of(len(files), "uploaded file"))
     with folder_written_aside(tables_folder(stored.id)) as part:
         spool(files, part / (_UPLOAD if packed else _IMAGES))
     return _add(stored)

@@ -278,7 +278,7 @@ def test_a_lost_picture_is_a_sentence_in_its_place():
     app = opened("image_sets", set=stored.id)
     assert not app.exception
     assert len(alts(app)) == 2
-    assert "2.png is not there" in words(app)
+    assert "2.png does not exist" in words(app)
 
 
 def test_many_sets_are_paged():

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from gsc_core.classifier.weights.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.errors import CheckpointError
+from gsc_core.evaluation.counts import number_of
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
@@ -55,8 +56,8 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         for name in named:
             if Path(name).name != name or not (folder / name).is_file():
                 raise CheckpointError(
-                    f"{folder.name} has its weights in {len(named)} files, of which {name[:100]} "
-                    "is missing: copy all of them into the folder."
+                    f"{folder.name} has its weights in {number_of(len(named), 'file')}, of which "
+                    f"{name[:100]} is missing: copy all of them into the folder."
                 )
         return tuple(named)
     parts = sorted(p.name for suffix in ("safetensors", "bin") for p in folder.glob(f"*.{suffix}"))

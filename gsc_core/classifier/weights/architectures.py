@@ -61,8 +61,8 @@ def resolve(name: str) -> str:
     near = difflib.get_close_matches(
         PurePosixPath(name).name, {PurePosixPath(n).name for n in names()}, 4
     )
-    hint = f"did you mean {', '.join(near)}" if near else "see the lists of torchvision and timm"
-    raise SpecError(f"There is no architecture {name[:80]!r}: {hint}?")
+    hint = f"did you mean {', '.join(near)}?" if near else "see torchvision's and timm's lists."
+    raise SpecError(f"There is no architecture {name[:80]!r}: {hint}")
 
 
 def build(

@@ -34,6 +34,7 @@ from gsc_core.classifier.weights.weight_names import (
 )
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.errors.questions import Answer, Question, Setting
+from gsc_core.evaluation.counts import number_of
 
 _ASKED = {
     "transform_input": (
@@ -329,10 +330,11 @@ def _said_of_rest(aside: Table, rest: Table, start: Skeleton) -> Iterator[str]:
             "network's: they were left out."
         )
     if auxiliary:
-        yield f"Heads that serve training alone were left out: {listed(roots(auxiliary))}."
+        yield f"Left out because only training needs them: the heads {listed(roots(auxiliary))}."
     if other:
         named = listed(roots(other))
-        yield f"{len(other)} tensors that serve training alone were left out: {named}."
+        tensors = number_of(len(other), "tensor")
+        yield f"Left out because only training needs them: {tensors} ({named})."
 
 
 def _misfits(actual: Table, expected: Table) -> list[str]:

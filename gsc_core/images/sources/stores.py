@@ -64,7 +64,7 @@ def reading(place: Place, name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ImageError(f"{name} is not there: check the address.") from error
+        raise ImageError(f"{name} does not exist: check the address.") from error
     except (OSError, pa.ArrowException) as error:
         said = str(getattr(error, "strerror", None) or error).splitlines()[0][:200].rstrip(". ")
         raise ImageError(f"{name} cannot be read: {said}.") from error
@@ -79,7 +79,7 @@ def size_of(place: Place, name: str) -> int:
         system, key = _of(place)
         info = system.get_file_info(key)
     if info.type != fs.FileType.File:
-        raise ImageError(f"{name} is not there: check the address, and who may read it.")
+        raise ImageError(f"{name} does not exist: check the address, and who may read it.")
     return int(info.size)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gsc_core.classifier.installation import check_installation
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.extras import missing
 from gsc_core.jobs.configuration import MB, Configuration, configuration, configuration_file
 from gsc_core.jobs.database import DATABASE_FILE, VERSION
@@ -102,7 +103,7 @@ def _memory() -> Check:
 def _workspace() -> Check:
     folder = home()
     if not folder.exists():
-        said = f"{folder} is not there yet; it is made when the app or an audit needs it."
+        said = f"{folder} does not exist yet; it is made when the app or an audit needs it."
         return _writable(folder, folder.parent, said)
     file = folder / DATABASE_FILE
     if not file.exists():
@@ -185,7 +186,7 @@ def _login(settings: Configuration, web: WebSettings) -> Check:
     names = {*(people.allowed or ()), *people.operators, *people.auditors, *people.readers}
     if not names:
         return Check("login", Level.BAD, "[gsc] names nobody, so nobody is let in: set allowed.")
-    return Check("login", Level.GOOD, f"A login is set up for {len(names)} names.")
+    return Check("login", Level.GOOD, f"A login is set up for {number_of(len(names), 'name')}.")
 
 
 def _address(web: WebSettings) -> Check:

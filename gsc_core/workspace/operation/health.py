@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from gsc_core.evaluation.counts import number_of
 from gsc_core.jobs.configuration import MB, configuration
 from gsc_core.jobs.database import DATABASE_FILE, Lane, State
 from gsc_core.jobs.home import home
@@ -53,7 +54,9 @@ class Health:
                 "index", Level.BAD, f"The index cannot be read ({self.index_error}): {advice}."
             )
         jobs = sum(lane.queued + lane.running for lane in self.lanes)
-        return Check("index", Level.GOOD, f"{jobs:,} jobs are waiting or running.")
+        return Check(
+            "index", Level.GOOD, f"{number_of(jobs, 'job is', 'jobs are')} waiting or running."
+        )
 
     def _disk(self) -> Check:
         return disk_check(self.free_bytes)

@@ -110,7 +110,7 @@ def test_weights_in_several_files(timm_folder: Path, tmp_path: Path) -> None:
 def test_a_part_that_is_missing_is_named(timm_folder: Path) -> None:
     parts = in_parts(timm_folder)
     parts[1].unlink()
-    with pytest.raises(CheckpointError, match=f"in 3 files, of which {parts[1].name} is not there"):
+    with pytest.raises(CheckpointError, match=f"in 3 files, of which {parts[1].name} is missing"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
@@ -156,7 +156,7 @@ def test_the_digest_is_of_every_part(timm_folder: Path, at: int) -> None:
 def test_an_index_of_another_kind_is_refused(timm_folder: Path, index: bytes) -> None:
     in_parts(timm_folder)
     (timm_folder / "model.safetensors.index.json").write_bytes(index)
-    with pytest.raises(CheckpointError, match=r"is damaged|is not there"):
+    with pytest.raises(CheckpointError, match=r"is damaged|is missing"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
