@@ -6,6 +6,7 @@ import streamlit as st
 from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import warnings_of
 from gsc_core.sentences.run import assumption, subject
+from pages.parts.images.order import set_name
 from pages.parts.results.checks import check_list, check_warnings
 from pages.parts.results.confidence import confidence
 from pages.parts.results.decision import decision
@@ -96,7 +97,7 @@ def _counts(run: Run) -> None:
     with st.expander(title, key="results_basis", on_change="rerun", bind="query-params") as section:
         if not section.open:
             return
-        counts = {name: images.model_dump() for name, images in run.images.items()}
+        counts = {set_name(name): images.model_dump() for name, images in run.images.items()}
         st.dataframe(
             pd.DataFrame.from_dict(counts, orient="index").rename_axis("Set"),
             key="results_counts",

@@ -98,7 +98,7 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     elif len(reverse) == n:
         outcome, influence = "is reversed on this model", Influence.HURTS
     elif as_published or reverse:
-        outcome = f"holds for {len(as_published)} of {n} sets"
+        outcome = f"holds for {len(as_published) or 'none'} of {n} sets"
         outcome += f" and is reversed for {len(reverse)}" if reverse else ""
         influence = Influence.SAME
     else:

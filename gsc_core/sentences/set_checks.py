@@ -115,8 +115,8 @@ def _labels(labels: LabelDoubts | None) -> Iterator[Notice]:
         short=f"{labels.images:,} {'label is' if one else 'labels are'} likely wrong",
         sentence=f"{labels.images:,} of {labels.labelled:,} labels "
         f"{'is' if one else 'are'} likely wrong: the classifier, its confidence corrected, gives "
-        f"{'it' if one else 'them'} 1 in 100 at most and another class as much as that usually "
-        "gets.",
+        f"{'it' if one else 'them'} a chance of 1 in 100 at most, and another class as much as "
+        "that one usually gets.",
         so="Either the label is wrong or the classifier is. Look at them: a wrong label counts as "
         "a mistake of the classifier.",
         images=labels.images,

@@ -118,7 +118,7 @@ def test_exchanged_red_and_blue_are_noticed(tmp_path: Path, source: str) -> None
     check = said(module, painted(tmp_path, 60), preprocessing)
     assert check is not None
     assert check.outcome == "warning"
-    assert "with red and blue swapped (as OpenCV reads images), " in check.sentence
+    assert "with red and blue swapped, as OpenCV reads images, " in check.sentence
     assert "x[:, [2, 1, 0]]" in check.sentence
 
 

@@ -283,7 +283,7 @@ def test_what_it_rests_on_gives_accuracy_before_and_after(home):
     assert "Of 1,000 familiar images 953 are classified correctly" in words(app)
     assert "948 after gsc" in words(app)
     counts = next(table.value for table in app.dataframe if "scored" in table.value.columns)
-    assert counts.loc["id", "scored"] == 200
+    assert counts.loc["Familiar images", "scored"] == 200
 
 
 def test_many_sets_and_detectors_are_cut_with_a_word(home):

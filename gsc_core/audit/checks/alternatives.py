@@ -99,7 +99,7 @@ def other_ways(now: Preprocessing, with_normalisation: bool = True) -> Iterator[
             yield from (_set_to(how, other) for how, other in _levels(now) if other != now)
     if now.shape[0] == 3:
         yield Way(
-            "red and blue swapped (as OpenCV reads images)",
+            "red and blue swapped, as OpenCV reads images",
             "swap them in the model, with x[:, [2, 1, 0]] at the start of its forward, and "
             "export it again",
             now,
