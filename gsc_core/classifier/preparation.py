@@ -16,7 +16,7 @@ def preparation(preprocessing: Preprocessing) -> str:
     fitted = _fitted(preprocessing)
     if preprocessing.crop_mode != "center" and preprocessing.resize == preprocessing.crop:
         return f"{fitted}; {rest}"
-    return f"{fitted}, its central {height}×{width} is used; {rest}"
+    return f"{fitted} and its central {height}×{width} pixels are used; {rest}"
 
 
 def _fitted(preprocessing: Preprocessing) -> str:

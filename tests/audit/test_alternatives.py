@@ -294,4 +294,4 @@ def test_an_audit_notices_a_network_that_was_trained_with_blue_first(tmp_path: P
     run = run_audit(spec, tmp_path / "run")
     (check,) = (one for one in run.document.checks if one.name == "preprocessing")
     assert check.outcome == "warning"
-    assert "red and blue exchanged" in check.sentence
+    assert "red and blue swapped" in check.sentence

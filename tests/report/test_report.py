@@ -331,7 +331,7 @@ def test_without_labels_there_is_no_refusing(home):
     report = report_of(run, decisions.current(run))
     assert (report.refusing, report.confidence, report.errors) == (None, None, None)
     page = to_html(report)
-    for heading in ("What refusing", "Can its confidence", "What is wrong of"):
+    for heading in ("What refusing", "Can its confidence", "What is wrong among"):
         assert heading not in page
 
 
@@ -502,7 +502,7 @@ def test_limits_name_what_is_wrong(home):
     limits = " ".join(report_of(run, backwards).limits)
     assert "points the wrong way" in limits
     assert "Only 1 kind of unfamiliar images" in limits
-    assert "smallest set (x) 20 images were tested" in limits  # half set the threshold
+    assert "smallest set (x) had 20 test images" in limits  # half set the threshold
     assert "left out: 2 that could not be read and 4 duplicates" in limits
     assert "no labels" in limits
     assert "gsc-drop was picked after the audit, in place of gsc" in limits
@@ -618,7 +618,10 @@ def test_what_was_checked_about_the_model_is_listed_and_warnings_come_first(home
     listed = page[page.index("What was checked about the model") :]
     assert "<b>Warning:</b> 3 of 50 are right" in listed
     assert "<li>Prepared images fit.</li>" in listed
-    assert " correctly. The image is stretched to 96×64 pixels (bilinear); mean 0.5, dev" in page
+    assert (
+        " correctly. The image is stretched to 96×64 pixels (bilinear); mean 0.5, standard dev"
+        in page
+    )
 
 
 @pytest.mark.slow

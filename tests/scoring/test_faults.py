@@ -350,7 +350,7 @@ def test_a_reason_is_one_short_line() -> None:
     assert in_words(KeyError()) == f"failed: KeyError, {OURS}"
     assert in_words(ValueError("  one.\ntwo")) == f"failed: ValueError: one, {OURS}"
     long = in_words(ValueError("x" * 5000))
-    assert len(long) < 250 and "…, our fault" in long
+    assert len(long) < 250 and "…, a fault of GSC Audit" in long
 
 
 # --- the log ------------------------------------------------------------------------------------

@@ -120,7 +120,9 @@ def test_a_part_that_lacks_what_the_index_names_is_incomplete(timm_folder: Path)
     gone = min(weights)
     del weights[gone]
     safetensors.torch.save_file(weights, parts[1])
-    with pytest.raises(CheckpointError, match=f"its index names {gone}, which none of its 3 files"):
+    with pytest.raises(
+        CheckpointError, match=f"its index names {gone}, which none of its 3 weight files"
+    ):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
@@ -379,7 +381,7 @@ def test_folders_of_transformers_that_cannot_be_used(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     for change, said in (
         ({"model_type": "mine", "auto_map": {"AutoModel": "x.py"}}, "its own code"),
-        ({"architectures": ["ResNetModel"]}, "no image classifier"),
+        ({"architectures": ["ResNetModel"]}, "not an image classifier"),
         ({"hidden_sizes": [8, 32]}, "do not fit|cannot build"),
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
