@@ -214,7 +214,7 @@ def test_a_preprocessing_is_stored_and_read_back(text: str) -> None:
     [
         (
             "crop=224",
-            "The shorter side becomes 256 pixels (bilinear) and its central 224×224 pixels are used",
+            "shorter side becomes 256 pixels (bilinear) and its central 224×224 pixels are used",
         ),
         ("resize=none,crop=8", "The image is not resized and its central 8×8 pixels are used"),
         ("resize=96x64", "The image is stretched to 96×64 pixels (bilinear); mean"),
