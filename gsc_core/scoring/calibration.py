@@ -109,11 +109,7 @@ def calibrate(
         )
 
     scorer.fit(_reading_maps(scorer), calibration_on(sample))
-    slim, streamed = [_slim(sample)], [_scored(scorer, sample, _reading_maps, whole)]
-    for representation in passing.represented(order[size:]):
-        slim.append(_slim(representation))
-        streamed.append(scorer.score(representation, _reading_maps(scorer)))
-    everything = Representation.cat(slim)
+    everything, by_maps = _passed(scorer, passing, sample, order[size:], whole)
     check(passing.done, everything.logits)
     calibration = calibration_on(everything)
     pace.step("fitting the detectors", 0, 1)
@@ -122,7 +118,7 @@ def calibrate(
     late = _scored(scorer, everything, _not_reading_maps, whole)
     of_surrogates = None if surrogates is None else _scored(scorer, surrogates, _single, whole)
     held_out = {n: h for n, h in unseen.items() if h is not None and n in late.outlier}
-    scores = _with(_beside(Scores.cat(streamed), late), held_out, "images")
+    scores = _with(_beside(by_maps, late), held_out, "images")
     scores = _learned_without(scores, scorer)
     if of_surrogates is not None:
         of_surrogates = _with(of_surrogates, held_out, "surrogates")
@@ -137,6 +133,21 @@ def calibrate(
         calibration=_to_keep(calibration, scorer),
         in_sample=_in_sample(scorer, unseen.keys() - held_out.keys()),
     )
+
+
+def _passed(
+    scorer: Scorer,
+    passing: _Passing,
+    sample: Representation,
+    rest: Sequence[int],
+    batch_size: int,
+) -> tuple[Representation, Scores]:
+    """The sample and the rest without what is large, and the scores of detectors that read that."""
+    slim, streamed = [_slim(sample)], [_scored(scorer, sample, _reading_maps, batch_size)]
+    for representation in passing.represented(rest):
+        slim.append(_slim(representation))
+        streamed.append(scorer.score(representation, _reading_maps(scorer)))
+    return Representation.cat(slim), Scores.cat(streamed)
 
 
 class _Passing:
