@@ -24,8 +24,8 @@ def outputs(evidence: Evidence) -> ModelCheck:
                 outcome="warning",
                 sentence="The outputs are log-probabilities, that is, logits minus a constant "
                 "for each image: softmax scores are the same, but the energy is 0 for every "
-                "image, and detectors that read how large the logits are cannot: export the model "
-                "without its log-softmax.",
+                "image, and detectors that use how large the logits are lose that: export the "
+                "model without its log-softmax.",
             )
         case _:
             raise SpecError(probabilities_refused(scale, source, "the calibration images"))
