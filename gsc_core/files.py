@@ -16,7 +16,7 @@ from gsc_core.errors import SpecError
 
 DAMAGED_ZIP = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, IndexError),
-    *(ValueError, RuntimeError),  # names that are no text, members that are encrypted
+    *(ValueError, RuntimeError),  # names that are not text, members that are encrypted
 )
 """What Python raises while it reads a ZIP that is damaged, or made to harm."""
 

@@ -16,7 +16,7 @@ Step = Callable[[str, int, int], None]
 
 
 class _LogFile(logging.FileHandler):
-    """Appends lines to a file, with times in UTC; one that cannot be written is no log.
+    """Appends lines to a file, with times in UTC; one that cannot be written is not a log.
 
     Until `begin` the lines are held back, and lost when that never comes; with `at_fault` it comes
     with the first error.
@@ -47,7 +47,7 @@ class _LogFile(logging.FileHandler):
             super().emit(record)
 
     def close(self) -> None:
-        """Close the file; a full disk takes nothing more, and that is no error of the run."""
+        """Close the file; a full disk takes nothing more, and that is not an error of the run."""
         with suppress(OSError):
             super().close()
 

@@ -52,7 +52,7 @@ def render() -> None:
     _basis(run, found)
 
 
-# The version is the key: an ablation that was replaced is read anew.
+# The version is the key: an ablation that was replaced is read again.
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _read(run_id: str, version: int) -> Ablation | None:
     return ablations.ablation(run_id)

@@ -134,7 +134,7 @@ def _not_yet() -> None:
     st.header("What will happen", anchor=False)
     st.markdown(
         "Choose a model and familiar images first. What you added is listed as soon as it has "
-        "been checked; the demo's own stand last in each list."
+        "been checked; the demo's own come last in each list."
     )
     with st.container(horizontal=True):
         for address, label in (("models", "Add a model"), ("image-sets", "Add images")):

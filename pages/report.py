@@ -29,7 +29,7 @@ HEIGHT = 900
 
 
 class Asked(NamedTuple):
-    """Which report: all that it is made of, as versions, so that it is made anew when one changes.
+    """Which report: all that it is made of, as versions, so that it is made again when one changes.
 
     `lacking` is how many images have no short-circuited channels yet.
     """

@@ -6,6 +6,7 @@ import streamlit as st
 from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import warnings_of
 from gsc_core.sentences.run import assumption, subject
+from pages.parts.images.order import set_name
 from pages.parts.results.checks import check_list, check_warnings
 from pages.parts.results.confidence import confidence
 from pages.parts.results.decision import decision
@@ -64,8 +65,8 @@ def _warned(run: Run) -> str:
     count = len(warnings_of(run)) + len(_warnings(run))
     if not count:
         return ""
-    some = "1 warning stands" if count == 1 else f"{count} warnings stand"
-    return f" · **{some} below the images**"
+    some = "1 warning" if count == 1 else f"{count} warnings"
+    return f" · **{some}, below the images**"
 
 
 def _doubts(run: Run) -> None:
@@ -96,7 +97,7 @@ def _counts(run: Run) -> None:
     with st.expander(title, key="results_basis", on_change="rerun", bind="query-params") as section:
         if not section.open:
             return
-        counts = {name: images.model_dump() for name, images in run.images.items()}
+        counts = {set_name(name): images.model_dump() for name, images in run.images.items()}
         st.dataframe(
             pd.DataFrame.from_dict(counts, orient="index").rename_axis("Set"),
             key="results_counts",
@@ -105,8 +106,8 @@ def _counts(run: Run) -> None:
                 "scored": "Scored",
                 "without_class": st.column_config.NumberColumn(
                     "Without a class",
-                    help="Familiar images whose label is no class of the model, or that have none: "
-                    "they do not count for the accuracy.",
+                    help="Familiar images whose label is not a class of the model, or that have "
+                    "none: they do not count for the accuracy.",
                 ),
                 "broken": "Broken",
                 "duplicates": st.column_config.NumberColumn(

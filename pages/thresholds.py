@@ -49,7 +49,8 @@ def render() -> None:
         return
     st.title("Where to set the alarm", anchor=False)
     st.markdown(
-        "Images that score above the threshold are flagged: with a lower one, more of both kinds.",
+        "Images that score above the threshold are flagged: a lower threshold flags more of both "
+        "kinds.",
         help=UNFAMILIAR,
     )
     _workbench(figures_of(run))

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.jobs.database import Deleted
 from gsc_core.workspace import trash, usage
 from pages.parts.shared.text import plain, when
@@ -18,8 +19,8 @@ def render() -> None:
     try:
         days = trash.keep_days()
         st.markdown(
-            f"Models, image sets and runs that are deleted stay here for {days:g} days. Until then "
-            "they can be restored as they were; what was shared of a run stays revoked."
+            f"Models, image sets and runs that are deleted stay here for {number_of(days, 'day')}. "
+            "Until then they can be restored as they were; what was shared of a run stays revoked."
         )
         st.caption(plain(usage.sentence()))
         _list(trash.entries(), days)
@@ -29,7 +30,7 @@ def render() -> None:
 
 def _list(entries: list[Deleted], days: float) -> None:
     if not entries:
-        st.caption("Nothing is in the trash.")
+        st.caption("The trash is empty.")
         return
     pages = -(-len(entries) // ON_A_PAGE)
     page = min(st.session_state.get("trash_page", 1), pages) if pages > 1 else 1

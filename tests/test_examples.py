@@ -1,14 +1,12 @@
 """The Python of README and docs, run as it stands there."""
 
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 import torch
+from own_process import said_by_python
 from small_audit import PREPROCESS, known, model, save_program, strange
 from small_classifier import pictures, strangers
 from torch.utils.data import DataLoader, TensorDataset
@@ -110,14 +108,6 @@ def test_the_recipes_of_contributing_hold() -> None:
 @pytest.mark.slow
 def test_the_walk_from_an_audit_to_a_detector(tmp_path: Path) -> None:
     script = ROOT / "docs" / "example.py"
-    done = subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    score, audited = re.search(r"score (\S+) \(the audit: (\S+)\)", done.stdout).groups()
+    said = said_by_python(script, cwd=tmp_path)
+    score, audited = re.search(r"score (\S+) \(the audit: (\S+)\)", said).groups()
     assert float(score) == pytest.approx(float(audited), rel=1e-3)

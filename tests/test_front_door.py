@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_process import said_by_python
 from packaging.requirements import Requirement
 from small_audit import known, strange
 from torchvision.models import resnet18
@@ -143,16 +143,7 @@ def test_from_an_audit_to_a_watch_no_extra_is_needed(tmp_path: Path) -> None:
     commands = [words for words, _ in (*work, *refused)]
     absent = set(EXTRAS) - {"jinja2"}  # which torch brings
     code = WITHOUT_EXTRAS.replace("EXTRAS", repr(absent))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, json.dumps(commands)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    ended = json.loads(done.stdout)
+    ended = json.loads(said_by_python("-c", code, json.dumps(commands), cwd=tmp_path))
     for (words, allowed), (status, said) in zip(work, ended[: len(work)], strict=True):
         assert status in allowed, (words, said)
     for (words, extra), (status, said) in zip(refused, ended[len(work) :], strict=True):

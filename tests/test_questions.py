@@ -141,7 +141,7 @@ def test_an_answer_is_put_into_the_specification(tmp_path: Path) -> None:
 def test_of_a_zip_no_folder_can_be_taken(tmp_path: Path) -> None:
     packed = answered(spec(tmp_path / "set.zip"), Answer.of(Setting.LABELS, "t.csv"))
     assert packed.labels == Path("t.csv")  # it is found in the archive
-    with pytest.raises(SpecError, match=r"set\.zip is no folder: unpack it"):
+    with pytest.raises(SpecError, match=r"set\.zip is not a folder: unpack it"):
         answered(spec(tmp_path / "set.zip"), Answer.of(Setting.PART, "test"))
 
 

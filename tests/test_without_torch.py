@@ -1,10 +1,7 @@
 """What runs without the engine, each in a process of its own: reading a run, judging it, pages."""
 
-import subprocess
-import sys
-
 import pytest
-from places import ROOT
+from own_process import said_by_python
 
 pytestmark = pytest.mark.slow
 
@@ -31,18 +28,6 @@ print(*(name for name in {unwanted} if name in sys.modules))
 """
 
 
-def loaded(code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -51,20 +36,20 @@ def loaded(code: str) -> str:
     ],
 )
 def test_a_finished_run_is_read_without_the_engine(names: tuple[str, ...]) -> None:
-    assert loaded(LOADED.format(names=names, unwanted=(*ENGINE, "streamlit"))) == ""
+    assert said_by_python("-c", LOADED.format(names=names, unwanted=(*ENGINE, "streamlit"))) == ""
 
 
 @pytest.mark.parametrize("room", ["images", "classifier", "detectors", "explanation", "ablation"])
 def test_the_door_of_a_room_is_light(room: str) -> None:
     """What a room's `__init__` gives needs no torch; the rest comes from its own module."""
     code = f"import sys, gsc_core.{room}; print(*(n for n in {ENGINE} if n in sys.modules))"
-    assert loaded(code) == ""
+    assert said_by_python("-c", code) == ""
 
 
 def test_no_page_loads_the_engine() -> None:
-    assert loaded(PAGES.format(unwanted=ENGINE)) == ""
+    assert said_by_python("-c", PAGES.format(unwanted=ENGINE)) == ""
 
 
 def test_it_would_be_seen() -> None:
-    found = loaded(LOADED.format(names=("gsc_core.scoring",), unwanted=ENGINE))
+    found = said_by_python("-c", LOADED.format(names=("gsc_core.scoring",), unwanted=ENGINE))
     assert "torch" in found.split()

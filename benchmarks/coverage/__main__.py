@@ -3,7 +3,7 @@
     python -m benchmarks.coverage > docs/intervals.md
 
 About half an hour of one core. What there was before has a fifth of the repeats; where what was
-taken seems to miss too often, it is drawn anew with ten times as many.
+taken seems to miss too often, it is drawn again with ten times as many.
 """
 
 from __future__ import annotations

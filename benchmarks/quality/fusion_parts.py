@@ -22,7 +22,7 @@ def left_out(
 ) -> dict[str, dict[str, Floats]]:
     """Fused scores of each test set by what was left out: `ALIKE`, or `without …`.
 
-    Weights are learned anew from scores of calibration images and surrogates, as the ensemble
+    Weights are learned again from scores of calibration images and surrogates, as the ensemble
     learns them. Empty where fewer than three of its parts could run.
     """
     names = [part.name for part in AutoEnsemble.parts if part.name in id_scores]

@@ -97,7 +97,7 @@ def measure(
     """Measure our detectors, freshly made by `make` for each split, and pytorch-ood's.
 
     `quick` leaves out what takes most of the time: what goes back to the pixels, and the grid of
-    GSC's settings. Raises GscError for what the user can mend.
+    GSC's settings. Raises GscError for what the user can fix.
     """
     record = _Record()
     with record.timed("decoding and one pass"):

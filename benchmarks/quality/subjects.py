@@ -139,7 +139,7 @@ def _cifar(name: str, sources: Sources) -> Subject:
 
 
 def _demo(name: str, sources: Sources) -> Subject:
-    """The demo's network; its calibration and ID images are put together, to be divided anew."""
+    """The demo's network; its calibration and ID images are put together, to be divided again."""
     folders = render_demo(sources.demo)
     parts = [read_folder(folders[part], part) for part in ("calibration", "id")]
     known = ImageSet("id", tuple(_of_part(part, image) for part in parts for image in part.images))

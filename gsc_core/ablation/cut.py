@@ -13,7 +13,7 @@ from gsc_core.detectors.catalogue import find
 from gsc_core.detectors.gsc import GSC
 
 _BATCHES = 2  # calibration images and surrogates are read in turn
-_LARGEST = 1 << 21  # values; logits of more are computed anew
+_LARGEST = 1 << 21  # values; logits of more are computed again
 
 
 class Memory:

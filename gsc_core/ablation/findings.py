@@ -16,8 +16,8 @@ from gsc_core.evaluation.counts import in_1000, percent
 
 LEAST_DIFFERENCE = 0.01  # of mean cosines: less is of no use, however sure
 OUTDATED = (
-    "This ablation is of an older version, which did not compare settings image by image: "
-    "measure it again to read what helps and what hurts."
+    "This ablation was made by an older version, which did not compare settings image by "
+    "image: run it again to see what helps and what hurts."
 )
 
 
@@ -81,7 +81,7 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
         return Finding(
             Influence.SAME,
             "Everything after the layer is linear, so no gradient ever changes its direction: the "
-            "paper's premise cannot be seen on this model.",
+            "paper's premise cannot be tested on this model.",
         )
     sure = [row for row in ood_rows if row.difference_low > 0 or row.difference_high < 0]
     as_published = [row.set for row in sure if row.difference >= LEAST_DIFFERENCE]
@@ -98,7 +98,7 @@ def premise(ablation: Ablation, where: str = "feature") -> Finding | None:
     elif len(reverse) == n:
         outcome, influence = "is reversed on this model", Influence.HURTS
     elif as_published or reverse:
-        outcome = f"holds for {len(as_published)} of {n} sets"
+        outcome = f"holds for {len(as_published) or 'none'} of {n} sets"
         outcome += f" and is reversed for {len(reverse)}" if reverse else ""
         influence = Influence.SAME
     else:
@@ -140,7 +140,7 @@ def _published(ablation: Ablation) -> Iterator[Finding]:
         f"{passing(row)} unfamiliar images are accepted, against {passing(bare)} by the softmax "
         "alone"
     )
-    text = f"As the paper is summarised (top 20 % of the values): {counts_in_words}"
+    text = f"With the setting as summarised (top 20 % of the values): {counts_in_words}"
     yield Finding(difference.verdict, f"{text}, {difference.fewer()}.")
 
 
@@ -163,9 +163,9 @@ def _direction(ablation: Ablation) -> Iterator[Finding]:
         f"{passing(published)} unfamiliar images are accepted; flipped, {passing(learned)}, "
         f"{turning.fewer()}"
     )
-    text = "The direction as the paper is summarised points the wrong way here"
+    text = "The direction as summarised points the wrong way here"
     if turning.verdict is not Influence.HELPS:
-        text = "Surrogate images say that the direction as summarised points the wrong way"
+        text = "Surrogate images suggest that the direction as summarised points the wrong way"
     yield Finding(turning.verdict, f"{text}: {counts_in_words}.")
 
 
@@ -182,8 +182,8 @@ def _share(ablation: Ablation) -> Iterator[Finding]:
     yield Finding(
         cutting.verdict,
         f"How much to cut: best with {best['level']} of the channels cut ({passing(best)} "
-        f"accepted), worst with {worst['level']} ({passing(worst)} accepted). Against no cut, "
-        f"{percent(BETTER.settings['share'])}: {cutting.fewer()}.",
+        f"accepted), worst with {worst['level']} ({passing(worst)} accepted). Compared with no "
+        f"cut, {percent(BETTER.settings['share'])}: {cutting.fewer()}.",
     )
 
 

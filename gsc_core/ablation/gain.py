@@ -61,7 +61,7 @@ class Gain:
 def gain(row: pd.Series | None, metric: str = "fpr95") -> Gain | None:
     """How much better a row is in `fpr95` or `auroc` than the one it is compared with.
 
-    None where that is not known: no row, one whose partner could not run, or an ablation of before
+    None where that is not known: no row, one whose partner could not run, or an earlier ablation
     differences were measured.
     """
     ends = [f"{metric}_difference{end}" for end in ("", "_low", "_high")]

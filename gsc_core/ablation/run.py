@@ -63,7 +63,7 @@ def ablate(
     are named from shallow to deep; else the audit's own and one two blocks before it.
     `on_progress` is called after every batch and may raise Cancelled; nothing is left then.
 
-    What went wrong is added to `log.txt`. Raises GscError for whatever the user can mend.
+    What went wrong is added to `log.txt`. Raises GscError for whatever the user can fix.
     """
     with sole_writer_in(out, in_use(out)), logged_to(out / LOG_FILE, at_fault=True) as log:
         return _ablated(spec, out, on_progress, images_per_set, layers, log)
@@ -91,7 +91,9 @@ def _ablated(
         for layer in layers_of(splits(classifier.program), spec.split, layers)
     ]
     if not runs:
-        raise SpecError("No layer of this network can be cut in two, so GSC has no settings here.")
+        raise SpecError(
+            "This network cannot be cut at any layer, so there are no settings of GSC to compare."
+        )
     step("reading the images", 0, 1)
     with unpacking(out / "ablation-unpacked") as unpacked:
         sets = read_sets(spec, unpacked)
@@ -212,7 +214,7 @@ def _pass_over(
             done += len(batch.images) + len(batch.broken)
             pace.step(f"scoring {name}", done, len(used[name]))
         if not good:
-            raise ImageError(f"None of the images of {name} can be read; check the files.")
+            raise ImageError(f"None of the images of {name} can be read: check the files.")
 
 
 def _where_gradients_vary(runs: Sequence[_LayerRun]) -> _LayerRun:

@@ -17,7 +17,7 @@ from gsc_core.images.sources.uri import Uri
 def answered(spec: AuditSpec, answer: Answer) -> AuditSpec:
     """The specification with an answer's settings.
 
-    Raises SpecError where an answer names a part of images that are no folder.
+    Raises SpecError where an answer names a part of images that are not a folder.
     """
     now = spec
     for choice in answer.choices:
@@ -26,7 +26,7 @@ def answered(spec: AuditSpec, answer: Answer) -> AuditSpec:
 
 
 def answered_of_model(spec: ModelSpec, answer: Answer) -> ModelSpec:
-    """The same of a model alone; what is no setting of a model changes nothing."""
+    """The same of a model alone; what is not a setting of a model changes nothing."""
     for choice in answer.choices:
         spec = spec.model_copy(update=_of_model(spec, choice))
     return spec
@@ -71,5 +71,5 @@ def _part(images: Path | Uri, folder: str) -> Path | Uri:
     if isinstance(images, Uri):
         return images.joined(folder)
     if not images.is_dir():
-        raise SpecError(f"{images.name} is no folder: unpack it, and give its folder {folder}.")
+        raise SpecError(f"{images.name} is not a folder: unpack it, and give its folder {folder}.")
     return images / folder

@@ -67,7 +67,7 @@ class Recipe:
         if self.version != __version__:
             raise SpecError(
                 f"The cluster has GSC Audit {__version__}, and this machine {self.version}: "
-                "install the same."
+                "install the same version on both."
             )
         with tempfile.TemporaryDirectory() as folder:
             classifier = load_classifier(self._model(Path(folder)))

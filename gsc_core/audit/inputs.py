@@ -36,7 +36,7 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).tolist()  # `meta` has no values to give
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise SpecError(f"The device {name!r} is not there on this machine: try auto.") from error
+        raise SpecError(f"This machine has no device {name!r}: try auto.") from error
     return device
 
 

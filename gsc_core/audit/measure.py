@@ -71,7 +71,7 @@ def measure(
     excusing: Callable[[Detector], AbstractContextManager[None]] = lambda _: nullcontext(),
     required: Callable[[], None] = lambda: None,
 ) -> RunDocument:
-    """The document of what was measured, without what is told of the run itself.
+    """The document of what was measured, without what is said of the run itself.
 
     `table` is `scores.parquet`. A detector is inverted when OOD images, or the surrogate outliers
     made of calibration images, score lower than ID images (AUROC under 0.5). Each detector is
@@ -162,7 +162,7 @@ def fused_score(detector: AutoEnsemble) -> FusedScore:
 
 
 def record(detector: Detector) -> DetectorRecord:
-    """What the document tells of a detector."""
+    """What the document says of a detector."""
     learned: dict[Fit, FittedWith] = {
         Fit.IMAGES: "images",
         Fit.LABELS: "labels",

@@ -109,7 +109,7 @@ class Reopened:
     def look(self, source: BytesAt | bytes, name: str = "The image") -> Seen:
         """Send one image through the network; `name` is what bytes are called in an error.
 
-        Raises ImageError when it is no image that can be read.
+        Raises ImageError when it is not an image that can be read.
         """
         image = decode_bytes(source, name) if isinstance(source, bytes) else decode(source)
         preprocessing = self.classifier.preprocessing
@@ -128,7 +128,7 @@ class Reopened:
         return {name: score for name, score in scores.items() if math.isfinite(score)}
 
     def _score(self, detector: Detector, batch: Representation) -> float:
-        """A detector's score of one image; NaN where it fails, which the log tells of."""
+        """A detector's score of one image; NaN where it fails, which the log describes."""
         try:
             return float(checked(detector.score(batch), 1))
         except Exception as error:
@@ -143,10 +143,12 @@ class Reopened:
 
         Of `gsc-auto` it is the one that was chosen. Where the audit had none of that name, or the
         chosen cuts elsewhere, it is the usual one, with the published direction.
-        Raises SpecError when `name` is no such detector, or no layer of the network can be cut.
+        Raises SpecError when `name` is not such a detector, or no layer of the network can be cut.
         """
         if self.network.split is None:
-            raise SpecError("No layer of this network can be cut in two, so GSC explains nothing.")
+            raise SpecError(
+                "This network cannot be cut at any layer, so GSC has nothing to explain."
+            )
         detector = self.detectors.get(name_in(self.detectors, name))
         if isinstance(detector, AutoGSC):
             at_split = detector.short_circuit_.layer == "split"
@@ -271,7 +273,7 @@ def _stored(folder: Path) -> tuple[AuditSpec, RunDocument]:
 def _as_set(spec: AuditSpec, document: RunDocument) -> list[Detector]:
     """The detectors that ran in the audit, with the settings they had and those they chose.
 
-    A knob that the run does not tell of is one that there was not: it means what was done then.
+    A knob that the run does not name did not exist then: it means what was done at the time.
     """
     asked = {detector.name: detector.settings for detector in spec.detectors}
     recorded = {record.name: record.settings or {} for record in document.detectors}

@@ -292,7 +292,7 @@ def _require_detectors(scorer: Scorer) -> None:
         return
     name, reason = next(iter(scorer.excused.items()))
     if all(why.startswith(FAILED) for why in scorer.excused.values()):
-        raise SpecError(f"None of the detectors ran to its end, so try others: {name} {reason}.")
+        raise SpecError(f"No detector ran to the end, so choose others: {name} {reason}.")
     raise SpecError(f"None of the detectors can run here, so choose others: {name} {reason}.")
 
 
@@ -359,5 +359,5 @@ def _join(
         tables.extend(table for table, _ in chunks)
         broken[name] = [one for _, damaged in chunks for one in damaged]
         if not any(table.num_rows for table, _ in chunks):
-            raise ImageError(f"None of the images of {name} can be read; check the files.")
+            raise ImageError(f"None of the images of {name} can be read: check the files.")
     return broken, join(tables, out / SCORES_FILE, out / FEATURES_FILE)

@@ -133,7 +133,7 @@ class AuditSpec(BaseModel):
             fits = 0 < len(name) <= MAX_CHARACTERS and name.isprintable()
             if name in RESERVED or not fits or len(name.encode()) > MAX_BYTES:
                 raise ValueError(
-                    f"An OOD set cannot be named {name!r}: take 1 to {MAX_CHARACTERS} letters "
+                    f"An OOD set cannot be named {name!r}: use 1 to {MAX_CHARACTERS} characters "
                     f"({MAX_BYTES} bytes), and not {', '.join(RESERVED)}"
                 )
         return ood

@@ -55,7 +55,7 @@ class Subject:
 def opened(spec: AuditSpec, out: Path, reach: Reach, step: Step, watch: Stopwatch) -> Subject:
     """The model, cut in two, and the images, read once; `out` is for what has to be unpacked.
 
-    Raises GscError for what the user can mend: in the model, the images or their labels.
+    Raises GscError for what the user can fix: in the model, the images or their labels.
     """
     step("opening the model", 0, 1)
     with watch.phase("opening the model", "reading and checking it"):

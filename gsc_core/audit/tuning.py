@@ -57,7 +57,7 @@ def tune(
     With them go the weights of `auto-ensemble`, where two of its parts can run at that layer. Of
     several layers the one with the least loss on surrogate outliers is taken. `on_progress` is
     called after every batch and candidate, and may raise to stop; nothing is left then. Raises
-    GscError for whatever the user can mend.
+    GscError for whatever the user can fix.
     """
     busy = f"Another tuning is writing to {out}: wait until it has ended, or name another file."
     _check_file(out)
@@ -171,7 +171,7 @@ def _runners_up(
 def _check_file(out: Path) -> None:
     """Raise SpecError unless `out` is free, or holds an earlier choice."""
     if out.exists() and (not out.is_file() or content_of(out) is None):
-        raise SpecError(f"{out} already exists and is not a file of gsc tune: name another file.")
+        raise SpecError(f"{out} already exists and was not written by gsc tune: name another file.")
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Tuned(BaseModel):
     @field_validator("settings")
     @classmethod
     def _nothing_is_open(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        settings = AutoGSC.former_settings() | settings  # a file of before there were all of them
+        settings = AutoGSC.former_settings() | settings  # a file from before there were all of them
         AutoGSC.configured(settings)  # raises SpecError
         cuts = settings.get("layer") == "none" or settings.get("share")
         if settings.keys() != _KNOBS or AUTO in settings.values() or not cuts:
@@ -130,10 +130,12 @@ def read_tuned(file: Path) -> Tuned:
     """A choice that `tune` wrote; raises SpecError when it cannot be read."""
     content = content_of(file)
     if content is None:
-        raise SpecError(f"{file} is not a file of gsc tune: name one that it wrote.")
+        raise SpecError(f"{file} was not written by gsc tune: name a file that was.")
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise SpecError(f"{file} is of a newer version: update this program, or tune again.")
+        raise SpecError(
+            f"{file} was written by a newer version of this program: update it, or tune again."
+        )
     try:
         return Tuned.model_validate(content)
     except (ValidationError, SpecError) as error:

@@ -40,7 +40,7 @@ def loading(name: str) -> Iterator[None]:
             if not of_memory(error):
                 raise
             raise CheckpointError(
-                f"{name} needs more memory than there is to be opened: use a smaller model, or "
+                f"{name} needs more memory to open than is available: use a smaller model, or "
                 "a machine with more."
             ) from error
 

@@ -113,7 +113,7 @@ def classifier_from_module(
         source: what to call it.
 
     Raises:
-        CheckpointError: the module is no image classifier or cannot be exported.
+        CheckpointError: the module is not an image classifier or cannot be exported.
     """
     module = copy.deepcopy(module).cpu()
     notes: list[str] = []
@@ -143,8 +143,8 @@ def _from_program(spec: ModelSpec, program: ExportedProgram, sha256: str) -> Cla
     source = spec.checkpoint.name
     if spec.architecture is not None or spec.options or spec.weights:
         raise SpecError(
-            f"{source} is a whole program: leave out the architecture, its options and which "
-            "weights."
+            f"{source} is a whole program: leave out the architecture, its options and the "
+            "choice of weights."
         )
     size = input_size(program)
     preprocessing = spec.preprocessing or Preprocessing.assumed(size or (224, 224))
@@ -211,7 +211,9 @@ def _from_folder(spec: ModelSpec, folder: Path) -> Classifier:
         origin = _Origin(source, checkpoint.sha256, architecture)
         return _classifier(program, preprocessing, names, origin, notes)
     if spec.options or spec.weights:
-        raise SpecError(f"{source} says which network it is: leave out options and which weights.")
+        raise SpecError(
+            f"{source} says which network it is: leave out its options and the choice of weights."
+        )
     module = transformers_network(folder, said, checkpoint.weights)
     preprocessing = preprocessing or Preprocessing.assumed()
     notes = []

@@ -71,13 +71,13 @@ def class_names_in(content: bytes, path: Path) -> tuple[str, ...]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(
-            f"The class names in {path.name} are not UTF-8 text: save it as that."
+            f"The class names in {path.name} are not UTF-8 text: save the file as UTF-8."
         ) from error
     is_json = path.suffix.lower() == ".json"
     names = _from_json(text, path) if is_json else text.strip().splitlines()
     names = [name.strip() if isinstance(name, str) else name for name in names]
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise SpecError(f"{path.name} must hold one name a class, without gaps.")
+        raise SpecError(f"{path.name} must hold one name per class, without gaps.")
     return tuple(names)
 
 

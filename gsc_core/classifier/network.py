@@ -58,7 +58,7 @@ Profiled = Callable[[Tensor], tuple[Tensor, ...]]
 class Linear:
     """The last linear map of a classifier: `logits = features @ weight.T + bias`.
 
-    What detectors derive from it, for each fit anew, is computed once.
+    What detectors derive from it, for each fit, is computed once.
     """
 
     weight: Tensor  # [K,D]

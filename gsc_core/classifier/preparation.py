@@ -12,11 +12,11 @@ def preparation(preprocessing: Preprocessing) -> str:
         ", ".join(f"{value:.3g}" for value in dict.fromkeys(values))
         for values in (preprocessing.mean, preprocessing.std)
     )
-    rest = f"mean {mean}, deviation {std}."
+    rest = f"mean {mean}, standard deviation {std}."
     fitted = _fitted(preprocessing)
     if preprocessing.crop_mode != "center" and preprocessing.resize == preprocessing.crop:
         return f"{fitted}; {rest}"
-    return f"{fitted}, its central {height}×{width} is used; {rest}"
+    return f"{fitted} and its central {height}×{width} pixels are used; {rest}"
 
 
 def _fitted(preprocessing: Preprocessing) -> str:

@@ -159,7 +159,7 @@ class Preprocessing(BaseModel):
         if mode not in _CROP_MODES or interpolation not in _INTERPOLATIONS:
             raise SpecError(
                 f"timm evaluates this model with crop mode {mode!r} and {interpolation!r} "
-                "interpolation, which is not offered here: give the preprocessing yourself."
+                "interpolation, which is not supported here: set the preprocessing yourself."
             )
         share = config.get("crop_pct") or _TIMM_CROP_PCT
         height, width = (math.floor(side / share) for side in crop)
@@ -251,7 +251,7 @@ _EXPECTED = {
 
 
 def _parsed(key: str, text: str) -> Any:
-    """The text as the model takes it; what is no number is left for the model to refuse."""
+    """The text as the model takes it; what is not a number is left for the model to refuse."""
     if key in ("interpolation", "crop_mode"):
         return text
     if (key, text) in (("resize", "none"), ("fill", "mean")):

@@ -19,13 +19,13 @@ from gsc_core.cli.output import (
 def ablate(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     images: Annotated[
-        int, typer.Option(min=20, help="At most so many images of each set, chosen at random.")
+        int, typer.Option(min=20, help="At most this many images of each set, chosen at random.")
     ] = 400,
     layers: Annotated[
         str | None,
         typer.Option(
-            help="Layers from shallow to deep, separated by commas; else the audit's and one "
-            "before it."
+            help="Layers from shallow to deep, separated by commas; by default the audit's "
+            "and one before it."
         ),
     ] = None,
     as_json: AsJson = False,

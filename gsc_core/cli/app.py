@@ -1,4 +1,4 @@
-"""`gsc …`: the product on the command line. Exit 0 done, 2 what the user can mend, 1 our fault."""
+"""`gsc …`: the product on the command line. Exit 0 done, 2 what the user can fix, 1 our fault."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 _INTERRUPTED = 130
-_NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start anew after Ctrl-C
+_NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start again after Ctrl-C
 _WITHOUT_ENGINE = frozenset({"gate", "mark", "log", "doctor", "backup", "restore"})
 """Commands that need no torch, which would take seconds, or look at it themselves."""
 
@@ -72,7 +72,7 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line; errors a user can mend are one sentence on standard error."""
+    """Run the command line; errors a user can fix are one sentence on standard error."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers
     keep_freed_memory()

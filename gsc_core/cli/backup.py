@@ -28,7 +28,7 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="What `gsc backup` wrote.")],
 ) -> None:
-    """Make a workspace of a backup; GSC_HOME must be empty, or not there."""
+    """Make a workspace of a backup; GSC_HOME must be empty or not exist."""
     require("sqlmodel")
     from gsc_core.jobs.home import home
     from gsc_core.workspace.operation.restore import restore_into

@@ -18,7 +18,8 @@ from gsc_core.cli.output import (
 
 def demo(
     out: Annotated[
-        Path | None, typer.Option("--out", help="The folder for the result; else the workspace.")
+        Path | None,
+        typer.Option("--out", help="The folder for the result; by default the workspace."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

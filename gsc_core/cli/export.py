@@ -31,18 +31,19 @@ class ExportCommand(TyperCommand):
 
         (threshold,) = (param for param in self.params if param.name == "threshold")
         assert isinstance(threshold, TyperOption)
-        threshold.help = f"{', '.join(examples())}; else the one decided on."
+        threshold.help = f"{', '.join(examples())}; by default the one decided on."
         super().format_help(ctx, formatter)
 
 
 def export(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     detector: Annotated[
-        str | None, typer.Option(help="Which of the run's detectors; else the one decided on.")
+        str | None,
+        typer.Option(help="Which of the run's detectors; by default the one decided on."),
     ] = None,
     threshold: Annotated[
         str | None,
-        typer.Option(help="How the threshold is set; else the one decided on."),
+        typer.Option(help="How the threshold is set; by default the one decided on."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write; its card goes beside it.")] = Path(
         "detector.pt2"

@@ -30,7 +30,9 @@ def gate(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     policy: Annotated[
         Path | None,
-        typer.Option(help="The limits: a policy.toml; else the one that the workspace keeps."),
+        typer.Option(
+            help="The limits: a policy.toml; by default the one that the workspace keeps."
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     markdown: Annotated[
@@ -39,7 +41,7 @@ def gate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a run keeps a release policy's limits: exit 0 pass, 3 fail, 4 too little data."""
+    """Judge a run by a release policy's limits: exit 0 pass, 3 fail, 4 not enough data."""
     from gsc_core.files import written_aside
     from gsc_core.release.judge import judge
     from gsc_core.release.junit import junit_xml
@@ -87,7 +89,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _answer(run: Run) -> str | None:
-    """What the decision does; None where that cannot be counted, which the limits tell of."""
+    """What the decision does; None where that cannot be counted, which the limits mention."""
     from gsc_core.errors import GscError
     from gsc_core.sentences.run import answer
 
@@ -103,9 +105,7 @@ def _marked(run: Run) -> str:
     from gsc_core.sentences.marks import count_of
 
     said = count_of(by_row(run).values())
-    return (
-        f"By its marks {said} in figures of their own; the gate judges the audit." if said else ""
-    )
+    return f"{said} in separate figures; the gate judges the audit as it ran." if said else ""
 
 
 def _print(verdict: Verdict, said: str) -> None:

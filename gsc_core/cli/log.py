@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 def log(
     person: Annotated[str | None, typer.Option(help="Only what this address did.")] = None,
     event: Annotated[
-        list[str] | None, typer.Option(help="Only this, such as deleted; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Only this kind of event, such as deleted; may be repeated."),
     ] = None,
     since: Annotated[
         str | None, typer.Option(help="Only from this day or time on, as 2026-11-27 (UTC).")
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Only about this model, set or run.")] = None,
-    most: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
+    most: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Say who did what in the workspace, the newest last."""

@@ -21,14 +21,14 @@ def mark(
     run: Annotated[str, typer.Argument(help="A run of the workspace, or the folder of an audit.")],
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Images as SET/FILE: id/cat/1.jpg; none says what is marked."),
+        typer.Argument(help="Images as SET/FILE: id/cat/1.jpg; without any, lists what is marked."),
     ] = None,
     doubt: Annotated[
         str | None,
         typer.Option("--as", help="not unfamiliar, not familiar or unusable: left out."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="The class that they show: its name or number.")
+        str | None, typer.Option(help="The class they show: its name or number.")
     ] = None,
     note: Annotated[str | None, typer.Option(help="Kept with the mark.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take their marks back.")] = False,
@@ -53,7 +53,7 @@ def _doubt(text: str | None) -> Doubt | None:
         return None if text is None else Doubt(text)
     except ValueError as error:
         words = ", ".join(f'"{one}"' for one in Doubt)
-        raise SpecError(f"--as {text} is no mark: use {words}.") from error
+        raise SpecError(f"--as {text} is not a mark: use {words}.") from error
 
 
 def _label(run: Run, text: str | None) -> int | None:
@@ -69,7 +69,7 @@ def _label(run: Run, text: str | None) -> int | None:
         raise SpecError(f"--label {text} is more than one class: give its number, {numbers}.")
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text)
-    raise SpecError(f"--label {text} is no class of the model: give its name or number.")
+    raise SpecError(f"--label {text} is not a class of the model: give its name or number.")
 
 
 def _rows(run: Run, files: Sequence[str]) -> list[int]:

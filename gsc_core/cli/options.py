@@ -57,7 +57,7 @@ Names = Annotated[
     Path | None,
     typer.Option(
         "--class-names",
-        help="Class names: a .txt (one a line) or .json file, or imagenet for its 1,000.",
+        help="Class names: a .txt (one per line) or .json file, or imagenet for its 1,000.",
     ),
 ]
 
@@ -98,8 +98,8 @@ LabelOrderName = Annotated[
     typer.Option(
         "--label-order",
         help="How labels stand for classes: by their names, as numbers (from 0), from-1, or sorted "
-        "as text (ImageFolder) or natural (timm). Else the first that fits, compared with the "
-        "predictions.",
+        "as text (ImageFolder) or natural (timm). By default the first that fits, compared with "
+        "the predictions.",
     ),
 ]
 DetectorNames = Annotated[
@@ -128,15 +128,15 @@ Compiled = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(help="Images in a batch; else 8 on a CPU, and found by trial on CUDA."),
+    typer.Option(help="Images in a batch; by default 8 on a CPU, and found by trial on CUDA."),
 ]
 Threads = Annotated[int, typer.Option(help="Threads that decode images.")]
 DecoderProcesses = Annotated[
     int | None,
     typer.Option(
         "--decoders",
-        help="At most so many processes that decode images, 0 for --threads alone; else what suits "
-        "the images, the cores and the network.",
+        help="At most this many processes that decode images, 0 for --threads alone; by default "
+        "what suits the images, the cores and the network.",
     ),
 ]
 EngineName = Annotated[
@@ -145,10 +145,11 @@ EngineName = Annotated[
 ]
 RayAddress = Annotated[
     str | None,
-    typer.Option(help="The cluster of --engine ray; else one is started here for the audit."),
+    typer.Option(help="The cluster of --engine ray; by default one is started here for the audit."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Actors of --engine ray; else one a GPU, or one a CPU.")
+    int | None,
+    typer.Option(min=1, help="Actors of --engine ray; by default one per GPU, or one per CPU."),
 ]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.")]
 Profile = Annotated[

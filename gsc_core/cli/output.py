@@ -16,11 +16,11 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
-from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.counts import number_of, percent
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
 
-LAST = "The order was seen afterwards, and flatters the first."
+LAST = "The order was found afterwards, which flatters the first."
 _SHOWN = 0.01  # of the whole: parts of a phase that took less have no line of their own
 
 if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # heavy, and no command but its own should wait for it
 
 
 def console() -> Console:
-    """Standard output, wide enough for the tables when it is no terminal."""
+    """Standard output, wide enough for the tables when it is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else 120)
 
 
@@ -43,7 +43,7 @@ def shown_progress() -> Iterator[Any]:
     if not errors.is_terminal:
         yield _plain_lines()
         return
-    # a set's name comes from a person: it is no markup
+    # a set's name comes from a person: it is not markup
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, TimeRemainingColumn(), console=errors) as bar:
         tasks: dict[str, TaskID] = {}
@@ -137,7 +137,7 @@ def print_result(run: Run) -> None:
         show(
             Text(
                 f"{name}: {counts.scored} scored, {counts.broken} broken, "
-                f"{counts.duplicates} duplicates"
+                f"{number_of(counts.duplicates, 'duplicate')}"
                 + (f", {counts.without_class} without a class" if counts.without_class else "")
             )
         )

@@ -30,7 +30,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The file to write, such as report.html.")],
     as_format: Annotated[
         Format | None,
-        typer.Option("--format", help="The format; else what the file's ending says."),
+        typer.Option("--format", help="The format; by default what the file's ending says."),
     ] = None,
     without_images: Annotated[
         bool,

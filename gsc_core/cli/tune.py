@@ -48,7 +48,7 @@ def tune(
     calibration: Calibration = "0.5",
     split: SplitName = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layers, separated by commas; the best one is taken.")
+        str | None, typer.Option(help="Layers, separated by commas; the best one is used.")
     ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",

@@ -29,7 +29,9 @@ def watch(
     images: Annotated[Path, typer.Option(help="New images: a folder or ZIP.")],
     state: Annotated[
         Path | None,
-        typer.Option(help="The file that remembers what was counted; else beside the detector."),
+        typer.Option(
+            help="The file that remembers what was counted; by default beside the detector."
+        ),
     ] = None,
     alpha: Annotated[
         float,

@@ -12,11 +12,14 @@ from gsc_core.extras import require
 def worker(
     lane: Annotated[
         Literal["audit", "prepare", "explain"] | None,
-        typer.Option(help="The kind of jobs to run; else all, each lane in its own process."),
+        typer.Option(help="The kind of jobs to run; by default all, each lane in its own process."),
     ] = None,
     idle: Annotated[
         float | None,
-        typer.Option(min=0, help="End after so many seconds without work; else never for all."),
+        typer.Option(
+            min=0,
+            help="Stop after this many seconds without work; by default never, if for all kinds.",
+        ),
     ] = None,
     lock: Annotated[int | None, typer.Option(hidden=True)] = None,
     starter: Annotated[int | None, typer.Option(hidden=True)] = None,

@@ -1,4 +1,4 @@
-"""Shop signs and logos, invented anew for each image: outsiders that hang in the same streets."""
+"""Shop signs and logos, invented afresh for each image: outsiders that hang in the same streets."""
 
 from collections.abc import Callable
 

@@ -93,7 +93,7 @@ def read_card(path: Path) -> DetectorCard:
             return DetectorCard.model_validate_json(file.read(_LARGEST))
     except OSError as error:
         raise SpecError(
-            f"{path.name} is not there: it belongs beside the detector, so copy both files."
+            f"{path.name} is missing: it belongs beside the detector, so copy both files."
         ) from error
     except ValidationError as error:
         raise SpecError(

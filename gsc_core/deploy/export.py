@@ -68,7 +68,7 @@ def export_detector(
 
     What was written is read again and compared with the audit's scores. All files appear, or none;
     those of an earlier export make room, others never. `on_progress` may raise to stop. Raises
-    GscError where the comparison fails, or the detector is no graph of plain operators.
+    GscError where the comparison fails, or the detector is not a graph of plain operators.
 
     >>> from gsc_core import export_detector
     >>> exported = export_detector(
@@ -125,7 +125,7 @@ def _exported(
 
 
 def _ensure_free(out: Path) -> None:
-    """Raises SpecError where a file would be lost that is no earlier export: a model, say."""
+    """Raises SpecError where a file would be lost that is not an earlier export: a model, say."""
     taken = [path for path in map(out.with_suffix, _SUFFIXES) if path.exists()]
     if not taken:
         return
@@ -133,7 +133,7 @@ def _ensure_free(out: Path) -> None:
         read_card(out.with_suffix(".json"))
     except SpecError as error:
         raise SpecError(
-            f"{taken[0]} already exists and is no exported detector: choose another name."
+            f"{taken[0]} already exists and is not an exported detector: choose another name."
         ) from error
 
 
@@ -150,7 +150,7 @@ def _alarm(audit: Reopened, detector: str, stored: Stored, threshold: float) -> 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = traced(audit, detector)
-    except Exception as error:  # torch raises anything where code is no graph
+    except Exception as error:  # torch raises anything where code is not a graph
         raise _no_graph(audit, detector, error) from error
     return Alarm(graph, torch.from_numpy(stored.calibration), threshold)
 

@@ -31,7 +31,7 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     Nothing in the file is given to torch but what passed the gate (`classifier.gate`), so that one
     which an unfamiliar image made runs no code here. Raises SpecError or CheckpointError when the
     card is
-    missing, the two do not belong together, or the program is no exported detector.
+    missing, the two do not belong together, or the program is not an exported detector.
 
     >>> import torch
     >>> from gsc_core import load_detector
@@ -64,8 +64,7 @@ def open_detector(path: Path) -> Detect:
             module = open_program(path, DETECTOR).module(check_guards=False)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{path.name} is not a detector as `gsc export` writes it and was not opened: export "
-            "it again."
+            f"{path.name} was not written by `gsc export`, so it was not opened: export it again."
         ) from error
 
     def detect(images: Tensor) -> Outputs:
@@ -73,7 +72,8 @@ def open_detector(path: Path) -> Detect:
             outputs: Outputs = module(images)
         if not _are_answers(outputs, len(images)):
             raise CheckpointError(
-                f"{path.name} does not answer as a detector of `gsc export` does: export it again."
+                f"{path.name} does not answer like a detector written by `gsc export`: export it "
+                "again."
             )
         return outputs
 

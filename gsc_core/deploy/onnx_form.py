@@ -91,6 +91,6 @@ def _compare(session: Any, alarm: Alarm, audit: Reopened, detector: str, stored:
         score = float(session.run(["score"], {"pixels": pixels.numpy()})[0][0])
         if not abs(score - right) <= tolerance:
             raise GscError(
-                f"The ONNX form of {detector} gives other scores (by {abs(score - right):.3g}), so "
-                "nothing was written: use the .pt2 alone."
+                f"The ONNX form of {detector} gives different scores (by "
+                f"{abs(score - right):.3g}), so nothing was written: use the .pt2 alone."
             )

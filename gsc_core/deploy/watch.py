@@ -106,8 +106,8 @@ class Watched:
             since = f"It was clear after {self.risen_at:,} images."
             return f"The share of flagged images has risen: {counts} {since}"
         return (
-            f"The share of flagged images had risen after {self.risen_at:,} images, which stands "
-            f"until a new watch is started. By now, {counts}"
+            f"The share of flagged images had risen after {self.risen_at:,} images, and this "
+            f"stands until a new watch is started. By now, {counts}"
         )
 
 

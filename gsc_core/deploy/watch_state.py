@@ -1,6 +1,6 @@
 """What a watch has counted so far: one JSON file, for one detector, with one hand on it.
 
-The file is written aside and renamed. A lock beside it, which the kernel lets go of when its
+The file is written aside and renamed. A lock beside it, which the kernel releases when its
 process ends, keeps two watches from losing each other's counts.
 """
 

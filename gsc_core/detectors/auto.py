@@ -93,7 +93,7 @@ class AutoGSC(Detector):
     _cap: str = field(default="both", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises SpecError for weights that are no numbers."""
+        """Raises SpecError for weights that are not numbers."""
         if self.weights not in (AUTO, MEAN):
             _numbers(self.weights)
 

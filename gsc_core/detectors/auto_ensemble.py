@@ -101,7 +101,7 @@ class AutoEnsemble(Ensemble):
             return
         self.parts_ = tuple(by_name[part.name] for part in self.parts if part.name in by_name)
         if len(self.parts_) < 2:
-            raise Excused("needs two detectors to weigh, and fewer of its parts can run here")
+            raise Excused("needs at least two of its parts, and fewer can run here")
 
     def learn(
         self,

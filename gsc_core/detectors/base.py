@@ -211,7 +211,7 @@ def knob(
 ) -> Any:
     """A setting of a detector: a dataclass field with its plain explanation and limits.
 
-    `former` is what runs of before there was this setting did, where that is not the default.
+    `former` is what runs made before this setting existed did, where that is not the default.
     """
     about_it = {"about": about, "low": low, "high": high, "choices": tuple(choices)}
     return field(default=default, metadata={**about_it, "former": former})

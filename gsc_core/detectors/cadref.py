@@ -37,13 +37,13 @@ class CADRef(Detector):
 
     confidence: str = knob(
         "entropy",
-        "what confidence in the logits divides the distance",
+        "which confidence in the logits divides the distance",
         choices=("entropy", "energy"),
     )
 
     name = "cadref"
     title = "CADRef"
-    about = "How far the feature is from the usual one of its class, weighed by the confidence."
+    about = "How far the feature is from the usual one of its class, weighted by the confidence."
     family = Family.DISTANCE
     paper = Paper(
         "CADRef: Robust Out-of-Distribution Detection via Class-Aware Decoupled Relative Feature "

@@ -128,7 +128,7 @@ def _called(name: str, kind: type[Detector]) -> type[Detector]:
 def _ensemble(name: str) -> type[Detector]:
     parts = [find(part.strip()) for part in name.split("+")]
     if len(set(parts)) < len(parts) or any(issubclass(part, Ensemble) for part in parts):
-        raise SpecError(f"{name!r} must name different single detectors with + between.")
+        raise SpecError(f"{name!r} must name different single detectors, joined by +.")
     return ensemble_of(parts)
 
 
@@ -145,7 +145,7 @@ def parse_detectors(text: str) -> list[Detector]:
     if not items:
         raise SpecError("No detector is named; name some, such as gsc,energy, or all.")
     if "all" in items:
-        raise SpecError("all names every detector already; name no other beside it.")
+        raise SpecError("all names every detector already; name no other with it.")
     detectors = [_parse(item) for item in items]
     names = [detector.name for detector in detectors]
     for name in names:

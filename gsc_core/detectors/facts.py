@@ -46,7 +46,7 @@ class Family(StrEnum):
 
 
 class Knob(BaseModel):
-    """A setting as app and CLI show it; `former`: as runs of before there was it mean it."""
+    """A setting as app and CLI show it; `former`: as runs made before it existed mean it."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -301,4 +301,4 @@ class GSC(Detector):
     def _require_cut(network: Network) -> None:
         """Raise Excused where there is no feature to cut."""
         if network.split is None:
-            raise Excused("no layer of this network can be cut in two")
+            raise Excused("this network cannot be cut at any layer")

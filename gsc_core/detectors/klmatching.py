@@ -20,7 +20,7 @@ class KLMatching(Detector):
     """Least KL divergence of the softmax to a typical softmax of any predicted class.
 
     Labels are not read. A class that is never predicted on the calibration images has no typical
-    softmax, and its images look strange: few such classes are borne.
+    softmax, and its images look unusual: few such classes are tolerated.
     """
 
     name = "klmatching"

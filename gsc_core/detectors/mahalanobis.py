@@ -76,7 +76,7 @@ class Mahalanobis(Detector):
     )
     normalise: str = knob(
         "l2",
-        "bring each feature to the length 1 first, or take it as it is",
+        "scale each feature to length 1 first, or use it as it is",
         choices=("l2", "none"),
         former="none",
     )

@@ -31,7 +31,7 @@ class ViM(Detector):
     variances below 1e-7 of the largest, and the scores then depend on the order of the images.
     """
 
-    d: int = knob(0, "dimensions of the principal subspace; 0 = by itself", low=0)
+    d: int = knob(0, "dimensions of the principal subspace; 0 = chosen automatically", low=0)
 
     name = "vim"
     title = "ViM"

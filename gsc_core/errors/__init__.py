@@ -1,4 +1,4 @@
-"""The one family of errors a user can mend: one sentence that says what is wrong and what to do."""
+"""The one family of errors a user can fix: one sentence that says what is wrong and what to do."""
 
 from typing import Self
 
@@ -6,7 +6,7 @@ from gsc_core.errors.questions import Question
 
 
 class GscError(Exception):
-    """Something the user can mend. The message is one plain sentence, shown as it is.
+    """Something the user can fix. The message is one plain sentence, shown as it is.
 
     Where the work has to ask, `question` has what to ask, so that each place words it itself; the
     message is then as a program would answer.
@@ -42,7 +42,7 @@ class SpecError(GscError):
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error
-    """The work was told to stop; an audit's finished chunks are kept, and it goes on from them."""
+    """The work was told to stop; an audit continues from its finished chunks."""
 
 
 class Excused(GscError):  # noqa: N818 - an answer more than an error

@@ -80,7 +80,7 @@ class Question(BaseModel):
     Attributes:
         doubt: a sentence without its full stop.
         answers: what may be chosen; none where only a person can say.
-        otherwise: what else may be done, as `remove what is wrong`.
+        otherwise: what else may be done, as `remove the wrong ones`.
         fields: the settings in which that is said.
     """
 

@@ -61,7 +61,7 @@ def interval(placed: Placements, level: float) -> Interval:
 def least(placed: Placements, tail: float) -> float:
     """The AUROC that all images have at least, but for a chance of `tail`.
 
-    Images are weighed anew, each by an exponential variate, and an unseen ID image lies above all
+    Images are weighed again, each by an exponential variate, and an unseen ID image lies above all
     others, an unseen OOD image below all: together they are one image, and the kind that has fewer
     images has more of it. So the images that are rare and wholly misplaced count even where many
     others are misplaced a little, as ties are. What AUROCs this gives is described by their first

@@ -1,8 +1,8 @@
-"""How sure average precision and the detection error are: a bootstrap, mended for few images.
+"""How sure average precision and the detection error are: a bootstrap, corrected for few images.
 
 Each metric depends on ranks alone, so a replicate needs no scores: it is one draw of how much each
 rank weighs. Weights are those of Rubin's Bayesian bootstrap (1981), gamma variates that need no
-whole numbers. Two things are mended:
+whole numbers. Two things are corrected:
 
 - The images to be feared are those not seen: a bootstrap of perfectly separated images has no
   doubt. At the bad end an unseen image is counted in, an ID image above all others or an OOD image

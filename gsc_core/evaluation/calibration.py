@@ -70,7 +70,7 @@ class ConfidenceCalibration:
 def confidence_calibration(correct: ArrayLike, confidence: ArrayLike) -> ConfidenceCalibration:
     """Gather images `[N]` by `confidence` 0..1, with whether each is classified correctly.
 
-    Raises GscError without images, and for a confidence that is no share.
+    Raises GscError without images, and for a confidence that is not a share.
     """
     right, sure = np.asarray(correct, dtype=bool), np.asarray(confidence, dtype=np.float64)
     if not sure.size:

@@ -80,7 +80,7 @@ def true_share(calibration: int, share: float) -> Interval:
 def check_share(share: float) -> None:
     """Raises GscError for a share outside 0..1."""
     if not 0 < share < 1:
-        raise GscError("A share to accept or to catch lies between 0 and 100 %, both excluded.")
+        raise GscError("A share to accept or to catch must be above 0 and below 100 %.")
 
 
 def _beta_binomial(n: int, a: int, b: int) -> Floats:

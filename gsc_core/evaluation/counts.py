@@ -1,4 +1,4 @@
-"""Shares as counts in 1,000 images or in percent: how every page and report says them."""
+"""Numbers in words: shares as counts in 1,000 or in percent, and how many there are of a thing."""
 
 
 def in_1000(share: float) -> str:
@@ -19,6 +19,12 @@ def parted(share: float) -> tuple[str, str]:
 def about(number: float) -> str:
     """An expected number of images, rounded; what is rare is not rounded to none."""
     return "fewer than 1" if 0 < number <= 0.5 else f"{round(number):,}"
+
+
+def number_of(count: float, one: str, many: str | None = None) -> str:
+    """A number and its noun: `1 image`, `1,200 images`, `2 classes`, `1.5 hours`."""
+    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{number} {one if count == 1 else many or one + 's'}"
 
 
 def between(low: float, high: float) -> str:

@@ -106,7 +106,7 @@ def checked(scores: ArrayLike, whose: str) -> Floats:
     """Scores as float64 `[N]`; raises GscError when they are empty, not flat or not finite."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
-        raise GscError(f"There are no {whose} scores to evaluate: give one score an image.")
+        raise GscError(f"There are no {whose} scores to evaluate: give one score per image.")
     if not np.isfinite(array).all():
         raise GscError(
             f"{np.count_nonzero(~np.isfinite(array)):,} of the {array.size:,} {whose} scores are "

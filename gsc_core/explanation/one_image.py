@@ -15,8 +15,8 @@ from gsc_core.explanation.result import ChannelReading, ClassShare, Explanation
 MAX_CHANNELS = 32  # shown of an image
 MAX_CLASSES = 5
 
-_NO_PLACE = "the prediction reads the class token alone here, which has no place in the image"
-_NOTHING_TAKEN = "nothing that spoke for the prediction was removed"
+_NO_PLACE = "the prediction reads only the class token here, which has no place in the image"
+_NOTHING_TAKEN = "nothing that supported the prediction was removed"
 
 
 def explain(

@@ -174,7 +174,7 @@ def _check_kind(member: zipfile.ZipInfo, name: str) -> None:
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise ImageError(
-            f"{name} holds {_quoted(member.filename)}, a link or device and no file: "
+            f"{name} holds {_quoted(member.filename)}, a link or device, not a file: "
             "pack the images themselves."
         )
     if member.flag_bits & 0x1:

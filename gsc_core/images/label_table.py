@@ -98,7 +98,7 @@ def read_table(table: Path, names: Sequence[str]) -> LabelTable:
 
     An image is named by its path, by the end of one, or by its bare name where no other has the
     same; with or without the file's suffix. Labels stand in a column of their own, or in one-hot
-    columns, each called as its class. Raises ImageError when it is no such table, or names none of
+    columns, named like its class. Raises ImageError when it is not such a table, or names none of
     the images.
     """
     rows = _rows(table)

@@ -124,7 +124,7 @@ def _which_part(parts: Parts, names: Sequence[str], root: Path | None) -> Questi
                 of_all.append(_within(path, root or path.parent))
     folders = sorted(parts.folders, key=lambda folder: folder not in labelled_by)
     return Question(
-        doubt=f"holds the parts of a data set, {' and '.join(parts.names)}, which are no classes",
+        doubt=f"holds the parts of a data set, {' and '.join(parts.names)}, which are not classes",
         answers=(
             *(_part(folder, labelled_by.get(folder)) for folder in folders),
             *(Answer.of(Setting.LABELS, table) for table in of_all),
@@ -216,7 +216,7 @@ def _which_source(
         f"{len(differing):,} of {len(table.labels):,} images (of {first[:60]!r}: "
         f"{table.labels[first][:40]!r} in the table, folder {(folders[first] or '')[:40]!r})",
         answers=tuple(Answer.of(Setting.LABELS, way) for way in (within, "folders")),
-        otherwise="remove what is wrong",
+        otherwise="remove the wrong ones",
     )
 
 
@@ -233,7 +233,7 @@ def _tables(
     for path in _files(names, root):
         try:
             table = read_table(path, names)
-        except ContradictionError:  # it is about these images, so passing it over is no answer
+        except ContradictionError:  # it is about these images, so passing it over is not an answer
             raise
         except ImageError as error:
             unused.append(f"{path.name} is not used: {str(error).removeprefix(f'{path.name} ')}")
@@ -242,7 +242,7 @@ def _tables(
             usable.append(table)
         elif table.labels:
             unused.append(
-                f"{path.name} is not used: no column of it is called as labels are, and the "
+                f"{path.name} is not used: none of its columns is named like labels, and the "
                 "folders have some."
             )
         else:

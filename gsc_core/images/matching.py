@@ -45,7 +45,8 @@ def class_indices(
     """
     if class_names is not None and len(class_names) != num_classes:
         raise SpecError(
-            f"There are {len(class_names)} class names for {num_classes} classes: give one each."
+            f"There are {len(class_names)} class names for {num_classes} classes: give one per "
+            "class."
         )
     if not any(labels):
         return LabelMatch(

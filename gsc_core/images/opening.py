@@ -54,7 +54,7 @@ def read_bytes(path: Path, name: str) -> bytes:
     """Read an image's file; raises ImageError when that is impossible, or the file is huge."""
     try:
         if not path.exists():
-            raise ImageError(f"{name} is not there: it may have been moved or deleted.")
+            raise ImageError(f"{name} does not exist: it may have been moved or deleted.")
         if not path.is_file():  # a named pipe called x.jpg would be waited for without end
             raise ImageError(f"{name} is not a file that can be read: give an image.")
         if path.stat().st_size > MAX_BYTES:
@@ -88,7 +88,7 @@ def opened(data: bytes, name: str) -> Iterator[Image.Image]:
 def lacks_memory(name: str, pixels: int) -> str:
     """The sentence for an image of so many pixels that memory has no room for."""
     about = f", about {pixels * MOST_BYTES_A_PIXEL / 1e9:.1f} GB" if pixels else ""
-    return f"{name} needs more memory than there is{about}: save it smaller."
+    return f"{name} needs more memory than is available{about}: save it smaller."
 
 
 def _pixels(data: bytes) -> int:
@@ -111,7 +111,8 @@ def _check_size(width: int, height: int, name: str) -> None:
         )
     if min(width, height) < MIN_SIDE:
         raise ImageError(
-            f"{name} has {width} × {height} pixels: a side needs at least {MIN_SIDE}, leave it out."
+            f"{name} has {width} × {height} pixels, and each side needs at least {MIN_SIDE}: leave "
+            "it out."
         )
 
 

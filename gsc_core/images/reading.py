@@ -58,7 +58,7 @@ def read_folder(
 ) -> ImageSet:
     """Read all images below a folder, labelled by a CSV table, class folders or WordNet ids.
 
-    Hidden files, those of operating systems, and files that are no images by their names are
+    Hidden files, those of operating systems, and files that are not images by their names are
     passed over; linked folders are not entered. `on_count` may raise, to stop. Raises ImageError
     when no image can be read.
     """
@@ -211,7 +211,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _name(path: Path, root: Path) -> str:
-    # Names on Linux may hold bytes that are no text; a database and a report cannot.
+    # Names on Linux may hold bytes that are not text; a database and a report cannot.
     return path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
 
 
@@ -229,7 +229,9 @@ def _nothing(name: str, paths: list[Path], broken: tuple[Broken, ...]) -> str:
     """Say in one sentence what was found where images were expected."""
     if broken:
         first = f"{broken[0].name} {broken[0].reason}"
-        return f"None of the {len(broken)} images in {name} can be read; the first: {first}"
+        if len(broken) == 1:
+            return f"The one image in {name} cannot be read: {first}"
+        return f"None of the {len(broken):,} images in {name} can be read; the first: {first}"
     kinds = Counter(sorted(path.suffix.lower() or "without an ending" for path in paths))
     others = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(4))
     return (

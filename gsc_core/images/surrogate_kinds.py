@@ -13,7 +13,7 @@ class SurrogateKind(NamedTuple):
 ZOOM = SurrogateKind("zoom", "a small part of the image, enlarged: texture without an object")
 JIGSAW = SurrogateKind("jigsaw", "the image in shuffled patches: parts without their whole")
 PHASE = SurrogateKind("phase", "the image's spectrum with random phases: texture without edges")
-MIX = SurrogateKind("mix", "two images over each other: no single object")
+MIX = SurrogateKind("mix", "two images blended: no single object")
 
 TILE = SurrogateKind("tile", "a small part, mirrored and repeated: texture at its own size")
 CROP = SurrogateKind("crop", "a larger part, enlarged: an object without its surroundings")

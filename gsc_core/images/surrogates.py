@@ -186,7 +186,7 @@ def write_surrogates(
             Image.fromarray(pixels).save(target, compress_level=1)
             on_count(done, len(images) * len(kinds))
         if not any(part.iterdir()):
-            raise ImageError(f"No image of {images.name} can be decoded: give whole images.")
+            raise ImageError(f"No image of {images.name} can be decoded: give intact images.")
     return read_folder(into, f"{images.name} surrogates")
 
 

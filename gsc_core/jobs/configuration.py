@@ -48,7 +48,7 @@ class Configuration(TeamSettings):
         None, "users may have audits scored on this Ray cluster", "an address such as host:6379"
     )
     ray_workers: int | None = setting(
-        None, "how many actors score there; by default one a GPU, or one a CPU",
+        None, "how many actors score there; by default one per GPU, or one per CPU",
         "a whole number, 1 or more", ge=1, le=1024,
     )  # fmt: skip
     workers: Literal["here", "elsewhere"] = setting(
@@ -76,7 +76,7 @@ class Configuration(TeamSettings):
         ge=1, le=3650,
     )  # fmt: skip
     disk_reserve_mb: int = setting(
-        1_000, "with less free disk the app calls itself unwell", _MB, ge=0
+        1_000, "with less free disk space the app reports that it is unhealthy", _MB, ge=0
     )
     metrics: Literal["closed", "loopback", "open"] = setting(
         "closed", "who may read the metrics without a token: nobody, this machine, everybody",
@@ -91,7 +91,7 @@ class Configuration(TeamSettings):
     @classmethod
     def _no_truth(cls, value: Any) -> Any:
         if isinstance(value, bool):  # which Python takes for a number
-            raise ValueError("true and false are no numbers")
+            raise ValueError("true and false are not numbers")
         return value
 
 
@@ -154,19 +154,19 @@ def _stored(file: Path, *, required: bool) -> dict[str, Any]:
             text = opened.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         if required:
-            raise GscError(f"{FILE} names {file}, which is not there: correct it.") from None
+            raise GscError(f"{FILE} names {file}, which does not exist: correct it.") from None
         return {}
     except OSError as error:
         raise GscError(f"{file} cannot be read ({error.strerror}): check who owns it.") from error
     if len(text) > _MOST_BYTES:
-        raise GscError(f"{file} is no configuration, it is too long: correct it.")
+        raise GscError(f"{file} is too long for a configuration: correct it.")
     try:
         return tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise GscError(f"{file} is no TOML ({error}): correct that line.") from error
+        raise GscError(f"{file} is not TOML ({error}): correct that line.") from error
 
 
 def _unknown(what: str, name: str, names: Mapping[str, object]) -> str:
     near = get_close_matches(name, names, n=1)
     advice = f"did you mean {near[0]}?" if near else "remove it."
-    return f"{what} is no setting of GSC Audit: {advice}"
+    return f"{what} is not a setting of GSC Audit: {advice}"

@@ -301,7 +301,7 @@ _SENTENCES = {
     sqlite3.SQLITE_NOTADB: "{} is damaged: move it away; finished runs are found without it.",
     sqlite3.SQLITE_READONLY: "{} cannot be written: check who owns the file and its folder.",
     sqlite3.SQLITE_CANTOPEN: "{} cannot be opened: check who owns the file and its folder.",
-    sqlite3.SQLITE_IOERR: "The disk fails to read or write {}: check it.",
+    sqlite3.SQLITE_IOERR: "The disk fails to read or write {}: check the disk.",
 }
 _SENTENCES[sqlite3.SQLITE_CORRUPT] = _SENTENCES[sqlite3.SQLITE_NOTADB]
 

@@ -25,7 +25,7 @@ class JobOrder(BaseModel):
         """The order of a job of this kind. Raises GscError when the index holds none."""
         order = cls.read(job)
         if order is None:
-            raise GscError("What this job was asked to do cannot be read: ask for it again.")
+            raise GscError("What this job was to do cannot be read: start it again.")
         return order
 
     @classmethod

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gsc_core.errors import Cancelled, GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.jobs import queue
 from gsc_core.jobs.configuration import configuration
 from gsc_core.jobs.database import Job, Lane
@@ -26,8 +27,8 @@ def time_limit(job: Job) -> float | None:
 def out_of_time(limit: float) -> str:
     """What is said of a job that took longer than so many seconds."""
     return (
-        f"It took longer than {limit / 3600:g} hours, the limit of this server, so it was "
-        "cancelled: resume it from its finished work, or choose fewer images or detectors."
+        f"It took longer than {number_of(limit / 3600, 'hour')}, the limit of this server, so it "
+        "was cancelled: resume it from its finished work, or choose fewer images or detectors."
     )
 
 

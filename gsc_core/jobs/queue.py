@@ -125,7 +125,7 @@ def cancel(job_id: str) -> None:
 def retry(job_id: str, payload: dict[str, Any] | None = None) -> None:
     """Queue an ended job again, with another order where one is given.
 
-    It goes on from its finished chunks. Raises NotAllowedError for who may not.
+    It continues from its finished chunks. Raises NotAllowedError for who may not.
     """
     with session() as db:
         job = db.get(Job, job_id)
@@ -240,15 +240,15 @@ def _ensure_place(db: Session, owner: str | None) -> None:
         own = db.exec(waiting.where(Job.owner == owner)).one()
         if own >= settings.user_jobs:
             raise QuotaError(
-                f"{own} jobs of yours wait or run, and you may have {settings.user_jobs}: wait "
-                "until one has ended, or cancel one."
+                f"{own} of your jobs are waiting or running, and you may have "
+                f"{settings.user_jobs}: wait until one has ended, or cancel one."
             )
     if settings.total_jobs is not None:
         total = db.exec(waiting).one()
         if total >= settings.total_jobs:
             raise QuotaError(
-                f"{total} jobs wait or run here, of at most {settings.total_jobs}: try again when "
-                "some have ended."
+                f"{total} jobs are waiting or running here, the most allowed being "
+                f"{settings.total_jobs}: try again when some have ended."
             )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import gsc_core
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.jobs import queue
 from gsc_core.jobs.configuration import FILE, configuration, configuration_file
 from gsc_core.jobs.database import DATABASE_FILE, Job, Kind, Lane, State
@@ -191,7 +192,7 @@ def _verdict(job: Job, now: float) -> tuple[State | None, str | None]:
     minutes = _minutes(job.kind)
     if minutes is not None and job.started is not None and now - job.started > 60 * minutes:
         return State.FAILED, (
-            f"It took longer than {minutes} minutes, so it was stopped: "
+            f"It took longer than {number_of(minutes, 'minute')}, so it was stopped: "
             "try again, or try something smaller."
         )
     return None, None

@@ -30,7 +30,7 @@ def _case(judged: Judged, run: str) -> TestCase:
     case = TestCase(
         f"{judged.title}: {judged.limit}", classname=f"{SUITE}.{printable(run)}", time=0
     )
-    said = f"{judged.figure}, wanted {judged.limit}. {judged.because}"
+    said = f"{judged.figure}, required: {judged.limit}. {judged.because}"
     if judged.outcome is Outcome.MET:
         case.system_out = said
     else:

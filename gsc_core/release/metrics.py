@@ -116,7 +116,7 @@ def _audited(name: str) -> Callable[[Asked], Interval]:
 
 
 def _auroc(asked: Asked) -> Interval:
-    """As the audit stored it; one of before 2027 has no width where all images are separated."""
+    """As the audit stored it; one from before 2027 has no width where all images are separated."""
     rows = asked.run.members().by_name
     if asked.half:
         rows = rows | dict(halves(asked.run).testing)

@@ -52,7 +52,7 @@ class Judged:
         """What stands against a pass, in a line."""
         if self.interval is None:
             return f"{self.title}: {self.because}"
-        return f"{self.title}: {self.figure}, wanted {self.limit}."
+        return f"{self.title}: {self.figure}, required: {self.limit}."
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ GLOSSARY = tuple(
         (
             "Temperature",
             "A number that the points of all classes are divided by, which changes how sure the "
-            "classifier says it is, and not what it answers.",
+            "classifier says it is, but not what it answers.",
         ),
         (
             "Channel",

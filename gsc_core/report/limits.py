@@ -1,5 +1,6 @@
 """What an audit does not say: the sentences that come second in every report."""
 
+from gsc_core.evaluation.counts import number_of
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run.decisions import Decision
 from gsc_core.run.marks import by_row
@@ -74,8 +75,8 @@ def _few(found: Effect) -> str:
     if smallest.total >= FEW:
         return ""
     return (
-        f"Of the smallest set ({name}) {smallest.total} images were tested, so its share may lie "
-        f"anywhere from {between(smallest)} of 1,000."
+        f"The smallest set ({name}) had {number_of(smallest.total, 'test image')}, so its share "
+        f"may lie anywhere from {between(smallest)} of 1,000."
     )
 
 
@@ -84,7 +85,9 @@ def _left_out(run: Run) -> str:
     doubled = sum(images.duplicates for images in run.images.values())
     if not broken + doubled:
         return ""
-    return f"Images left out: {broken:,} that could not be read and {doubled:,} duplicates."
+    return (
+        f"Images left out: {broken:,} that could not be read and {number_of(doubled, 'duplicate')}."
+    )
 
 
 def _marked(run: Run) -> str:
@@ -96,8 +99,7 @@ def _marked(run: Run) -> str:
     except NothingLeftError as reason:
         return str(reason)
     return (
-        f"After the audit {said} in figures of their own; all others are as audited, with every "
-        "image."
+        f"After the audit {said} in separate figures; all others are as audited, with every image."
     )
 
 
@@ -107,8 +109,8 @@ def _unlabelled(run: Run) -> str:
         if not without:
             return ""
         return (
-            f"{without:,} familiar images have no class: the share that is classified correctly is "
-            "of the others."
+            f"{number_of(without, 'familiar image')} without a class: the share that is classified "
+            "correctly is of the others."
         )
     return (
         "The familiar images have no labels, so how many of them are classified correctly was not "

@@ -104,7 +104,7 @@ def _heat(found: StoredExplanation) -> str | None:
 
 
 def _cut_most(told: Explanation) -> Sequence[ChannelReading]:
-    """The channels that spoke for the answer and whose loss cost it most."""
+    """The channels that supported the answer and whose loss cost it most."""
     cut = [each for each in told.channels if each.removed > 0]
     return sorted(cut, key=lambda each: -each.removed)[:CHANNELS]
 

@@ -122,8 +122,8 @@ def store(
     """
     if run.revision is not None:
         raise GscError(
-            "A threshold is saved on the figures as audited, without leaving images out: show "
-            "those, and save it there."
+            "A threshold can only be saved with the figures as audited, which leave no images "
+            "out: show those, and save it there."
         )
     ensure_finite(decision)
     written = (note or "").strip()

@@ -111,7 +111,7 @@ _BOUNDS: Final[TypeAdapter[tuple[float, float, float]]] = TypeAdapter(tuple[Shar
 
 
 def _interval(bounds: list[Any]) -> Interval:
-    """A metric and its bounds; raises ValidationError where they are no shares."""
+    """A metric and its bounds; raises ValidationError where they are not shares."""
     return Interval(*_BOUNDS.validate_python(bounds))
 
 
@@ -130,7 +130,7 @@ class DetectorRecord(_Part):
     about: one sentence. family: what it goes by. fails_on: where it is known to fail, in a few
     words. fitted_with: what it learned from, besides the network. explains: whether it
     short-circuits channels that can be shown. settings: the value of each of its knobs, before it
-    chose any by itself; None in runs of before they were recorded.
+    chose any by itself; None in runs from before they were recorded.
     """
 
     name: str

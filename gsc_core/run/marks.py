@@ -32,7 +32,7 @@ FORMAT: Final = "gsc-audit-marks"
 VERSION: Final = 1
 MAX_NOTE, MAX_NAME = 500, 200  # characters
 _UNSEEN = {"Cc", "Cs"}  # control characters, which steer a terminal; halves of characters
-MAX_MARKS = 20_000  # of a run: a set of which so much is wrong is better put together anew
+MAX_MARKS = 20_000  # of a run: a set of which so much is wrong is better put together again
 
 
 class Doubt(StrEnum):
@@ -150,7 +150,9 @@ def marked(
     """
     note = " ".join((note or "").split()) or None
     if doubt is None and label is None and note is None:
-        raise GscError("Nothing is said of these images: choose a mark, a class or write a note.")
+        raise GscError(
+            "Nothing is said of these images: choose a mark or a class, or write a note."
+        )
     if note is not None and len(note) > MAX_NOTE:
         raise GscError(f"A note has at most {MAX_NOTE} characters: shorten it.")
     if note is not None and any(unicodedata.category(c) in _UNSEEN for c in note):

@@ -14,7 +14,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def run_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a document that an audit writes.
 
-    Published as docs/run.schema.json. Documents of before it had versions have no `format`.
+    Published as docs/run.schema.json. Documents from before it had versions have no `format`.
     """
     schema = RunDocument.model_json_schema(mode="serialization")
     schema["required"] = list(RunDocument.model_fields)

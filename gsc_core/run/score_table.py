@@ -1,7 +1,7 @@
 """The columns of a run's `scores.parquet`, each read once for a version of the file.
 
 A run may have a million rows: what is kept in memory is numbers and codes, never a list of names.
-Callers give the file's version (`stored.version_of`), so a replaced file is read anew.
+Callers give the file's version (`stored.version_of`), so a replaced file is read again.
 """
 
 from collections.abc import Iterator, Sequence

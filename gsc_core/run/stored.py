@@ -156,7 +156,7 @@ class Run:
         return name_in(self.detectors, detector)
 
     def record(self, detector: str) -> DetectorRecord | None:
-        """What the run tells of a detector; None where an earlier version wrote it."""
+        """What the run says of a detector; None where an earlier version wrote it."""
         return next((record for record in self.document.detectors if record.name == detector), None)
 
     def row(self, detector: str, ood_set: str = MEAN) -> Result | None:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 MAX_PICKED = 100  # single images in an address
 MAX_CORNERS = 40  # of an area on the map: more would make too long an address
-_UNCLEAR = "This address names images that are not understood: choose some on Results or Images."
+_UNCLEAR = "This address does not name images of this run: choose some on Results or Images."
 
 
 class Subset(ABC):
@@ -145,7 +145,7 @@ class DoubtedLabels(Subset):
 
     def sentence(self, run: Run) -> str:
         """That they are these."""
-        return "Familiar images whose label is likely wrong, the likeliest first"
+        return "Familiar images whose label is likely wrong, the most likely first"
 
     def parts(self) -> Iterator[str]:
         """None."""
@@ -338,7 +338,7 @@ def subset_of(text: str) -> Subset:
 def _there(noticed: T | None) -> T:
     """What is asked for; raises GscError where the run, as it is now, has nothing of that kind."""
     if noticed is None:
-        raise GscError("This run has no such images any more: choose some on Results or Images.")
+        raise GscError("This run no longer has such images: choose some on Results or Images.")
     return noticed
 
 

@@ -49,10 +49,10 @@ class Calibrated:
 
     `surrogates` are the scores of surrogate outliers made from the first `sample` images: what an
     inverted detector can be told by without seeing an OOD image. `calibration` is what the
-    detectors were fitted on, without pixels: large, so it is written down and let go of.
+    detectors were fitted on, without pixels: large, so it is saved and released.
     `in_sample` names detectors whose scores here are of images they have learned from, because
     there are too few to leave some out: a threshold set on these promises too much. `temperature`
-    is what an audit fitted to the logits before it let go of them.
+    is what an audit fitted to the logits before it released them.
     """
 
     images: tuple[ImageFile, ...]
@@ -90,7 +90,7 @@ def calibrate(
     passing = _Passing(scorer, images, labels, pace)
     sampled = list(passing.represented(order[:size]))
     if not sampled:
-        raise ImageError("None of the calibration images can be read; check the folder.")
+        raise ImageError("None of the calibration images can be read: check the folder.")
     sample, whole = Representation.cat(sampled), pace.batch_size
     surrogates, sources = _surrogates(scorer, tuple(passing.done), seed, pace)
 
@@ -109,11 +109,7 @@ def calibrate(
         )
 
     scorer.fit(_reading_maps(scorer), calibration_on(sample))
-    slim, streamed = [_slim(sample)], [_scored(scorer, sample, _reading_maps, whole)]
-    for representation in passing.represented(order[size:]):
-        slim.append(_slim(representation))
-        streamed.append(scorer.score(representation, _reading_maps(scorer)))
-    everything = Representation.cat(slim)
+    everything, by_maps = _passed(scorer, passing, sample, order[size:], whole)
     check(passing.done, everything.logits)
     calibration = calibration_on(everything)
     pace.step("fitting the detectors", 0, 1)
@@ -122,7 +118,7 @@ def calibrate(
     late = _scored(scorer, everything, _not_reading_maps, whole)
     of_surrogates = None if surrogates is None else _scored(scorer, surrogates, _single, whole)
     held_out = {n: h for n, h in unseen.items() if h is not None and n in late.outlier}
-    scores = _with(_beside(Scores.cat(streamed), late), held_out, "images")
+    scores = _with(_beside(by_maps, late), held_out, "images")
     scores = _learned_without(scores, scorer)
     if of_surrogates is not None:
         of_surrogates = _with(of_surrogates, held_out, "surrogates")
@@ -137,6 +133,21 @@ def calibrate(
         calibration=_to_keep(calibration, scorer),
         in_sample=_in_sample(scorer, unseen.keys() - held_out.keys()),
     )
+
+
+def _passed(
+    scorer: Scorer,
+    passing: _Passing,
+    sample: Representation,
+    rest: Sequence[int],
+    batch_size: int,
+) -> tuple[Representation, Scores]:
+    """The sample and the rest without what is large, and the scores of detectors that read that."""
+    slim, streamed = [_slim(sample)], [_scored(scorer, sample, _reading_maps, batch_size)]
+    for representation in passing.represented(rest):
+        slim.append(_slim(representation))
+        streamed.append(scorer.score(representation, _reading_maps(scorer)))
+    return Representation.cat(slim), Scores.cat(streamed)
 
 
 class _Passing:

@@ -149,6 +149,6 @@ def _surrogates(held: Mapping[str, Tensor]) -> Surrogates | None:
     named = {name: held.get(f"surrogates.{name}") for name in _OF_SURROGATES}
     if (logits := named["logits"]) is None:
         return None
-    if named["kinds"] is None:  # files of before they were kept: one of each kind in turn
+    if named["kinds"] is None:  # files from before they were kept: one of each kind in turn
         named["kinds"] = torch.arange(len(logits), device=logits.device) % _KINDS_BEFORE
     return Surrogates(**named)  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ def fill(row: Tensor, image: ImageFile, prepare: Prepare) -> str | None:
         return str(error)
     except Exception as error:  # no single image ends an audit
         if isinstance(error, MemoryError) or "memory" in str(error):
-            return f"{image.path.name} needs more memory than there is: save it smaller."
+            return f"{image.path.name} needs more memory than is available: save it smaller."
         said = " ".join(str(error).split()).rstrip(".")
         return f"{image.path.name} cannot be prepared: {type(error).__name__}: {said}."
     return None

@@ -90,7 +90,7 @@ class PytorchOodDetector(api.Detector):  # type: ignore[misc]
     def fit(self, data_loader: Batches) -> Self:
         """Learn from the batches `(x [B,3,H,W], y [B])`, leaving out the OOD images (`y < 0`).
 
-        Raises ImageError when there is no ID image, CheckpointError when the module is no image
+        Raises ImageError when there is no ID image, CheckpointError when the module is not an image
         classifier that can be exported, SpecError when the detector cannot be used on it.
         """
         self._calibration = None

@@ -1,6 +1,6 @@
 """What a detector does that nobody foresaw: it is left out for it, and the others go on.
 
-Being told to stop and running out of memory are no faults of a detector: they end the work.
+Being told to stop and running out of memory are not faults of a detector: they end the work.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_fault(error: Exception) -> bool:
 
 def in_words(error: Exception) -> str:
     """Why a detector is left out for a fault, in one line without a full stop."""
-    return f"{FAILED}{said_by(error)}, our fault; the log has the details"
+    return f"{FAILED}{said_by(error)}, a fault of GSC Audit; the log has the details"
 
 
 def checked(scores: object, images: int) -> Tensor:

@@ -249,7 +249,7 @@ class RayEngine:
             LOGGER.exception("the Ray cluster ended the work")
             raise SpecError(
                 "The Ray cluster ended the work: look into the log, and run the audit again; it "
-                "goes on from what is there."
+                "continues from what is finished."
             ) from error
 
 

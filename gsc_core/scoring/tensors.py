@@ -67,7 +67,7 @@ class Colours:
         outside = (images < black - 1e-3) | (images > white + 1e-3)
         if float(outside.float().mean()) > _CLIPPED:
             raise SpecError(
-                "Many values of the images lie outside of what the preprocessing can give: name "
+                "Many values of the images lie outside of what the preprocessing can give: state "
                 "the mean and standard deviation with which the loader normalises."
             )
         return cls(black, white)

@@ -69,7 +69,7 @@ def compile_where_faster(network: Network, images: Tensor) -> Compiled:
     Raises SpecError on another device than CUDA, where it was never seen to pay.
     """
     if network.device.type != "cuda":
-        raise SpecError("Compiling pays only on CUDA: leave it out, or choose a CUDA device.")
+        raise SpecError("Compiling pays off only on CUDA: leave it out, or choose a CUDA device.")
     return faster_of(network, network.compiled(), images)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gsc_core.evaluation.calibration import ConfidenceCalibration, Group
 from gsc_core.evaluation.class_accuracy import ClassAccuracy
-from gsc_core.evaluation.counts import between, in_1000, percent
+from gsc_core.evaluation.counts import between, in_1000, number_of, percent
 from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.reliability import Curve, Frontier
 from gsc_core.evaluation.temperature import MOST
@@ -65,13 +65,13 @@ def off_by(calibration: ConfidenceCalibration) -> str:
     verdict = {
         True: "it is too sure of itself",
         False: "it is right more often than it says",
-        None: "on the whole that fits",
+        None: "on the whole, the two agree",
     }[calibration.overconfident]
     return (
         f"On average it says {_percent(calibration.confidence)} and is right "
         f"{_percent(calibration.accuracy.value)} of the time: {verdict}. "
-        f"What it says and what is right differ by {in_percent(calibration.error)} on average "
-        "(expected calibration error)."
+        "Over groups of images of about the same confidence, the two differ by "
+        f"{in_percent(calibration.error)} on average (expected calibration error)."
     )
 
 
@@ -80,8 +80,8 @@ def temperature_sentence(temperature: Temperature | None) -> str:
     if temperature is None:
         return (
             "No temperature was fitted. That takes an audit by this version and labelled "
-            "calibration images: some of them classified wrongly, but not so wrongly that no "
-            f"temperature up to {MOST:.0f} is high enough."
+            "calibration images: some of them classified wrongly, but not so confidently that "
+            f"even a temperature of {MOST:.0f} is too low."
         )
     scaled = (
         f"Dividing the logits by {temperature.value:.3g} before the softmax (temperature scaling, "
@@ -96,7 +96,7 @@ def temperature_sentence(temperature: Temperature | None) -> str:
     gain = temperature.gain
     if gain is None or gain.low <= 0 <= gain.high:
         return f"{scaled} makes {figures}: a difference that may be chance."
-    helps = "It helps, and" if gain.value > 0 else "It does harm, although"
+    helps = "It helps, and" if gain.value > 0 else "It makes things worse, although"
     return f"{scaled} makes {figures}. {helps} no predicted class changes."
 
 
@@ -106,7 +106,7 @@ def class_sentences(run: Run, trust: Trust) -> tuple[str, ...]:
     if trust.untested:
         have = "class has" if trust.untested == 1 else "classes have"
         sentences.append(
-            f"{trust.untested:,} {have} no labelled test image: nothing is said of them."
+            f"{trust.untested:,} {have} no labelled test image: nothing is said about them."
         )
     return tuple(sentences)
 
@@ -183,7 +183,7 @@ def _of(group: Group) -> str:
 
 
 def _images(number: int, which: str = "") -> str:
-    return f"{number:,} {which}image" if number == 1 else f"{number:,} {which}images"
+    return number_of(number, f"{which}image")
 
 
 def _percent(share: float) -> str:

@@ -19,7 +19,7 @@ def standing_sentence(run: Run, decision: Decision) -> str:
         )
     by = f" by {decision.who}" if decision.who else ""
     note = f" Note: {decision.note}" if decision.note else ""
-    return f"The run's threshold: {what}, chosen {decision.chosen:%d %B %Y}{by}.{note}"
+    return f"The run's threshold: {what}, chosen on {decision.chosen:%d %B %Y}{by}.{note}"
 
 
 def _at(threshold: float) -> str:
@@ -46,12 +46,12 @@ def picked_sentence(run: Run, decision: Decision, *, trial: bool = False) -> str
     if trial:
         return (
             f"While you try {decision.detector} in place of {usual}, all counts are of one half of "
-            f"the unfamiliar images ({choosing:,} images): it is to choose by. Once you use this "
+            f"the unfamiliar images ({choosing:,} images), the one to choose by. Once you use this "
             f"threshold, every page counts on the other half ({testing:,})."
         )
     return (
         f"{decision.detector} was picked after the audit, in place of {usual}: one half of the "
-        f"unfamiliar images ({choosing:,} images) is to choose by, and all counts are of the other "
+        f"unfamiliar images ({choosing:,} images) is for choosing, and all counts are of the other "
         f"half ({testing:,})."
     )
 
@@ -72,15 +72,14 @@ def favourite_sentence(run: Run) -> str:
         f"alone {least} to {most})"
     )
     if found.test.differs():
-        return f"{by}: it is better, also when all that were compared are counted in (Holm)."
+        return f"{by}: it is better, even when corrected for all comparisons (Holm)."
     return (
-        f"{by}: with all that were compared counted in (Holm), these images do not show that it is "
-        "better."
+        f"{by}: corrected for all comparisons (Holm), these images do not show that it is better."
     )
 
 
 def excused_sentence(run: Run, decision: Decision) -> str:
-    """Why another detector than the usual one decides by default; empty where that is no excuse."""
+    """Why not the usual detector decides by default; empty where that has no excuse."""
     if decision.detector != decisions.default_detector(run):
         return ""
     order = in_preference([*run.excused, decision.detector])
@@ -88,5 +87,5 @@ def excused_sentence(run: Run, decision: Decision) -> str:
     if not before:
         return ""
     return (
-        f"{before[0]} would decide by default and was left out here, so {decision.detector} does."
+        f"{before[0]} would decide by default, but was left out here, so {decision.detector} does."
     )

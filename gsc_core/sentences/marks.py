@@ -11,16 +11,16 @@ from gsc_core.run.marks import Doubt, Mark
 from gsc_core.run.stored import Run
 
 CAUTION = (
-    "Whoever left images out had seen these results, and that makes figures better than those of "
-    "new images would be. So both are shown, and release limits judge the audit as it ran."
+    "Whoever left images out had seen these results, which makes the figures better than they "
+    "would be for new images. So both are shown, and release limits judge the audit as it ran."
 )
 RELABELLED = (
-    "Corrected labels change what counts as classified correctly; detectors were fitted, and the "
-    "temperature was, with the earlier labels."
+    "Corrected labels change what counts as classified correctly; detectors and temperature were "
+    "fitted with the earlier labels."
 )
 FITTED = (
-    "Calibration images that were left out no longer set the threshold; the detectors had learned "
-    "from them all the same."
+    "Calibration images that were left out no longer set the threshold, but the detectors have "
+    "learned from them."
 )
 
 

@@ -48,7 +48,7 @@ def assumption(run: Run) -> str | None:
     if run.settings.preprocessing.source != "assumed":
         return None
     return (
-        f"How images are preprocessed for this classifier was assumed, {usual_for(run.settings)}: "
+        f"The preprocessing for this classifier was assumed, {usual_for(run.settings)}: "
         "if that is wrong, so are all figures here. Correct it on the Models page."
     )
 

@@ -17,7 +17,7 @@ from gsc_core.run.stored import Run
 
 Measure = Literal["fpr95", "auroc"]
 MAX_SHOWN = 10
-_TUNED = "Settings come from a file of gsc tune"
+_TUNED = "Settings come from a file written by gsc tune"
 ALL = "all"
 
 

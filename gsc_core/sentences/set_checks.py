@@ -11,8 +11,8 @@ from gsc_core.run.stored import Run
 from gsc_core.run.subsets import Copies, DoubtedLabels, Subset
 from gsc_core.run.subsets import FamiliarLooking as LookFamiliar
 
-NOTHING = "The image sets: nothing to look at."
-FAILED = "The image sets could not be compared, our fault; the log has the details."
+NOTHING = "The image sets: nothing stands out."
+FAILED = "The image sets could not be compared, a fault of GSC Audit; the log has the details."
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Notice:
 
 
 def notices(run: Run) -> tuple[Notice, ...]:
-    """What there is to look at, the gravest first; nothing of a run of before this was checked."""
+    """What there is to look at, the gravest first; nothing for an earlier, unchecked run."""
     checks = run.document.set_checks
     if checks is None:
         return ()
@@ -47,13 +47,13 @@ def notices(run: Run) -> tuple[Notice, ...]:
 
 
 def in_short(run: Run) -> str | None:
-    """All of it as one line; None of a run of before this was checked."""
+    """All of it as one line; None of an earlier run, which was not checked."""
     if run.document.set_checks is None:
         return None
     if run.document.set_checks.failed:
         return FAILED
     said = [notice.short for notice in notices(run)]
-    return f"The image sets, to look at: {'; '.join(said)}." if said else NOTHING
+    return f"The image sets, worth a look: {'; '.join(said)}." if said else NOTHING
 
 
 def limits(run: Run) -> str:
@@ -71,11 +71,11 @@ def _copies(copies: NearCopies) -> Notice:
     ours = "familiar test images" if copies.set == ID else f"images of {copies.set}"
     are = "is" if copies.images == 1 else "are"
     sentence = (
-        f"{some[0].upper()}{some[1:]} {ours} {are} nearly the same as {whose}, such as encoded "
-        "or scaled again, or mirrored."
+        f"{some[0].upper()}{some[1:]} {ours} {are} nearly the same as {whose}, for instance "
+        "encoded again, rescaled or mirrored."
     )
     so = (
-        "The detectors have as good as seen them, so figures and thresholds look better than they "
+        "The detectors have practically seen them, so figures and thresholds look better than they "
         "are: keep images of one scene in one set."
         if copies.set == ID
         else "These are hardly unfamiliar: a detector that accepts them is right."
@@ -115,8 +115,8 @@ def _labels(labels: LabelDoubts | None) -> Iterator[Notice]:
         short=f"{labels.images:,} {'label is' if one else 'labels are'} likely wrong",
         sentence=f"{labels.images:,} of {labels.labelled:,} labels "
         f"{'is' if one else 'are'} likely wrong: the classifier, its confidence corrected, gives "
-        f"{'it' if one else 'them'} 1 in 100 at most and another class as much as that usually "
-        "gets.",
+        f"{'it' if one else 'them'} a chance of 1 in 100 at most, and another class as much as "
+        "that one usually gets.",
         so="Either the label is wrong or the classifier is. Look at them: a wrong label counts as "
         "a mistake of the classifier.",
         images=labels.images,

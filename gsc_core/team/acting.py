@@ -10,7 +10,7 @@ from gsc_core.team import journal
 from gsc_core.team.journal import Entry, Event
 from gsc_core.team.roles import ALONE, Action, Person, refusal
 
-EXPIRED = "Your login has ended: log in again."
+EXPIRED = "Your login has expired: log in again."
 
 
 class NotAllowedError(GscError):

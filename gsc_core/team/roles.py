@@ -82,8 +82,8 @@ def refusal(person: Person, action: Action, owner: str | None) -> str:
         return "Only people who are logged in can do this: log in first."
     if person.role is Role.READER:
         return (
-            f"As a reader you can see results and reports, but cannot {action}: ask an operator "
-            "to make you an auditor."
+            f"As a reader you can see results and reports, but you cannot {action}: ask an "
+            "operator to make you an auditor."
         )
     if owner is not None and action in _OF_OWNERS:
         return f"This belongs to {owner}, so you cannot {action}: ask them, or an operator."

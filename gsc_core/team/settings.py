@@ -65,9 +65,9 @@ class TeamSettings(BaseModel):
     user_disk_mb: Amount = setting(
         None, "models, sets and runs of one person, the trash included", _A_NUMBER
     )
-    total_disk_mb: Amount = setting(None, "models, sets and runs of all", _A_NUMBER)
-    user_jobs: Count = setting(None, "jobs of one person that wait or run", _A_COUNT)
-    total_jobs: Count = setting(None, "jobs of all that wait or run", _A_COUNT)
+    total_disk_mb: Amount = setting(None, "models, sets and runs of everyone", _A_NUMBER)
+    user_jobs: Count = setting(None, "jobs of one person that are waiting or running", _A_COUNT)
+    total_jobs: Count = setting(None, "jobs of everyone that are waiting or running", _A_COUNT)
     audit_hours: Amount = setting(
         None, "how long an audit may take; what it finished stays, to be resumed", _A_NUMBER
     )
@@ -87,9 +87,9 @@ class TeamSettings(BaseModel):
         if people is None:
             return self
         if not isinstance(people, Mapping):
-            raise GscError("[gsc] is no table: correct it.")
+            raise GscError("[gsc] is not a table: correct it.")
         if unknown := sorted(set(people) - set(_BESIDE)):
-            raise GscError(f"[gsc] {unknown[0]} is no setting: it has {', '.join(_BESIDE)}.")
+            raise GscError(f"[gsc] {unknown[0]} is not a setting: it has {', '.join(_BESIDE)}.")
         named = () if self.allowed is None else self.allowed
         given = {"allowed": named} | {name: people[name] for name in PEOPLE if name in people}
         try:

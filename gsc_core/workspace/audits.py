@@ -199,7 +199,7 @@ def _is_model_of(stored: StoredModel, spec: AuditSpec) -> bool:
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of an `AUDIT` job: goes on from the chunks a killed process left; see `tasks`."""
+    """The work of an `AUDIT` job: continues from the chunks a killed process left; see `tasks`."""
     from gsc_core.audit.run import run_audit  # noqa: PLC0415 - heavy
 
     spec = _more_carefully(AuditOrder.of(job).spec, job.attempts)
@@ -220,7 +220,7 @@ def _placed(spec: AuditSpec) -> AuditSpec:
     settings = configuration()
     if settings.ray_address is None:
         raise SpecError(
-            "There is no cluster for audits any more: start the audit again without one."
+            "There is no longer a cluster for audits: start the audit again without one."
         )
     return spec.model_copy(
         update={"ray_address": settings.ray_address, "workers": settings.ray_workers}

@@ -211,7 +211,7 @@ def _folder(run: Run, row: int, detector: str) -> Path:
 
 
 def try_folder(run: Run, try_id: str) -> Path:
-    """Where the files of a try lie; raises GscError for what is no id of one."""
+    """Where the files of a try lie; raises GscError for what is not an id of one."""
     if not _TRY_ID.fullmatch(try_id):
         raise GscError("There is no such tried image: drop it again.")
     return run.path / "tried" / try_id

@@ -161,7 +161,7 @@ def _make(run: Run, order: Order, folder: Path, on_progress: Callable[[Progress]
 
     if order.version != run.version:
         raise GscError(
-            "The audit was repeated since this detector was asked for: ask for it again."
+            "The audit has been repeated since this detector was asked for: ask for it again."
         )
     decision = order.decision
     for left in (folder, *folder.parent.glob(".part-*")):  # by a process that was killed

@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from gsc_core.audit.spec import MAX_BYTES, MAX_CHARACTERS, RESERVED
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Answer, Setting
+from gsc_core.evaluation.counts import number_of
 from gsc_core.files import is_full
 from gsc_core.images import ImageSet, read_archive, read_folder
 from gsc_core.images.archive import Limits
@@ -70,7 +71,7 @@ def add_upload(files: Sequence[tuple[str, BinaryIO]], *, name: str, role: str) -
     packed = is_archive([file for file, _ in files])
     name = checked_name(name, role)
     usage.ensure_room(person.name, sum(size_of(stream) for _, stream in files))
-    stored = new_set(name, role, "a ZIP" if packed else f"{len(files):,} uploaded files")
+    stored = new_set(name, role, "a ZIP" if packed else number_of(len(files), "uploaded file"))
     with folder_written_aside(tables_folder(stored.id)) as part:
         spool(files, part / (_UPLOAD if packed else _IMAGES))
     return _add(stored)
@@ -94,7 +95,7 @@ def add_address(address: str, *, name: str, role: str) -> StoredSet:
     acting.ensure(Action.ADD)
     source = source_of(address.strip())
     if not isinstance(source, Uri):
-        raise GscError("That is no address of a bucket: write one such as s3://bucket/photos.")
+        raise GscError("That is not the address of a bucket: write one such as s3://bucket/photos.")
     allowed_addresses().require([source])
     name = checked_name(name, role)
     origin = f"the address {source}"
@@ -120,7 +121,7 @@ def submit_surrogates(set_id: str, kinds: Sequence[str], name: str = "") -> list
         raise GscError(f"Choose which surrogate images to make: {', '.join(sorted(available))}.")
     if is_listing(source_of(source.folder)):
         raise GscError(
-            "Surrogate images are made of images that lie on this server: upload some of the set."
+            "Surrogate images are made from images stored on this server: upload some of the set."
         )
     if source.readiness is not Readiness.READY:
         raise GscError("The set has not been read yet: wait until it is ready.")

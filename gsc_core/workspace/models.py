@@ -347,7 +347,7 @@ def _familiar_images() -> list[Path]:
     places = [at * newest.images // count for at in range(count)]
     try:
         return [one.path for at in places for one in imagesets.members(newest, at, 1)]
-    except GscError:  # which is said where the set is shown, and is no fault of the model
+    except GscError:  # which is said where the set is shown, and is not a fault of the model
         return []
 
 

@@ -105,7 +105,7 @@ def asked(run: Run, decision: Decision) -> Job | None:
 
 
 def perform(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    """The work of a `REPORT_IMAGES` job, which goes on from what was made; see `tasks`."""
+    """The work of a `REPORT_IMAGES` job, which continues from what was made; see `tasks`."""
     run = Run.load(runs.run_folder(job.subject))
     order = ReportImagesOrder.of(job)
     _explain(run, order.rows, order.detector, on_progress)

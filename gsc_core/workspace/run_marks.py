@@ -48,7 +48,7 @@ def unmark(run: Run, rows: Sequence[int]) -> Change:
     """Take the marks of these images back. Raises as `mark`."""
     acting.ensure(Action.MARK, runs.owner(run.id))
     before = marks.of_rows(run, rows)
-    return _changed(run, Change(before, ()), "no mark any more") if before else Change((), ())
+    return _changed(run, Change(before, ()), "no longer marked") if before else Change((), ())
 
 
 def undo(run: Run, change: Change) -> None:

@@ -19,7 +19,9 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 def run_folder(run_id: str) -> Path:
     """The folder of a run; raises GscError for an id that could lead out of the workspace."""
     if not RUN_ID.fullmatch(run_id):
-        raise GscError("A run is named by letters, digits, - and _ only: choose one from the list.")
+        raise GscError(
+            "A run is named with letters, digits, - and _ only: choose one from the list."
+        )
     return home() / "runs" / run_id
 
 

@@ -73,7 +73,9 @@ def publish(run_id: str, page: str, *, days: int, now: datetime | None = None) -
     """
     longest = configuration().share_days
     if not 1 <= days <= longest:
-        raise GscError(f"A report is shared for 1 to {longest} days: choose a time in that range.")
+        raise GscError(
+            f"A report can be shared for 1 to {longest} days: choose a time in that range."
+        )
     if not _there(run_id):
         raise GscError("This run is gone, so its report cannot be shared: choose another run.")
     person = acting.ensure(Action.SHARE, runs.owner(run_id))

@@ -77,7 +77,7 @@ def restore(entry_id: str) -> Deleted:
             record = _TABLES[table].model_validate(row)
             if db.get(type(record), row["id"]) is not None or _same_name(db, record):
                 raise GscError(
-                    f"There is another {entry.what} in the place of {entry.name}: rename or delete "
+                    f"Another {entry.what} has taken the place of {entry.name}: rename or delete "
                     "that one, then restore this one."
                 )
             db.add(record)
@@ -104,7 +104,9 @@ def empty(now: float | None = None) -> None:
     with session() as db:
         for entry in db.exec(select(Deleted).where(col(Deleted.deleted) <= oldest)).all():
             gone += _remove(db, entry)
-            acting.record(Event.REMOVED, entry.what, entry.subject, entry.name, "its time was over")
+            acting.record(
+                Event.REMOVED, entry.what, entry.subject, entry.name, "its time had run out"
+            )
         _mend(db)
     _clear(gone)
 
@@ -128,7 +130,7 @@ def _bring_back(folder: Path, entry: Deleted) -> None:
     place = folder.with_name(entry.subject)
     if place.exists():
         raise GscError(
-            f"There is another run in the place of {entry.name}: delete that one, then restore "
+            f"Another run has taken the place of {entry.name}: delete that one, then restore "
             "this one."
         )
     if not folder.exists():

@@ -209,7 +209,7 @@ def _read(folder: Path) -> ImageSet:
     if len(members) > MAX_IMAGES:
         raise GscError(
             f"These are {len(members):,} images, and {MAX_IMAGES} can be tried at once: make an "
-            "image set of them and audit that, or try some."
+            "image set of them and audit that, or try fewer."
         )
     return members
 

@@ -32,12 +32,12 @@ def ensure_room(owner: str | None, more: int = 0) -> None:
     if own is not None and taken[owner] + more > own:
         raise QuotaError(
             f"Your models, image sets and runs take {_mb(taken[owner])} of your {_mb(own)}"
-            f"{_wanted(more)}: delete some, for good from the Trash, or ask an operator."
+            f"{_wanted(more)}: delete some, then also from the Trash, or ask an operator."
         )
     if settings.total_disk is not None and taken.total() + more > settings.total_disk:
         raise QuotaError(
             f"All models, image sets and runs take {_mb(taken.total())} of "
-            f"{_mb(settings.total_disk)}{_wanted(more)}: delete some, for good from the Trash, or "
+            f"{_mb(settings.total_disk)}{_wanted(more)}: delete some, then also from the Trash, or "
             "ask an operator."
         )
 

@@ -379,7 +379,7 @@ def test_an_ablation_of_before_differences_opens_and_asks_to_be_measured_again(
     write_ablation(replace(found, table=found.table[rows].drop(columns=newer)), tmp_path)
     old = read_ablation(tmp_path)
     assert old.outdated and not found.outdated
-    assert answer(old) == OUTDATED and "measure it again" in OUTDATED
+    assert answer(old) == OUTDATED and "run it again" in OUTDATED
     assert findings(old) == []
     assert sentences(old)[0] == OUTDATED
     assert len(paper_table(old)) == len(PAPER_ROWS)
@@ -451,7 +451,7 @@ def test_a_backwards_direction_is_said(found: Ablation) -> None:
 def test_every_part_is_spoken_of_once(found: Ablation) -> None:
     said = "\n".join(each.sentence for each in findings(found))
     for part in (
-        "As the paper is summarised",
+        "With the setting as summarised",
         "direction",
         "How much",
         "layer",

@@ -80,7 +80,7 @@ def test_a_misspelt_list_lets_nobody_in_and_is_named(app, monkeypatch):
     app.secrets["auth"] = PROVIDER
     app.secrets["gsc"] = {"allowed": ["ann@example.org"], "operatos": ["olga@example.org"]}
     app.run()
-    assert "[gsc] operatos is no setting" in words(app)
+    assert "[gsc] operatos is not a setting" in words(app)
     assert not app.title
 
 

@@ -150,7 +150,7 @@ def test_a_login_ends_by_itself_and_at_the_button(browser, tmp_path):
     ):
         says(auditor.visit("models"), "Add a model")
         # Nobody touches the page: it looks by itself.
-        says(auditor.page, "Your login has ended: log in again.")
+        says(auditor.page, "Your login has expired: log in again.")
         expect(auditor.page.get_by_test_id("stSidebarNav")).to_have_count(0)
         log_in(auditor.page, server.address, "ann")
         expect(auditor.page.get_by_test_id("stSidebarNav")).to_contain_text("Models")
@@ -173,7 +173,7 @@ def test_a_reader_tries_every_address_and_every_button(browser, tmp_path, monkey
                 expect(page.get_by_test_id("stException")).to_have_count(0)
                 expect(page.locator('input[type="file"]')).to_have_count(0)
                 if address.replace("-", "_") in FOR:
-                    says(page, "As a reader you can see results and reports, but cannot")
+                    says(page, "As a reader you can see results and reports, but you cannot")
             own = set(reader.buttons)
             with Session(browser, server, "olga") as operator:
                 for address in (*ADDRESSES, *_records()):

@@ -122,8 +122,8 @@ def test_there_is_a_limit_and_all_goes_when_the_visitor_does(browser, tmp_path):
             413,
             "All uploads together are more than 5 MB: try again later, or ask the operator.",
         )
-        assert third.sends(100, files=2) == (400, "This is not one file.")
-        assert third.sends(100, files=0) == (400, "This is not one file.")
+        assert third.sends(100, files=2) == (400, "Send one file at a time.")
+        assert third.sends(100, files=0) == (400, "Send one file at a time.")
         other.session = one.session  # whoever knows a session's id is that session, and no more
         assert other.sends(2 * MB)[0] == 413
         one.page.close()

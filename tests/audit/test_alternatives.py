@@ -118,7 +118,7 @@ def test_exchanged_red_and_blue_are_noticed(tmp_path: Path, source: str) -> None
     check = said(module, painted(tmp_path, 60), preprocessing)
     assert check is not None
     assert check.outcome == "warning"
-    assert "with red and blue exchanged (as OpenCV reads images), " in check.sentence
+    assert "with red and blue swapped, as OpenCV reads images, " in check.sentence
     assert "x[:, [2, 1, 0]]" in check.sentence
 
 
@@ -127,7 +127,7 @@ def test_another_normalisation_is_noticed_without_a_batch_norm(tmp_path: Path) -
     check = said(module, painted(tmp_path, 60, colours=GREYS))
     assert check is not None
     assert check.outcome == "warning"
-    assert "with mean and deviation 0.5, " in check.sentence
+    assert "with mean and standard deviation 0.5, " in check.sentence
     (setting,) = [word for word in check.sentence.split() if word.startswith("resize=")]
     given = Preprocessing.parse(setting.rstrip("."))
     assert (given.mean, given.std) == ((0.5,) * 3, (0.5,) * 3)
@@ -155,7 +155,7 @@ def test_without_labels_it_is_said_that_nothing_was_compared(tmp_path: Path) -> 
     check = alternatives(evidence_of(Painted(IMAGENET), paths, ASSUMED, [-1] * 20))
     assert check is not None
     assert check.outcome == "unchecked"
-    assert "no labels by which it could be compared" in check.sentence
+    assert "without labels of these images, it cannot be compared" in check.sentence
 
 
 def test_the_librarys_own_preprocessing_is_not_doubted(tmp_path: Path) -> None:
@@ -294,4 +294,4 @@ def test_an_audit_notices_a_network_that_was_trained_with_blue_first(tmp_path: P
     run = run_audit(spec, tmp_path / "run")
     (check,) = (one for one in run.document.checks if one.name == "preprocessing")
     assert check.outcome == "warning"
-    assert "red and blue exchanged" in check.sentence
+    assert "red and blue swapped" in check.sentence

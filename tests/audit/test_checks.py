@@ -96,9 +96,9 @@ def test_the_right_normalisation_is_fine(right: Preprocessing, photos: list[Path
 
 
 WRONG = [
-    (IMAGENET, UNIT, "ImageNet's mean and deviation"),
-    (IMAGENET, BYTES, "ImageNet's mean and deviation"),
-    (IMAGENET, HALF, "ImageNet's mean and deviation"),
+    (IMAGENET, UNIT, "ImageNet's mean and standard deviation"),
+    (IMAGENET, BYTES, "ImageNet's mean and standard deviation"),
+    (IMAGENET, HALF, "ImageNet's mean and standard deviation"),
     (HALF, IMAGENET, "values from −1 to 1 (mean=0.5,std=0.5)"),
     (HALF, BYTES, "values from −1 to 1 (mean=0.5,std=0.5)"),
     (UNIT, IMAGENET, "values from 0 to 1 (mean=0,std=1"),
@@ -128,7 +128,10 @@ def test_a_network_that_normalises_by_itself_is_normalised_twice(photos: list[Pa
     assert said(module, photos[48:], UNIT)[0] == "fine"
     outcome, sentence = said(module, photos[48:], IMAGENET)
     assert outcome == "warning"
-    assert "with values from 0 to 1 (mean=0,std=1; perhaps it normalises by itself)" in sentence
+    assert (
+        "with values from 0 to 1 (mean=0,std=1; perhaps the network normalises them itself)"
+        in sentence
+    )
 
 
 @pytest.mark.parametrize(

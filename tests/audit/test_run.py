@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from picky import SnowBlind
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from small_audit import (
@@ -29,7 +30,7 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors import catalogue
-from gsc_core.detectors.base import Detector, Fit, Need
+from gsc_core.detectors.base import Detector, Fit
 from gsc_core.detectors.catalogue import CATALOGUE, find
 from gsc_core.errors import Cancelled, Excused, SpecError
 from gsc_core.images import ImageFile, ImageSet
@@ -405,19 +406,6 @@ class Unwilling(Detector):
 
     def score(self, batch):
         raise AssertionError("is never asked")
-
-
-class SnowBlind(Detector):
-    """Gives no number for a white image."""
-
-    name: ClassVar[str] = "snow-blind"
-    title: ClassVar[str] = "Snow-blind"
-    about: ClassVar[str] = "Fails on white images."
-    needs: ClassVar[Need] = Need.IMAGES
-
-    def score(self, batch):
-        darkest = batch.images.amin(dim=(1, 2, 3))
-        return torch.where(darkest < 2, darkest, torch.nan)
 
 
 @pytest.fixture

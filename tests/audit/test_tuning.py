@@ -269,7 +269,7 @@ OPEN |= {"intervention": "zero", "cap": "yes"}
         ({"ensemble": FUSED | {"parts": [PART | {"weight": -0.1}]}}, ("damaged",)),
         ({"ensemble": FUSED | {"parts": [PART | {"detector": "luck"}]}}, ("damaged",)),
         ({"ensemble": FUSED | {"parts": []}}, ("damaged",)),
-        ({"format": "another"}, ("not a file of gsc tune",)),
+        ({"format": "another"}, ("not written by gsc tune",)),
         ({"model_sha256": "0" * 64}, ("another model",)),
         ({"settings": OPEN}, ("damaged",)),
         ({"settings": {"layer": "none"}}, ("damaged",)),
@@ -299,8 +299,8 @@ def test_a_file_of_another_kind_is_not_taken_and_not_written_over(
     file = tmp_path / "mine"
     file.write_bytes(content)
     ran = gsc(*audit(stage, tmp_path / "out", gsc_config=file))
-    refused(ran, tmp_path / "out", "not a file of gsc tune")
-    refused(gsc(*tune(stage, file)), None, "not a file of gsc tune", "another file")
+    refused(ran, tmp_path / "out", "not written by gsc tune")
+    refused(gsc(*tune(stage, file)), None, "not written by gsc tune", "another file")
     assert file.read_bytes() == content
     assert list(tmp_path.iterdir()) == [file]
 

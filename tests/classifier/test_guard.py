@@ -55,7 +55,7 @@ def test_a_lack_of_memory_is_for_who_runs_it_and_a_sentence_for_who_opens(error,
     assert of_memory(error) is lacks
     with pytest.raises(type(error) if lacks else CheckpointError), running("x"):
         raise error
-    said = "needs more memory than there is" if lacks else "cannot be run"
+    said = "needs more memory" if lacks else "cannot be run"
     with pytest.raises(CheckpointError, match=said), loading("x"):
         raise error
 

@@ -203,10 +203,10 @@ def test_class_name_files(name: str, text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("n.txt", b"", "one name a class"),
+        ("n.txt", b"", "one name per class"),
         ("n.txt", b"ant\n\nbee", "without gaps"),
         ("n.txt", b"\xff\xfe\x00", "UTF-8"),
-        ("n.json", b"[1, 2]", "one name a class"),
+        ("n.json", b"[1, 2]", "one name per class"),
         ("n.json", b'{"0": "a", "2": "b"}', "from 0 without gaps"),
         ("n.json", b"{", "not valid JSON"),
         ("n.json", b"[" * 100_000, "not valid JSON"),
@@ -276,7 +276,7 @@ def test_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.Monk
     """The real loader, stopped at its cache folder, which is a file here: no network is asked."""
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    with pytest.raises(CheckpointError, match="could not be fetched: pass a checkpoint"):
+    with pytest.raises(CheckpointError, match="could not be downloaded: pass a checkpoint"):
         load_classifier(ModelSpec(architecture="squeezenet1_1", pretrained=True))
 
 

@@ -196,10 +196,10 @@ def test_chunks_of_another_precision_are_not_taken_up(stage: Path, tmp_path: Pat
 
 def test_compiling_is_for_cuda(stage: Path, tmp_path: Path) -> None:
     spec = spec_of(stage).model_copy(update={"compiled": True, "device": "cpu"})
-    with pytest.raises(SpecError, match="Compiling pays only on CUDA"):
+    with pytest.raises(SpecError, match="Compiling pays off only on CUDA"):
         run_audit(spec, tmp_path / "out")
     assert not (tmp_path / "out" / "spec.json").exists()
-    with pytest.raises(SpecError, match="Compiling pays only on CUDA"):
+    with pytest.raises(SpecError, match="Compiling pays off only on CUDA"):
         compile_where_faster(small(), pictures(4, 0)[0])
 
 

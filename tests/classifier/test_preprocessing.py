@@ -212,10 +212,16 @@ def test_a_preprocessing_is_stored_and_read_back(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("crop=224", "The shorter side becomes 256 pixels (bilinear), its central 224×224 is used"),
-        ("resize=none,crop=8", "The image is not resized, its central 8×8 is used"),
+        (
+            "crop=224",
+            "shorter side becomes 256 pixels (bilinear) and its central 224×224 pixels are used",
+        ),
+        ("resize=none,crop=8", "The image is not resized and its central 8×8 pixels are used"),
         ("resize=96x64", "The image is stretched to 96×64 pixels (bilinear); mean"),
-        ("resize=96x64,crop=32", "stretched to 96×64 pixels (bilinear), its central 32×32 is used"),
+        (
+            "resize=96x64,crop=32",
+            "stretched to 96×64 pixels (bilinear) and its central 32×32 pixels are used",
+        ),
         ("resize=64,crop_mode=border,fill=0", "fit into 64×64 pixels (bilinear) and surrounded by"),
         ("resize=64,crop_mode=border,fill=0", "surrounded by black; mean"),
         ("resize=64,crop_mode=border,fill=114", "surrounded by the colour 114, 114, 114; mean"),

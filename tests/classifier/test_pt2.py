@@ -304,7 +304,7 @@ def test_neither_is_taken_for_the_other(honest: Path, tmp_path: Path) -> None:
         conform(open_program(detector), detector.name)
     with pytest.raises(CheckpointError, match="gives 1 results instead of 4"):
         open_program(honest, DETECTOR)
-    with pytest.raises(CheckpointError, match="not a detector as"):
+    with pytest.raises(CheckpointError, match="not written by `gsc export`"):
         open_detector(honest)
 
 
@@ -341,7 +341,7 @@ def test_answers_that_are_none_are_one_sentence(
     change: Callable[..., tuple[torch.Tensor, ...]], tmp_path: Path
 ) -> None:
     detect = open_detector(save_answers(tmp_path / "detector.pt2", Answers(change)))
-    with pytest.raises(CheckpointError, match=r"does not answer as a detector"):
+    with pytest.raises(CheckpointError, match=r"does not answer like a detector"):
         detect(torch.zeros_like(IMAGES))
 
 

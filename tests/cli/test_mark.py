@@ -49,8 +49,8 @@ def test_images_are_marked_listed_and_taken_back(folder, tmp_path):
         (["--as", "unusable"], "No image was named"),
         (["signs/none.png", "--as", "unusable"], "has no image signs/none.png"),
         (["elsewhere/x.png", "--as", "unusable"], "has no image elsewhere/x.png"),
-        (["signs/signs/00000.png", "--as", "wrong"], "is no mark"),
-        (["id/id/00000.png", "--label", "bird"], "no class of the model"),
+        (["signs/signs/00000.png", "--as", "wrong"], "is not a mark"),
+        (["id/id/00000.png", "--label", "bird"], "is not a class of the model"),
         (["signs/signs/00000.png", "--as", "not familiar"], "is an unfamiliar image"),
     ],
 )

@@ -121,7 +121,7 @@ def test_a_model_that_is_gone_costs_the_channels_alone(
         (RUN, "taken.html", "is a folder"),
         (RUN, "file/report.html", "file"),
         ("nothing-here", "r.html", 'no result for the run "nothing-here"'),
-        ("../up", "r.html", "A run is named by letters"),
+        ("../up", "r.html", "A run is named with letters"),
     ],
 )
 def test_what_a_person_can_mend_is_one_sentence(

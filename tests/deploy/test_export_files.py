@@ -173,7 +173,7 @@ def test_a_hostile_program_with_a_fitting_card_is_refused(
     card = json.loads((tmp_path / "detector.json").read_text())
     card["program_sha256"] = sha256_of(program)
     (tmp_path / "detector.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match="not a detector"):
+    with pytest.raises(CheckpointError, match="not written by `gsc export`"):
         load_detector(program)
 
 
@@ -185,7 +185,7 @@ def test_a_classifier_is_no_detector(
     card = json.loads((tmp_path / "detector.json").read_text())
     card["program_sha256"] = sha256_of(program)
     (tmp_path / "detector.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match="not a detector"):
+    with pytest.raises(CheckpointError, match="not written by `gsc export`"):
         load_detector(program)
 
 
@@ -220,7 +220,7 @@ def test_a_file_that_is_no_earlier_export_is_never_lost(
 ) -> None:
     """A classifier, say, that lies where the detector is asked for."""
     (tmp_path / f"model{suffix}").write_bytes(b"{}")
-    with pytest.raises(SpecError, match=rf"model\{suffix} already exists and is no exported"):
+    with pytest.raises(SpecError, match=rf"model\{suffix} already exists and is not an exported"):
         export_detector(stage / "run", "energy", 0.0, "typed:0.0", tmp_path / "model.pt2")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"{}"]
 

@@ -123,7 +123,7 @@ def test_a_rise_is_told_when_it_is_clear_and_stays(program, folder, state):
     assert later.risen_at == watched.risen_at
     assert later.log_evidence == watched.log_evidence
     assert later.sentence.startswith(
-        f"The share of flagged images had risen after {watched.risen_at} images, which stands "
+        f"The share of flagged images had risen after {watched.risen_at} images, and this stands "
         "until a new watch is started. By now, of 240 new images 20 are flagged, 83 of 1,000;"
     )
 

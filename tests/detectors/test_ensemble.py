@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from picky import SnowBlind
 from scipy.stats import percentileofscore
 from small_audit import PREPROCESS, write_pictures, write_stage
 from small_classifier import pictures, world
@@ -16,7 +16,7 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.detectors.auto_ensemble import MEMBERS, AutoEnsemble
-from gsc_core.detectors.base import Detector, Fit, Need
+from gsc_core.detectors.base import Fit, Need
 from gsc_core.detectors.catalogue import find, parse_detectors
 from gsc_core.detectors.energy import Energy
 from gsc_core.detectors.ensemble import Ensemble, SurrogateScores, ensemble_of, with_parts
@@ -283,26 +283,13 @@ def test_who_cannot_run_is_passed_over_and_one_alone_is_no_ensemble() -> None:
     ensemble = AutoEnsemble()
     ensemble.join([Energy(), MSP(), find("knn")()])
     assert [part.name for part in ensemble.parts_] == ["energy", "knn"]
-    with pytest.raises(Excused, match="needs two detectors"):
+    with pytest.raises(Excused, match="needs at least two of its parts"):
         AutoEnsemble().join([Energy(), MSP()])
     with pytest.raises(Excused, match="needs knn, which cannot run here"):
         AutoEnsemble(partner="knn").join([find("gsc-auto")(), Energy()])
 
 
 # --- in an audit -------------------------------------------------------------------------------
-
-
-class SnowBlind(Detector):
-    """Gives no number for what is bright all over."""
-
-    name: ClassVar[str] = "snow-blind"
-    title: ClassVar[str] = "Snow-blind"
-    about: ClassVar[str] = "Fails on bright images."
-    needs: ClassVar[Need] = Need.IMAGES
-
-    def score(self, batch):
-        darkest = batch.images.amin(dim=(1, 2, 3))
-        return torch.where(darkest < 2, darkest, torch.nan)
 
 
 def test_a_part_that_fails_on_the_way_takes_its_ensemble_along(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_order_of_images_does_not_count():
         ([1.0], [], "no unfamiliar"),
         ([1.0, np.nan], [1.0], "1 of the 2 familiar"),
         ([1.0], [np.inf, 0.0], "1 of the 2 unfamiliar"),
-        ([[1.0, 2.0]], [1.0], "one score an image"),
+        ([[1.0, 2.0]], [1.0], "one score per image"),
     ],
 )
 def test_unusable_scores_say_whose(known, strange, words):

@@ -360,7 +360,7 @@ def test_a_share_out_of_range_is_one_sentence(share):
         lambda: catch_ood({"x": [1.0]}, share),
         lambda: smallest_calibration(share),
     ):
-        with pytest.raises(GscError, match="between 0 and 100 %"):
+        with pytest.raises(GscError, match="above 0 and below 100 %"):
             rule()
 
 

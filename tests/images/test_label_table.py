@@ -139,7 +139,7 @@ def test_folders_that_are_no_classes_are_not_asked_about(tmp_path):
     [
         ("file,label\nother.png,x\n", "names none"),
         ("time,value\n1,2\n", "no columns"),
-        ("file,score\n1.png,0.3\n2.png,0.7\n", "no column of it is called as labels are"),
+        ("file,score\n1.png,0.3\n2.png,0.7\n", "none of its columns is named like labels"),
         ("file,label\n1.png,caf\x00\udce9\n", "not a CSV table"),
         ("file,label\n1.png,\n", "no label for any"),
     ],

@@ -138,9 +138,9 @@ def test_a_setting_cannot_be_changed_and_a_token_is_not_printed(home, monkeypatc
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("upload_total_bm = 3", "'upload_total_bm' in {file} is no setting of GSC Audit: did you "
-         "mean upload_total_mb?"),
-        ("[server]\nport = 3", "'server' in {file} is no setting of GSC Audit: remove it."),
+        ("upload_total_bm = 3", "'upload_total_bm' in {file} is not a setting of GSC Audit: did "
+         "you mean upload_total_mb?"),
+        ("[server]\nport = 3", "'server' in {file} is not a setting of GSC Audit: remove it."),
         ("share_days = 'x'", "share_days in {file} is 'x': set it to a whole number of days, 1 to "
          "3650."),
         ("share_days = 0", "share_days in {file} is '0': set it to a whole number of days, 1 to "
@@ -166,10 +166,10 @@ def test_the_file_is_read_strictly(text, sentence, home):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a = = 3", "is no TOML (Invalid value (at line 1, column 5)): correct that line."),
-        (b"\xff", "is no TOML ("),
-        (b"a = " + b"[" * 50_000, "is no TOML ("),
-        (b"#" * 200_000, "is no configuration, it is too long: correct it."),
+        (b"a = = 3", "is not TOML (Invalid value (at line 1, column 5)): correct that line."),
+        (b"\xff", "is not TOML ("),
+        (b"a = " + b"[" * 50_000, "is not TOML ("),
+        (b"#" * 200_000, "is too long for a configuration: correct it."),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_sentence(content, said, home):
@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_read_is_a_sentence(content, said, home):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("GSC_UPLOAD_SESION_MB", "3", "GSC_UPLOAD_SESION_MB is no setting of GSC Audit: did you "
+        ("GSC_UPLOAD_SESION_MB", "3", "GSC_UPLOAD_SESION_MB is not a setting of GSC Audit: did you "
          "mean GSC_UPLOAD_SESSION_MB?"),
         ("GSC_METRICS", "yes", "GSC_METRICS is 'yes': set it to closed, loopback or open."),
         ("GSC_WORKERS", "Elsewhere", "GSC_WORKERS is 'Elsewhere': set it to here or elsewhere."),
@@ -202,7 +202,7 @@ def test_the_environment_is_read_strictly(name, value, sentence, home, monkeypat
 
 def test_a_file_that_was_named_must_be_there(home, monkeypatch):
     monkeypatch.setenv("GSC_CONFIG", str(home / "gone.toml"))
-    with pytest.raises(GscError, match=r"GSC_CONFIG names .*gone.toml, which is not there"):
+    with pytest.raises(GscError, match=r"GSC_CONFIG names .*gone.toml, which does not exist"):
         configuration()
 
 
@@ -210,7 +210,7 @@ def test_a_worker_says_it_at_its_start(home, monkeypatch):
     (home / "gsc.toml").write_text("upload = 3")
     ended = gsc("worker", "--idle", "0")
     assert ended.code == 2
-    assert ended.err.startswith(f"'upload' in {home / 'gsc.toml'} is no setting of GSC Audit")
+    assert ended.err.startswith(f"'upload' in {home / 'gsc.toml'} is not a setting of GSC Audit")
 
 
 # --- they hold ---------------------------------------------------------------------------------

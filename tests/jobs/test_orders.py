@@ -145,7 +145,7 @@ def test_what_an_old_row_left_out_has_a_default():
 def test_a_damaged_row_is_one_sentence(order, row):
     job = stored(order.kind, row)
     assert order.read(job) is None
-    with pytest.raises(GscError, match="ask for it again") as told:
+    with pytest.raises(GscError, match="start it again") as told:
         order.of(job)
     assert "\n" not in str(told.value)
 

@@ -289,7 +289,7 @@ def test_made_it_is_offered_with_its_figures_and_its_example(made: exports.Store
     assert f"{flagged} of its {len(scores)} calibration images" in said
     assert f"On {card.agreement.pictures} test images its scores match " in said
     assert app.code[1].value == card.example.strip()
-    assert "The audit was repeated" not in said
+    assert "The audit has been repeated" not in said
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_how_equal_it_is_to_the_audit(
 def test_one_of_an_earlier_audit_says_so(made: exports.StoredExport, home: Path) -> None:
     metrics = home / "runs" / RUN / "metrics.json"
     metrics.write_text(metrics.read_text() + "\n")
-    assert "The audit was repeated since" in words(page())
+    assert "The audit has been repeated since" in words(page())
 
 
 def test_onnx_is_offered_where_it_was_made(made: exports.StoredExport) -> None:

@@ -278,7 +278,7 @@ def test_a_lost_picture_is_a_sentence_in_its_place():
     app = opened("image_sets", set=stored.id)
     assert not app.exception
     assert len(alts(app)) == 2
-    assert "2.png is not there" in words(app)
+    assert "2.png does not exist" in words(app)
 
 
 def test_many_sets_are_paged():
@@ -359,7 +359,7 @@ def test_an_address_is_asked_for_where_the_operator_allowed_some(monkeypatch):
     assert app.button(key="set_add").disabled
     app.text_input(key="set_address").set_value("s3://other/night").run()
     app.button(key="set_add").click().run()
-    assert "below none of the addresses" in words(app)
+    assert "not below any address" in words(app)
     app.text_input(key="set_address").set_value("s3://bucket/photos/night").run()
     app.button(key="set_add").click().run()
     assert not app.exception

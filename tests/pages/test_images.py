@@ -382,7 +382,7 @@ def test_a_run_without_its_model_says_so(run):
 def test_a_network_that_cannot_be_cut_is_told_without_channels(home, audited):
     found = work_unsplit(home, audited)
     assert not found.exception
-    assert "GSC explains nothing" in words(found)
+    assert "GSC has nothing to explain" in words(found)
     assert not found.get("plotly_chart")
     assert "most similar" in words(found)
 

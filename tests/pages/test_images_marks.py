@@ -90,7 +90,7 @@ def test_images_are_marked_and_the_mark_is_undone(run):
     assert "3 selected" in words(app)
     app.button(key="images_mark_not_unfamiliar").click().run()
     assert not app.exception
-    assert "2 images marked: not unfamiliar; the mark does not suit the other 1." in words(app)
+    assert "2 images marked: not unfamiliar; the mark does not apply to the other 1." in words(app)
     assert {row: mark.doubt for row, mark in by_row(run).items()} == {
         SIGNS: Doubt.NOT_UNFAMILIAR,
         SIGNS + 1: Doubt.NOT_UNFAMILIAR,

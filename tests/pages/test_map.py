@@ -174,7 +174,7 @@ def test_an_address_shows_its_images_alone_and_leads_back_to_all(run):
     app.button(key="images_not_only").click().run()
     assert "560 images" in words(app)
     app = opened("images", run="a", images_only="<script>")
-    assert [error.value for error in app.error] and "not understood" in words(app)
+    assert [error.value for error in app.error] and "does not name images" in words(app)
 
 
 def test_a_bar_and_a_point_open_the_images_they_count(run):

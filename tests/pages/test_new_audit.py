@@ -478,7 +478,7 @@ def test_choosing_anew_fills_the_form_as_it_was(home):
             other = {"name": "newer", "folder": str(home), "spec": {"checkpoint": "other.pt2"}}
             db.add(type(record)(**(fields | other)))
     (link,) = [
-        each.proto for each in opened("runs").get("page_link") if each.proto.label == "Choose anew"
+        each.proto for each in opened("runs").get("page_link") if each.proto.label == "Choose again"
     ]
     assert asked_now(opened("new_audit", **parse_qs(link.query_string))) == before
 

@@ -56,7 +56,7 @@ def test_it_follows_the_decision_and_the_switch(home):
     assert "The most informative images" in preview(app)
     app.toggle(key="report_images").set_value(False).run()
     assert not app.exception
-    assert "Images were left out" in preview(app)
+    assert "This report was made without images" in preview(app)
     assert ".png" not in preview(app)
 
 

@@ -56,7 +56,7 @@ def test_backwards_and_missing_detectors_are_named_above_everything(home):
 
 
 def test_a_detector_that_failed_midway_is_not_said_to_have_never_run(home):
-    failed = "failed: ValueError: no root, our fault; the log has the details"
+    failed = "failed: ValueError: no root, a fault of GSC Audit; the log has the details"
     write_run(home / "demo", excused={"vra": failed})
     app = opened("results")
     assert "Left out: vra. The reason is below the table." in words(app)
@@ -277,7 +277,7 @@ def test_what_it_rests_on_gives_accuracy_before_and_after(home):
     assert "Of 1,000 familiar images 953 are classified correctly" in words(app)
     assert "948 after gsc" in words(app)
     counts = next(table.value for table in app.dataframe if "scored" in table.value.columns)
-    assert counts.loc["id", "scored"] == 200
+    assert counts.loc["Familiar images", "scored"] == 200
 
 
 def test_many_sets_and_detectors_are_cut_with_a_word(home):
@@ -373,7 +373,7 @@ def test_a_temperature_whose_gain_may_be_chance_is_no_gain(home):
     write_run(home / "demo", **with_temperature(gain=(0.01, -0.02, 0.04)))
     assert "may be chance" in words(opened("results"))
     write_run(home / "worse", **with_temperature(gain=(-0.1, -0.2, -0.05)))
-    assert "It does harm" in words(opened("results", run="worse"))
+    assert "It makes things worse" in words(opened("results", run="worse"))
     write_run(home / "earlier")
     assert "No temperature was fitted" in words(opened("results", run="earlier"))
 

@@ -290,7 +290,7 @@ def test_a_failed_audit_leads_to_the_form(home):
     job("a", State.FAILED, error="There is no layer x: choose another.")
     app = opened("runs")
     assert not app.exception
-    assert "Choose anew" in links(app)
+    assert "Choose again" in links(app)
 
 
 def test_an_audit_that_asks_is_answered_by_a_button(home, tmp_path):

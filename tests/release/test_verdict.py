@@ -56,9 +56,9 @@ def test_the_sentence_names_what_stands_against_a_pass():
     ]
     unsure = Judged("Doubt", "at most 1 %", "no figure", Outcome.UNSURE, "The run has no set x.")
     assert Verdict((*broken, unsure)).sentence == (
-        "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, wanted at most 1 "
-        "%. Limit 1: 2.0 %, wanted at most 1 %. Limit 2: 2.0 %, wanted at most 1 %. And 2 more. 1 "
-        "more cannot be decided yet."
+        "This model breaks 5 of 6 limits of the release policy. Limit 0: 2.0 %, required: at most "
+        "1 %. Limit 1: 2.0 %, required: at most 1 %. Limit 2: 2.0 %, required: at most 1 %. And 2 "
+        "more. 1 more cannot be decided yet."
     )
     assert Verdict((*[replace(b, outcome=Outcome.MET) for b in broken], unsure)).headline == (
         "This model breaks none of 6 limits of the release policy, but 1 cannot be decided yet."

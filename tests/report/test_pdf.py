@@ -117,7 +117,7 @@ def test_who_was_left_out_and_why_is_in_it():
     """One that cannot run here and one that failed midway, by what they are called."""
     excused = {
         "she": "needs calibration images with class labels, and there are none",
-        "vra": "failed: ValueError: no root <b>, our fault; the log has the details",
+        "vra": "failed: ValueError: no root <b>, a fault of GSC Audit; the log has the details",
     }
     names = {"she": "Simplified Hopfield energy (she)", "vra": "Rectified activation (vra)"}
     text = close(text_of(opened(written_report(excused=excused, names=names))))

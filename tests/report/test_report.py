@@ -166,7 +166,7 @@ ORDER = (
     "The decision, in counts", "The release limits, one by one",
     "How well the scores separate them", "What every threshold would",
     "What refusing flagged images gains", "Can its confidence be trusted?",
-    "What is wrong of what is accepted", "The most informative images",
+    "What is wrong among what is accepted", "The most informative images",
     "Set by set, class by class",
     "Every detector that was tried", "How it was done", "Glossary", "Where it comes from",
 )  # fmt: skip
@@ -325,7 +325,7 @@ def test_without_labels_there_is_no_refusing(home):
     report = report_of(run, decisions.current(run))
     assert (report.refusing, report.confidence, report.errors) == (None, None, None)
     page = to_html(report)
-    for heading in ("What refusing", "Can its confidence", "What is wrong of"):
+    for heading in ("What refusing", "Can its confidence", "What is wrong among"):
         assert heading not in page
 
 
@@ -416,7 +416,7 @@ def test_too_few_unfamiliar_images_for_halves_leave_the_errors_without_curves(ho
     report = report_of(run, decisions.default(run), images=False)
     assert report.errors.by_both == ()
     assert "too few images" in report.errors.sentences[1]
-    assert "What is wrong of what is accepted" in to_html(report)
+    assert "What is wrong among what is accepted" in to_html(report)
 
 
 def test_how_detectors_set_themselves_is_one_paragraph_of_text(home):
@@ -463,7 +463,7 @@ def test_pictures_are_small_and_can_be_left_out(home, images):
     else:
         assert not urls
         assert not re.search(r"\d+/?&lt;img", page)  # no file names either
-        assert "Images were left out" in page
+        assert "This report was made without images" in page
 
 
 def test_lost_pictures_and_no_folders_of_this_machine(home):
@@ -496,7 +496,7 @@ def test_limits_name_what_is_wrong(home):
     limits = " ".join(report_of(run, backwards).limits)
     assert "points the wrong way" in limits
     assert "Only 1 kind of unfamiliar images" in limits
-    assert "smallest set (x) 20 images were tested" in limits  # half set the threshold
+    assert "smallest set (x) had 20 test images" in limits  # half set the threshold
     assert "left out: 2 that could not be read and 4 duplicates" in limits
     assert "no labels" in limits
     assert "gsc-drop was picked after the audit, in place of gsc" in limits
@@ -612,7 +612,10 @@ def test_what_was_checked_about_the_model_is_listed_and_warnings_come_first(home
     listed = page[page.index("What was checked about the model") :]
     assert "<b>Warning:</b> 3 of 50 are right" in listed
     assert "<li>Prepared images fit.</li>" in listed
-    assert " correctly. The image is stretched to 96×64 pixels (bilinear); mean 0.5, dev" in page
+    assert (
+        " correctly. The image is stretched to 96×64 pixels (bilinear); mean 0.5, standard dev"
+        in page
+    )
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def test_who_chose_when_and_why_is_kept_and_said(home):
 def test_why_another_than_the_usual_detector_decides_is_said(home):
     run = stored_run(home, excused={"auto-ensemble": "x", "she": "y"})
     said = said_of.excused_sentence(run, decisions.current(run))
-    assert said == ("auto-ensemble would decide by default and was left out here, so gsc does.")
+    assert said == ("auto-ensemble would decide by default, but was left out here, so gsc does.")
     picked = decisions.decide(run, "energy", KeepId(share=0.9))
     assert said_of.excused_sentence(run, picked) == ""
     whole = stored_run(home, "whole")

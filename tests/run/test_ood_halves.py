@@ -41,7 +41,7 @@ def test_a_picked_detector_is_counted_on_the_half_that_did_not_pick_it(home):
     assert {one.total for one in decisions.effect_of(run, usual).ood.values()} == {31}
     said = said_of.picked_sentence(run, made)
     assert "energy was picked after the audit, in place of gsc" in said
-    assert "(45 images) is to choose by, and all counts are of the other half (48)" in said
+    assert "(45 images) is for choosing, and all counts are of the other half (48)" in said
     assert said_of.picked_sentence(run, usual) == ""
 
 

@@ -86,7 +86,7 @@ def test_a_set_may_be_called_whatever_a_person_calls_it(run):
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_one_sentence(text):
-    with pytest.raises(GscError, match="not understood"):
+    with pytest.raises(GscError, match="does not name images"):
         subset_of(text)
 
 

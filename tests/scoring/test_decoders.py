@@ -181,7 +181,7 @@ def test_nor_does_a_server_that_dies_while_it_is_asked_for_another(
 def test_an_image_without_room_in_memory_is_told(tmp_path: Path) -> None:
     with Decoders(most=1) as decoders:
         _, reasons = decoded(decoders, crashing.exhausted, numbered(tmp_path, 8))
-    assert reasons[2] == "2 needs more memory than there is: save it smaller."
+    assert reasons[2] == "2 needs more memory than is available: save it smaller."
     assert [why for at, why in enumerate(reasons) if at != 2] == [None] * 7
 
 

@@ -47,7 +47,7 @@ from gsc_core.scoring.chunks import CHUNK_IMAGES
 from gsc_core.scoring.faults import in_words, of_memory
 
 GOOD = ("energy", "knn", "gsc")
-OURS = "our fault; the log has the details"
+OURS = "a fault of GSC Audit; the log has the details"
 
 
 @dataclass(eq=False)
@@ -236,7 +236,7 @@ def test_where_all_fail_the_sentence_says_so(name: str, stage: Path, tmp_path: P
     with pytest.raises(SpecError) as found:
         run_audit(spec_of(stage, name), tmp_path / "out")
     sentence = str(found.value)
-    assert sentence.startswith("None of the detectors ran to its end, so try others: ")
+    assert sentence.startswith("No detector ran to the end, so choose others: ")
     assert f"{name} failed: " in sentence and sentence.endswith(f"{OURS}.")
     assert "Traceback" in log_of(tmp_path / "out")
     assert not (tmp_path / "out" / "metrics.json").exists()
@@ -350,7 +350,7 @@ def test_a_reason_is_one_short_line() -> None:
     assert in_words(KeyError()) == f"failed: KeyError, {OURS}"
     assert in_words(ValueError("  one.\ntwo")) == f"failed: ValueError: one, {OURS}"
     long = in_words(ValueError("x" * 5000))
-    assert len(long) < 250 and "…, our fault" in long
+    assert len(long) < 250 and "…, a fault of GSC Audit" in long
 
 
 # --- the log ------------------------------------------------------------------------------------

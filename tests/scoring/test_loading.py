@@ -78,10 +78,10 @@ def test_looking_ahead_goes_as_far_as_it_may() -> None:
     ("error", "said"),
     [
         (ZeroDivisionError("odd\n size."), "cannot be prepared: ZeroDivisionError: odd size."),
-        (MemoryError(), "needs more memory than there is: save it smaller."),
+        (MemoryError(), "needs more memory than is available: save it smaller."),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9."),
-            "needs more memory than there is: save it smaller.",
+            "needs more memory than is available: save it smaller.",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def test_each_thing_is_a_sentence_with_its_counts(run):
 
 def test_a_line_for_the_command_line(run, tmp_path):
     assert in_short(run) == (
-        "The image sets, to look at: 3 near copies of familiar test images among the images of "
+        "The image sets, worth a look: 3 near copies of familiar test images among the images of "
         "textures; 900 near copies of calibration images among the familiar test images; "
         "2 images of noise look familiar in every respect; 1 label is likely wrong."
     )

@@ -1,13 +1,15 @@
-"""A detector that fails on some images, fitted in whatever process asks: for tests of engines."""
+"""Detectors that fail on some images: for tests of engines, audits and ensembles."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 from small_audit import MEAN, STD
 from small_classifier import world
 from torch import Tensor
 
 from gsc_core.classifier import Preprocessing
-from gsc_core.detectors.base import Representation, knob
+from gsc_core.detectors.base import Detector, Need, Representation, knob
 from gsc_core.detectors.energy import Energy
 from gsc_core.scoring.scorer import Scorer
 
@@ -38,3 +40,17 @@ class PickyRecipe:
         scorer = Scorer(small.network, preprocessing, [Energy(), Picky(limit=self.limit)])
         scorer.fit(scorer.detectors, small.calibration)
         return scorer
+
+
+class SnowBlind(Detector):
+    """Gives no number for a white image."""
+
+    name: ClassVar[str] = "snow-blind"
+    title: ClassVar[str] = "Snow-blind"
+    about: ClassVar[str] = "Fails on white images."
+    needs: ClassVar[Need] = Need.IMAGES
+
+    def score(self, batch: Representation) -> Tensor:
+        assert batch.images is not None
+        darkest = batch.images.amin(dim=(1, 2, 3))
+        return torch.where(darkest < 2, darkest, torch.nan)

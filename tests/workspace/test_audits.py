@@ -128,7 +128,7 @@ def test_an_address_is_a_source_and_the_cluster_the_operators(monkeypatch):
     assert (placed.ray_address, placed.workers) == ("head:6379", 3)
     monkeypatch.delenv("GSC_RAY_ADDRESS")
     assert not audits.has_cluster()
-    with pytest.raises(SpecError, match="no cluster for audits any more"):
+    with pytest.raises(SpecError, match="no longer a cluster for audits"):
         audits._placed(spec)
 
 

@@ -244,17 +244,17 @@ def test_an_address_is_read_where_it_lies(tmp_path, monkeypatch):
     assert (stored.readiness, stored.owned) == (Readiness.READY, False)
     assert (stored.images, stored.broken, stored.duplicates, stored.labels) == (3, 1, 1, 2)
     assert [each.name for each in members(stored, 0, 9)] == ["cat/1.png", "cat/2.png", "dog/1.png"]
-    with pytest.raises(GscError, match="lie on this server"):
+    with pytest.raises(GscError, match="stored on this server"):
         imagesets.submit_surrogates(stored.id, ["zoom"])
 
 
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("s3://secret/photos", "below none of the addresses"),
-        ("s3://bucket/photos-of-others", "below none of the addresses"),
-        ("/etc", "no address of a bucket"),
-        ("file:///etc", "no address of a bucket"),
+        ("s3://secret/photos", "not below any address"),
+        ("s3://bucket/photos-of-others", "not below any address"),
+        ("/etc", "not the address of a bucket"),
+        ("file:///etc", "not the address of a bucket"),
         ("s3://key:secret@bucket/photos", "in the environment"),
     ],
 )
@@ -452,7 +452,7 @@ def test_the_root_of_a_data_set_is_refused_as_familiar_and_read_as_unfamiliar_im
         stored = upload(files, "root", role)
         assert stored.readiness is Readiness.REFUSED
         assert stored.sentence == (
-            "root holds the parts of a data set, test and train, which are no classes: choose its "
+            "root holds the parts of a data set, test and train, which are not classes: choose its "
             "folder test alone or its folder train alone."
         )
     assert upload(files, "root", "ood").readiness is Readiness.READY

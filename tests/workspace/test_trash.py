@@ -171,7 +171,7 @@ def test_what_stands_in_its_place_is_left_alone(home):
         history.delete_run("run1")
         write_run(home / "runs" / "run1")
         for entry in trash.entries():
-            with pytest.raises(GscError, match="in the place of"):
+            with pytest.raises(GscError, match="has taken the place of"):
                 trash.restore(entry.id)
         assert len(trash.entries()) == 2
 

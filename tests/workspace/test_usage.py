@@ -55,7 +55,7 @@ def test_who_has_no_room_left_is_told_so_and_nothing_is_stored(home, monkeypatch
         add(ANN, 2 * MB + 1)
     assert str(refused.value) == (
         "Your models, image sets and runs take 3.0 MB of your 5.0 MB, and this needs 2.0 MB more: "
-        "delete some, for good from the Trash, or ask an operator."
+        "delete some, then also from the Trash, or ask an operator."
     )
     assert on_disk(home / "models") == before
     add(BOB, 4 * MB)

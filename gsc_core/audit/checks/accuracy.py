@@ -23,6 +23,6 @@ def accuracy(evidence: Evidence) -> ModelCheck | None:
     return ModelCheck(
         name="accuracy",
         outcome="warning",
-        sentence=f"{said}, no more than by chance ({percent(chance, 1)}): check the labels, the "
+        sentence=f"{said}, no better than chance ({percent(chance, 1)}): check the labels, the "
         "order of the classes, the weights and the preprocessing.",
     )

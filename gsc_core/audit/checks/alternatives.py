@@ -70,7 +70,7 @@ def alternatives(evidence: Evidence) -> ModelCheck | None:
     assumed = "The preprocessing was assumed" if preprocessing.source == "assumed" else ""
     sample = _sample(evidence)
     if not len(sample):
-        unchecked = "these images have no labels by which it could be compared with others"
+        unchecked = "without labels of these images, it cannot be compared with others"
         return _check("unchecked", f"{assumed}; {unchecked}.") if assumed else None
     best = best_of(ways, evidence, sample)
     if best is None:
@@ -82,10 +82,10 @@ def alternatives(evidence: Evidence) -> ModelCheck | None:
         )
     return _check(
         "warning",
-        f"{assumed or 'Images seem to be prepared otherwise than in training'}: with "
+        f"{assumed or 'Images seem to be prepared differently from those of the training'}: with "
         f"{best.way.how}, {best.won:,} more of {len(sample):,} labelled calibration images are "
-        f"classified correctly, and {best.lost:,} no longer are. If the model was trained so, "
-        f"{best.way.fix}.",
+        f"classified correctly, and {best.lost:,} no longer are. If the model was trained that "
+        f"way, {best.way.fix}.",
     )
 
 
@@ -99,9 +99,9 @@ def other_ways(now: Preprocessing, with_normalisation: bool = True) -> Iterator[
             yield from (_set_to(how, other) for how, other in _levels(now) if other != now)
     if now.shape[0] == 3:
         yield Way(
-            "red and blue exchanged (as OpenCV reads images)",
-            "exchange them in the model, as x[:, [2, 1, 0]] at the start of its forward, and "
-            "export it anew",
+            "red and blue swapped, as OpenCV reads images",
+            "swap them in the model, with x[:, [2, 1, 0]] at the start of its forward, and "
+            "export it again",
             now,
             exchanged=True,
         )
@@ -119,8 +119,8 @@ def _sizes(now: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
 def _levels(now: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
     channels = now.shape[0]
     for how, mean, std in (
-        ("ImageNet's mean and deviation", IMAGENET_MEAN, IMAGENET_STD),
-        ("mean and deviation 0.5", (0.5,) * 3, (0.5,) * 3),
+        ("ImageNet's mean and standard deviation", IMAGENET_MEAN, IMAGENET_STD),
+        ("mean and standard deviation 0.5", (0.5,) * 3, (0.5,) * 3),
         ("values from 0 to 1", (0.0,) * 3, (1.0,) * 3),
     ):
         if channels == 3:

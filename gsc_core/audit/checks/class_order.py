@@ -105,7 +105,7 @@ def class_order(evidence: Evidence) -> ModelCheck | None:
         doubt = _doubt(evidence, int((labels == predicted).sum()), best, agreeing(best))
         if level == CERTAIN:
             raise SpecError.asking(_question(doubt, evidence.label_order, best))
-        sentence = f"{doubt}: if the model was trained so, audit it with that label order."
+        sentence = f"{doubt}: if the model was trained that way, audit it with that label order."
         return ModelCheck(name="class order", outcome="warning", sentence=sentence)
     if said := _in_no_order(predicted, labels, evidence.logits.shape[1]):
         return ModelCheck(name="class order", outcome="warning", sentence=said)
@@ -126,7 +126,7 @@ def _question(doubt: str, taken: LabelOrder, better: LabelOrder) -> Question:
     return Question(
         doubt=doubt,
         answers=(
-            Answer.of(Setting.LABEL_ORDER, better, "if the model was trained so"),
+            Answer.of(Setting.LABEL_ORDER, better, "if the model was trained that way"),
             Answer.of(Setting.LABEL_ORDER, taken, "if not"),
         ),
     )
@@ -148,11 +148,11 @@ def _in_no_order(predicted: Indices, labels: Indices, num_classes: int, seed: in
         return ""
     moved = next(at for at in labels[rest] if class_of[at] != at)
     return (
-        f"The predictions follow the labels in another order than the one taken: of {len(rest):,} "
-        f"calibration images {compared.hits[1]:,} more agree with an order learned from others, "
-        f"{compared.hits[0]:,} more with the one taken (what counts as class {moved} is predicted "
-        f"as class {class_of[moved]}): check the labels, or give the class names in the order of "
-        "the training."
+        "The predictions fit the labels in another order better than in the one used: of "
+        f"{len(rest):,} calibration images {compared.hits[1]:,} more agree with an order learned "
+        f"from the rest, {compared.hits[0]:,} more with the one used (what counts as class {moved} "
+        f"is predicted as class {class_of[moved]}): check the labels, or give the class names in "
+        "the order used in training."
     )
 
 
@@ -160,4 +160,4 @@ def _said(evidence: Evidence) -> str:
     others = ", ".join(evidence.other_orders)
     if not others:
         return evidence.label_rule
-    return f"{evidence.label_rule} The predictions fit no other order far better ({others})."
+    return f"{evidence.label_rule} No other order fits the predictions far better ({others})."

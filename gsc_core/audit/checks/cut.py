@@ -16,22 +16,22 @@ def cut(evidence: Evidence) -> ModelCheck:
         return ModelCheck(
             name="cut",
             outcome="warning",
-            sentence="No layer of the network can be cut, so detectors that need a feature map are "
-            "left out.",
+            sentence="The network cannot be cut at any layer, so detectors that need a feature map "
+            "are left out.",
         )
     where = f"The network is cut at {split.name}: {percent(split.behind, 1)} of its operations"
     if split.linear:
         return ModelCheck(
             name="cut",
             outcome="fine",  # which layer separates best depends on the network
-            sentence=f"{where} lie behind, all of them linear, so all images of a class have the "
-            "same gradient there.",
+            sentence=f"{where} come after it, all of them linear, so all images of a class have "
+            "the same gradient there.",
         )
     if split.behind > _MUCH:
         return ModelCheck(
             name="cut",
             outcome="warning",
-            sentence=f"{where} lie behind, so gradients are computed through most of it: a deeper "
-            "layer takes less time.",
+            sentence=f"{where} come after it, so gradients are computed through most of it: a "
+            "deeper layer would take less time.",
         )
-    return ModelCheck(name="cut", outcome="fine", sentence=f"{where} lie behind.")
+    return ModelCheck(name="cut", outcome="fine", sentence=f"{where} come after it.")

@@ -36,8 +36,8 @@ def inputs(evidence: Evidence) -> ModelCheck:
     checked = normalisation(evidence.classifier, [image.path for image in evidence.images])
     return checked or _check(
         "unchecked",
-        "Whether images are normalised as in training cannot be read from the network, which has "
-        "no trained batch norm near its input.",
+        "Whether images are normalised as in training cannot be checked with this network, which "
+        "has no trained batch norm near its input.",
     )
 
 
@@ -54,25 +54,26 @@ def normalisation(classifier: Classifier, images: Sequence[BytesAt]) -> ModelChe
     if misfit <= _SUSPICIOUS:
         return _check(
             "fine",
-            "Prepared images have the mean and spread that the network was trained on, as its "
-            "first batch norm remembers them.",
+            "Prepared images have the mean and spread that the network was trained on, by the "
+            "statistics of its first batch norm.",
         )
     ways = [(norm.misfit(way.images), way.words) for way in _other_ways(pixels, preprocessing)]
     best, words = min(ways)
     if best <= _FITTING and best * _CLEARLY_BETTER <= misfit:
         return _check(
             "warning",
-            "Images seem to be normalised otherwise than in training: as prepared now "
-            f"({_now(preprocessing)}) they do not fit what the first batch norm remembers; with "
+            "Images seem to be normalised differently from those of the training: as prepared now "
+            f"({_now(preprocessing)}) they do not fit the statistics of the first batch norm; with "
             f"{words} they do. Correct "
             "the preprocessing, or every figure is off.",
         )
     if misfit >= _HOPELESS:
         return _check(
             "warning",
-            f"Images as prepared now ({_now(preprocessing)}) have quite another mean or spread "
-            "than the network was trained on, as its first batch norm remembers, and no usual way "
-            "to normalise them fits: check the preprocessing and the images.",
+            f"Images as prepared now ({_now(preprocessing)}) have a clearly different mean or "
+            "spread from what the network was trained on, by the statistics of its first batch "
+            "norm, and no usual way to normalise them fits: check the preprocessing and the "
+            "images.",
         )
     return _check(
         "fine",
@@ -106,19 +107,19 @@ def _other_ways(pixels: Tensor, preprocessing: Preprocessing) -> Iterator[_Way]:
     usual = imagenet.for_channels(channels)
     twice = _normalised(own, preprocessing.mean, preprocessing.std)
     ways = [
-        _Way("values from 0 to 1 (mean=0,std=1; perhaps it normalises by itself)", unit),
-        _Way("ImageNet's mean and deviation", _normalised(unit, usual.mean, usual.std)),
+        _Way("values from 0 to 1 (mean=0,std=1; perhaps the network normalises them itself)", unit),
+        _Way("ImageNet's mean and standard deviation", _normalised(unit, usual.mean, usual.std)),
         _Way("values from −1 to 1 (mean=0.5,std=0.5)", 2 * unit - 1),
         _Way("values from 0 to 255 (mean=0,std=0.00392157)", 255 * unit),
         _Way(
-            "values from 0 to 255 less ImageNet's mean",
+            "values from 0 to 255 minus ImageNet's mean",
             _normalised(255 * unit, [255 * value for value in usual.mean], [1.0] * channels),
         ),
         _Way("values that were normalised twice", twice),
         _Way("values that were divided by 255 twice", unit / 255),
     ]
     if channels == 3:
-        ways.append(_Way("blue and red exchanged, as OpenCV reads images", own.flip(1)))
+        ways.append(_Way("red and blue swapped, as OpenCV reads images", own.flip(1)))
     return (way for way in ways if not torch.allclose(way.images, own, atol=0.05))
 
 
@@ -132,4 +133,4 @@ def _now(preprocessing: Preprocessing) -> str:
         "/".join(f"{value:.3g}" for value in dict.fromkeys(values))
         for values in (preprocessing.mean, preprocessing.std)
     )
-    return f"mean {mean}, deviation {std}"
+    return f"mean {mean}, standard deviation {std}"

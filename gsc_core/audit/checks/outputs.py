@@ -22,10 +22,10 @@ def outputs(evidence: Evidence) -> ModelCheck:
             return ModelCheck(
                 name="outputs",
                 outcome="warning",
-                sentence="The outputs are log-probabilities, the logits less a constant of each "
-                "image: softmax scores are the same with them, but the energy is 0 for every "
-                "image, and detectors that read the height of the logits lose it: leave out the "
-                "log-softmax.",
+                sentence="The outputs are log-probabilities, that is, logits minus a constant "
+                "for each image: softmax scores are the same, but the energy is 0 for every "
+                "image, and detectors that use how large the logits are lose that: export the "
+                "model without its log-softmax.",
             )
         case _:
             raise SpecError(probabilities_refused(scale, source, "the calibration images"))

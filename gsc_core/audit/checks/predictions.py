@@ -44,7 +44,7 @@ def one_class(evidence: Evidence) -> ModelCheck | None:
 
 
 def logits(evidence: Evidence) -> ModelCheck:
-    """Warns where logits are no numbers, or the same whatever the image."""
+    """Warns where logits are not numbers, or the same whatever the image."""
     broken = int((~evidence.logits.isfinite()).any(dim=1).sum())
     n = len(evidence.logits)
     if broken:
@@ -74,7 +74,7 @@ def confidence(evidence: Evidence) -> ModelCheck | None:
     if (usual - chance) / (1 - chance) < _FLAT:
         sentence = (
             f"The network is never sure: its usual confidence is {percent(usual, 1)}, and "
-            f"{percent(chance, 1)} is what any of its classes gets without looking. Perhaps it "
+            f"{percent(chance, 1)} is what a uniform guess gives each class. Perhaps it "
             "gives probabilities instead of logits, or its inputs have the wrong scale."
         )
         return ModelCheck(name="confidence", outcome="warning", sentence=sentence)
@@ -85,7 +85,7 @@ def confidence(evidence: Evidence) -> ModelCheck | None:
         sentence = (
             f"The network is all but certain of {percent(sure)} of the labelled calibration "
             f"images and wrong about {percent(float(wrong.double().mean()))}: perhaps its inputs "
-            "have the wrong scale, or the labels another order."
+            "have the wrong scale, or the labels are in another order."
         )
         return ModelCheck(name="confidence", outcome="warning", sentence=sentence)
     sentence = f"The usual confidence is {percent(usual, 1)}."

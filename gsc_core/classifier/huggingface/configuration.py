@@ -97,13 +97,13 @@ class Processor(_Part):
     def preprocessing(self, name: str) -> Preprocessing:
         """The same in our terms; raises CheckpointError where it has none."""
         if not self.do_rescale or abs(self.rescale_factor * 255 - 1) > 1e-3 or self.rescale_offset:
-            raise _unusual(name, "pixel values are not brought to 0…1")
+            raise _unusual(name, "pixel values are not scaled to 0…1")
         if self.do_pad:
             raise _unusual(name, "images are padded")
         if self.resample not in (*_INTERPOLATIONS, None):
-            raise _unusual(name, f"images are resampled in way {self.resample}")
+            raise _unusual(name, f"images are resampled with method {self.resample}")
         if not self.do_resize and not self.do_center_crop:
-            raise _unusual(name, "images are not brought to one size")
+            raise _unusual(name, "images are not resized to one size")
         return Preprocessing.model_validate(
             {
                 **self._sizes(name),
@@ -132,7 +132,7 @@ class Processor(_Part):
         if crop is None:
             crop = resize if isinstance(resize, tuple) else None
         if crop is None or (self.do_resize and resize is None):
-            raise _unusual(name, "images are not brought to one size")
+            raise _unusual(name, "images are not resized to one size")
         return {"resize": resize if self.do_resize else None, "crop": crop}
 
     def _crop(self) -> tuple[int, int] | None:
@@ -187,7 +187,7 @@ def _read(path: Path, model: type[_Read]) -> _Read:
     except OSError as error:
         raise CheckpointError(
             f"{path.parent.name} has no {path.name} that can be read: give a model file, or a "
-            f"folder as Hugging Face has it, with {CONFIG} and {WEIGHTS[0]}."
+            f"Hugging Face folder with {CONFIG} and {WEIGHTS[0]}."
         ) from error
     except (ValueError, RecursionError) as error:  # ValidationError is a ValueError
         raise _unreadable(path) from error
@@ -195,15 +195,16 @@ def _read(path: Path, model: type[_Read]) -> _Read:
 
 def _unreadable(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} in {path.parent.name} is damaged or of another kind: save the model again."
+        f"{path.name} in {path.parent.name} is damaged or not what its name says: save the model "
+        "again."
     )
 
 
 def _unusual(name: str, what: str) -> CheckpointError:
     return CheckpointError.asking(
         Question(
-            doubt=f"The preprocessing of {name} is not offered here ({what})",
-            otherwise="give it yourself",
+            doubt=f"The preprocessing of {name} is not supported here ({what})",
+            otherwise="set it yourself",
             fields=(Setting.PREPROCESSING,),
         )
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from gsc_core.classifier.weights.checkpoint import Checkpoint, open_checkpoint
 from gsc_core.errors import CheckpointError
+from gsc_core.evaluation.counts import number_of
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
@@ -41,7 +42,7 @@ def open_weights(folder: Path) -> Checkpoint:
     if lacking:
         raise CheckpointError(
             f"{folder.name} is incomplete: its index names {min(lacking)[:100]}, which none of its "
-            f"{len(names)} files of weights holds: copy all of them again."
+            f"{len(names)} weight files holds: copy all of them again."
         )
     return Checkpoint(hashlib.sha256(digests.encode()).hexdigest(), weights=weights)
 
@@ -55,14 +56,14 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         for name in named:
             if Path(name).name != name or not (folder / name).is_file():
                 raise CheckpointError(
-                    f"{folder.name} has its weights in {len(named)} files, of which {name[:100]} "
-                    "is not there: copy all of them into the folder."
+                    f"{folder.name} has its weights in {number_of(len(named), 'file')}, of which "
+                    f"{name[:100]} is missing: copy all of them into the folder."
                 )
         return tuple(named)
     parts = sorted(p.name for suffix in ("safetensors", "bin") for p in folder.glob(f"*.{suffix}"))
     if len(parts) == 1:
         return (parts[0],)
-    problem = f"{len(parts)} files of weights and no index of them" if parts else "no weights"
+    problem = f"{len(parts)} weight files but no index of them" if parts else "no weights"
     raise CheckpointError(
         f"{folder.name} has {problem}: save it with model.save_pretrained(folder), which writes "
         f"{WEIGHTS[0]}."
@@ -80,5 +81,6 @@ def _map(folder: Path) -> dict[str, str]:
         return _Index.model_validate_json(path.read_bytes()).weight_map
     except (OSError, ValueError) as error:  # ValidationError is a ValueError
         raise CheckpointError(
-            f"{path.name} in {folder.name} is damaged or of another kind: save the model again."
+            f"{path.name} in {folder.name} is damaged or not what its name says: save the model "
+            "again."
         ) from error

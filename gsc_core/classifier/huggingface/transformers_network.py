@@ -38,8 +38,8 @@ def transformers_network(folder: Path, configuration: Configuration, weights: Ta
 
     Raises:
         MissingExtra: transformers is not installed.
-        CheckpointError: it is no image classifier, needs code of the folder's, or the weights do
-            not fit.
+        CheckpointError: it is not an image classifier, needs the folder's own code, or its weights
+            do not fit.
     """
     require("transformers")
     model_class, config = _class_and_config(folder, configuration)
@@ -77,10 +77,10 @@ def _class_and_config(folder: Path, configuration: Configuration) -> tuple[Any, 
 
     named = (configuration.architectures or [""])[0]
     if configuration.model_type not in CONFIG_MAPPING:
-        own = ", and code of its own is never run" if configuration.auto_map else ""
+        own = ", and its own code is never run" if configuration.auto_map else ""
         raise CheckpointError(
-            f"{folder.name} is no model that transformers has ({configuration.model_type}){own}: "
-            "export it whole, as .pt2."
+            f"{folder.name} is not a model that transformers has "
+            f"({configuration.model_type}){own}: export it whole, as .pt2."
         )
     content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = CONFIG_MAPPING[configuration.model_type].from_dict(_harmless(content))
@@ -89,8 +89,8 @@ def _class_and_config(folder: Path, configuration: Configuration) -> tuple[Any, 
         if candidate.__name__ == named:
             return candidate, config
     raise CheckpointError(
-        f"{folder.name} is {named or 'no model with a name'} and no image classifier "
-        f"(…{_SUFFIX}): an audit needs one that was fine-tuned to classes."
+        f"{folder.name} is {named or 'an unnamed model'} and not an image classifier "
+        f"(…{_SUFFIX}): an audit needs one that was fine-tuned on classes."
     )
 
 

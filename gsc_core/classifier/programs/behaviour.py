@@ -54,12 +54,12 @@ def check_behaviour(program: ExportedProgram, shape: tuple[int, int, int], name:
         return  # noise may go where images do not; the audit looks at those
     if _differ(again, usual, usual):
         raise CheckpointError(
-            f"{name} gives the same image other logits each time, as with dropout in training "
+            f"{name} gives the same image different logits each time, as dropout does in training "
             f"mode: save or export it again after model.eval()."
         )
     if _differ(reordered, usual[order], usual) or _differ(fewer, usual[:2], usual):
         raise CheckpointError(
-            f"{name} gives an image other logits beside other images, as batch norm does in "
+            f"{name} gives an image different logits in another batch, as batch norm does in "
             f"training mode: save or export it again after model.eval(), with norms that use "
             f"stored statistics."
         )

@@ -1,6 +1,6 @@
 """Cut the graph of an exported program in two: what it takes to call a layer a cut.
 
-A cut is a node on which everything after it depends alone. Sizes are no dependence: the batch size
+A cut is a node on which everything after it depends alone. Sizes do not count: the batch size
 can be read off the feature as well as off the images.
 """
 
@@ -29,7 +29,7 @@ def operator_name(node: Node) -> str:
 
 
 def shape_of(node: Node) -> tuple[Any, ...] | None:
-    """Shape of a node's tensor, with a symbol for the batch; None when it is no tensor."""
+    """Shape of a node's tensor, with a symbol for the batch; None when it is not a tensor."""
     value = node.meta.get("val")
     return tuple(value.shape) if isinstance(value, Tensor) else None
 

@@ -72,8 +72,8 @@ def give_logits(program: ExportedProgram, name: str, say: Say = lambda _: None) 
             zero = _call(graph, _aten.zeros_like.default, logits)
             logits = _call(graph, _aten.cat.default, [zero, logits], 1)
             say(
-                "It gives one logit z an image, that of its second class: it is audited as the two "
-                "logits 0 and z."
+                "It gives one logit z per image, that of its second class: it is audited as the "
+                "two logits 0 and z."
             )
     _return(program, logits)
 

@@ -31,7 +31,7 @@ def export(
         say: takes a sentence for each thing that had to be changed.
 
     Raises:
-        CheckpointError: torch cannot export it, or it is no image classifier.
+        CheckpointError: torch cannot export it, or it is not an image classifier.
     """
     module.eval().requires_grad_(False)
     check_weights(dict(module.state_dict()), name)
@@ -44,7 +44,7 @@ def export(
     except Exception as error:  # an unfamiliar image's forward() can raise anything
         raise CheckpointError(
             f"{name} cannot be run and exported on images of {size[0]}×{size[1]} pixels "
-            f"({said_by(error)}): look at its preprocessing, or export it yourself."
+            f"({said_by(error)}): check its preprocessing, or export it yourself."
         ) from error
     return conform(program, name, size, say)
 
@@ -126,7 +126,7 @@ def check_weights(weights: dict[str, Tensor], name: str) -> None:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(
                 f"{name}: the weights {key} hold NaN or infinite values: use an earlier "
-                f"checkpoint, training has failed before this one."
+                f"checkpoint, from before the training failed."
             )
 
 

@@ -53,14 +53,14 @@ def scale_of(outputs: Tensor, *, bounded: bool) -> Scale:
 
 
 def probabilities_refused(scale: Scale, source: str, images: str) -> str:
-    """The sentence for outputs that are no logits.
+    """The sentence for outputs that are not logits.
 
     >>> probabilities_refused(Scale.UNIT, "model.pt2", "noise").split(":")[0]
-    'model.pt2 gives noise outputs that all lie between 0 and 1, which are no logits'
+    'model.pt2 gives noise outputs that all lie between 0 and 1, which are not logits'
     """
     last = "sigmoid" if scale is Scale.UNIT else "softmax"
     return (
-        f"{source} gives {images} {scale.value}, which are no logits: export or save the network "
+        f"{source} gives {images} {scale.value}, which are not logits: export or save the network "
         f"without its {last}, so that it gives the values before it."
     )
 

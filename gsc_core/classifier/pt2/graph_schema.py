@@ -101,7 +101,7 @@ class Node(Strict):
     def _arguments_that_fit(self) -> Node:
         kinds = {kind for argument in self.inputs for kind in argument.arg.model_fields_set}
         if ("as_graph" in kinds) != (self.target in REGIONS):
-            raise ValueError(f"calls {self.target} on something else than it takes")
+            raise ValueError(f"calls {self.target} with something it does not take")
         on_numbers = kinds <= {"as_int", "as_float", "as_sym_int"}
         if not self.target.startswith("torch.ops.") and not on_numbers:
             raise ValueError(f"calls {self.target} on something that is not a number")
@@ -207,7 +207,7 @@ def _takes_images(text: str) -> str:
             if by_name and len(keywords["children_spec"]) == 1:
                 return json.dumps(accepted)
     if described != accepted:
-        raise ValueError("takes something else than one batch of images")
+        raise ValueError("takes something other than one batch of images")
     return text
 
 
@@ -219,7 +219,7 @@ def _gives_tensors(text: str, info: ValidationInfo) -> str:
     outputs = _allowed(info).outputs
     if outputs is not None:
         if json.loads(text) != [1, _tuple(*[_LEAF] * outputs)]:
-            raise ValueError("gives something else than a tuple of tensors")
+            raise ValueError("gives something other than a tuple of tensors")
         return text
     described = json.loads(text)
     if described == [1, _LEAF] or _is_plain_dictionary(described):
@@ -292,7 +292,7 @@ class GraphModule(Strict):
         call = self.module_call_graph[0].signature
         outputs = len(self.signature.output_specs)
         if call is not None and _leaves(json.loads(call.out_spec)) != outputs:
-            raise ValueError("describes other outputs than it gives")
+            raise ValueError("describes outputs that it does not give")
         return self
 
 

@@ -16,7 +16,7 @@ Covered, each where torch 2.15 (`torch/_export/serde/serialize.py`,
   Plain identifiers only; dotted layer names of letters, digits, `_` and `-`.
 - `guards_code`: compiled and executed. Left out.
 - `in_spec`, `out_spec`: pytree descriptions whose contexts import modules by name. Compared, or
-  written anew.
+  written again.
 - operators: found by attribute walks from `torch`, `math` and `operator`. Allow-list by name.
 - sub-graphs: only those under `no_grad` or autocast, each checked as the graph is.
 - other higher-order operators, custom objects, tokens, named-tuple tables, `custom` and
@@ -24,7 +24,7 @@ Covered, each where torch 2.15 (`torch/_export/serde/serialize.py`,
 - `data/aotinductor/**` (shared libraries), ExecuTorch programs, further models: refused.
 - `extra/*`: text that torch only returns. Not copied.
 - the archive before torch 2.8 (`serialized_*.pt`), which torch falls back to: refused, with what
-  writes it anew.
+  writes it again.
 - two readers that see two archives in one file (duplicate, compressed, overlapping or encrypted
   members): refused, and torch only sees the archive written here.
 - sizes: a weight is at most as large as its bytes, on the CPU, strided.
@@ -103,7 +103,7 @@ def open_program(path: Path, contents: Contents = CLASSIFIER) -> ExportedProgram
         for node in graph.nodes:
             allowed = isinstance(node.target, OpOverload) or node.target in functions
             if node.op == "call_function" and not allowed:
-                raise _refused(path, f"calls {str(node.target)[:80]!r}, which is no operator")
+                raise _refused(path, f"calls {str(node.target)[:80]!r}, which is not an operator")
     return program
 
 
@@ -138,8 +138,8 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         raise zipfile.BadZipFile("does not start at the start of the file")
     if any(info.filename.startswith("serialized_") for info in archive.infolist()):
         raise CheckpointError(
-            f"{path.name} is a program as torch before 2.8 saved it: with torch 2.8 or later, "
-            f"write it anew with torch.export.save(torch.export.load({path.name!r}), 'new.pt2')."
+            f"{path.name} was saved by a torch before 2.8: with torch 2.8 or later, save it "
+            f"again with torch.export.save(torch.export.load({path.name!r}), 'new.pt2')."
         )
     for info in archive.infolist():
         root, _, name = info.filename.partition("/")
@@ -185,9 +185,9 @@ def _reason(error: ValidationError) -> str:
     if any(part.endswith("_mutation") for part in place):
         return "was exported in training mode (it changes its own weights or input)"
     if "expr_str" in place:
-        return "leaves the height and width of its images free in a way that is too intricate"
+        return "leaves the height and width of its images free in a way that is too complicated"
     if "constant_input" in place:
-        return "takes other arguments beside the images"
+        return "takes arguments other than the images"
     return f"holds something unexpected at {'.'.join(place)[:120]}"
 
 

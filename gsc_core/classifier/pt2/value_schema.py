@@ -49,7 +49,7 @@ class OneOf(BaseModel):
     @model_validator(mode="after")
     def _exactly_one(self) -> OneOf:
         if len(self.model_fields_set) != 1:
-            raise ValueError("holds a value that is none or several things at once")
+            raise ValueError("holds a value of no kind or of several at once")
         return self
 
 

@@ -61,8 +61,8 @@ def resolve(name: str) -> str:
     near = difflib.get_close_matches(
         PurePosixPath(name).name, {PurePosixPath(n).name for n in names()}, 4
     )
-    hint = f"did you mean {', '.join(near)}" if near else "see the lists of torchvision and timm"
-    raise SpecError(f"There is no architecture {name[:80]!r}: {hint}?")
+    hint = f"did you mean {', '.join(near)}?" if near else "see torchvision's and timm's lists."
+    raise SpecError(f"There is no architecture {name[:80]!r}: {hint}")
 
 
 def build(
@@ -117,8 +117,9 @@ def usual_size(name: str) -> tuple[int, int]:
 def usual_preprocessing(name: str) -> Preprocessing:
     """The library's own preprocessing of an architecture, without fetching its weights.
 
-    Where the library has none, or one that is no resize and centre crop, the usual ImageNet values
-    for the size of the architecture, with `source="assumed"`. Raises SpecError for unknown names.
+    Where the library has none, or one other than a resize and centre crop, the usual ImageNet
+    values for the size of the architecture, with `source="assumed"`. Raises SpecError for
+    unknown names.
     """
     library, bare = resolve(name).split("/")
     try:
@@ -152,7 +153,7 @@ def assumed_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessin
         return Preprocessing.model_validate({**usual.model_dump(), "crop": crop, "resize": resize})
     except (ValueError, TypeError) as error:  # ValidationError is a ValueError
         raise SpecError(
-            f"Images of the size {str(size)[:40]} cannot be made: give the preprocessing yourself."
+            f"Images of the size {str(size)[:40]} cannot be made: set the preprocessing yourself."
         ) from error
 
 
@@ -174,8 +175,8 @@ def pretrained(name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | N
         model = torchvision.models.get_model(bare, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"The trained weights of {library}/{bare} could not be fetched: pass a checkpoint file "
-            f"instead, or try again where the Internet can be reached."
+            f"The trained weights of {library}/{bare} could not be downloaded: pass a checkpoint "
+            "file instead, or try again where the Internet can be reached."
         ) from error
     categories = tuple(weights.meta["categories"])
     return model, Preprocessing.from_torchvision(weights.transforms()), categories

@@ -1,4 +1,4 @@
-"""A head that was put in the place of the architecture's own: one linear layer, or more."""
+"""A head that was put in place of the architecture's own: one linear layer, or more."""
 
 from __future__ import annotations
 

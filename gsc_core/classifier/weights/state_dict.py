@@ -34,6 +34,7 @@ from gsc_core.classifier.weights.weight_names import (
 )
 from gsc_core.errors import CheckpointError, SpecError
 from gsc_core.errors.questions import Answer, Question, Setting
+from gsc_core.evaluation.counts import number_of
 
 _ASKED = {
     "transform_input": (
@@ -150,17 +151,17 @@ def _matched(
         raise _misfit(table, start, further, name)
     if further:
         raise CheckpointError(
-            f"{name} holds layers beside those of {start.architecture} ({listed(further)}), so it "
+            f"{name} holds layers besides those of {start.architecture} ({listed(further)}), so it "
             f"is a network of your own around it: export it whole, as .pt2, with {RECIPE}."
         )
     if not set(match.skeleton.of_classes) & match.table.keys() and match.head is None:
         raise _headless(name, start.architecture)
     if match.renamed:
-        notes += ("The names of its weights are an earlier version's, which its library reads.",)
+        notes += ("Its weights are named as in an earlier version, which its library reads.",)
     if match.head is not None:
         notes += (
-            f"Its head is one linear layer of its own ({match.head.linear}) in the place of "
-            f"{match.head.place}; what else is there without weights, such as dropout or a "
+            f"Its head is one linear layer of its own ({match.head.linear}) in place of "
+            f"{match.head.place}; anything else without weights, such as dropout or a "
             "softmax, was left out.",
         )
     return match, notes
@@ -243,7 +244,7 @@ def _size_of(module: nn.Module) -> int:
 
 
 def _image_size(tokens: int, usual_tokens: int, usual_size: int) -> int | None:
-    """The side of square images that make so many tokens, some of which are no patches."""
+    """The side of square images that make so many tokens, some of which are not patches."""
     for prefix in range(_MAX_PREFIX_TOKENS + 1):
         sides = [math.isqrt(max(0, n - prefix)) for n in (tokens, usual_tokens)]
         if [side**2 + prefix for side in sides] == [tokens, usual_tokens] and sides[1]:
@@ -329,10 +330,11 @@ def _said_of_rest(aside: Table, rest: Table, start: Skeleton) -> Iterator[str]:
             "network's: they were left out."
         )
     if auxiliary:
-        yield f"Heads that serve training alone were left out: {listed(roots(auxiliary))}."
+        yield f"Left out because only training needs them: the heads {listed(roots(auxiliary))}."
     if other:
         named = listed(roots(other))
-        yield f"{len(other)} tensors that serve training alone were left out: {named}."
+        tensors = number_of(len(other), "tensor")
+        yield f"Left out because only training needs them: {tensors} ({named})."
 
 
 def _misfits(actual: Table, expected: Table) -> list[str]:
@@ -363,7 +365,7 @@ def _misfit(table: Table, start: Skeleton, further: list[str], name: str) -> Che
         return _headless(name, start.architecture, further)
     if head is not None:
         return CheckpointError(
-            f"{name} has a head of your own in the place of {head.place} ({listed(head.names)}), "
+            f"{name} has a head of your own in place of {head.place} ({listed(head.names)}), "
             f"and weights do not say what is computed between its layers: export the whole model, "
             f"as .pt2, with {RECIPE}."
         )
@@ -381,7 +383,7 @@ def _misfit(table: Table, start: Skeleton, further: list[str], name: str) -> Che
 def _headless(name: str, architecture: str, further: list[str] | None = None) -> CheckpointError:
     if further:
         return CheckpointError(
-            f"{name} holds {architecture} without its head, and layers beside it "
+            f"{name} holds {architecture} without its head, and layers besides "
             f"({listed(further)}): it is a network of your own, so export it whole, as .pt2, with "
             f"{RECIPE}."
         )

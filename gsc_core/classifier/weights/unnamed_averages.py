@@ -1,6 +1,6 @@
 """Averages over training that are lists without names, in the order of the network's parameters.
 
-So `torch_ema` and `diffusers` save them, as `shadow_params`. What is no parameter, such as the
+So `torch_ema` and `diffusers` save them, as `shadow_params`. What is not a parameter, such as the
 statistics of batch norms, is not among them and comes from the weights beside them.
 """
 
@@ -53,7 +53,7 @@ def _numbered(tensors: Sequence[Tensor]) -> Table:
 
 
 def _beside(table: Table, tensors: Sequence[Tensor], start: Skeleton) -> Table | None:
-    """By the names of other weights in the file, with what of these is no parameter."""
+    """By the names of other weights in the file, with what of these is not a parameter."""
     buffers = dict(start.module.named_buffers())
     for network in networks_in(table, start.tensors):
         own = {k: v for k, v in network.table.items() if not of_training(k, v) or k in buffers}

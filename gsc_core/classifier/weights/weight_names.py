@@ -87,7 +87,7 @@ def plain_values(table: Table, name: str) -> tuple[Table, tuple[str, ...]]:
         (_QUANTISED, "quantised weights", "save the network as it was before, in float32"),
         (
             _ADAPTERS,
-            "low-rank adapters (LoRA) beside the weights",
+            "low-rank adapters (LoRA) besides the weights",
             "merge them with model.merge_and_unload() and save the weights again",
         ),
         (

@@ -144,7 +144,10 @@ def plain(table: pa.Table) -> pa.Table:
 def labels_of(column: pa.ChunkedArray, name: str) -> list[str | None]:
     """Labels as text, None where there is none. Raises ImageError for what is no label."""
     if not (_is_text(column.type) or pa.types.is_integer(column.type)):
-        raise ImageError(f"{name} has labels that are neither text nor whole numbers: write such.")
+        raise ImageError(
+            f"{name} has labels that are neither text nor whole numbers: write them as one of "
+            "these."
+        )
     texts = pc.cast(column, pa.string()).unify_dictionaries().dictionary_encode()
     for chunk in texts.chunks:
         require_text(filter(None, chunk.dictionary.to_pylist()), name)

@@ -112,7 +112,7 @@ def reading(place: Place, name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ImageError(f"{name} is not there: check the address.") from error
+        raise ImageError(f"{name} does not exist: check the address.") from error
     except (OSError, pa.ArrowException) as error:
         if not isinstance(error, PermissionError) and _REFUSED.search(str(error)):
             raise ImageError(
@@ -132,7 +132,7 @@ def size_of(place: Place, name: str) -> int:
         system, key = _of(place)
         info = system.get_file_info(key)
     if info.type != fs.FileType.File:
-        raise ImageError(f"{name} is not there: check the address, and who may read it.")
+        raise ImageError(f"{name} does not exist: check the address, and who may read it.")
     return int(info.size)
 
 

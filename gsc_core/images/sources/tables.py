@@ -27,7 +27,7 @@ def images_of_table(place: Place, within: str = "") -> list[Listed]:
         if image is None:
             raise ImageError(
                 f"{name} has neither a column uri of addresses nor a column image of bytes: name "
-                "one so."
+                "one of its columns so."
             )
         label = next((column for column in _LABEL if column in schema.names), None)
         labels = labels_of(plain(parquet.read(columns=[label]))[label], name) if label else None

@@ -60,20 +60,20 @@ def uri_of(text: str) -> Uri:
     scheme, _, key = text.partition("://")
     if scheme not in SCHEMES:
         raise ImageError(
-            f"{_quoted(text)} begins with none of {', '.join(f'{s}://' for s in SCHEMES)} and "
-            "file://: give such an address, or a path."
+            f"{_quoted(text)} does not begin with any of {', '.join(f'{s}://' for s in SCHEMES)} "
+            "or file://: give such an address, or a path."
         )
     parts = key.rstrip("/").split("/")
     if "@" in parts[0] or "?" in key or "#" in key:
         raise ImageError(
-            f"{scheme}:// addresses hold a bucket and a name alone: give credentials and settings "
+            f"{scheme}:// addresses hold only a bucket and a name: give credentials and settings "
             "in the environment."
         )
     harmful = not text.isprintable() or "\\" in text or len(text) > _MAX_CHARACTERS
     if harmful or {"", ".", ".."} & set(parts):
         raise ImageError(
-            f"{_quoted(text)} is no address of an object: write scheme://bucket/name, without dots "
-            "for folders in it."
+            f"{_quoted(text)} is not the address of an object: write scheme://bucket/name, without "
+            "dots for folders in it."
         )
     return Uri(text)
 
@@ -81,7 +81,7 @@ def uri_of(text: str) -> Uri:
 def source_of(said: object) -> Path | Uri:
     """A source as it was said: an address of a bucket, else a path, also after `file://`.
 
-    Raises ImageError for an address that cannot be used, ValueError for what is no text.
+    Raises ImageError for an address that cannot be used, ValueError for what is not text.
     """
     if isinstance(said, Path | Uri):
         return said
@@ -130,8 +130,8 @@ class Reach:
         for uri in uris:
             if not f"{uri.text.rstrip('/')}/".startswith(roots):
                 raise ImageError(
-                    f"{_quoted(uri.text)} is below none of the addresses that the operator "
-                    "allowed: choose another, or ask for it."
+                    f"{_quoted(uri.text)} is not below any address that the operator has "
+                    "allowed: choose another, or ask the operator."
                 )
 
 

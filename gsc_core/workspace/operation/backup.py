@@ -34,7 +34,7 @@ from gsc_core.workspace.upload_spool import FOLDER as UPLOADS
 OnProgress = Callable[[Progress], None]
 
 _STAGE = ".backup"
-_LEFT_OUT = frozenset({UPLOADS, CATALOGUE_FILE, FILE_NAME})  # of visitors, made anew, the machine's
+_LEFT_OUT = frozenset({UPLOADS, CATALOGUE_FILE, FILE_NAME})  # visitors', made again, the machine's
 _BLOCK = 2**20
 _PACKED = frozenset({".json", ".db", ".txt", ".csv", ".toml", ".share"})  # the rest is dense
 _AGAIN = """

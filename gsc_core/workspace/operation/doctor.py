@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gsc_core.classifier.installation import check_installation
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.extras import missing
 from gsc_core.jobs.configuration import MB, Configuration, configuration, configuration_file
 from gsc_core.jobs.database import DATABASE_FILE, VERSION
@@ -85,8 +86,8 @@ def _device() -> Check:
         return Check(
             "device",
             Level.WARN,
-            "There is a graphics card that torch cannot use: install a driver and a torch of one "
-            "CUDA version.",
+            "There is a graphics card that torch cannot use: install a driver and a torch of the "
+            "same CUDA version.",
         )
     return Check("device", Level.GOOD, f"No graphics card: {cores()} processor cores.")
 
@@ -102,7 +103,7 @@ def _memory() -> Check:
 def _workspace() -> Check:
     folder = home()
     if not folder.exists():
-        said = f"{folder} is not there yet; it is made when the app or an audit needs it."
+        said = f"{folder} does not exist yet; it is made when the app or an audit needs it."
         return _writable(folder, folder.parent, said)
     file = folder / DATABASE_FILE
     if not file.exists():
@@ -146,7 +147,7 @@ def _writable(folder: Path, parent: Path, good: str) -> Check:
 
 def _uploads(settings: Configuration, web: WebSettings) -> Check:
     session, one = settings.upload_session_mb * MB, web.max_upload_mb * _MIB
-    said = f"{one / MB:,.0f} MB a file, {session / MB:,.0f} MB a visitor"
+    said = f"{one / MB:,.0f} MB per file, {session / MB:,.0f} MB per visitor"
     if one > session:
         return Check(
             "uploads",
@@ -180,12 +181,12 @@ def _login(settings: Configuration, web: WebSettings) -> Check:
         return Check(
             "login",
             Level.WARN,
-            "Everybody with an account at the provider comes in, as operator: set [gsc] allowed.",
+            "Everybody with an account at the provider gets in, as an operator: set [gsc] allowed.",
         )
     names = {*(people.allowed or ()), *people.operators, *people.auditors, *people.readers}
     if not names:
         return Check("login", Level.BAD, "[gsc] names nobody, so nobody is let in: set allowed.")
-    return Check("login", Level.GOOD, f"A login is set up for {len(names)} names.")
+    return Check("login", Level.GOOD, f"A login is set up for {number_of(len(names), 'name')}.")
 
 
 def _address(web: WebSettings) -> Check:

@@ -12,13 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from gsc_core.evaluation.counts import number_of
 from gsc_core.jobs.configuration import MB, configuration
 from gsc_core.jobs.database import DATABASE_FILE, Lane, State
 from gsc_core.jobs.home import home
 from gsc_core.jobs.lane_lock import is_held
 from gsc_core.workspace.operation.check import Check, Level
 
-WITHOUT_WORKER_S = 60.0  # after which work that nobody takes is no matter of starting
+WITHOUT_WORKER_S = 60.0  # after which work that nobody takes is not a matter of starting
 _READ_TIMEOUT_S = 1.0
 _JOBS = "SELECT lane, state, count(*), min(created) FROM job WHERE state IN (?, ?) GROUP BY 1, 2"
 
@@ -53,7 +54,9 @@ class Health:
                 "index", Level.BAD, f"The index cannot be read ({self.index_error}): {advice}."
             )
         jobs = sum(lane.queued + lane.running for lane in self.lanes)
-        return Check("index", Level.GOOD, f"{jobs:,} jobs wait or run.")
+        return Check(
+            "index", Level.GOOD, f"{number_of(jobs, 'job is', 'jobs are')} waiting or running."
+        )
 
     def _disk(self) -> Check:
         return disk_check(self.free_bytes)
@@ -68,8 +71,8 @@ class Health:
             return Check(
                 "workers",
                 Level.BAD,
-                f"Jobs wait and no worker takes them ({', '.join(stalled)}): start gsc worker, or "
-                "look into the log of the app.",
+                f"Jobs are waiting and no worker takes them ({', '.join(stalled)}): start gsc "
+                "worker, or look into the app's log.",
             )
         busy = sum(lane.has_worker for lane in self.lanes)
         return Check("workers", Level.GOOD, f"{busy} of {len(self.lanes)} lanes have a worker.")

@@ -35,8 +35,8 @@ def gauges(health: Health) -> list[Gauge]:
     well = float(worst(health.checks()) is not Level.BAD)
     return [
         Gauge("gsc_build_info", "The version that runs.", (({"version": __version__}, 1.0),)),
-        Gauge("gsc_healthy", "Whether the app calls itself well.", (({}, well),)),
-        Gauge("gsc_jobs", "Jobs that wait or run.", tuple(jobs)),
+        Gauge("gsc_healthy", "Whether the app is healthy.", (({}, well),)),
+        Gauge("gsc_jobs", "Jobs that are waiting or running.", tuple(jobs)),
         Gauge("gsc_oldest_queued_seconds", "Age of the oldest waiting job.", tuple(waiting)),
         Gauge("gsc_worker_running", "Whether a lane has a worker.", tuple(workers)),
         Gauge("gsc_disk_free_bytes", "Room for the workspace.", (({}, float(health.free_bytes)),)),

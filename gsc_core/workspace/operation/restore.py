@@ -59,7 +59,7 @@ def restore_into(file: Path, into: Path, on_progress: OnProgress = lambda _: Non
         except (_Unsound, ImageError, sqlite3.Error) as error:
             reason = str(error).removeprefix(f"{file.name} ").split(": ")[0].rstrip(".")
             raise GscError(
-                f"{file.name} {reason}, so nothing was restored: take another backup."
+                f"{file.name} {reason}, so nothing was restored: use another backup."
             ) from error
         if manifest.home != str(into.absolute()):
             _relocate(part, manifest.home, str(into.absolute()))
@@ -70,15 +70,17 @@ def _manifest(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Manif
     names = {member.filename: member for member in members}
     listed = names.pop(MANIFEST_FILE, None)
     if listed is None or listed.file_size > _MOST_MANIFEST_BYTES:
-        raise _Unsound("is no backup of GSC Audit")
+        raise _Unsound("is not a backup of GSC Audit")
     with archive.open(listed) as source:
         text = source.read(_MOST_MANIFEST_BYTES + 1)
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
-        raise _Unsound("is no backup of GSC Audit") from error
+        raise _Unsound("is not a backup of GSC Audit") from error
     if manifest.version > VERSION:
-        raise GscError("The backup is of a newer version of this program: install that version.")
+        raise GscError(
+            "The backup was made by a newer version of this program: install that version."
+        )
     if {entry.name: entry.bytes for entry in manifest.files} != {
         name: member.file_size for name, member in names.items()
     } or len(manifest.files) != len(names):
@@ -125,7 +127,7 @@ def _check_index(file: Path) -> None:
         (version,) = index.execute("PRAGMA user_version").fetchone()
         if version > database.VERSION:
             raise GscError(
-                "The backup is of a newer version of this program: install that version."
+                "The backup was made by a newer version of this program: install that version."
             )
         if index.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
             raise _Unsound("has a damaged index")

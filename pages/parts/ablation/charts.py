@@ -145,7 +145,7 @@ def paper(found: Ablation) -> None:
     st.caption(
         "Share of unfamiliar images accepted (FPR95), mean of the sets. The paper's column is "
         "quoted from a public summary, which calls its figures approximate: ImageNet-1k, mean of "
-        f"four sets. The paper itself could not be read here; see [the paper]({PAPER})."
+        f"four sets. The paper itself was not available for this; see [the paper]({PAPER})."
     )
 
 

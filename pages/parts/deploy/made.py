@@ -49,7 +49,7 @@ def _card(run: Run, stored: StoredExport, *, newest: bool) -> None:
         )
     )
     if not stored.current:
-        st.warning("The audit was repeated since: this detector has the earlier figures.")
+        st.warning("The audit has been repeated since: this detector has the earlier figures.")
     with st.container(horizontal=True):
         for file, count in stored.files.items():
             # Read when somebody asks; a download redraws nothing, which would withdraw the others.

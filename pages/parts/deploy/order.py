@@ -64,8 +64,9 @@ def _detector(run: Run, own: Decision) -> str:
         DETECTOR,
         first=own.detector,
         width=420,
-        help="In the order of the figures to choose by, see Results. A detector other than the "
-        "default is picked afterwards: its counts are then of images that had no part in that.",
+        help="Sorted by the figures to choose by (see Results). A detector other than the "
+        "default is picked afterwards: its counts are then of images that had no part in the "
+        "choice.",
     )
 
 

@@ -45,7 +45,7 @@ def visitor() -> Person:
 
 
 def person_of(user: Mapping[str, Any], settings: TeamSettings) -> Person:
-    """The person a login tells of; OUTSIDE for one that is not invited.
+    """The person a login stands for; OUTSIDE for one that is not invited.
 
     An address that the provider has not verified is nobody's.
     """
@@ -117,7 +117,7 @@ def sharing() -> bool:
 
 
 def _still_in(person: Person) -> None:
-    """Draw the whole page anew when the login has ended, or the person has another role."""
+    """Draw the whole page again when the login has ended, or the person has another role."""
     now = visitor()
     if time.time() >= now.until or (now.name, now.role) != (person.name, person.role):
         st.rerun(scope="app")

@@ -12,7 +12,7 @@ GONE = "This report is no longer shared, or the address is incomplete: ask the p
 GONE_WIDTH = 640
 _OPENED = "shared_opened"
 _ANY_HEIGHT = 100_000  # as high as the window
-# Streamlit's own bar and menu are no use to a reader; the report takes what the window leaves.
+# Streamlit's own bar and menu are of no use to a reader; the report takes what the window leaves.
 _STYLE = """<style>
 [data-testid="stHeader"], [data-testid="stSidebar"] {display: none}
 [data-testid="stMainBlockContainer"] {padding: 0.75rem 1rem 0; height: 100dvh}

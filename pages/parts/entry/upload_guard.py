@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r".*/_stcore/upload_file/([^/]+)/([^/]+)", re.DOTALL)
 _AT_ONCE = 2**20  # bytes that are written in one go
 _MB = 2**20
-_FRAME_BYTES = 64 * 1024  # bytes of a request that are no file
+_FRAME_BYTES = 64 * 1024  # bytes of a request that are not a file
 _LOOK_S = 5.0
 OUTSIDE = "Only visitors who were let in may send files: open the app, log in, and try again."
 
@@ -79,7 +79,7 @@ class UploadGuard:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is no upload."""
+        """Pass on what is not an upload."""
         address = _ADDRESS.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if address is None or scope["method"] == "OPTIONS":
             await self._app(scope, receive, send)
@@ -109,7 +109,7 @@ class UploadGuard:
         except QuotaError as error:
             refusal = PlainTextResponse(str(error), 413)
         except (FormParserError, _NotOneFile, ValueError):
-            refusal = PlainTextResponse("This is not one file.", 400)
+            refusal = PlainTextResponse("Send one file at a time.", 400)
         except GscError as error:
             refusal = PlainTextResponse(str(error), 507)
         except ClientDisconnect:

@@ -152,6 +152,6 @@ def _how_to_label() -> None:
             "- a **table** `labels.csv` beside the images, with columns `file` and `label` or one "
             "column of zeros and ones for each class; or\n"
             "- **ImageNet's names**: files that begin with `n01440764_`.\n\n"
-            "Labels are the model's class names or numbers. Of a data set in parts, give one part: "
-            "the folders train and test are no classes. Unfamiliar images need no labels."
+            "Labels are the model's class names or numbers. If a data set comes in parts, give one "
+            "of them: the folders train and test are not classes. Unfamiliar images need no labels."
         )

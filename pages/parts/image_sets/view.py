@@ -8,6 +8,7 @@ import streamlit as st
 
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
+from gsc_core.evaluation.counts import number_of
 from gsc_core.images.surrogate_kinds import SURROGATE_KINDS
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredSet
@@ -16,7 +17,7 @@ from gsc_core.team.roles import Action
 from gsc_core.workspace import imagesets, runs, set_tables
 from gsc_core.workspace.set_tables import Extent
 from pages.parts.image_sets.form import LONGEST_NAME
-from pages.parts.image_sets.words import BADGES, ROLE_MEANINGS, ROLE_NAMES, counted, summary
+from pages.parts.image_sets.words import BADGES, ROLE_MEANINGS, ROLE_NAMES, summary
 from pages.parts.shared import links
 from pages.parts.shared.download import logged
 from pages.parts.shared.job import job_progress
@@ -135,11 +136,11 @@ def _labels(stored: StoredSet, counts: dict[str, int]) -> None:
         st.caption(f"**Labels.** {plain(source)}" if counts else plain(source))
     if counts:
         few, many = min(counts.values()), max(counts.values())
-        each = counted(few, "image") if few == many else f"{few:,} to {many:,} images"
+        each = number_of(few, "image") if few == many else f"{few:,} to {many:,} images"
         unlabelled = stored.images - sum(counts.values())
-        rest = f" {counted(unlabelled, 'image')} without a label." if unlabelled else ""
+        rest = f" {number_of(unlabelled, 'image')} without a label." if unlabelled else ""
         of_each = " each" if len(counts) > 1 else ""
-        text = f"{counted(len(counts), 'class', 'classes')} with {each}{of_each}.{rest}"
+        text = f"{number_of(len(counts), 'class', 'classes')} with {each}{of_each}.{rest}"
         with st.expander(plain(text), key="set_classes"):
             table = pd.DataFrame({"Class": list(counts), "Images": list(counts.values())})
             st.dataframe(
@@ -183,8 +184,8 @@ def _pictures(stored: StoredSet, counts: dict[str, int]) -> None:
 def _left_out(stored: StoredSet) -> None:
     if not stored.broken + stored.duplicates:
         return
-    parts = [counted(stored.broken, "broken file")] if stored.broken else []
-    parts += [counted(stored.duplicates, "copy", "copies")] if stored.duplicates else []
+    parts = [number_of(stored.broken, "broken file")] if stored.broken else []
+    parts += [number_of(stored.duplicates, "copy", "copies")] if stored.duplicates else []
     with st.expander(f"Left out: {' and '.join(parts)}", key="set_left_out"):
         rows = set_tables.left_out(stored)
         st.dataframe(
@@ -284,7 +285,7 @@ def _delete(stored: StoredSet) -> None:
 
 
 def _done(change: Callable[[], object], *, leave: bool = False) -> None:
-    """Make a change and show the page anew, or say in a sentence why it cannot be made."""
+    """Make a change and show the page again, or say in a sentence why it cannot be made."""
     try:
         change()
     except GscError as error:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from gsc_core.evaluation.counts import number_of
 from gsc_core.jobs.database import Readiness, StoredSet
 from pages.parts.shared.text import size
 
@@ -25,17 +26,12 @@ BADGES: dict[Readiness, tuple[str, Colour]] = {
 
 def summary(stored: StoredSet) -> str:
     """A line about a set that was read: `1,000 images, 12 classes, 45 MB`."""
-    parts = [counted(stored.images, "image")]
+    parts = [number_of(stored.images, "image")]
     if stored.labels:
-        parts.append(counted(stored.labels, "class", "classes"))
+        parts.append(number_of(stored.labels, "class", "classes"))
     elif stored.role == "id":
         parts.append("no labels")
     left_out = stored.broken + stored.duplicates
     if left_out:
         parts.append(f"{left_out:,} left out")
     return ", ".join([*parts, size(stored.bytes)])
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number and its noun: `1 image`, `1,200 images`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -37,7 +37,7 @@ def picture_seen(found: Judged) -> None:
         data = found.crop.read_bytes()
         data = data if heat is None else overlaid(data, heat.read_bytes())
     except OSError:
-        st.caption("The image as the model saw it is gone: have it explained again.")
+        st.caption("The image as the model saw it is no longer stored: explain it again.")
         return
     alt = f"{found.name} as the model saw it"
     st.image(data, alt=alt if heat is None else f"{alt}, with a heat map", width="stretch")
@@ -165,7 +165,8 @@ def depths(found: Judged) -> None:
                 "Weight",
                 format="%.0f %%",
                 width=64,
-                help="How much this depth counts in the score of layers, by surrogate images.",
+                help="How much this depth counts in the score of layers, learned from surrogate "
+                "images.",
             ),
         },
         alt="For each depth of the network: the share of familiar images that are at most as far "

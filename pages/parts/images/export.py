@@ -103,5 +103,5 @@ def _zip(run: Run, rows: Sequence[int], title: str, file: str, key: str) -> None
         key=key,
         on_click="ignore",
         icon=":material/folder_zip:",
-        help="The images as they were audited. Beside familiar images lies labels.csv.",
+        help="The images as they were audited. With familiar images comes labels.csv.",
     )

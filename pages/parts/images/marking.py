@@ -24,19 +24,19 @@ BUTTONS = {
         "Not unfamiliar",
         ":material/undo:",
         "It shows what the classifier was made for, so it tests nothing: left out of the figures "
-        "by the marks. The figures as audited stay.",
+        "without marked images. The figures as audited stay.",
     ),
     Doubt.NOT_FAMILIAR: (
         "Not familiar",
         ":material/block:",
-        "It shows what the classifier was not made for: left out of the figures by the marks. The "
-        "figures as audited stay.",
+        "It shows what the classifier was not made for: left out of the figures without marked "
+        "images. The figures as audited stay.",
     ),
     Doubt.UNUSABLE: (
         "Unusable",
         ":material/broken_image:",
-        "Blank, cut off or showing nothing: left out of the figures by the marks. The figures as "
-        "audited stay.",
+        "Blank, cut off or showing nothing: left out of the figures without marked images. The "
+        "figures as audited stay.",
     ),
 }
 
@@ -136,8 +136,8 @@ def _label(run: Run, rows: tuple[int, ...], asked: int) -> None:
             format_func=lambda at: gallery.class_name(run, at),
             placeholder="Choose a class",
             key="images_mark_class",
-            help="Corrects the label in the figures by the marks: how many images are classified "
-            "correctly. Detectors were fitted with the earlier label.",
+            help="Corrects the label in the figures without marked images: how many images are "
+            "classified correctly. Detectors were fitted with the earlier label.",
         )
         st.button(
             "Correct the label",
@@ -180,7 +180,9 @@ def _mark(
     if label is not None:
         what = gallery.class_name(run, label)
     some = "1 image" if len(rows) == 1 else f"{len(rows):,} images"
-    rest = f"; the mark does not suit the other {asked - len(rows):,}" if asked > len(rows) else ""
+    rest = (
+        f"; the mark does not apply to the other {asked - len(rows):,}" if asked > len(rows) else ""
+    )
     sentence = f"{some} marked: {what}{rest}."
     try:
         change = run_marks.mark(run, rows, doubt=doubt, label=label, note=note)

@@ -47,7 +47,7 @@ def add_form() -> None:
             "Model file",
             type=[suffix.removeprefix(".") for suffix in models.SUFFIXES],
             key="model_file",
-            help="A whole program (.pt2), weights (.safetensors, .pt, .pth and their like) for an "
+            help="A whole program (.pt2), weights (.safetensors, .pt, .pth and the like) for an "
             "architecture that you name, or a Hugging Face folder as a ZIP. Files that could run "
             "code are refused.",
         )
@@ -75,7 +75,7 @@ def add_form() -> None:
         add_button("Add model", "model_add", add, disabled=unfit)
         with st.expander("How do I get such a file?", key="model_how"):
             st.markdown(
-                "A `.pt2` is the simplest: it needs no architecture. Where your model is in "
+                "A `.pt2` is the simplest: it needs no architecture. With your model in "
                 "memory, run this with the size of its images:"
             )
             st.code(EXPORT, language="python")
@@ -174,7 +174,7 @@ def _network(
         disabled=whole,
         key=f"{prefix}_options",
         help="What the network was built with besides its name, such as aux_logits=false or "
-        "img_size=96; several with spaces between. The check says when one is needed.",
+        "img_size=96; separate several by spaces. The check says when one is needed.",
     )
     weights = st.selectbox(
         "Weights in the file",
@@ -186,7 +186,7 @@ def _network(
         disabled=whole,
         key=f"{prefix}_weights",
         help="Some files hold the trained weights and their average over training (EMA). The check "
-        "says what a file holds, and asks where it is more than one.",
+        "says what a file holds, and asks if there are several.",
     )
     if whole:
         return Network(None, {}, None)

@@ -64,7 +64,7 @@ def _default(stored: Preprocessing | None) -> str:
 
 
 def _values(prefix: str, start: Preprocessing, of: str) -> Preprocessing:
-    """One field a value, filled in from `start`; those of another architecture are filled anew."""
+    """One field a value, filled in from `start`; those of another architecture are filled again."""
     _fill(prefix, start, of)
     mode = st.selectbox(
         "Fitting",

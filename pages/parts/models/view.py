@@ -9,7 +9,7 @@ import streamlit as st
 from gsc_core.classifier.preparation import preparation
 from gsc_core.errors import GscError
 from gsc_core.errors.questions import Question
-from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.counts import number_of, percent
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import Kind, Readiness, State, StoredModel
 from gsc_core.team import acting
@@ -228,7 +228,8 @@ def _splits(facts: ModelFacts) -> None:
         else "It is the deepest one with something non-linear after it."
     )
     st.markdown(
-        f"At {len(facts.splits)} layers. The usual choice is **{plain(usual.name)}**. {then}"
+        f"At {number_of(len(facts.splits), 'layer')}. The usual choice is **{plain(usual.name)}**. "
+        f"{then}"
     )
     with st.expander("All layers", key="model_splits"):
         frame = pd.DataFrame(

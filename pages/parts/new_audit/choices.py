@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from gsc_core.evaluation.selective import FEWEST
 from gsc_core.images.class_orders import ORDERS, LabelOrder, order_called
@@ -23,7 +24,7 @@ def one_of(
 ) -> Record | None:
     """One of the records; the address keeps the choice.
 
-    None until one is chosen: the demo's is no default for a person's own.
+    None until one is chosen: the demo's is not a default for a person's own.
     """
     names, by_id = labels(records), {each.id: each for each in records}
     usual = _usual(key, records, found, role)
@@ -143,24 +144,7 @@ def label_order() -> LabelOrder | None:
 def further_settings(facts: ModelFacts) -> dict[str, Any]:
     """What a beginner leaves alone, as further fields of `AuditSpec`."""
     with st.expander("Layer, device, precision, seed, batch size", key="audit_more"):
-        usual = next((at for at, split in enumerate(facts.splits) if split.default), None)
-        about = {
-            split.name: f"{split.name}: {' × '.join(map(str, split.shape))}"
-            + (", usual" if split.default else "")
-            + (", linear after it" if split.linear else "")
-            for split in facts.splits
-        }
-        split = st.selectbox(
-            "Layer at which GSC cuts the network",
-            list(about),
-            index=usual,
-            format_func=about.__getitem__,
-            key="audit_split",
-            bind="query-params",
-            placeholder="This network cannot be cut: GSC will be left out",
-            help="The usual one is the deepest with something non-linear after it. Where "
-            "everything after it is linear, the gradient is the same for every image of a class.",
-        )
+        split = _split(facts)
         left, middle, right = st.columns(3)
         device = left.selectbox(
             "Device",
@@ -169,44 +153,76 @@ def further_settings(facts: ModelFacts) -> dict[str, Any]:
             bind="query-params",
             help="auto uses a graphics card if there is one.",
         )
-        # Floats: Streamlit fails on an infinity in the address where it wants an integer.
-        seed = middle.number_input(
-            "Seed",
-            min_value=0.0,
-            max_value=2.0**31 - 1,
-            value=0.0,
-            step=1.0,
-            format="%.0f",
-            key="audit_seed",
-            bind="query-params",
-            help="For everything random, such as which images are set aside.",
-        )
-        batch_size = right.number_input(
-            "Batch size",
-            min_value=1.0,
-            max_value=4096.0,
-            value=None,
-            step=1.0,
-            format="%.0f",
-            placeholder="auto",
-            key="audit_batch",
-            help="Images at a time. auto uses 8 on a processor; on a graphics card it tries out "
-            "which is fastest for thousands of images, and uses 64 for fewer.",
-            bind="query-params",
-        )
+        seed, batch_size = _seed(middle), _batch_size(right)
         precision, compiled = _arithmetic(on_cuda=facts.device.startswith("cuda"))
         engine = _engine()
-    chosen = None if usual is not None and split == facts.splits[usual].name else split
-    batch = None if batch_size is None else round(batch_size)
     return {
-        "split": chosen,
+        "split": split,
         "device": device,
         "precision": precision,
         "compiled": compiled,
         "engine": engine,
-        "seed": round(seed),
-        "batch_size": batch,
+        "seed": seed,
+        "batch_size": batch_size,
     }
+
+
+def _split(facts: ModelFacts) -> str | None:
+    """The layer at which GSC cuts; None for the usual one, which may change with the program."""
+    usual = next((at for at, split in enumerate(facts.splits) if split.default), None)
+    about = {
+        split.name: f"{split.name}: {' × '.join(map(str, split.shape))}"
+        + (", usual" if split.default else "")
+        + (", linear after it" if split.linear else "")
+        for split in facts.splits
+    }
+    split = st.selectbox(
+        "Layer at which GSC cuts the network",
+        list(about),
+        index=usual,
+        format_func=about.__getitem__,
+        key="audit_split",
+        bind="query-params",
+        placeholder="This network cannot be cut: GSC will be left out",
+        help="The usual one is the deepest with something non-linear after it. Where "
+        "everything after it is linear, the gradient is the same for every image of a class.",
+    )
+    return None if usual is not None and split == facts.splits[usual].name else split
+
+
+# Floats: Streamlit fails on an infinity in the address where it wants an integer.
+
+
+def _seed(place: DeltaGenerator) -> int:
+    seed = place.number_input(
+        "Seed",
+        min_value=0.0,
+        max_value=2.0**31 - 1,
+        value=0.0,
+        step=1.0,
+        format="%.0f",
+        key="audit_seed",
+        bind="query-params",
+        help="For everything random, such as which images are set aside.",
+    )
+    return round(seed)
+
+
+def _batch_size(place: DeltaGenerator) -> int | None:
+    batch_size = place.number_input(
+        "Batch size",
+        min_value=1.0,
+        max_value=4096.0,
+        value=None,
+        step=1.0,
+        format="%.0f",
+        placeholder="auto",
+        key="audit_batch",
+        help="Images at a time. auto uses 8 on a processor; on a graphics card it tries out "
+        "which is fastest for thousands of images, and uses 64 for fewer.",
+        bind="query-params",
+    )
+    return None if batch_size is None else round(batch_size)
 
 
 def _engine() -> str:

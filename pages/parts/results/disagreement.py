@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from gsc_core.errors import GscError
-from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.counts import number_of, percent
 from gsc_core.run.disagreement import MOST, Disagreement, disagreements
 from gsc_core.run.gallery import RunImage, class_name, run_images
 from gsc_core.run.stored import Run
@@ -48,7 +48,9 @@ def _compare(run: Run) -> None:
     if not differing:
         st.info("They agree on every image when each accepts 95 % of familiar images.")
         return
-    st.caption(f"They differ on {differing:,} images when each accepts 95 % of familiar images.")
+    st.caption(
+        f"They differ on {number_of(differing, 'image')} when each accepts 95 % of familiar images."
+    )
     choice = st.radio(
         "Images",
         range(len(found)),

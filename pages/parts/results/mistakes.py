@@ -3,6 +3,7 @@
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.run import decisions
 from gsc_core.run.mistakes import mistakes
 from gsc_core.run.stored import Run
@@ -24,7 +25,7 @@ def mistake_links(run: Run) -> None:
         for show, title, count, icon in shown:
             st.page_link(
                 links.to("images"),
-                label=f"{title}: {count:,} images" if count != 1 else f"{title}: 1 image",
+                label=f"{title}: {number_of(count, 'image')}",
                 icon=icon,
                 query_params={"run": run.id, SHOW: show},
                 disabled=not count,

@@ -38,7 +38,7 @@ def _images(run: Run, notice: Notice, at: int) -> None:
     rows = [int(row) for row in notice.subset.rows(run)]
     picture_grid([tile(run, image) for image in run_images(run, rows[:SHOWN])])
     with st.container(horizontal=True, vertical_alignment="center"):
-        link_to(run, notice.subset, f"Look at all {len(rows):,}")
+        link_to(run, notice.subset, f"Look at all {len(rows):,}" if len(rows) > 1 else "Look at it")
         if notice.mistaken:
             _mark(run, notice, at)
 
@@ -49,7 +49,8 @@ def _mark(run: Run, notice: Notice, at: int) -> None:
     marked = by_row(run)
     left = [row for row in rows if row not in marked or marked[row].doubt is None]
     if not left:
-        st.caption(f"All {len(rows):,} are marked, and the figures can be read without them.")
+        who = f"All {len(rows):,} are" if len(rows) > 1 else "It is"
+        st.caption(f"{who} marked, and the figures can be shown without marked images.")
         return
     if not acting.permits(Action.MARK, runs.owner(run.id)):
         return

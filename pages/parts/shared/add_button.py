@@ -12,7 +12,7 @@ ARRIVING = "The upload is still arriving. It is added as soon as it is here."
 def add_button(label: str, key: str, add: Callable[[], bool], *, disabled: bool = False) -> None:
     """Call `add` when the button was pressed and no file is on its way any more.
 
-    `add` gives whether it did, and the page is drawn anew then; else it said why not. It may be
+    `add` gives whether it did, and the page is drawn again then; else it said why not. It may be
     called again for the same press: another rerun, such as that of a file that has just arrived,
     may end the script before it is through. Draw this after `received` was called for what is
     there.

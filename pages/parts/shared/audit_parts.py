@@ -41,7 +41,7 @@ class Parts:
 
     @property
     def own_begun(self) -> bool:
-        """Whether a person has added anything of their own: the demo's is no default then."""
+        """Whether a person has added anything of their own: the demo's is not a default then."""
         ready = (self.models, self.known, self.strangers, self.calibration)
         every = [*(record for records in ready for record in records), *self.looked_at]
         return not all(is_of_demo(record) for record in [*every, *self.unready.values()])

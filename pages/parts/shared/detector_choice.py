@@ -21,7 +21,7 @@ def detector_choice(
 ) -> str:
     """One of the `detectors`, at first the one named; the address keeps it.
 
-    An address of before, or one that a person wrote, may have its short name. `called_so` gives
+    An earlier address, or one that a person wrote, may have its short name. `called_so` gives
     other words for each than `called`.
     """
     words = called_so or (lambda name: called(run, name))

@@ -71,7 +71,7 @@ def typed(label: str, key: str, *, longest: int, **more: Any) -> str:
 def _choose_what_is_asked(
     options: Sequence[T], words: Callable[[T], str], key: str, usual: T
 ) -> None:
-    """Choose what the address names; addresses of before have the words. Else the usual one."""
+    """Choose what the address names; earlier addresses have the words. Else the usual one."""
     asked = st.query_params.get(key)
     by_name = {str(option): option for option in options}
     if asked is not None and asked not in by_name:

@@ -95,8 +95,8 @@ def _queued(job: Job) -> str:
         return "Its worker is getting ready; a busy machine takes a while."
     if configuration().workers == "here":
         return (
-            "The app is starting a worker for it. If this stays, the "
-            f"operator finds the reason in `logs/worker-{job.lane}.txt`."
+            "The app is starting a worker for it. If this stays so, "
+            f"the operator finds the reason in `logs/worker-{job.lane}.txt`."
         )
     return "No worker has picked it up yet: the operator starts one with `gsc worker`."
 

@@ -39,7 +39,7 @@ ON_A_PAGE = Wording("press", _button, FIELDS.__getitem__, ", ", ("“", "”"))
 
 
 def asked(question: Question, key: str, answer: Callable[[Answer], object]) -> None:
-    """Show a question; `answer` does what is pressed, and the page is shown anew.
+    """Show a question; `answer` does what is pressed, and the page is shown again.
 
     Buttons have the keys `<key>_answer_<place>`.
     """

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from gsc_core.evaluation.counts import number_of
 from gsc_core.team import acting
 from gsc_core.workspace import trash
 from pages.parts.shared.text import plain
@@ -21,4 +22,5 @@ def owned_by(owner: str | None) -> None:
 
 def to_the_trash() -> str:
     """What deleting does."""
-    return f"It goes to the Trash, from where it can be restored for {trash.keep_days():g} days."
+    days = number_of(trash.keep_days(), "day")
+    return f"It goes to the Trash, from where it can be restored for {days}."

@@ -66,7 +66,7 @@ def chosen_run(view: str, *, titled: bool = False) -> Run | None:
 BY_VERSION: dict[str | type[Any], Callable[[Any], Any]] = {
     Run: lambda run: (str(run.path), run.version)
 }
-"""For caches of what is made of a run: a replaced run is read anew, no large value is hashed."""
+"""For caches of what is made of a run: a replaced run is read again, no large value is hashed."""
 
 
 # The path and version are the key, as above.

@@ -122,7 +122,7 @@ def _anew(job: Job) -> None:
     before, found = asked_for(job), parts()
     st.page_link(
         links.to("new-audit"),
-        label="Choose anew",
+        label="Choose again",
         icon=":material/tune:",
         query_params={
             "audit_model": _labels(found.models, before.model),

@@ -37,7 +37,7 @@ class Start:
 
 
 def begin(start: Start) -> None:
-    """Let the controls start anew for another run; for the same one they keep what they hold."""
+    """Let the controls start again for another run; for the same one they keep what they hold."""
     if st.session_state.get(_RUN, start.run.id) != start.run.id:
         st.session_state[DETECTOR] = start.decision.detector
         rule_controls.begin(start.decision.rule)

@@ -110,7 +110,7 @@ def test_weights_in_several_files(timm_folder: Path, tmp_path: Path) -> None:
 def test_a_part_that_is_missing_is_named(timm_folder: Path) -> None:
     parts = in_parts(timm_folder)
     parts[1].unlink()
-    with pytest.raises(CheckpointError, match=f"in 3 files, of which {parts[1].name} is not there"):
+    with pytest.raises(CheckpointError, match=f"in 3 files, of which {parts[1].name} is missing"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
@@ -120,7 +120,9 @@ def test_a_part_that_lacks_what_the_index_names_is_incomplete(timm_folder: Path)
     gone = min(weights)
     del weights[gone]
     safetensors.torch.save_file(weights, parts[1])
-    with pytest.raises(CheckpointError, match=f"its index names {gone}, which none of its 3 files"):
+    with pytest.raises(
+        CheckpointError, match=f"its index names {gone}, which none of its 3 weight files"
+    ):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
@@ -134,7 +136,7 @@ def test_an_index_reaches_for_no_file_outside_its_folder(timm_folder: Path, form
     named = {"above": f"../{part.name}", "absolute": str(outside), "below": f"deeper/{part.name}"}
     index = timm_folder / "model.safetensors.index.json"
     index.write_text(index.read_text().replace(part.name, named[form]))
-    with pytest.raises(CheckpointError, match="is not there: copy all of them into the folder"):
+    with pytest.raises(CheckpointError, match="is missing: copy all of them into the folder"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
@@ -156,14 +158,14 @@ def test_the_digest_is_of_every_part(timm_folder: Path, at: int) -> None:
 def test_an_index_of_another_kind_is_refused(timm_folder: Path, index: bytes) -> None:
     in_parts(timm_folder)
     (timm_folder / "model.safetensors.index.json").write_bytes(index)
-    with pytest.raises(CheckpointError, match=r"is damaged|is not there"):
+    with pytest.raises(CheckpointError, match=r"is damaged|is missing"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
 def test_several_files_without_an_index_are_refused(timm_folder: Path) -> None:
     in_parts(timm_folder)
     (timm_folder / "model.safetensors.index.json").unlink()
-    with pytest.raises(CheckpointError, match="3 files of weights and no index"):
+    with pytest.raises(CheckpointError, match="3 weight files but no index"):
         load_classifier(ModelSpec(checkpoint=timm_folder))
 
 
@@ -197,8 +199,8 @@ def test_options_of_a_person_come_before_the_folders(timm_folder: Path) -> None:
     ("config", "said"),
     [
         (None, "no config.json that can be read"),
-        ("{", "damaged or of another kind"),
-        ('{"architecture": "../../etc"}', "damaged or of another kind"),
+        ("{", "damaged or not what its name says"),
+        ('{"architecture": "../../etc"}', "damaged or not what its name says"),
         ('{"architecture": "resnet18", "model_args": {"pretrained": true}}', "'pretrained'"),
         ('{"architecture": "resnet18", "model_args": {"a": {"b": 1}}}', "damaged"),
         ('{"architecture": "hf_hub:evil/model"}', "damaged"),
@@ -290,7 +292,7 @@ def test_sizes_of_processors(config: dict[str, Any], resize: Any, crop: tuple[in
 def test_processors_that_do_something_else_are_refused(change: dict[str, Any]) -> None:
     config = {"size": {"height": 224, "width": 224}} | change
     with pytest.raises(
-        CheckpointError, match=r"is not offered here.*give it yourself \(preprocessing\)"
+        CheckpointError, match=r"is not supported here.*set it yourself \(preprocessing\)"
     ):
         Processor.model_validate(config).preprocessing("mine")
 
@@ -378,8 +380,8 @@ def test_folders_of_transformers_that_cannot_be_used(tmp_path: Path) -> None:
     transformers_folder(folder, "resnet")
     config = json.loads((folder / "config.json").read_text())
     for change, said in (
-        ({"model_type": "mine", "auto_map": {"AutoModel": "x.py"}}, "code of its own"),
-        ({"architectures": ["ResNetModel"]}, "no image classifier"),
+        ({"model_type": "mine", "auto_map": {"AutoModel": "x.py"}}, "its own code"),
+        ({"architectures": ["ResNetModel"]}, "not an image classifier"),
         ({"hidden_sizes": [8, 32]}, "do not fit|cannot build"),
     ):
         (folder / "config.json").write_text(json.dumps(config | change))

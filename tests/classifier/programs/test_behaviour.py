@@ -108,10 +108,10 @@ class Neighbours(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        (AlwaysDropout(0.5), "other logits each time"),
-        (AlwaysDropout(0.1), "other logits each time"),
-        (nn.BatchNorm1d(8, track_running_stats=False), "beside other images"),
-        (Neighbours(), "beside other images"),
+        (AlwaysDropout(0.5), "different logits each time"),
+        (AlwaysDropout(0.1), "different logits each time"),
+        (nn.BatchNorm1d(8, track_running_stats=False), "in another batch"),
+        (Neighbours(), "in another batch"),
     ],
 )
 def test_what_depends_on_chance_or_on_the_batch_is_refused(layer: nn.Module, said: str) -> None:

@@ -173,7 +173,7 @@ def test_only_regions_are_given_a_graph(tmp_path: Path) -> None:
     old, new = b"torch.ops.higher_order.wrap_with_set_grad_enabled", b"torch.ops.aten.relu.default"
     assert old in members[MODEL]
     members[MODEL] = members[MODEL].replace(old, new)
-    with pytest.raises(CheckpointError, match="on something else than it takes"):
+    with pytest.raises(CheckpointError, match="with something it does not take"):
         open_program(write(tmp_path / "evil.pt2", members))
 
 

@@ -238,8 +238,8 @@ def added(name: str) -> Change:
         (sql("UPDATE storedmodel SET spec = '[1]'"), "leads out"),
         (sql("UPDATE job SET subject = '../x' WHERE kind = 'AUDIT'"), "leads out"),
         (lambda _, manifest: manifest.update(version=2), "newer version"),
-        (lambda _, manifest: manifest.update(format="x"), "is no backup of GSC Audit"),
-        (lambda _, manifest: manifest.update(home="relative"), "is no backup of GSC Audit"),
+        (lambda _, manifest: manifest.update(format="x"), "is not a backup of GSC Audit"),
+        (lambda _, manifest: manifest.update(home="relative"), "is not a backup of GSC Audit"),
     ],
 )  # fmt: skip
 def test_a_backup_made_to_harm_is_refused(change, said, home, tmp_path):

@@ -101,9 +101,9 @@ def test_a_config_without_an_address_listens_everywhere(home, app):
         ("[gsc]\nallowed = []", Level.WARN, "No login is set up"),
         ("[auth]\n[gsc]\nshare = false", Level.BAD, "names nobody"),
         ("[auth]\n[gsc]\noperators = ['a@b.org']\nreaders = ['@b.org']", Level.GOOD, "2 names"),
-        ("[auth]\n[gsc]\noperatos = ['a@b.org']", Level.BAD, "operatos is no setting"),
+        ("[auth]\n[gsc]\noperatos = ['a@b.org']", Level.BAD, "operatos is not a setting"),
         ("[auth]\n[gsc]\nallowed = 7", Level.BAD, "[gsc] allowed cannot be"),
-        ("gsc = 'x'\n[auth]", Level.BAD, "[gsc] is no table"),
+        ("gsc = 'x'\n[auth]", Level.BAD, "[gsc] is not a table"),
     ],
 )
 def test_the_login_is_read(text, level, said, home, app):
