@@ -1,6 +1,7 @@
 """What a run says, in sentences for a reader without training."""
 
 from gsc_core.evaluation.counts import between, in_1000
+from gsc_core.evaluation.selective import FEWEST
 from gsc_core.evaluation.thresholds import Effect
 from gsc_core.run import decisions
 from gsc_core.run.document import Settings
@@ -21,7 +22,8 @@ def answer(run: Run) -> str:
     By the run's decision as it is now. Raises GscError when the scores or a stored decision are
     missing or damaged.
     """
-    return two_counts(decisions.effect_of(run, decisions.current(run)))
+    found = decisions.effect_of(run, decisions.current(run))
+    return two_counts(found) + too_few(found)
 
 
 def two_counts(found: Effect) -> str:
@@ -31,6 +33,17 @@ def two_counts(found: Effect) -> str:
         f"{in_1000(found.id.share)} of 1,000 familiar images are accepted."
     )
     return text[0].upper() + text[1:]
+
+
+def too_few(found: Effect) -> str:
+    """A further sentence where shares of so few images say next to nothing; else empty."""
+    unfamiliar = sum(one.total for one in found.ood.values())
+    if min(found.id.total, unfamiliar) >= FEWEST:
+        return ""
+    return (
+        f" Too few to judge by: only {found.id.total:,} familiar and {unfamiliar:,} unfamiliar "
+        "images were tested."
+    )
 
 
 def rounded(settings: Settings) -> str:

@@ -29,11 +29,12 @@ if (!window.semanticsAreAdded) {
 STYLE = """
 [data-testid="stSlider"] [data-testid="stSliderThumbValue"],
 .stApp .stButtonGroup button[data-variant][class] { color: inherit; }
+.stApp [data-testid="stCaptionContainer"] code { color: inherit; }
 .stApp [data-testid="stHeading"] h2 { padding-top: 0.5rem; }
 """
-"""Words in the colour of all words, where the buttons' colour is too dark for a dark page; and a
-subheading, which is of the second level, no farther from what stands above it than one of the
-third would be.
+"""Words in the colour of all words, where the buttons' colour is too dark for a dark page, and that
+of code for small print; and a subheading, which is of the second level, no farther from what stands
+above it than one of the third would be.
 """
 
 

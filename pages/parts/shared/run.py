@@ -53,6 +53,8 @@ def chosen_run(view: str, *, titled: bool = False) -> Run | None:
         path = runs.run_folder(run_id)
         run = load(str(path), version_of(path))
     except GscError as error:
+        if not titled:
+            st.title(VIEWS[view], anchor=False)
         _without_result(run_id, error)
         return None
     st.session_state["run"] = run_id
