@@ -18,7 +18,7 @@ from gsc_core.run import decisions
 from gsc_core.run.decisions import Decision
 from gsc_core.run.layout import ID
 from gsc_core.run.ood_halves import halves, scores_of
-from gsc_core.run.stored import Run, RunKey
+from gsc_core.run.stored import Run, RunKey, ScoresOf
 from gsc_core.run.summary import remembered
 
 
@@ -133,9 +133,8 @@ def _measured(id_scores: Floats, ood: Mapping[str, Floats]) -> dict[str, dict[st
 @lru_cache(maxsize=64)
 def _compared(key: RunKey, best: str, usual: str) -> Favourite:
     run = key.run
-    scores = {name: run.scores(name) for name in run.detectors}
-    test = against(scores, usual, "fpr95")[best]
-    return Favourite(best, usual, test, len(scores) - 1)
+    test = against(ScoresOf(run, run.detectors), usual, "fpr95")[best]
+    return Favourite(best, usual, test, len(run.detectors) - 1)
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ would otherwise cost every page view some 20 MB.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -269,6 +269,24 @@ class Run:
         for name in wanted:
             asked[by_name[name]] = True
         return np.flatnonzero(asked)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoresOf(Mapping[str, dict[str, Floats]]):
+    """`Run.scores` of some detectors, read as each is asked for: of millions of images one at a
+    time."""
+
+    run: Run
+    detectors: tuple[str, ...]
+
+    def __getitem__(self, detector: str) -> dict[str, Floats]:
+        return self.run.scores(detector)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.detectors)
+
+    def __len__(self) -> int:
+        return len(self.detectors)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from gsc_core.errors import GscError
 from gsc_core.evaluation.intervals import MEAN
 from gsc_core.evaluation.paired import COMPARED, tied
 from gsc_core.run.document import Result
-from gsc_core.run.stored import Run, RunKey
+from gsc_core.run.stored import Run, RunKey, ScoresOf
 from gsc_core.run.summary import Question, remembered
 
 HIGHER_IS_BETTER = frozenset({"auroc", "aupr_in", "aupr_out"})
@@ -62,10 +62,9 @@ def _level(
     if metric not in COMPARED:
         return None
     try:
-        scores = {detector: key.run.scores(detector) for detector in compared}
+        tests = tied(ScoresOf(key.run, compared), compared[0], metric, ood_set)
     except GscError:  # damaged or gone: the table has no need of them
         return None
-    tests = tied(scores, compared[0], metric, ood_set)
     return tuple(detector for detector, test in tests.items() if not test.differs())
 
 

@@ -16,7 +16,15 @@ from stored_run import SETS, write_run
 from gsc_core.errors import GscError
 from gsc_core.evaluation.thresholds import keep_id
 from gsc_core.run.disagreement import MOST, disagreements
-from gsc_core.run.gallery import Wanted, class_name, image_path, in_order, ordered, run_images
+from gsc_core.run.gallery import (
+    FIRST,
+    Wanted,
+    class_name,
+    image_path,
+    in_order,
+    ordered,
+    run_images,
+)
 from gsc_core.run.placement import Placement
 from gsc_core.run.stored import Run
 from pages.parts.images.explanation import told_apart
@@ -69,7 +77,10 @@ def test_the_order_is_that_of_a_plain_sort(run, chosen, predicted, threshold, si
         descending=descending,
     )
     rows = ordered(run, "energy", wanted)
-    assert in_order(run, "energy", wanted).whole is rows
+    lazily = in_order(run, "energy", wanted)
+    assert lazily.whole is rows and len(lazily) == len(rows)
+    for part in (slice(0, 5), slice(FIRST - 4, FIRST + 4), slice(FIRST + 4, None)):
+        assert lazily[part].tolist() == rows[part].tolist()
     table = frame(run)
     want = (
         table[table["role"] != "calibration"]
