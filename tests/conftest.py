@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,19 @@ def models_open_once(request: pytest.FixtureRequest) -> Iterator[None]:
         if TESTS / "classifier" not in request.path.parents:
             patch.setattr(load, "_loaded", OPEN_ONCE)
         yield
+
+
+_FOLDERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose name says nothing: pytest's own has that of the test, and a sentence with a
+    path in it then says "damaged" by itself where a test of that name looks for the word.
+    """
+    folder = tmp_path_factory.getbasetemp() / f"_{next(_FOLDERS)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture

@@ -142,4 +142,4 @@ def test_a_damaged_index_is_one_sentence(home):
     (home / "workspace.db").write_bytes(b"no database at all" * 100)
     app = opened("home")
     assert not app.exception
-    assert "damaged" in words(app)
+    assert "workspace.db is damaged: move it away" in words(app)
