@@ -87,7 +87,7 @@ class Trial:
 
     @property
     def published_direction(self) -> bool:
-        """Whether a larger drop means unfamiliar image, whatever surrogate outliers say."""
+        """Whether a larger drop means unfamiliar, whatever surrogate outliers say."""
         return self.settings is not None and self.settings["direction"] == "published"
 
 

@@ -40,7 +40,7 @@ from gsc_core.images.sources.uri import EVERYWHERE, Reach
 from gsc_core.log import LOGGER, RunLog, Step, is_logged_to, logged_to
 from gsc_core.progress import Progress
 from gsc_core.run.decisions import name_beforehand
-from gsc_core.run.document import ModelCheck, SetChecks
+from gsc_core.run.document import ModelCheck
 from gsc_core.run.layout import (
     CALIBRATION,
     CALIBRATION_FILE,
@@ -55,6 +55,7 @@ from gsc_core.run.layout import (
     SUMMARY_FILE,
     UNPACKED_FOLDER,
 )
+from gsc_core.run.set_checks import SetChecks
 from gsc_core.run.stored import Run
 from gsc_core.run.summarise import summarised
 from gsc_core.run.summary import SUMMARISED_FROM

@@ -18,8 +18,7 @@ MAX_LIST_BYTES = 16 * 2**20
 
 
 class Metadata(BaseModel):
-    """The text table of a safetensors file. It may come from an unfamiliar image: plain values
-    only."""
+    """The text table of a safetensors file. It may come from anyone: plain values only."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 

@@ -39,7 +39,7 @@ app = typer.Typer(
 _INTERRUPTED = 130
 _NOTHING_KEPT = frozenset({"tune", "ablate"})  # commands that start again after Ctrl-C
 _WITHOUT_ENGINE = frozenset({"gate", "mark", "log", "doctor", "backup", "restore"})
-"""Commands that need no torch, which would take seconds, or look at it themselves."""
+"""Commands that need no torch, which takes seconds to load, or check it themselves."""
 
 
 # In the order of the help. A new command is one file and one line here.

@@ -15,7 +15,7 @@ from gsc_core.extras import require
 def backup(
     file: Annotated[Path, typer.Argument(help="The backup to write, such as monday.zip.")],
 ) -> None:
-    """Save the whole workspace as one ZIP; the app and its workers may go on working."""
+    """Save the whole workspace as one ZIP; the app and its workers may keep running."""
     require("sqlmodel")
     from gsc_core.workspace.operation.backup import back_up
 

@@ -25,7 +25,7 @@ def doctor(
     ] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Look at the installation, the workspace and the app's settings: exit 2 if anything is bad."""
+    """Check the installation, the workspace and the app's settings: exit 2 if anything is bad."""
     require("sqlmodel")
     from gsc_core.workspace.operation.check import Level, worst
     from gsc_core.workspace.operation.doctor import examine

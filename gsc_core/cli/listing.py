@@ -44,7 +44,7 @@ def list_splits(
     preprocess: Preprocess = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the layers at which GSC can cut a model, and the one it takes by default."""
+    """List the layers at which GSC can cut a model, and the one it uses by default."""
     from gsc_core.classifier.load import load_classifier
     from gsc_core.classifier.split import default_split, splits
 

@@ -28,7 +28,7 @@ def log(
     most: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Say who did what in the workspace, the newest last."""
+    """Print who did what in the workspace, the newest last."""
     from gsc_core.team.journal import Wanted, read
 
     wanted = Wanted(_events(event or []), person, _time(since), subject)

@@ -33,7 +33,7 @@ def mark(
     note: Annotated[str | None, typer.Option(help="Kept with the mark.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take their marks back.")] = False,
 ) -> None:
-    """Mark images of a run; figures without them then stand beside those of the audit."""
+    """Mark images of a run; figures without them are then shown beside those of the audit."""
     stored = opened(run)
     if files:
         rows = _rows(stored, files)

@@ -1,4 +1,4 @@
-"""An exported detector to a function again, also when the file comes from an unfamiliar image."""
+"""An exported detector to a function again, even when the file comes from a stranger."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def load_detector(path: Path) -> tuple[Detect, DetectorCard]:
     """Open a `detector.pt2` with the card beside it, `detector.json`.
 
     Nothing in the file is given to torch but what passed the gate (`classifier.gate`), so that one
-    which an unfamiliar image made runs no code here. Raises SpecError or CheckpointError when the
-    card is
+    which a stranger made runs no code here. Raises SpecError or CheckpointError when the card is
     missing, the two do not belong together, or the program is not an exported detector.
 
     >>> import torch

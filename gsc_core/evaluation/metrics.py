@@ -52,8 +52,7 @@ class Curve:
     tpr, fpr: shares of ID and of OOD accepted; both start at 0 and end at 1.
     precision_in: share of ID among the accepted images, over the recall `tpr`.
     precision_out: share of OOD among the flagged images, over the recall `1 - fpr`.
-    unfamiliar images: how many OOD images there were, so that 1 / unfamiliar images is the finest
-    step of fpr.
+    ood_images: how many OOD images there were, so that 1 / `ood_images` is the finest step of fpr.
     """
 
     threshold: Floats

@@ -16,10 +16,9 @@ MOST = 12
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Test images that one detector flags and the other lets through.
+    """Test images that one detector flags and the other accepts.
 
-    unfamiliar images: whether they are OOD images, so that flagging is right, or ID, so that it is
-    wrong.
+    ood: whether they are OOD images, so that flagging is right, or ID, so that it is wrong.
     rows: row numbers of the most telling, in order of how far apart the two place them.
     count, of: how many there are, and how many images of that kind were judged.
     """

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from gsc_core.errors import GscError
 from gsc_core.run.decisions import Part, rows_of_part
-from gsc_core.run.document import NearCopies
 from gsc_core.run.gallery import class_name
 from gsc_core.run.image_map import ImageMap, principal_map, stored_map
 from gsc_core.run.score_table import Rows
+from gsc_core.run.set_checks import NearCopies
 from gsc_core.run.stored import Run
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gsc_core.run.document import FamiliarLooking, LabelDoubts, NearCopies
 from gsc_core.run.layout import CALIBRATION, ID
+from gsc_core.run.set_checks import FamiliarLooking, LabelDoubts, NearCopies
 from gsc_core.run.stored import Run
 from gsc_core.run.subsets import Copies, DoubtedLabels, Subset
 from gsc_core.run.subsets import FamiliarLooking as LookFamiliar

@@ -112,7 +112,7 @@ def test_what_is_no_upload_is_said_at_once(files, sentence, home):
     [
         (b"I am no archive", "not a ZIP"),
         (packed({"a.txt": b"x", "b.csv": b"y"}).getvalue(), "no image"),
-        (packed({"a.png": b"broken"}).getvalue(), "can be read"),
+        (packed({"a.png": b"broken"}).getvalue(), "cannot be read"),
         (packed({"../a.png": png(1)}).getvalue(), "outside its folder"),
         (packed({f"{i}.png": png(i) for i in range(9)}).getvalue()[:-40], "ZIP"),
         (

@@ -1,4 +1,4 @@
-"""Stored models: what an unfamiliar image uploads, what the worker finds, what is left after
+"""Stored models: what a stranger uploads, what the worker finds, what is left after
 deleting."""
 
 import hashlib

@@ -53,7 +53,7 @@ def picture_of(run: Run, row: int) -> Path:
 
 
 def without(run: Run, tmp_path: Path, set_name: str) -> Path:
-    """The images of an unfamiliar image set, as a copy that may be spoilt."""
+    """The images of one OOD set, as a copy that may be spoilt."""
     copy = tmp_path / set_name
     shutil.copytree(run.settings.ood[set_name], copy)
     stored = json.loads((run.path / "metrics.json").read_text())

@@ -19,7 +19,6 @@ from gsc_core.evaluation.label_doubts import label_doubts
 from gsc_core.images import ImageSet
 from gsc_core.images.sources.address import BytesAt
 from gsc_core.log import Step
-from gsc_core.run.document import LabelDoubt, LabelDoubts, SetChecks
 from gsc_core.run.layout import (
     ANSWER_CONFIDENCE,
     CALIBRATION,
@@ -28,6 +27,7 @@ from gsc_core.run.layout import (
     ID,
     SELF_CONFIDENCE,
 )
+from gsc_core.run.set_checks import LabelDoubt, LabelDoubts, SetChecks
 from gsc_core.scoring.decoder import prepared
 
 NEIGHBOURS = 5  # calibration images, the mean of whose cosines is how near an image is

@@ -20,7 +20,7 @@ from torch import Tensor
 from gsc_core.audit.sets.neighbours import Nearest, nearest
 from gsc_core.errors import ImageError
 from gsc_core.images.shapes import FINE, mirrored, shapes
-from gsc_core.run.document import CopyPair, NearCopies
+from gsc_core.run.set_checks import CopyPair, NearCopies
 
 COARSELY = 0.92  # likeness of coarse shapes from which on a pair is looked at
 FINELY = 0.86  # of fine shapes, from which on it is a pair of copies, where its set has no such

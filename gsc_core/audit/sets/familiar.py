@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_core.evaluation.metrics import Floats
-from gsc_core.run.document import FamiliarLooking
 from gsc_core.run.layout import CALIBRATION, ID
+from gsc_core.run.set_checks import FamiliarLooking
 
 MIDDLE = 0.5  # quantile of ID images
 AGREEING = 0.5  # share of detectors that is not enough

@@ -41,7 +41,7 @@ def export(
             warnings.simplefilter("ignore")
             module(images)  # a plain call fails with a clearer reason than an export does
             program = torch.export.export(module, (images,), dynamic_shapes=({0: Dim("batch")},))
-    except Exception as error:  # an unfamiliar image's forward() can raise anything
+    except Exception as error:  # a stranger's forward() can raise anything
         raise CheckpointError(
             f"{name} cannot be run and exported on images of {size[0]}×{size[1]} pixels "
             f"({said_by(error)}): check its preprocessing, or export it yourself."

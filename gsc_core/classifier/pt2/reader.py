@@ -93,7 +93,7 @@ def open_program(path: Path, contents: Contents = CLASSIFIER) -> ExportedProgram
     clean = checked_copy(path, contents)
     try:
         program = torch.export.load(clean)
-    except Exception as error:  # an unfamiliar image's graph can make torch fail in any way
+    except Exception as error:  # a stranger's graph can make torch fail in any way
         raise CheckpointError(
             f"{path.name} passed the safety check, but torch {torch.__version__} cannot read it: "
             f"export it again with this version of torch."
