@@ -62,7 +62,7 @@ class Bars:
 def bars_of(histograms: Histograms, *, colours: SetColours) -> Bars:
     """What the bars count that `histogram` draws of the same."""
     axis = histograms.axis
-    edges = axis.score(axis.edges)
+    edges = np.array(axis.score(axis.edges))
     edges[0], edges[-1] = -np.inf, np.inf
     rows = _rows(histograms, colours.id_set)
     traces = (shown for name in rows for shown in dict.fromkeys([colours.id_set, name]))

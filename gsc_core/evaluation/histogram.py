@@ -35,6 +35,9 @@ class ScoreAxis:
     edges: Floats
     by_log_odds: bool = False
 
+    def __post_init__(self) -> None:
+        self.edges.flags.writeable = False  # several figures draw on one axis
+
     @classmethod
     def of(cls, sets: Sequence[Floats], bins: int) -> "ScoreAxis":
         """Even bins over the middle 99 % of the sets; by log-odds where the scores are ranks.
