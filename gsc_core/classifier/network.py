@@ -7,6 +7,7 @@ with hooks: the head is a function of the feature alone and can be run again wit
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ _PASS_THROUGH = frozenset(
 
 _NEAR = 1e-6  # of the squared lengths of two classes' weights is their squared distance
 _PAIRS = 2048  # of classes at once
+
+_one_at_a_time = threading.Lock()  # PyTorch's forward mode has one level for all threads
 
 R = TypeVar("R")
 Forward = Callable[[Tensor], Tensor]
@@ -255,7 +258,13 @@ class Network:
             return _by_two_gradients(self.head, feature.detach(), change)
         # The fused attention kernels have no forward-mode derivative. A dual tensor by itself costs
         # a small network half of what `torch.func.jvp` does.
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), self.flags(), forward_ad.dual_level():
+        with (
+            _one_at_a_time,
+            torch.no_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+            self.flags(),
+            forward_ad.dual_level(),
+        ):
             dual = forward_ad.make_dual(feature.detach(), change)
             result, tangent = forward_ad.unpack_dual(self._to_differentiate(dual))
             along = torch.zeros_like(result) if tangent is None else tangent

@@ -1,5 +1,8 @@
 """Gradient and first order against autograd's on the module."""
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
 import pytest
 import torch
 from hooked import along, export, gradient_of, lively, tail
@@ -58,6 +61,19 @@ def test_first_order_is_autograds_derivative_of_the_modules_tail(name: str) -> N
         close(logits, run(feature))
         close(derivative, along(run, feature.clone(), change), within=1e-4)
         assert not derivative.requires_grad
+
+
+def test_first_order_is_the_same_from_several_threads() -> None:
+    torch.manual_seed(0)
+    tail_of = nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 5))
+    network = Network(export(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *tail_of).eval(), 8), "0")
+    feature = network.body(torch.randn(4, 3, 8, 8))
+    _, alone = network.first_order(feature, -feature)
+    with ThreadPoolExecutor(3) as threads:
+        for _, derivative in threads.map(
+            network.first_order, repeat(feature, 60), repeat(-feature, 60)
+        ):
+            close(derivative, alone)
 
 
 @pytest.mark.slow
