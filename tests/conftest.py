@@ -29,8 +29,11 @@ expect.set_options(timeout=1000 * PATIENCE)
 LONGEST = (
     "audit/test_ray.py",
     "app/test_journey.py",
-    "jobs/test_worker.py",
     "deploy/test_export.py",
+    "scoring/test_devices.py",
+    "audit/test_real.py",
+    "jobs/test_worker_audits.py",
+    "jobs/test_supervisor.py",
 )
 
 # An app that a test opens starts no worker: it would do the jobs of the tests that come after.
