@@ -256,8 +256,9 @@ class Network:
         # The fused attention kernels have no forward-mode derivative. A dual tensor by itself costs
         # a small network half of what `torch.func.jvp` does.
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), self.flags(), forward_ad.dual_level():
-            dual = forward_ad.make_dual(feature.detach(), change)
-            result, tangent = forward_ad.unpack_dual(self._to_differentiate(dual))
+            dual = forward_ad.make_dual(feature.detach(), change)  # type: ignore[no-untyped-call]
+            both = self._to_differentiate(dual)
+            result, tangent = forward_ad.unpack_dual(both)  # type: ignore[no-untyped-call]
             along = torch.zeros_like(result) if tangent is None else tangent
             if self.linear is None:
                 return result, along
