@@ -70,7 +70,7 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose name says nothing: pytest's own has that of the test, and a sentence with a
     path in it then says "damaged" by itself where a test of that name looks for the word.
     """
-    folder = tmp_path_factory.getbasetemp() / f"_{next(_FOLDERS)}"
+    folder = tmp_path_factory.getbasetemp() / f"x-{next(_FOLDERS)}"
     folder.mkdir(mode=0o700)
     return folder
 
