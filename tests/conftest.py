@@ -29,8 +29,11 @@ expect.set_options(timeout=1000 * PATIENCE)
 LONGEST = (
     "audit/test_ray.py",
     "app/test_journey.py",
-    "jobs/test_worker.py",
     "deploy/test_export.py",
+    "scoring/test_devices.py",
+    "audit/test_real.py",
+    "jobs/test_worker_audits.py",
+    "jobs/test_supervisor.py",
 )
 
 # An app that a test opens starts no worker: it would do the jobs of the tests that come after.
@@ -67,7 +70,7 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose name says nothing: pytest's own has that of the test, and a sentence with a
     path in it then says "damaged" by itself where a test of that name looks for the word.
     """
-    folder = tmp_path_factory.getbasetemp() / f"_{next(_FOLDERS)}"
+    folder = tmp_path_factory.getbasetemp() / f"x-{next(_FOLDERS)}"
     folder.mkdir(mode=0o700)
     return folder
 

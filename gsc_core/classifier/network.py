@@ -265,8 +265,9 @@ class Network:
             self.flags(),
             forward_ad.dual_level(),
         ):
-            dual = forward_ad.make_dual(feature.detach(), change)
-            result, tangent = forward_ad.unpack_dual(self._to_differentiate(dual))
+            dual = forward_ad.make_dual(feature.detach(), change)  # type: ignore[no-untyped-call]
+            both = self._to_differentiate(dual)
+            result, tangent = forward_ad.unpack_dual(both)  # type: ignore[no-untyped-call]
             along = torch.zeros_like(result) if tangent is None else tangent
             if self.linear is None:
                 return result, along

@@ -11,7 +11,7 @@ generator, to become a NumPy array. So scores on it are the CPU's to the bit, or
 
 Importing this registers the device with torch, as one that is not available, so that nothing takes
 it by itself. It must come before the first backward pass of a process: autograd counts the devices
-once. Forward mode (`torch.func.jvp`) does not work on it.
+once. Forward mode does not work on it.
 """
 
 from __future__ import annotations

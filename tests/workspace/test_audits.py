@@ -13,7 +13,9 @@ from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
 from gsc_core.demo import OOD_SETS, Sizes, render_demo
+from gsc_core.detectors.auto import AutoGSC
 from gsc_core.detectors.catalogue import CATALOGUE
+from gsc_core.detectors.energy import Energy
 from gsc_core.errors import Cancelled, GscError, SpecError
 from gsc_core.images.sources.uri import Uri
 from gsc_core.jobs import queue
@@ -433,7 +435,9 @@ def test_the_demos_parts_can_be_used_renamed_and_deleted_without_harm(home):
 
 
 @pytest.mark.slow
-def test_the_demo_runs_from_nothing_with_an_answer(home):
+def test_the_demo_runs_from_nothing_with_an_answer(home, monkeypatch):
+    """With two of its detectors; `cli/test_audit.py` runs it with all."""
+    monkeypatch.setattr("gsc_core.demo.audit.CATALOGUE", (AutoGSC, Energy))
     seen, job = [], demo.submit_demo()
     demo.perform(job, seen.append)
     assert seen[0].phase == "drawing road signs"

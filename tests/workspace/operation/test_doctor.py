@@ -139,7 +139,7 @@ def test_a_small_disk_a_small_worker_and_limits_that_contradict(home, app, monke
     ("damage", "said"),
     [
         (lambda file: file.write_bytes(b"no database" * 99), "cannot be read"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-4096]), "damaged"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-4096]), "cannot be read (database"),
         (
             lambda file: sqlite3.connect(file, isolation_level=None).execute(
                 "PRAGMA user_version = 99"
