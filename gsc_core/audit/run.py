@@ -184,8 +184,9 @@ def _audited(
             "provenance": provenance_of(subject, watch, started),
         }
     )
-    run = _written_with_decision(Run(out, document), detectors, step)
+    run = _written_with_decision(Run(out, document), detectors)
     copy_shown(run, subject.sets, {ID: spec.id, CALIBRATION: spec.calibration, **spec.ood})
+    _summarise(run, step)
     store.remove()
     return run
 
@@ -224,8 +225,8 @@ def _scored(subject: Subject, scorer: Scorer, store: ChunkStore, out: Path, step
     return _Scored(calibrated, traces, check.results, -(-pace.batch_size // scorer.pieces))
 
 
-def _written_with_decision(run: Run, asked: Sequence[Detector], step: Step) -> Run:
-    """Write the document, with the decision that was named beforehand; of many images a summary.
+def _written_with_decision(run: Run, asked: Sequence[Detector]) -> Run:
+    """Write the document, with the decision that was named beforehand.
 
     Who decides is one of those that were asked for; else a part of the ensembles among them.
     """
@@ -234,19 +235,20 @@ def _written_with_decision(run: Run, asked: Sequence[Detector], step: Step) -> R
     decision = name_beforehand(run, [*in_preference(names), *in_preference(parts)])
     document = run.document.model_copy(update={"decision": decision})
     document.write(run.path)
-    run = replace(run, document=document)
-    if sum(counts.scored for counts in run.images.values()) >= SUMMARISED_FROM:
-        _summarise(run, step)
-    return run
+    return replace(run, document=document)
 
 
 def _summarise(run: Run, step: Step) -> None:
-    """Store what pages show of all scores; they count it again where that goes wrong.
+    """Store what pages show of all scores of a large run; they count it where that goes wrong.
 
-    The run is there by now: who stops this gets it, without a summary.
+    The run is there by now: whoever cancels this gets it, without a summary.
     """
+    if sum(counts.scored for counts in run.images.values()) < SUMMARISED_FROM:
+        return
     try:
         summarised(run, step).write(run)
+    except Cancelled:
+        LOGGER.info("cancelled while counting what pages show: they count it when they open")
     except Exception:
         LOGGER.exception("there is no summary for the pages")
 
