@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from gsc_core.errors import GscError
+from gsc_core.evaluation.counts import number_of
 from gsc_core.team import journal
 from gsc_core.team.journal import Entry, Event, Wanted
 from pages.parts.shared.text import plain, when
@@ -40,10 +41,11 @@ def _wanted() -> Wanted:
 def _entries(wanted: Wanted) -> None:
     reading = journal.read(wanted, MOST)
     if reading.damaged:
-        lines = "line" if reading.damaged == 1 else "lines"
-        st.warning(f"{reading.damaged:,} damaged {lines} of the log cannot be read.")
+        lines = number_of(reading.damaged, "damaged line")
+        st.warning(f"{lines} of the log cannot be read.")
     if not reading.entries:
-        st.caption("Nothing of this kind has been logged yet.")
+        of_this_kind = "" if wanted == Wanted() else " of this kind"
+        st.caption(f"Nothing{of_this_kind} has been logged yet.")
         return
     st.dataframe(
         pd.DataFrame([_row(entry) for entry in reading.entries]),
