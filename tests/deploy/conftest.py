@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exportable import AS_ONNX, DETECTORS, Opened, audited, of_set
+from exportable import AS_ONNX, DETECTORS, Opened, audited, exported_here, of_set
 from small_audit import write_stage
 
-from gsc_core.deploy.export import Exported, export_detector
+from gsc_core.deploy.export import Exported
 from gsc_core.deploy.loading import load_detector
 
 
@@ -30,7 +30,7 @@ def write(stage: Path) -> Callable[[str], Exported]:
         middle = float(np.median(of_set(stage, detector, "calibration")))
         out = stage / "exports" / detector / "detector.pt2"
         rule = f"typed:{middle!r}"
-        return export_detector(stage / "run", detector, middle, rule, out, onnx=detector in AS_ONNX)
+        return exported_here(stage / "run", detector, middle, rule, out, onnx=detector in AS_ONNX)
 
     return exported
 

@@ -12,7 +12,7 @@ import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 import torch
-from exportable import AS_ONNX, DETECTORS, Opened, audited, images_of, of_set
+from exportable import AS_ONNX, DETECTORS, Opened, audited, exported_here, images_of, of_set
 from places import ROOT
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -77,7 +77,7 @@ def test_gradients_through_convolutions_are_exported(
     table = pq.read_table(deep / "scores.parquet")
     scores = table[detector].to_numpy()[-50:]  # of `faint`
     out = tmp_path / "detector.pt2"
-    written = export_detector(deep, detector, 0.0, "typed:0.0", out, onnx=True)
+    written = exported_here(deep, detector, 0.0, "typed:0.0", out, onnx=True)
     images = torch.stack(images_of(stage, "faint"))
     found = load_detector(out)[0](images)[1].numpy()
     np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-5)
