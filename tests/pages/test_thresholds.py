@@ -401,6 +401,23 @@ def test_what_is_damaged_is_one_sentence(home, damage):
         assert counts(app)[0] > 0
 
 
+@pytest.mark.slow
+def test_one_detectors_damaged_scores_leave_the_others(home):
+    folder = write_run(home / "demo")
+    app = opened("thresholds", run="demo")
+    choice = app.selectbox(key="threshold_detector")
+    sound = choice.value
+    scores = pd.read_parquet(folder / "scores.parquet")
+    harmed = next(name for name in choice.options if name in scores and name != sound)
+    scores.loc[5, harmed] = math.nan
+    scores.to_parquet(folder / "scores.parquet")
+    choice.set_value(harmed).run()
+    assert not app.exception and len(app.error) == 1 and not app.metric
+    app.selectbox(key="threshold_detector").set_value(sound).run()
+    assert not app.exception and not app.error
+    assert counts(app)[0] > 0
+
+
 def test_without_a_run_it_says_what_to_do(home):
     app = opened("thresholds")
     assert not app.exception
