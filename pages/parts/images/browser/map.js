@@ -45,7 +45,7 @@ function built(map) {
   on("pointerdown", onDown);
   on("pointermove", onMove);
   on("pointerup", onUp);
-  on("pointercancel", (map) => (map.drag = null));
+  on("pointercancel", onCancel);
   on("pointerleave", (map) => !map.drag && point(map, null));
   on("blur", (map) => point(map, null));
   on("dblclick", (map) => whole(map));
@@ -303,6 +303,11 @@ function onUp(map, event) {
   const reach = event.pointerType === "touch" ? FINGER : NEAR;
   const at = nearest(map, ...drag.from, reach);
   if (at !== null || map.selected) choose(map, at);
+}
+
+function onCancel(map) {
+  map.drag = null; // the finger scrolls the page
+  draw(map);
 }
 
 function onWheel(map, event) {
