@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from exportable import exported_here
 from PIL import Image
 from small_audit import known, strange
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from gsc_core.audit.reopen import reopen
 from gsc_core.audit.run import run_audit
 from gsc_core.audit.spec import AuditSpec, DetectorSpec
 from gsc_core.classifier import ModelSpec, Preprocessing
-from gsc_core.deploy.export import export_detector
 from gsc_core.deploy.loading import load_detector
 from gsc_core.deploy.watch import look
 from gsc_core.explanation.heat_image import crop_jpeg
@@ -95,7 +95,7 @@ def test_the_export_and_its_watch_take_colour_files(
     table = pq.read_table(here / "run" / "scores.parquet").to_pandas()
     middle = float(table.loc[table["set"] == "calibration", detector].quantile(0.9))
     out = tmp_path / "detector.pt2"
-    exported = export_detector(
+    exported = exported_here(
         here / "run", detector, middle, f"typed:{middle!r}", out, onnx=detector == "gsc"
     )
     detect, card = load_detector(exported.program)
