@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from gsc_core.cli.options import (
 from gsc_core.cli.output import (
     shown_progress,
 )
+from gsc_core.cli.terminal import write
 
 
 def ablate(
@@ -43,6 +43,6 @@ def ablate(
     with shown_progress() as on_progress:
         found = measure(spec, folder, on_progress, images_per_set=images, layers=names)
     if as_json:
-        sys.stdout.write(json.dumps(document(found), indent=2, allow_nan=False) + "\n")
+        write(json.dumps(document(found), indent=2, allow_nan=False) + "\n")
     else:
         print_ablation(found, sentences(found), folder)

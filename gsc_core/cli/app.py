@@ -22,6 +22,7 @@ from gsc_core.cli.listing import catalogue, list_detectors, list_splits
 from gsc_core.cli.log import log
 from gsc_core.cli.mark import mark
 from gsc_core.cli.report import report
+from gsc_core.cli.terminal import write, write_error
 from gsc_core.cli.tune import tune
 from gsc_core.cli.watch import watch
 from gsc_core.cli.worker import worker
@@ -62,7 +63,7 @@ def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        sys.stdout.write(f"gsc-audit {__version__}\n")
+        write(f"gsc-audit {__version__}\n")
         raise typer.Exit
     if context.invoked_subcommand not in _WITHOUT_ENGINE:
         with context.ensure_object(Stopwatch).phase(IMPORTING):
@@ -99,7 +100,7 @@ def main() -> None:
         if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this, without a word
             kept = "Finished chunks are saved: the same command continues from there."
             anew = _NOTHING_KEPT.intersection(sys.argv[1:2])
-            sys.stderr.write(f"Stopped. {'Nothing was written.' if anew else kept}\n")
+            write_error(f"Stopped. {'Nothing was written.' if anew else kept}\n")
         raise
 
 
@@ -112,5 +113,5 @@ def _first_of(error: ValidationError) -> str:
 
 
 def _fail(sentence: str) -> None:
-    sys.stderr.write(" ".join(sentence.split()) + "\n")
+    write_error(" ".join(sentence.split()) + "\n")
     sys.exit(2)

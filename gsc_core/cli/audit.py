@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +47,7 @@ from gsc_core.cli.output import (
     show_run,
     shown_progress,
 )
+from gsc_core.cli.terminal import write_error
 from gsc_core.run.detector_names import note_of
 from gsc_core.stopwatch import Stopwatch
 
@@ -97,7 +97,7 @@ def audit(
         from gsc_core.images.labels import labels_from
 
     if note := note_of(re.split(r"[,+:]", detectors)):
-        sys.stderr.write(f"{note}\n")
+        write_error(f"{note}\n")
     chosen = tuple(DetectorSpec.of(detector) for detector in parse_detectors(detectors))
     spec = AuditSpec(
         model=model_spec(model, arch, pretrained, preprocess, class_names, option, weights),

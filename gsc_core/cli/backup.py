@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gsc_core.cli.output import shown_progress
+from gsc_core.cli.terminal import write
 from gsc_core.extras import require
 
 
@@ -22,7 +22,7 @@ def backup(
     with shown_progress() as on_progress:
         manifest = back_up(file, on_progress)
     size = sum(entry.bytes for entry in manifest.files)
-    sys.stdout.write(f"{len(manifest.files):,} files ({size / 1e6:,.1f} MB) in {file}\n")
+    write(f"{len(manifest.files):,} files ({size / 1e6:,.1f} MB) in {file}\n")
 
 
 def restore(
@@ -35,4 +35,4 @@ def restore(
 
     with shown_progress() as on_progress:
         manifest = restore_into(file, home(), on_progress)
-    sys.stdout.write(f"{len(manifest.files):,} files of {manifest.made:%d %b %Y} in {home()}\n")
+    write(f"{len(manifest.files):,} files of {manifest.made:%d %b %Y} in {home()}\n")

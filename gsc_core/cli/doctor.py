@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from gsc_core.cli.options import AsJson
 from gsc_core.cli.output import console
+from gsc_core.cli.terminal import Text, write
 from gsc_core.extras import require
 
 _BAD = 2
@@ -32,7 +31,7 @@ def doctor(
 
     checks = examine(app)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
+        write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 from typer.core import TyperCommand, TyperOption
 
 from gsc_core.cli.options import AsJson
 from gsc_core.cli.output import console, shown_progress
 from gsc_core.cli.run_argument import opened
+from gsc_core.cli.terminal import Text, write, write_error
 from gsc_core.errors import SpecError
 from gsc_core.run.detector_names import note_of
 
@@ -62,7 +61,7 @@ def export(
     decision = _decision(stored, detector, threshold)
     decisions.ensure_finite(decision)
     if note := note_of([detector or ""]):
-        sys.stderr.write(f"{note}\n")
+        write_error(f"{note}\n")
     with shown_progress() as on_progress:
         written = export_detector(
             stored.path,
@@ -74,7 +73,7 @@ def export(
             onnx=onnx,
         )
     if as_json:
-        sys.stdout.write(written.card.model_dump_json(indent=2) + "\n")
+        write(written.card.model_dump_json(indent=2) + "\n")
     else:
         _print(written)
 
@@ -120,4 +119,4 @@ def _print(written: Exported) -> None:
         )
     )
     show(Text("With torch alone:\n"))
-    sys.stdout.write(card.example.replace("detector.pt2", written.program.name))
+    write(card.example.replace("detector.pt2", written.program.name))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from gsc_core.cli.options import AsJson
 from gsc_core.cli.output import console
 from gsc_core.cli.run_argument import opened
+from gsc_core.cli.terminal import Text, write
 from gsc_core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -61,9 +60,9 @@ def gate(
         _append(Path(markdown), summary(verdict, stored.id, said or ""))
     if as_json:
         document = _document(verdict, stored, decision)
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif markdown == "-":
-        sys.stdout.write(summary(verdict, stored.id, said or ""))
+        write(summary(verdict, stored.id, said or ""))
     else:
         _print(verdict, " ".join(filter(None, (said, _marked(stored)))))
     raise typer.Exit(EXIT[verdict.outcome])

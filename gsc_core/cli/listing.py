@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from gsc_core.cli.options import (
     Architecture,
@@ -20,6 +19,7 @@ from gsc_core.cli.output import (
     print_splits,
     split_row,
 )
+from gsc_core.cli.terminal import write, write_error
 
 
 def list_detectors(
@@ -30,7 +30,7 @@ def list_detectors(
 
     rows = [facts_of(detector).model_dump(mode="json") for detector in CATALOGUE]
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        write(json.dumps(rows, indent=2) + "\n")
         return
     print_catalogue(rows)
 
@@ -51,12 +51,12 @@ def list_splits(
     spec = model_spec(model, arch, pretrained, preprocess, None, option, weights)
     classifier = load_classifier(spec)
     for note in classifier.notes:
-        sys.stderr.write(f"{note}\n")
+        write_error(f"{note}\n")
     found = splits(classifier.program)
     default = default_split(found)
     rows = [split_row(split, default) for split in found]
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        write(json.dumps(rows, indent=2) + "\n")
         return
     print_splits(rows)
 
@@ -65,4 +65,4 @@ def catalogue() -> None:
     """Print what the web app offers of the engine, which it does not load itself."""
     from gsc_core.workspace.catalogue_maker import make_catalogue
 
-    sys.stdout.write(make_catalogue().model_dump_json() + "\n")
+    write(make_catalogue().model_dump_json() + "\n")

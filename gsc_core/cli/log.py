@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gsc_core.cli.options import AsJson
+from gsc_core.cli.terminal import write, write_error
 from gsc_core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def log(
     wanted = Wanted(_events(event or []), person, _time(since), subject)
     reading = read(wanted, most)
     for entry in reversed(reading.entries):
-        sys.stdout.write((entry.line() if as_json else _words(entry)) + "\n")
+        write((entry.line() if as_json else _words(entry)) + "\n")
     if reading.damaged:
-        sys.stderr.write(f"{reading.damaged} damaged lines of the log were left out.\n")
+        write_error(f"{reading.damaged} damaged lines of the log were left out.\n")
 
 
 def _events(names: list[str]) -> tuple[Event, ...]:

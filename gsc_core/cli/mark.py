@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gsc_core.cli.run_argument import opened
+from gsc_core.cli.terminal import write
 from gsc_core.errors import GscError, SpecError
 
 if TYPE_CHECKING:
@@ -35,13 +35,16 @@ def mark(
 ) -> None:
     """Mark images of a run; figures without them are then shown beside those of the audit."""
     stored = opened(run)
+    said = any(one is not None for one in (doubt, label, note))
     if files:
         rows = _rows(stored, files)
         if undo:
+            if said:
+                raise SpecError("--undo takes marks back: leave out --as, --label and --note.")
             _unmark(stored, rows)
         else:
             _mark(stored, rows, _doubt(doubt), _label(stored, label), note)
-    elif undo or doubt or label or note:
+    elif undo or said:
         raise SpecError("No image was named: give some as SET/FILE, such as id/cat/1.jpg.")
     _say(stored)
 
@@ -142,12 +145,12 @@ def _say(run: Run) -> None:
     for one in marks:
         shows = None if one.label is None else f"shows {class_name(run, one.label)}"
         what = "; ".join(filter(None, (one.doubt, shows, one.note)))
-        sys.stdout.write(f"{one.set}/{one.file}: {what}\n")
+        write(f"{one.set}/{one.file}: {what}\n")
     view = without_marked(run)
     if not marks:
-        sys.stdout.write("No image of this run is marked.\n")
+        write("No image of this run is marked.\n")
     elif view is not None:
         try:
-            sys.stdout.write(f"{count_of(marks)}. {both_figures(run, view, marks)}\n")
+            write(f"{count_of(marks)}. {both_figures(run, view, marks)}\n")
         except GscError as error:
-            sys.stdout.write(f"{error}\n")
+            write(f"{error}\n")

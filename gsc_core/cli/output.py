@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Column, Table
-from rich.text import Text
 
+from gsc_core.cli.terminal import Text, write, write_error
 from gsc_core.evaluation.counts import number_of, percent
 from gsc_core.evaluation.intervals import Interval
 from gsc_core.stopwatch import Spent, Stopwatch
@@ -73,8 +73,7 @@ def _plain_lines() -> Any:
         if (progress.phase, tenth) not in told:
             told.add((progress.phase, tenth))
             of = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
-            sys.stderr.write(f"{progress.phase}{of}\n")
-            sys.stderr.flush()
+            write_error(f"{progress.phase}{of}\n")
 
     return show
 
@@ -82,7 +81,7 @@ def _plain_lines() -> Any:
 def show_run(run: Run, as_json: bool) -> None:
     """A finished audit, as it was asked for."""
     if as_json:
-        sys.stdout.write(run.document.to_json() + "\n")
+        write(run.document.to_json() + "\n")
     else:
         print_result(run)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gsc_core.cli.run_argument import opened
+from gsc_core.cli.terminal import write, write_error
 from gsc_core.errors import GscError, SpecError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def report(
     content = _content(loaded, decision, kind, images=not without_images)
     with written_aside(out) as part:
         part.write_bytes(content)
-    sys.stdout.write(f"Report: {out}\n")
+    write(f"Report: {out}\n")
 
 
 def _format_of(out: Path) -> Format:
@@ -83,7 +83,7 @@ def _look_into(run: Run, decision: Decision) -> None:
         with shown_progress() as on_progress:
             report_images.explain(run, decision, on_progress)
     except GscError as error:
-        sys.stderr.write(f"The short-circuited channels are left out: {error}\n")
+        write_error(f"The short-circuited channels are left out: {error}\n")
 
 
 def _content(run: Run, decision: Decision, kind: Format, *, images: bool) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +32,7 @@ from gsc_core.cli.output import (
     print_tuned,
     shown_progress,
 )
+from gsc_core.cli.terminal import write
 from gsc_core.errors import SpecError
 
 
@@ -80,6 +80,6 @@ def tune(
     with shown_progress() as on_progress:
         tuned = choose(spec, out, on_progress)
     if as_json:
-        sys.stdout.write(tuned.model_dump_json(indent=2) + "\n")
+        write(tuned.model_dump_json(indent=2) + "\n")
     else:
         print_tuned(tuned, out)

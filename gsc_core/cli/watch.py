@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from gsc_core.cli.options import AsJson
 from gsc_core.cli.output import console, shown_progress
+from gsc_core.cli.terminal import Text, write
 from gsc_core.evaluation.counts import between, percent
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def watch(
     with shown_progress() as on_progress:
         watched = look(program, card, images, kept, alpha=alpha, on_progress=on_progress)
     if as_json:
-        sys.stdout.write(json.dumps(_document(watched, kept), indent=2, allow_nan=False) + "\n")
+        write(json.dumps(_document(watched, kept), indent=2, allow_nan=False) + "\n")
     else:
         _print(watched, kept)
     if watched.risen_at is not None:

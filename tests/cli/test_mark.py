@@ -47,6 +47,7 @@ def test_images_are_marked_listed_and_taken_back(folder, tmp_path):
     ("words", "sentence"),
     [
         (["--as", "unusable"], "No image was named"),
+        (["signs/signs/00000.png", "--undo", "--note", "a"], "--undo takes marks back: leave out"),
         (["signs/none.png", "--as", "unusable"], "has no image signs/none.png"),
         (["elsewhere/x.png", "--as", "unusable"], "has no image elsewhere/x.png"),
         (["signs/signs/00000.png", "--as", "wrong"], "is not a mark"),
