@@ -96,15 +96,17 @@ def temperature_sentence(temperature: Temperature | None) -> str:
         f"fitted on {_images(temperature.fitted_on, 'calibration ')}) was tried on "
         f"{_images(temperature.tested, 'test ')}"
     )
-    errors = (temperature.error_before.value, temperature.error_after.value)
-    losses = (temperature.log_loss_before, temperature.log_loss_after)
+    errors = [
+        _percent(error.value) for error in (temperature.error_before, temperature.error_after)
+    ]
+    losses = [f"{loss:.3f}" for loss in (temperature.log_loss_before, temperature.log_loss_after)]
     figures = (
-        f"{scaled}: the calibration error {_became(*map(_percent, errors))}, and the log loss "
-        f"{_became(*(f'{loss:.3f}' for loss in losses))}"
+        f"{scaled}: the calibration error {_became(*errors)}, and the log loss {_became(*losses)}"
     )
     gain = temperature.gain
     if gain is None or gain.low <= 0 <= gain.high:
-        return f"{figures}: a difference that may be chance."
+        alike = len({*errors}) == len({*losses}) == 1
+        return f"{figures}." if alike else f"{figures}: a difference that may be chance."
     helps = "It helps, and" if gain.value > 0 else "It makes things worse, although"
     return f"{figures}. {helps} no predicted class changes."
 
