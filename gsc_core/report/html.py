@@ -81,7 +81,7 @@ def _environment() -> "Environment":
         "moment": _moment,
         "cut": _cut,
         "number": lambda value: f"{value:.4g}".replace("-", "−"),
-        "points": _points,
+        "answer": _answer,
         "left_out": _left_out,
     }
     return environment
@@ -119,9 +119,18 @@ def _cut(told: Explained) -> str:
     """How much was cut: whole channels, or some of their values."""
     channels = f"{told.channels_cut:,} of {told.channel_count:,} channels"
     if math.isclose(told.share_cut, told.channels_cut / told.channel_count, rel_tol=0.01):
-        return f"{channels} were cut"
+        return f"{channels} {'was' if told.channels_cut == 1 else 'were'} cut"
     share = float(f"{told.share_cut:.2g}")
     return f"{percent(share)} of the values were cut, in {channels}"
+
+
+def _answer(told: Explained) -> str:
+    """What the cut does to the answer's points, as they are shown."""
+    before, after = _points(told.logit_before), _points(told.logit_after)
+    if before == after:
+        return f"the answer stays at {after} points"
+    verb = "falls" if told.logit_after < told.logit_before else "rises"
+    return f"the answer {verb} from {before} to {after} points"
 
 
 def _points(value: float) -> str:

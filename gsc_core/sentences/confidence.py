@@ -6,7 +6,7 @@ import numpy as np
 
 from gsc_core.evaluation.calibration import ConfidenceCalibration, Group
 from gsc_core.evaluation.class_accuracy import ClassAccuracy
-from gsc_core.evaluation.counts import between, in_1000, number_of, percent
+from gsc_core.evaluation.counts import between, in_1000, number_of, percent, summed
 from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.reliability import Curve, Frontier
 from gsc_core.evaluation.temperature import MOST
@@ -130,12 +130,12 @@ def class_sentences(run: Run, trust: Trust) -> tuple[str, ...]:
 
 def errors_sentence(errors: AcceptedErrors) -> str:
     """How many accepted images are wrong, from which cause."""
-    wrong = errors.wrong
+    wrong, mistakes, unfamiliar = summed(errors.mistakes, errors.unfamiliar)
+    interval = between(errors.wrong.low, errors.wrong.high)
     return (
-        f"Where {in_1000(errors.prevalence)} of 1,000 images are unfamiliar, "
-        f"{in_1000(wrong.value)} of 1,000 accepted images are answered wrongly (95 % interval "
-        f"{between(wrong.low, wrong.high)}): {in_1000(errors.mistakes)} are familiar images that "
-        f"are classified wrongly, {in_1000(errors.unfamiliar)} are unfamiliar."
+        f"Where {in_1000(errors.prevalence)} of 1,000 images are unfamiliar, {wrong} of 1,000 "
+        f"accepted images are answered wrongly (95 % interval {interval}): {mistakes} are familiar "
+        f"images that are classified wrongly, {unfamiliar} are unfamiliar."
     )
 
 

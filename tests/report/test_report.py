@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
-from written_report import groups, written_report
+from written_report import groups, picture, written_report
 
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.evaluation.selective import FEWEST
@@ -354,6 +354,25 @@ def test_a_class_that_no_unfamiliar_image_was_seen_as_has_no_row(home):
     report = report_of(run, decisions.current(run), images=False)
     assert {row.name for row in report.classes} == {"class 0", "class 1", "class 2"}
     assert all(row.strangers.tested for row in report.classes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"logit_after": 9.51}, "the answer stays at 9.5 points."),
+        ({"logit_after": 12.0}, "the answer rises from 9.5 to 12.0 points."),
+        ({"channels_cut": 1, "share_cut": 1 / 320}, "1 of 320 channels was cut: the answer falls"),
+    ],
+)
+def test_what_a_cut_does_is_said_as_it_is(changed, said):
+    told = picture().explained.model_copy(update=changed)
+    assert said in words_of(to_html(written_report(pictures=groups(explained=told))))
+
+
+def test_a_name_from_right_to_left_leaves_the_numbers_beside_it_in_place():
+    """`93.0 %` would stand as `93.0 name %`."""
+    page = to_html(written_report(sets=("\u0635\u0648\u0631",)))
+    assert "<bdi>\u0635\u0648\u0631</bdi> <span" in page
 
 
 def test_no_channel_is_named_by_its_number():
