@@ -35,7 +35,8 @@ NO_FRONTIER = (
 )
 NO_HALVES = (
     "Other ways to refuse are not compared: that takes two halves of each set of unfamiliar "
-    f"images, one to choose by and one to test, and so {2 * FEWEST} images of each at least."
+    f"images, one to choose by and one to test, and so at least {2 * FEWEST} images in each set "
+    "that no other set has."
 )
 HALVES = (
     "The limits of each way were chosen on calibration images and on one half of the unfamiliar "

@@ -438,7 +438,7 @@ def test_too_few_unfamiliar_images_for_halves_leave_the_errors_without_curves(ho
     report = report_of(run, decisions.default(run), images=False)
     assert report.errors.by_both == ()
     assert report.errors.sentences[1] == NO_HALVES, "no advice for who sets a threshold"
-    assert "4 images of each at least" in NO_HALVES
+    assert "at least 4 images in each set that no other set has" in NO_HALVES
     assert "What is wrong among what is accepted" in to_html(report)
 
 
