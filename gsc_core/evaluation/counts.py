@@ -24,11 +24,11 @@ def summed(first: float, second: float) -> tuple[str, str, str]:
     total, counts = round(1000 * (first + second)), [round(1000 * part) for part in (first, second)]
     larger = 0 if first >= second else 1
     counts[larger] = total - counts[1 - larger]
-    parts = (
+    one, other = (
         "fewer than 1" if not count and share else f"{count:,}"
         for count, share in zip(counts, (first, second), strict=True)
     )
-    return in_1000(first + second), *parts
+    return in_1000(first + second), one, other
 
 
 def about(number: float) -> str:
