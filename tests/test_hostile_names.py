@@ -205,7 +205,7 @@ def test_html_in_a_real_browser(audited: Audited, watched: Watched, tmp_path: Pa
     swatches = len(audited.report.roc) + WAYS
     assert page.evaluate(count, "svg") == CHARTS + swatches
     assert page.evaluate(count, "script,iframe,object,embed,form,a,link,base") == 0
-    assert page.evaluate(count, "p.gate") == 1
+    assert page.evaluate(count, ".gate") == 1
     handlers = """() => [...document.querySelectorAll('*')].flatMap(one =>
         [...one.attributes].map(each => each.name)).filter(name => name.startsWith('on'))"""
     assert page.evaluate(handlers) == []

@@ -75,8 +75,7 @@ class AutoGSC(Detector):
     name: ClassVar[str] = "gsc-auto"
     title: ClassVar[str] = "Gradient Short-Circuit that tunes itself"
     about: ClassVar[str] = (
-        "Chooses where and how much to short-circuit on surrogate images made from your own "
-        "familiar images."
+        "Chooses where and how much to short-circuit on surrogate images made from familiar images."
     )
     paper: ClassVar[Paper | None] = GSC.paper
     family: ClassVar[Family] = Family.SHORT_CIRCUIT

@@ -67,7 +67,7 @@ class AutoEnsemble(Ensemble):
     title: ClassVar[str] = "Everything that helps, weighted"
     about: ClassVar[str] = (
         "A weighted mean of gsc-auto, the layer profile and established detectors of every family, "
-        "with weights learned from surrogate images of your own familiar images; recommended."
+        "with weights learned from surrogate images made from familiar images; recommended."
     )
     family: ClassVar[Family] = Family.FUSION
     parts: ClassVar[tuple[type[Detector], ...]] = (AutoGSC, *MEMBERS)

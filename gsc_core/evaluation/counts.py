@@ -16,6 +16,21 @@ def parted(share: float) -> tuple[str, str]:
     return f"{count:,}", f"{1000 - count:,}"
 
 
+def summed(first: float, second: float) -> tuple[str, str, str]:
+    """Two parts of a share, and before them their sum, as counts in 1,000 that add up.
+
+    What rounding is off by goes to the larger part.
+    """
+    total, counts = round(1000 * (first + second)), [round(1000 * part) for part in (first, second)]
+    larger = 0 if first >= second else 1
+    counts[larger] = total - counts[1 - larger]
+    one, other = (
+        "fewer than 1" if not count and share else f"{count:,}"
+        for count, share in zip(counts, (first, second), strict=True)
+    )
+    return in_1000(first + second), one, other
+
+
 def about(number: float) -> str:
     """An expected number of images, rounded; what is rare is not rounded to none."""
     return "fewer than 1" if 0 < number <= 0.5 else f"{round(number):,}"

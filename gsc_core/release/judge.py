@@ -19,7 +19,7 @@ from gsc_core.run.stored import Run
 def judge(run: Run, decision: Decision, policy: Policy) -> Verdict:
     """Hold a run, with the decision that sets its threshold, against every limit of a policy.
 
-    A limit is kept when the whole interval keeps it, broken when the whole interval breaks it, and
+    A limit is met when the whole interval meets it, broken when the whole interval breaks it, and
     else, or when the run does not have the figure, there is not enough data. Raises GscError when
     the scores are missing or damaged.
     """
@@ -70,7 +70,7 @@ def _check(rule: Rule, asked: Asked) -> None:
         raise AbsentError(f"{detector} was left out: {run.excused[detector]}")
     if detector not in run.detectors:
         raise AbsentError(
-            f"The run has no detector {detector}: it has {words.listed(run.detectors)}."
+            f'The run has no detector "{detector}": it has {words.listed(run.detectors)}.'
         )
     if rule.kind.of is Of.THRESHOLD:
         try:
@@ -82,7 +82,7 @@ def _check(rule: Rule, asked: Asked) -> None:
     if rule.kind.sets is not Sets.NONE and not run.ood_sets:
         raise AbsentError("The run has no unfamiliar images: audit with a set of them.")
     if ood_set not in (MEAN, *run.ood_sets):
-        raise AbsentError(f"The run has no set {ood_set}: it has {words.listed(run.ood_sets)}.")
+        raise AbsentError(f'The run has no set "{ood_set}": it has {words.listed(run.ood_sets)}.')
 
 
 def _check_halves(run: Run) -> None:
@@ -93,7 +93,7 @@ def _check_halves(run: Run) -> None:
 
 
 def _because(rule: Rule, interval: Interval, came: Outcome) -> str:
-    verbs = {Outcome.MET: "keeps", Outcome.BROKEN: "breaks"}
+    verbs = {Outcome.MET: "meets", Outcome.BROKEN: "breaks"}
     if rule.kind.unit is not Unit.SHARE:
         return f"It {verbs[came]} the limit."
     if came in verbs:

@@ -84,8 +84,8 @@ class Verdict:
                 "cannot be decided yet."
             )
         if unsure:
-            return f"Whether this model keeps {_of(unsure, total)} cannot be decided yet."
-        return f"This model keeps {_of(total, total)}."
+            return f"Whether this model meets {_of(unsure, total)} cannot be decided yet."
+        return f"This model meets {_of(total, total)}."
 
     @property
     def reasons(self) -> tuple[str, ...]:

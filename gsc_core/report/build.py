@@ -29,7 +29,7 @@ from gsc_core.run.stored import Run
 from gsc_core.sentences.checks import checks_of
 from gsc_core.sentences.decision import picked_sentence
 from gsc_core.sentences.detector_names import about, called, title_of
-from gsc_core.sentences.run import subject, two_counts
+from gsc_core.sentences.run import subject, too_few, two_counts
 from gsc_core.sentences.selection import choice_sentences
 from gsc_core.sentences.threshold import (
     basis_sentence,
@@ -132,12 +132,19 @@ def _gate(run: Run, decision: Decision) -> model.Gate | None:
         )
         for rule in verdict.rules
     )
-    return model.Gate(outcome=verdict.outcome.value, sentence=verdict.sentence, rules=rules)
+    return model.Gate(
+        outcome=verdict.outcome.value,
+        sentence=verdict.sentence,
+        headline=verdict.headline,
+        reasons=verdict.reasons,
+        rules=rules,
+    )
 
 
 def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
     calibration = len(run.calibration_scores(decision.detector))
     none = shortage(decision.rule, calibration) or extreme(decision)
+    warnings = (none or rough(run, decision), too_few(found))
     sentences = [familiar_sentence(found), strangers_sentence(found)]
     if none is None:
         sentences.append(basis_sentence(run, decision, found))
@@ -160,7 +167,7 @@ def _decided(run: Run, decision: Decision, found: Effect) -> model.Decided:
         strangers=tuple(counted(name, one) for name, one in found.ood.items()),
         strangers_share=found.ood_share,
         sentences=tuple(sentences),
-        warning=none or rough(run, decision),
+        warning=" ".join(filter(None, warnings)) or None,
     )
 
 

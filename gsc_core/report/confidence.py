@@ -10,11 +10,13 @@ from gsc_core.run.confidence import trust_of
 from gsc_core.run.decisions import Decision
 from gsc_core.run.document import Temperature
 from gsc_core.run.gallery import class_name
+from gsc_core.run.ood_halves import TooFewError
 from gsc_core.run.reliability import errors_of, frontier_of
 from gsc_core.run.stored import Run
 from gsc_core.sentences.confidence import (
     HALVES,
     NO_FRONTIER,
+    NO_HALVES,
     class_sentences,
     errors_sentence,
     trust_sentences,
@@ -76,8 +78,8 @@ def errors_part(run: Run, decision: Decision) -> model.Errors | None:
     curves = {}
     try:
         frontier = frontier_of(run, decision.detector)
-    except GscError as error:  # too few unfamiliar images for two halves
-        sentences.append(str(error))
+    except TooFewError:
+        sentences.append(NO_HALVES)
     else:
         if frontier is None:
             sentences.append(NO_FRONTIER)

@@ -58,6 +58,11 @@ GLOSSARY = tuple(
             "images of about the same confidence (expected calibration error, ECE); 0 is best.",
         ),
         (
+            "Log loss",
+            "How little the classifier trusts the class that is right, on average: 0 where it is "
+            "sure of it for every image, more the surer it is of others.",
+        ),
+        (
             "Temperature",
             "A number that the points of all classes are divided by, which changes how sure the "
             "classifier says it is, but not what it answers.",

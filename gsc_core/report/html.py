@@ -2,14 +2,15 @@
 
 import html
 import math
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gsc_core.evaluation import counts
-from gsc_core.evaluation.counts import percent
+from gsc_core.evaluation.counts import percent, percentile
 from gsc_core.extras import require
 from gsc_core.report import figures
 from gsc_core.report.model import Explained, Report, SetTested
@@ -75,18 +76,25 @@ def _environment() -> "Environment":
         # Figures are SVG in which every name is text by construction.
         "drawn": Markup,
         "exact": _exact,
+        "is_finite": math.isfinite,
+        "sure": lambda confidence: percentile(100 * confidence),
+        "moment": _moment,
         "cut": _cut,
         "number": lambda value: f"{value:.4g}".replace("-", "−"),
-        "points": _points,
+        "answer": _answer,
         "left_out": _left_out,
     }
     return environment
 
 
 def _seen(value: object) -> object:
-    """Control and direction characters become visible: a name cannot turn the text around."""
-    is_markup = hasattr(value, "__html__")
-    return printable(value) if isinstance(value, str) and not is_markup else value
+    """Control and direction characters become visible: a name cannot turn the text around.
+
+    A number keeps its percent sign beside it where the line breaks.
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", printable(value))
 
 
 def _exact(value: float) -> str:
@@ -96,13 +104,33 @@ def _exact(value: float) -> str:
     return str(np.float32(value)).replace("-", "−")
 
 
+def _moment(text: str) -> str:
+    """A recorded time as `27 November 2026, 16:21 UTC`; what is no time stays as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            return f"{moment:%d %B %Y, %H:%M}"
+        return f"{moment.astimezone(UTC):%d %B %Y, %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return text
+
+
 def _cut(told: Explained) -> str:
     """How much was cut: whole channels, or some of their values."""
     channels = f"{told.channels_cut:,} of {told.channel_count:,} channels"
     if math.isclose(told.share_cut, told.channels_cut / told.channel_count, rel_tol=0.01):
-        return f"{channels} were cut"
+        return f"{channels} {'was' if told.channels_cut == 1 else 'were'} cut"
     share = float(f"{told.share_cut:.2g}")
     return f"{percent(share)} of the values were cut, in {channels}"
+
+
+def _answer(told: Explained) -> str:
+    """What the cut does to the answer's points, as they are shown."""
+    before, after = _points(told.logit_before), _points(told.logit_after)
+    if before == after:
+        return f"the answer stays at {after} points"
+    verb = "falls" if told.logit_after < told.logit_before else "rises"
+    return f"the answer {verb} from {before} to {after} points"
 
 
 def _points(value: float) -> str:

@@ -31,7 +31,7 @@ def limits_of(run: Run, decision: Decision, found: Effect, *, gated: bool) -> tu
         learned(decision, run),
         _strangers(run),
         _few(found),
-        set_checks.limits(run),
+        *set_checks.limits(run),
         rounded(run.settings),
         picked_sentence(run, decision),
         excused_sentence(run, decision),
@@ -58,9 +58,7 @@ def _strangers(run: Run) -> str:
     more = len(run.ood_sets) - MAX_NAMED
     sets = len(run.ood_sets)
     were = (
-        "1 kind of unfamiliar images was"
-        if sets == 1
-        else f"{sets} kinds of unfamiliar images were"
+        "1 kind of unfamiliar image was" if sets == 1 else f"{sets} kinds of unfamiliar images were"
     )
     return (
         f"Only {were} tried ({named}{f' and {more} more' if more > 0 else ''}): "
@@ -85,9 +83,9 @@ def _left_out(run: Run) -> str:
     doubled = sum(images.duplicates for images in run.images.values())
     if not broken + doubled:
         return ""
-    return (
-        f"Images left out: {broken:,} that could not be read and {number_of(doubled, 'duplicate')}."
-    )
+    unread = f"{broken:,} that could not be read" if broken else ""
+    again = number_of(doubled, "duplicate") if doubled else ""
+    return f"Images left out: {' and '.join(filter(None, (unread, again)))}."
 
 
 def _marked(run: Run) -> str:
@@ -99,7 +97,8 @@ def _marked(run: Run) -> str:
     except NothingLeftError as reason:
         return str(reason)
     return (
-        f"After the audit {said} in separate figures; all others are as audited, with every image."
+        f"After the audit, images were marked: {said} in separate figures. All other figures are "
+        "as audited, with every image."
     )
 
 
@@ -109,7 +108,7 @@ def _unlabelled(run: Run) -> str:
         if not without:
             return ""
         return (
-            f"{number_of(without, 'familiar image')} without a class: the share that is classified "
+            f"{number_of(without, 'familiar image')} had no class: the share that is classified "
             "correctly is of the others."
         )
     return (

@@ -298,10 +298,15 @@ class GateRule(_Part):
 
 
 class Gate(_Part):
-    """The verdict by the release policy that was agreed beforehand."""
+    """The verdict by the release policy that was agreed beforehand.
+
+    sentence: the headline and the reasons against a pass in one; either is empty in earlier files.
+    """
 
     outcome: Literal["pass", "fail", "not enough data"]
     sentence: str
+    headline: str = ""
+    reasons: tuple[str, ...] = ()
     rules: tuple[GateRule, ...]
 
 

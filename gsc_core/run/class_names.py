@@ -45,11 +45,11 @@ def names_of(run: Run) -> tuple[str, ...]:
 
 
 def class_name(run: Run, index: int | None) -> str:
-    """A class in words: its name, else its number; `unknown` for None and −1."""
+    """A class in words: its name, its number where that is blank; `unknown` for None and −1."""
     if index is None or index < 0:
         return "unknown"
     names = names_of(run)
-    return names[index] if index < len(names) else f"class {index}"
+    return (names[index].strip() if index < len(names) else "") or f"class {index}"
 
 
 def classes_of(run: Run) -> int:

@@ -23,6 +23,19 @@ from gsc_core.run.stored import Run, version_of
 FEWEST = 2  # images of a half
 
 
+class TooFewError(GscError):
+    """A set is too small for two halves; the message is for whoever set a rule or picked."""
+
+    def __init__(self, ood_set: str, images: int) -> None:
+        super().__init__(
+            f'The set "{ood_set}" has too few images of its own ({images}) for a rule that looks '
+            "at unfamiliar images, or to pick a detector by them, which takes "
+            f"{2 * FEWEST} of each set, one half to choose by and one to test: accept a share of "
+            "familiar images with the default detector, or type a value for it."
+        )
+        self.ood_set, self.images = ood_set, images
+
+
 @dataclass(frozen=True)
 class Halves:
     """Row numbers, rising, of each OOD set's two halves; of an odd number one more tests.
@@ -35,8 +48,7 @@ class Halves:
 
 
 def halves(run: Run) -> Halves:
-    """How the run's unfamiliar images are parted. Raises GscError for a set that is too small for
-    that.
+    """How the run's unfamiliar images are parted. Raises TooFewError for a set too small for it.
 
     Leaving images out of a run changes no other image's half: what picked does not judge then.
     """
@@ -50,7 +62,7 @@ def halves(run: Run) -> Halves:
     )
     for name in run.ood_sets:
         if min(len(setting[name]), len(testing[name])) < FEWEST:
-            raise _too_small(name, len(run.rows_of([name])))
+            raise TooFewError(name, len(run.rows_of([name])))
     return Halves(setting, testing)
 
 
@@ -83,12 +95,3 @@ def _among(values: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np
         return np.zeros(len(values), dtype=np.bool_)
     at = np.searchsorted(others, values)
     return np.asarray(others[np.minimum(at, len(others) - 1)] == values)
-
-
-def _too_small(name: str, images: int) -> GscError:
-    return GscError(
-        f'The set "{name}" has too few images of its own ({images}) for a rule that looks at '
-        f"unfamiliar images, or to pick a detector by them, which takes {2 * FEWEST} of each set, "
-        "one half to choose by and one to test: accept a share of familiar images with the default "
-        "detector, or type a value for it."
-    )

@@ -80,8 +80,8 @@ def frontier_of(run: Run, detector: str, prevalence: float = PREVALENCE) -> Fron
     """What the confidence, a detector and both can do at best, for every share accepted.
 
     None where ID images have no labels. Limits are compared on labelled calibration images and on
-    one half of each OOD set, and counted on ID test images and the other half. Raises GscError
-    where a set is too small for halves or the scores are damaged.
+    one half of each OOD set, and counted on ID test images and the other half. Raises TooFewError
+    where a set is too small for halves, GscError where the scores are damaged.
     """
     testing, choosing = labelled_rows(run, ID), labelled_rows(run, CALIBRATION)
     if not len(testing) or not len(choosing):

@@ -6,13 +6,14 @@ import numpy as np
 
 from gsc_core.evaluation.calibration import ConfidenceCalibration, Group
 from gsc_core.evaluation.class_accuracy import ClassAccuracy
-from gsc_core.evaluation.counts import between, in_1000, number_of, percent
+from gsc_core.evaluation.counts import between, in_1000, number_of, percent, summed
 from gsc_core.evaluation.interval import Interval
 from gsc_core.evaluation.reliability import Curve, Frontier
 from gsc_core.evaluation.temperature import MOST
 from gsc_core.run.confidence import Trust
 from gsc_core.run.document import Temperature
 from gsc_core.run.gallery import class_name
+from gsc_core.run.ood_halves import FEWEST
 from gsc_core.run.reliability import AcceptedErrors
 from gsc_core.run.stored import Run
 
@@ -31,6 +32,11 @@ GROUPS = (
 NO_FRONTIER = (
     "The calibration images have no labels, so no other way to refuse is compared: audit with "
     "labels for them."
+)
+NO_HALVES = (
+    "Other ways to refuse are not compared: that takes two halves of each set of unfamiliar "
+    f"images, one to choose by and one to test, and so at least {2 * FEWEST} images in each set "
+    "that no other set has."
 )
 HALVES = (
     "The limits of each way were chosen on calibration images and on one half of the unfamiliar "
@@ -55,23 +61,26 @@ def saying(calibration: ConfidenceCalibration) -> str:
     """How often it is right when it says about 90 %."""
     group = min(calibration.groups, key=lambda one: abs(one.confidence - SPOKEN_OF))
     return (
-        f"When it says {_percent(group.confidence)}, it is right {_percent(group.accuracy)} of the "
-        f"time ({_of(group)}, 95 % interval {_range(group.low, group.high)})."
+        f"When the classifier says {_percent(group.confidence)}, it is right "
+        f"{_percent(group.accuracy)} of the time ({_of(group)}, 95 % interval "
+        f"{_range(group.low, group.high)})."
     )
 
 
 def off_by(calibration: ConfidenceCalibration) -> str:
     """The mean confidence beside the accuracy, and the calibration error."""
+    says, right = _percent(calibration.confidence), _percent(calibration.accuracy.value)
     verdict = {
         True: "it is too sure of itself",
         False: "it is right more often than it says",
-        None: "on the whole, the two agree",
+        None: "the two agree" if says == right else "a difference that may be chance",
     }[calibration.overconfident]
+    error = calibration.error
     return (
-        f"On average it says {_percent(calibration.confidence)} and is right "
-        f"{_percent(calibration.accuracy.value)} of the time: {verdict}. "
+        f"On average it says {says} and is right {right} of the time: {verdict}. "
         "Over groups of images of about the same confidence, the two differ by "
-        f"{in_percent(calibration.error)} on average (expected calibration error)."
+        f"{100 * error.value:.1f} percentage points ({_range(error.low, error.high)}) on average "
+        "(expected calibration error)."
     )
 
 
@@ -79,46 +88,55 @@ def temperature_sentence(temperature: Temperature | None) -> str:
     """What temperature scaling would bring, on images that it was not fitted on."""
     if temperature is None:
         return (
-            "No temperature was fitted. That takes an audit by this version and labelled "
-            "calibration images: some of them classified wrongly, but not so confidently that "
-            f"even a temperature of {MOST:.0f} is too low."
+            "No temperature was fitted. That takes an audit by this version of GSC Audit, and "
+            "labelled calibration images of which some are classified wrongly, but not so "
+            f"confidently that even a temperature of {MOST:.0f} is too low."
         )
     scaled = (
         f"Dividing the logits by {temperature.value:.3g} before the softmax (temperature scaling, "
-        f"fitted on {_images(temperature.fitted_on, 'calibration ')})"
+        f"fitted on {_images(temperature.fitted_on, 'calibration ')}) was tried on "
+        f"{_images(temperature.tested, 'test ')}"
     )
+    errors = [
+        _percent(error.value) for error in (temperature.error_before, temperature.error_after)
+    ]
+    losses = [f"{loss:.3f}" for loss in (temperature.log_loss_before, temperature.log_loss_after)]
     figures = (
-        f"the calibration error on {_images(temperature.tested, 'test ')} "
-        f"{_percent(temperature.error_after.value)} instead of "
-        f"{_percent(temperature.error_before.value)}, and the log loss "
-        f"{temperature.log_loss_after:.3f} instead of {temperature.log_loss_before:.3f}"
+        f"{scaled}: the calibration error {_became(*errors)}, and the log loss {_became(*losses)}"
     )
     gain = temperature.gain
     if gain is None or gain.low <= 0 <= gain.high:
-        return f"{scaled} makes {figures}: a difference that may be chance."
+        alike = len({*errors}) == len({*losses}) == 1
+        return f"{figures}." if alike else f"{figures}: a difference that may be chance."
     helps = "It helps, and" if gain.value > 0 else "It makes things worse, although"
-    return f"{scaled} makes {figures}. {helps} no predicted class changes."
+    return f"{figures}. {helps} no predicted class changes."
+
+
+def _became(before: str, after: str) -> str:
+    """`is 5.0 % instead of 18.0 %`; where both are shown alike, `stays at 5.0 %`."""
+    return f"stays at {after}" if before == after else f"is {after} instead of {before}"
 
 
 def class_sentences(run: Run, trust: Trust) -> tuple[str, ...]:
     """Which classes are worse than the others, and which nobody tested."""
     sentences = [_worse(run, trust)]
     if trust.untested:
-        have = "class has" if trust.untested == 1 else "classes have"
+        one = trust.untested == 1
         sentences.append(
-            f"{trust.untested:,} {have} no labelled test image: nothing is said about them."
+            f"{trust.untested:,} {'class has' if one else 'classes have'} no labelled test image: "
+            f"nothing is said about {'it' if one else 'them'}."
         )
     return tuple(sentences)
 
 
 def errors_sentence(errors: AcceptedErrors) -> str:
     """How many accepted images are wrong, from which cause."""
-    wrong = errors.wrong
+    wrong, mistakes, unfamiliar = summed(errors.mistakes, errors.unfamiliar)
+    interval = between(errors.wrong.low, errors.wrong.high)
     return (
-        f"Where {in_1000(errors.prevalence)} of 1,000 images are unfamiliar, "
-        f"{in_1000(wrong.value)} of 1,000 accepted images are answered wrongly (95 % interval "
-        f"{between(wrong.low, wrong.high)}): {in_1000(errors.mistakes)} are familiar images that "
-        f"are classified wrongly, {in_1000(errors.unfamiliar)} are unfamiliar."
+        f"Where {in_1000(errors.prevalence)} of 1,000 images are unfamiliar, {wrong} of 1,000 "
+        f"accepted images are answered wrongly (95 % interval {interval}): {mistakes} are familiar "
+        f"images that are classified wrongly, {unfamiliar} are unfamiliar."
     )
 
 
@@ -160,7 +178,7 @@ def _worse(run: Run, trust: Trust) -> str:
         return "Only one class has labelled test images."
     if not trust.worse:
         return (
-            f"Of {total:,} classes none is clearly worse than the others: which one comes out "
+            f"Of {total:,} classes, none is clearly worse than the others: which one comes out "
             "worst may be chance."
         )
     number, more = len(trust.worse), len(trust.worse) - MAX_NAMED

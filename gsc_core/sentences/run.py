@@ -23,7 +23,7 @@ def answer(run: Run) -> str:
     missing or damaged.
     """
     found = decisions.effect_of(run, decisions.current(run))
-    return two_counts(found) + too_few(found)
+    return " ".join(filter(None, (two_counts(found), too_few(found))))
 
 
 def two_counts(found: Effect) -> str:
@@ -41,7 +41,7 @@ def too_few(found: Effect) -> str:
     if min(found.id.total, unfamiliar) >= FEWEST:
         return ""
     return (
-        f" Too few to judge by: only {found.id.total:,} familiar and {unfamiliar:,} unfamiliar "
+        f"Too few to judge by: only {found.id.total:,} familiar and {unfamiliar:,} unfamiliar "
         "images were tested."
     )
 

@@ -56,11 +56,11 @@ def in_short(run: Run) -> str | None:
     return f"The image sets, worth a look: {'; '.join(said)}." if said else NOTHING
 
 
-def limits(run: Run) -> str:
-    """What it means for the figures, for a report; empty where there is nothing to say."""
+def limits(run: Run) -> tuple[str, ...]:
+    """What it means for the figures, for a report; nothing where there is nothing to say."""
     checks = run.document.set_checks
     failed = [FAILED] if checks is not None and checks.failed else []
-    return " ".join([*failed, *(notice.sentence for notice in notices(run))])
+    return (*failed, *(notice.sentence for notice in notices(run)))
 
 
 def _copies(copies: NearCopies) -> Notice:
@@ -115,8 +115,8 @@ def _labels(labels: LabelDoubts | None) -> Iterator[Notice]:
         short=f"{labels.images:,} {'label is' if one else 'labels are'} likely wrong",
         sentence=f"{labels.images:,} of {labels.labelled:,} labels "
         f"{'is' if one else 'are'} likely wrong: the classifier, its confidence corrected, gives "
-        f"{'it' if one else 'them'} a chance of 1 in 100 at most, and another class as much as "
-        "that one usually gets.",
+        f"{'it' if one else 'them'} a chance of 1 in 100 at most, and another class as high a "
+        "chance as images of that class usually get.",
         so="Either the label is wrong or the classifier is. Look at them: a wrong label counts as "
         "a mistake of the classifier.",
         images=labels.images,

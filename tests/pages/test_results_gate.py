@@ -50,7 +50,7 @@ def test_the_verdict_stands_under_the_answer_with_its_reasons(home):
     release_policy.keep(GOOD)
     app = opened("results")
     assert [part.value for part in app.success] == [
-        "**This model keeps the one limit of the release policy\\.**"
+        "**This model meets the one limit of the release policy\\.**"
     ]
     release_policy.keep(BAD)
     app = opened("results", **OPEN)
@@ -68,7 +68,7 @@ def test_the_verdict_stands_under_the_answer_with_its_reasons(home):
 
 def test_limits_are_given_replaced_and_taken_away(home):
     app = gave(opened("results"), GOOD.encode())
-    assert "keeps the one limit" in words(app)
+    assert "meets the one limit" in words(app)
     app = gave(opened("results", **OPEN), BAD.encode())
     assert "breaks 1 of 2 limits" in words(app)
     assert release_policy.current() == read_policy(BAD)
@@ -84,7 +84,7 @@ def test_a_wrong_policy_changes_nothing_and_is_told_in_a_sentence(home):
     release_policy.keep(GOOD)
     app = gave(opened("results", **OPEN), b"\xff\xfe")
     assert "not text in UTF-8" in words(app)
-    assert "keeps the one limit" in words(app)
+    assert "meets the one limit" in words(app)
     app.run()
     assert "not saved" not in words(app)
 
@@ -97,12 +97,12 @@ def test_a_damaged_policy_can_be_replaced_or_removed(home):
     app.button(key="results_gate_remove").click().run()
     assert "is damaged" not in words(app)
     (home / "policy.toml").write_text("rule = 3")
-    assert "keeps the one limit" in words(gave(opened("results"), GOOD.encode()))
+    assert "meets the one limit" in words(gave(opened("results"), GOOD.encode()))
 
 
 def test_the_verdict_follows_the_run_s_threshold(home):
     release_policy.keep(rule("familiar_passing", at_least=0.7))
-    assert "keeps the one limit" in words(opened("results"))
+    assert "meets the one limit" in words(opened("results"))
     run = Run.load(home / "runs" / "demo")
     decisions.store(run, decisions.decide(run, "energy", Typed(value=-1e6)))
     assert "breaks the one limit" in words(opened("results"))

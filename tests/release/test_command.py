@@ -58,7 +58,7 @@ def test_the_good_model_passes_and_the_bad_one_fails(audits):
     policy = audits / "policy.toml"
     good = gsc("gate", audits / "good", "--policy", policy)
     assert good.code == 0, good.out
-    assert "This model keeps all 5 limits of the release policy." in good.out
+    assert "This model meets all 5 limits of the release policy." in good.out
     bad = gsc("gate", audits / "bad", "--policy", policy)
     assert bad.code == 3, bad.out
     assert "This model breaks" in bad.out

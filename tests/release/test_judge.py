@@ -147,11 +147,14 @@ def test_a_short_circuit_s_loss_is_counted_in_pairs(home):
     [
         (
             {"metric": "fpr95", "set": "texture", "at_most": 1},
-            "no set texture: it has unseen-signs",
+            'no set "texture": it has unseen-signs',
         ),
-        ({"metric": "stranger_pictures", "set": "x", "at_least": 0}, "no set x: it has"),
+        ({"metric": "stranger_pictures", "set": "x", "at_least": 0}, 'no set "x": it has'),
         ({"metric": "fpr95", "detector": "she", "at_most": 1}, "she was left out: It needs 10"),
-        ({"metric": "inverted", "detector": "gsd", "at_most": 0}, "no detector gsd: it has energy"),
+        (
+            {"metric": "inverted", "detector": "gsd", "at_most": 0},
+            'no detector "gsd": it has energy',
+        ),
         (
             {"metric": "accuracy_loss", "detector": "gsc", "at_most": 1},
             "was not stored: run the audit again",

@@ -64,6 +64,6 @@ def test_the_sentence_names_what_stands_against_a_pass():
         "This model breaks none of 6 limits of the release policy, but 1 cannot be decided yet."
     )
     assert Verdict((unsure,)).sentence == (
-        "Whether this model keeps the one limit of the release policy cannot be decided yet. "
+        "Whether this model meets the one limit of the release policy cannot be decided yet. "
         "Doubt: The run has no set x."
     )

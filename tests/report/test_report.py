@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from stored_run import own_choices, write_run
-from written_report import written_report
+from written_report import groups, picture, written_report
 
 from gsc_core.detectors.catalogue import CATALOGUE
 from gsc_core.evaluation.selective import FEWEST
@@ -29,6 +30,7 @@ from gsc_core.run import decisions
 from gsc_core.run.confidence import trust_of
 from gsc_core.run.reliability import errors_of
 from gsc_core.run.stored import Run
+from gsc_core.sentences.confidence import NO_HALVES
 from gsc_core.sentences.csv_safety import harmless
 from gsc_core.sentences.detector_names import SPELT_OUT, called, title_of
 from gsc_core.workspace import release_policy
@@ -38,6 +40,7 @@ CLASS = '=HYPERLINK("http://evil.example","x")'
 SET = "</script><script>alert(1)</script>"
 DETECTOR = "'\"><svg onload=alert(1)> \u202egnp"
 LIMIT = 2_000_000
+NBSP = "\N{NO-BREAK SPACE}"
 EXAMPLE = (Path(policy.__file__).with_name("example.toml")).read_bytes()
 
 
@@ -353,6 +356,25 @@ def test_a_class_that_no_unfamiliar_image_was_seen_as_has_no_row(home):
     assert all(row.strangers.tested for row in report.classes)
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"logit_after": 9.51}, "the answer stays at 9.5 points."),
+        ({"logit_after": 12.0}, "the answer rises from 9.5 to 12.0 points."),
+        ({"channels_cut": 1, "share_cut": 1 / 320}, "1 of 320 channels was cut: the answer falls"),
+    ],
+)
+def test_what_a_cut_does_is_said_as_it_is(changed, said):
+    told = picture().explained.model_copy(update=changed)
+    assert said in words_of(to_html(written_report(pictures=groups(explained=told))))
+
+
+def test_a_name_from_right_to_left_leaves_the_numbers_beside_it_in_place():
+    """`93.0 %` would stand as `93.0 name %`."""
+    page = to_html(written_report(sets=("\u0635\u0648\u0631",)))
+    assert "<bdi>\u0635\u0648\u0631</bdi> <span" in page
+
+
 def test_no_channel_is_named_by_its_number():
     """To a colleague it says nothing; the JSON has it for whoever looks further."""
     report = written_report()
@@ -415,7 +437,8 @@ def test_too_few_unfamiliar_images_for_halves_leave_the_errors_without_curves(ho
     run = Run.load(write_run(home / "demo", m=3))
     report = report_of(run, decisions.default(run), images=False)
     assert report.errors.by_both == ()
-    assert "too few images" in report.errors.sentences[1]
+    assert report.errors.sentences[1] == NO_HALVES, "no advice for who sets a threshold"
+    assert "at least 4 images in each set that no other set has" in NO_HALVES
     assert "What is wrong among what is accepted" in to_html(report)
 
 
@@ -495,12 +518,85 @@ def test_limits_name_what_is_wrong(home):
     backwards = decisions.decide(run, "gsc-drop", Youden())
     limits = " ".join(report_of(run, backwards).limits)
     assert "points the wrong way" in limits
-    assert "Only 1 kind of unfamiliar images" in limits
+    assert "Only 1 kind of unfamiliar image was" in limits
     assert "smallest set (x) had 20 test images" in limits  # half set the threshold
     assert "left out: 2 that could not be read and 4 duplicates" in limits
     assert "no labels" in limits
     assert "gsc-drop was picked after the audit, in place of gsc" in limits
     assert "picked after" not in " ".join(report_of(run, decisions.default(run)).limits)
+
+
+def test_so_few_images_are_said_to_be_too_few_before_any_figure_is_explained(home):
+    run = Run.load(write_run(home / "demo", sets={"x": 9.0}, n=3, m=3, excused={}))
+    report = report_of(run, decisions.current(run), images=False)
+    said = "Too few to judge by: only 3 familiar and 3 unfamiliar images were tested."
+    assert report.decision.warning == said
+    text = words_of(to_html(report))
+    assert text.index(report.verdict) < text.index(said) < text.index("The limits of this audit")
+    many = Run.load(write_run(home / "many", sets={"x": 9.0}))
+    assert report_of(many, decisions.current(many), images=False).decision.warning is None
+
+
+@pytest.mark.parametrize(("value", "said"), [(math.inf, "accepted"), (-math.inf, "flagged")])
+def test_without_a_threshold_none_is_explained(value, said):
+    plain = written_report()
+    decision = plain.decision.model_copy(update={"value": value})
+    text = words_of(to_html(plain.model_copy(update={"decision": decision})))
+    assert f"Here there is no threshold, so every image is {said}." in text
+    assert "at most the threshold" not in text
+    assert "at most the threshold" in words_of(to_html(plain))
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ({"broken": 1, "duplicates": 0}, "Images left out: 1 that could not be read."),
+        ({"broken": 0, "duplicates": 1}, "Images left out: 1 duplicate."),
+        ({"broken": 2, "duplicates": 3}, "Images left out: 2 that could not be read and 3 dup"),
+        ({"broken": 0, "duplicates": 0}, None),
+    ],
+)
+def test_no_count_of_nothing_is_named_among_the_images_left_out(home, images, said):
+    counts = {"id": {"scored": 200, "without_class": 0, **images}}
+    run = Run.load(write_run(home / "demo", images=counts))
+    limits = report_of(run, decisions.current(run), images=False).limits
+    found = [limit for limit in limits if "left out" in limit]
+    assert [limit.startswith(said) for limit in found] == [True] if said else not found
+
+
+def test_all_but_sure_is_not_rounded_to_sure():
+    page = words_of(to_html(written_report(pictures=groups(confidence=0.9996))))
+    assert "(more than 99 % sure)" in page
+    assert "100 % sure" not in page
+    assert "(100 % sure)" in words_of(to_html(written_report(pictures=groups(confidence=1.0))))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ("2026-11-27T16:21:49+00:00", "27 November 2026, 16:21 UTC"),
+        ("2026-11-27T16:21:49-08:00", "28 November 2026, 00:21 UTC"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_a_recorded_time_is_said_as_people_say_it(recorded, said):
+    page = to_html(written_report(provenance={"finished": recorded}))
+    assert f"Audited {said}" in words_of(page.replace("</th>", " </th>"))
+
+
+def test_why_a_release_fails_is_a_list(home):
+    run = Run.load(write_run(home / "demo"))
+    release_policy.keep('[[rule]]\nmetric = "strangers_passing"\nat_most = 0.0')
+    gate = report_of(run, decisions.current(run), images=False).gate
+    assert gate.headline
+    assert gate.reasons
+    assert gate.sentence == " ".join((gate.headline, *gate.reasons))
+    page = to_html(written_report(gate=gate))
+    for reason in gate.reasons:
+        assert f"<li>{escape(reason, quote=False).replace(' %', NBSP + '%')}</li>" in page
+    earlier = gate.model_copy(update={"headline": "", "reasons": ()})
+    assert gate.sentence in words_of(to_html(written_report(gate=earlier)))
 
 
 def test_hostile_names_make_no_elements(home):

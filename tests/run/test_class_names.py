@@ -2,6 +2,7 @@
 
 import pytest
 from pictured_run import write_pictured_run
+from stored_run import write_run
 
 from gsc_core import imagenet
 from gsc_core.errors import GscError
@@ -90,3 +91,10 @@ def test_a_list_is_read_as_the_model_form_reads_it(content, file, names):
 def test_a_list_that_is_none_is_a_sentence(content, sentence):
     with pytest.raises(GscError, match=sentence):
         run_class_names.read_names(content, "x.txt")
+
+
+def test_a_blank_name_is_no_name(home):
+    """An empty place in a sentence tells nobody which class is meant."""
+    settings = {"class_names": ["stop", "  ", "", " yield "], "classes": 4}
+    run = Run.load(write_run(home / "demo", settings=settings))
+    assert [class_name(run, i) for i in range(4)] == ["stop", "class 1", "class 2", "yield"]

@@ -34,7 +34,7 @@ def test_each_thing_is_a_sentence_with_its_counts(run):
     assert said[1].startswith("At least 900 of 1,000 familiar test images are nearly the same as c")
     assert said[2].startswith("2 of 120 images of noise look familiar in every respect")
     assert said[3].startswith("1 of 250 labels is likely wrong")
-    assert limits(run) == " ".join(said)
+    assert limits(run) == tuple(said)
     assert [notice.mistaken for notice in notices(run)] == [True, True, False, False]
 
 
@@ -46,7 +46,7 @@ def test_a_line_for_the_command_line(run, tmp_path):
     )
     assert in_short(run_with(tmp_path / "b")) == NOTHING
     assert in_short(Run.load(write_run(tmp_path / "c"))) is None
-    assert limits(run_with(tmp_path / "d")) == ""
+    assert limits(run_with(tmp_path / "d")) == ()
 
 
 def test_what_is_left_out_is_no_more_to_be_looked_at(run):

@@ -88,7 +88,8 @@ def confidence(evidence: Evidence) -> ModelCheck | None:
             "have the wrong scale, or the labels are in another order."
         )
         return ModelCheck(name="confidence", outcome="warning", sentence=sentence)
-    sentence = f"The usual confidence is {percent(usual, 1)}."
+    shown = "more than 99.9 %" if 0.9995 <= usual < 1 else percent(usual, 1)
+    sentence = f"The usual confidence is {shown}."
     return ModelCheck(name="confidence", outcome="fine", sentence=sentence)
 
 

@@ -9,6 +9,7 @@ from gsc_core.errors import GscError
 from gsc_core.run import decisions
 from gsc_core.run.confidence import Trust, trust_of
 from gsc_core.run.gallery import class_name
+from gsc_core.run.ood_halves import TooFewError
 from gsc_core.run.reliability import PREVALENCE, errors_of, frontier_of
 from gsc_core.run.stored import Run
 from gsc_core.sentences import confidence as sentences
@@ -128,8 +129,8 @@ def _accepted(
     said = [sentences.errors_sentence(errors)]
     try:
         frontier = frontier_of(run, current.detector, prevalence)
-    except GscError as error:  # too few unfamiliar images for two halves
-        return None, (*said, str(error))
+    except TooFewError:
+        return None, (*said, sentences.NO_HALVES)
     if frontier is None:
         return None, (*said, sentences.NO_FRONTIER)
     said += [sentences.ways_sentence(errors, frontier), sentences.HALVES]
