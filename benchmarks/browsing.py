@@ -99,7 +99,8 @@ def drawn(page: Page, *, charts: bool) -> None:
     """Wait until the script has ended, and the charts, if the page has some, are drawn."""
     if charts:
         page.wait_for_function(
-            "[...document.querySelectorAll('.js-plotly-plot')]"
+            # a function: all else is an `eval` at each poll, which the policy of the pages forbids
+            "() => [...document.querySelectorAll('.js-plotly-plot')]"
             ".filter(chart => chart.querySelector('.trace')).length >= 2",
             timeout=PATIENCE,
         )
