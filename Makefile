@@ -23,10 +23,9 @@ check: .venv/tested-with
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Three processes on two cores: one of them mostly waits, for a server, a browser or a worker.
 test: check
 	$(BIN)/python tests/support/browser.py --ensure
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/tested-with
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
