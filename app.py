@@ -21,6 +21,7 @@ try:
     from pages.parts.entry import access, shared_report
     from pages.parts.entry.awaited_answers import lose_no_answers
     from pages.parts.entry.operator_door import OperatorDoor
+    from pages.parts.entry.prompt_answers import answer_at_once
     from pages.parts.entry.semantics import add_semantics
     from pages.parts.entry.starting import get_ready
     from pages.parts.entry.upload_guard import UploadGuard, let_in, uploads_kept
@@ -110,6 +111,7 @@ def _page(module: str, title: str) -> Page:
 async def _before_anyone_comes(_: st.App) -> AsyncIterator[None]:
     """What the server does before it answers anyone; audits that it finds go on unvisited."""
     lose_no_answers()
+    answer_at_once()
     get_ready(f"pages.{module}" for titles in PAGES.values() for module in titles)
     keep_workers()
     async with uploads_kept():

@@ -3,8 +3,12 @@
 The libraries below the pages take seconds to import. Whoever comes meanwhile waits in the server's
 queue: two visits that import at once can each be given half-made modules, since Python rather
 breaks a circle of imports than let two threads wait for each other for ever.
+
+What the imports made is here to stay, so the garbage collector leaves it out from then on: Streamlit
+has it look at everything at the end of each run of a page, while no other page can be drawn.
 """
 
+import gc
 import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +34,8 @@ def get_ready(pages: Iterable[str]) -> None:
                 import_module(name)
             _look_at_runs()
             listed.result()
+        gc.collect()
+        gc.freeze()
     # Whatever it is, it is worse to have no server that could show it.
     except Exception:
         _LOG.exception("The app is not ready for its first visitor")

@@ -1,0 +1,32 @@
+"""Small answers leave at once, instead of waiting until the browser has confirmed the one before.
+
+Streamlit binds its socket without naming TCP, so asyncio does not see that it is one and leaves
+Nagle's algorithm on (uvicorn's issue 3149): the second of two small pieces waits for the browser's
+delayed acknowledgement, 40 ms on Linux. Every file of a page, of which there are some hundred, and
+many of the messages that draw it, come in two pieces.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_OPEN = Path("/dev/fd")  # what this process has open, on Linux and macOS
+
+
+def answer_at_once() -> None:
+    """Turn Nagle's algorithm off where this process listens; connections made later inherit it."""
+    for number in _open_sockets():
+        with socket.socket(fileno=os.dup(number)) as each:
+            of_network = each.family in (socket.AF_INET, socket.AF_INET6)
+            if of_network and each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _open_sockets() -> Iterator[int]:
+    for number in map(int, os.listdir(_OPEN) if _OPEN.is_dir() else ()):
+        with suppress(OSError):  # what listed the folder is closed by now
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                yield number

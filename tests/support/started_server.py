@@ -1,0 +1,62 @@
+"""The app as Streamlit starts it, with a witness in its process that tells what it is like.
+
+    python tests/support/started_server.py PORT
+
+Prints one line of JSON once the server answers, and ends it.
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import urllib.request
+from http.client import HTTPConnection
+
+from states import until
+from streamlit.runtime import app_session
+from streamlit.web.cli import main
+
+
+def _tell(port: int) -> None:
+    until(lambda: _answers(port))
+    visitor = HTTPConnection("127.0.0.1", port)  # one that comes after the start
+    visitor.request("GET", "/_stcore/health")
+    visitor.getresponse().read()
+    told = {
+        "at_once": [_sends_at_once(each) for each in _connections(port)],
+        "queue": app_session.ForwardMsgQueue.__name__,
+        "left_out": gc.get_freeze_count(),
+        "looked_at": len(gc.get_objects()),
+    }
+    visitor.close()
+    print(json.dumps(told), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _connections(port: int) -> list[socket.socket]:
+    """The server's ends."""
+    opened = [each for each in gc.get_objects() if isinstance(each, socket.socket)]
+    of_network = [each for each in opened if each.fileno() >= 0 and each.family == socket.AF_INET]
+    listening = socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ours = [each for each in of_network if each.getsockname()[1] == port]
+    return [each for each in ours if not each.getsockopt(*listening)]
+
+
+def _sends_at_once(connection: socket.socket) -> bool:
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_tell, args=(int(sys.argv[1]),), daemon=True).start()
+    main(["run", "app.py", "--server.port", sys.argv[1]])
