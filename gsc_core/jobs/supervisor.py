@@ -88,9 +88,12 @@ def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
 
     Where its group has a quota, a worker computes in as many threads: libraries count the machine's
     cores. Otherwise it uses all that there are, being behind the app on each of them: leaving one
-    of two cores free made an audit longer and no page quicker (`benchmarks/answering.py`).
+    of two cores free made an audit longer and no page quicker (`benchmarks/answering.py`). A thread
+    that waits for another one sleeps: where the app has the core of that other, it can move here.
     """
-    threads = {"OMP_NUM_THREADS": str(cores())} if cores() < (os.cpu_count() or 1) else {}
+    threads = {"OMP_WAIT_POLICY": "PASSIVE"}
+    if cores() < (os.cpu_count() or 1):
+        threads["OMP_NUM_THREADS"] = str(cores())
     environment = {
         n: v for n, v in given.items() if _PASSED_ON.fullmatch(n) and not _SECRET.search(n)
     }

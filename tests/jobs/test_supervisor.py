@@ -232,6 +232,13 @@ def test_a_worker_has_the_threads_that_its_operator_names_else_those_it_may_use(
         os.sched_setaffinity(0, there)
 
 
+def test_a_workers_threads_sleep_while_they_wait_unless_its_operator_says_otherwise() -> None:
+    assert supervisor.clean_environment({})["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert (
+        supervisor.clean_environment({"OMP_WAIT_POLICY": "ACTIVE"})["OMP_WAIT_POLICY"] == "ACTIVE"
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 @pytest.mark.parametrize(
     ("files", "quota"),

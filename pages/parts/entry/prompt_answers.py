@@ -26,7 +26,7 @@ def answer_at_once() -> None:
 
 
 def _open_sockets() -> Iterator[int]:
-    for number in map(int, os.listdir(_OPEN) if _OPEN.is_dir() else ()):
+    for number in [int(each.name) for each in _OPEN.iterdir()] if _OPEN.is_dir() else ():
         with suppress(OSError):  # what listed the folder is closed by now
             if stat.S_ISSOCK(os.fstat(number).st_mode):
                 yield number

@@ -4,8 +4,8 @@ The libraries below the pages take seconds to import. Whoever comes meanwhile wa
 queue: two visits that import at once can each be given half-made modules, since Python rather
 breaks a circle of imports than let two threads wait for each other for ever.
 
-What the imports made is here to stay, so the garbage collector leaves it out from then on: Streamlit
-has it look at everything at the end of each run of a page, while no other page can be drawn.
+What the imports made is here to stay, so the garbage collector leaves it out from then on:
+Streamlit has it look at everything whenever a page's script ends, and meanwhile no other runs.
 """
 
 import gc
