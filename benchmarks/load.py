@@ -2,7 +2,7 @@
 
     python -m benchmarks.load [--sessions 20] [--browsers 4] [--rounds 2] [--rest 300]
 
-Starts the real server on a temporary workspace. An audit of rendered road signs runs; twenty
+Starts the real server on a temporary workspace. An audit of 2,000 rendered images runs; twenty
 sessions open each page of the app at the same moment. They speak Streamlit's protocol and are no
 browsers: a page costs Chromium two CPU seconds, so that twenty of them on the server's own cores
 would time one another. A few real pages then show that none sees what another typed. All close, and
@@ -26,10 +26,11 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
+from benchmarks.answering import specification
 from benchmarks.browsing import Measured, chromium, serving
-from benchmarks.kill import specification
 from benchmarks.sessions import all_at_once
 from gsc_core.audit.spec import AuditSpec
+from gsc_core.demo import render_demo
 from gsc_core.jobs import queue
 from gsc_core.jobs.database import ENDED, Kind
 from gsc_core.workspace import audits
@@ -50,7 +51,8 @@ def main() -> int:
         folder = Path(name)
         os.environ["GSC_HOME"] = str(folder / "home")
         os.environ["STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL"] = "5"
-        spec = specification(folder)
+        rendered = render_demo(folder / "rendered")
+        spec = specification(folder, rendered["id"], rendered["textures"], 1000)
         measured = list(crowd(spec, options))
         measured += flood(folder)
     for each in measured:
