@@ -11,6 +11,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+import streamlit
 from browser import Served, free_port, served
 from places import ROOT
 from states import until
@@ -102,6 +103,20 @@ def test_pages_pass_with_all_headers_and_limits_hold(server, tmp_path):
         for path in ("/_gsc/metrics", "/_stcore/metrics"):
             assert asked(address + path)[0] == 404
     assert asked(f"{server.address}/_gsc/metrics")[0] == 200, "of this machine, past the proxy"
+
+
+def test_the_files_of_the_pages_come_packed_and_nothing_else_does(server, tmp_path):
+    packing = {"Accept-Encoding": "gzip"}
+    shipped = Path(streamlit.__file__).with_name("static")
+    files = [*shipped.rglob("*.js"), *shipped.rglob("*.css")]
+    with proxied(tmp_path / "nginx", server.address) as (address, _):
+        for file in (max(files, key=lambda each: each.stat().st_size), files[-1]):
+            status, headers = asked(f"{address}/{file.relative_to(shipped)}", **packing)
+            assert (status, headers["Content-Encoding"]) == (200, "gzip")
+            assert "immutable" in headers["Cache-Control"]
+            assert headers["X-Content-Type-Options"] == "nosniff"
+        for path in ("/", f"/?share={SECRET}"):
+            assert asked(address + path, **packing)[1]["Content-Encoding"] is None
 
 
 def test_addresses_of_shared_reports_are_in_no_log(server, tmp_path):
