@@ -26,7 +26,7 @@ def _tell(port: int) -> None:
     visitor.request("GET", "/_stcore/health")
     visitor.getresponse().read()
     told = {
-        "at_once": [_sends_at_once(each) for each in _connections(port)],
+        "at_once": _sends_at_once(_other_end(visitor.sock)),
         "queue": app_session.ForwardMsgQueue.__name__,
         "left_out": gc.get_freeze_count(),
         "looked_at": len(gc.get_objects()),
@@ -44,13 +44,18 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _connections(port: int) -> list[socket.socket]:
-    """The server's ends."""
+def _other_end(visitor: socket.socket) -> socket.socket:
+    """The server's, of a connection to it."""
     opened = [each for each in gc.get_objects() if isinstance(each, socket.socket)]
-    of_network = [each for each in opened if each.fileno() >= 0 and each.family == socket.AF_INET]
-    listening = socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-    ours = [each for each in of_network if each.getsockname()[1] == port]
-    return [each for each in ours if not each.getsockopt(*listening)]
+    (end,) = [each for each in opened if _peer(each) == visitor.getsockname()]
+    return end
+
+
+def _peer(one: socket.socket) -> object:
+    try:
+        return one.getpeername()
+    except OSError:  # it is closed, or listens
+        return None
 
 
 def _sends_at_once(connection: socket.socket) -> bool:
