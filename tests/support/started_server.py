@@ -21,19 +21,23 @@ from streamlit.web.cli import main
 
 
 def _tell(port: int) -> None:
+    try:
+        print(json.dumps(_observed(port)), flush=True)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _observed(port: int) -> dict[str, bool | str | int]:
     until(lambda: _answers(port))
     visitor = HTTPConnection("127.0.0.1", port)  # one that comes after the start
     visitor.request("GET", "/_stcore/health")
     visitor.getresponse().read()
-    told = {
+    return {
         "at_once": _sends_at_once(_other_end(visitor.sock)),
         "queue": app_session.ForwardMsgQueue.__name__,
         "left_out": gc.get_freeze_count(),
         "looked_at": len(gc.get_objects()),
     }
-    visitor.close()
-    print(json.dumps(told), flush=True)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _answers(port: int) -> bool:
